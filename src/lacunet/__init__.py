@@ -1,0 +1,1 @@
+"""Segments brain tumours from whichever MRI sequences a patient has."""

@@ -1,0 +1,88 @@
+"""A case: one person at one visit, on one grid."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lacunet.task import Subset, Task
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels lie: a shape, and the affine from voxel indices to mm (RAS+)."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres between voxel centres along each axis."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images by modality and perhaps a reference mask, in memory, on one RAS+ grid.
+
+    Attributes:
+        name: The case's name, as its folder or manifest gives it.
+        person: Whose case it is; splits never separate the cases of a person.
+        images: Float32 arrays of `grid.shape`, intensities as on disk. What is not there was not acquired.
+        grid: The grid of the arrays: axes run right, anterior, superior as nearly as the scan allows.
+        native: The grid as it is on disk; results are written on it.
+        reference: Labels as integers inside lacunet (uint8), or None.
+        notes: What reading had to say: "labels rounded from 0.99999997".
+    """
+
+    name: str
+    person: str
+    images: Mapping[str, np.ndarray]
+    grid: Grid
+    native: Grid
+    reference: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    def acquired(self, task: Task) -> Subset:
+        """The modalities there are, in the task's order."""
+        return task.subset(self.images)
+
+    def only(self, subset: Sequence[str]) -> "Case":
+        """The same case as if only these modalities had been acquired."""
+        return replace(self, images={modality: self.images[modality] for modality in subset})
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file of one image, or one volume of a 4-D file."""
+
+    path: Path
+    volume: int | None = None
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where a case lies on disk, before anything is read.
+
+    Attributes:
+        name: The case's name.
+        person: Whose case it is.
+        images: A file per modality there is.
+        reference: The annotator's mask, or None.
+        family: The naming family that the case was recognised by: `brats2018`, `brats2023`, `msd`, `manifest`, ...
+        convention: The label convention of the reference, by name, or None where there is no reference.
+    """
+
+    name: str
+    person: str
+    images: Mapping[str, ImageFile]
+    reference: ImageFile | None
+    family: str
+    convention: str | None

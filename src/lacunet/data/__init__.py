@@ -1,0 +1,1 @@
+"""Disk -> case -> batch."""

@@ -1,0 +1,1 @@
+"""One file per paper; the file name is the name on the command line."""

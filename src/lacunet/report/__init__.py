@@ -1,0 +1,1 @@
+"""A table or a case becomes a page that a person reads."""

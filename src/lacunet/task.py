@@ -1,0 +1,145 @@
+"""What is segmented from what: modalities, labels, regions, subsets. No torch here.
+
+A task is data, not code: another disease or another set of modalities is another `Task`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+from lacunet.errors import UsageError, nearest
+
+Subset = tuple[str, ...]
+"""A non-empty set of modalities, in the task's order."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The one place that knows the order of modalities and regions.
+
+    Attributes:
+        name: Written into model files.
+        modalities: Names inside lacunet, in their one order.
+        titles: What people call a modality or a region: `{"t1c": "T1ce", "wt": "whole tumour"}`.
+        aliases: Other spellings read from file names and options, lower case -> modality.
+        labels: Integers of an annotation inside lacunet, background 0 left out.
+        regions: Scored unions of labels, in their one order.
+        painting: How region masks become labels: regions in the order in which they are painted, each with its label.
+        conventions: Label conventions on disk by name: value on disk -> label inside.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    titles: Mapping[str, str]
+    aliases: Mapping[str, str]
+    labels: Mapping[str, int]
+    regions: Mapping[str, tuple[int, ...]]
+    painting: tuple[tuple[str, int], ...]
+    conventions: Mapping[str, Mapping[int, int]]
+
+    @cached_property
+    def subsets(self) -> tuple[Subset, ...]:
+        """Every non-empty subset, by size, then by the task's order: 15 for four modalities."""
+        sizes = range(1, len(self.modalities) + 1)
+        return tuple(subset for size in sizes for subset in combinations(self.modalities, size))
+
+    def modality(self, word: str) -> str:
+        """The modality that a word means: `T1Gd` -> `t1c`.
+
+        Raises:
+            UsageError: nobody calls a modality so.
+        """
+        key = word.strip().lower()
+        if key in self.modalities:
+            return key
+        if key in self.aliases:
+            return self.aliases[key]
+        known = [*self.modalities, *self.aliases]
+        raise UsageError(f"unknown modality '{word}'{nearest(key, known)}; known: {', '.join(self.modalities)}")
+
+    def subset(self, words: str | Iterable[str]) -> Subset:
+        """A subset from its name (`t1c+t2f`, `T1ce+FLAIR`, `all`) or from its modalities in any order."""
+        if isinstance(words, str):
+            words = self.modalities if words == "all" else words.split("+")
+        chosen = {self.modality(word) for word in words}
+        if not chosen:
+            raise UsageError(f"a subset names at least one of {', '.join(self.modalities)}")
+        return tuple(modality for modality in self.modalities if modality in chosen)
+
+    def subset_name(self, subset: Iterable[str]) -> str:
+        """`("t1c", "t2f")` -> `t1c+t2f`."""
+        return "+".join(self.subset(subset))
+
+    def subset_title(self, subset: Iterable[str]) -> str:
+        """`("t1c", "t2f")` -> `T1ce + FLAIR`, for people."""
+        return " + ".join(self.titles[modality] for modality in self.subset(subset))
+
+    def presence(self, subset: Iterable[str]) -> tuple[bool, ...]:
+        """One truth value per modality, in the task's order."""
+        chosen = set(subset)
+        return tuple(modality in chosen for modality in self.modalities)
+
+    def to_json(self) -> dict[str, Any]:
+        """For model files; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Task":
+        """The inverse of `to_json` (JSON turns tuples into lists and integer keys into strings)."""
+        return cls(
+            name=fields["name"],
+            modalities=tuple(fields["modalities"]),
+            titles=dict(fields["titles"]),
+            aliases=dict(fields["aliases"]),
+            labels=dict(fields["labels"]),
+            regions={name: tuple(labels) for name, labels in fields["regions"].items()},
+            painting=tuple((region, label) for region, label in fields["painting"]),
+            conventions={
+                name: {int(disk): label for disk, label in mapping.items()}
+                for name, mapping in fields["conventions"].items()
+            },
+        )
+
+
+GLIOMA = Task(
+    name="glioma",
+    modalities=("t1n", "t1c", "t2w", "t2f"),
+    titles={
+        "t1n": "T1",
+        "t1c": "T1ce",
+        "t2w": "T2",
+        "t2f": "FLAIR",
+        "wt": "whole tumour",
+        "tc": "tumour core",
+        "et": "enhancing tumour",
+    },
+    aliases={
+        "t1": "t1n",
+        "t1pre": "t1n",
+        "t1ce": "t1c",
+        "t1gd": "t1c",
+        "t1post": "t1c",
+        "t1gad": "t1c",
+        "t1+c": "t1c",
+        "ce-t1": "t1c",
+        "t1contrast": "t1c",
+        "t2": "t2w",
+        "flair": "t2f",
+        "t2flair": "t2f",
+        "t2-flair": "t2f",
+        "fla": "t2f",
+    },
+    labels={"necrotic_core": 1, "oedema": 2, "enhancing": 3},
+    regions={"wt": (1, 2, 3), "tc": (1, 3), "et": (3,)},
+    painting=(("wt", 2), ("tc", 1), ("et", 3)),
+    conventions={
+        "brats2013": {0: 0, 1: 1, 2: 2, 3: 1, 4: 3},
+        "brats2018": {0: 0, 1: 1, 2: 2, 4: 3},
+        "brats2023": {0: 0, 1: 1, 2: 2, 3: 3},
+        "brats2024": {0: 0, 1: 1, 2: 2, 3: 3, 4: 0},
+        "nnunet": {0: 0, 1: 2, 2: 1, 3: 3},
+    },
+)
+"""Adult glioma from T1, T1ce, T2 and FLAIR, with the regions of BraTS."""
