@@ -1,0 +1,171 @@
+"""Label conventions: what the integers of a reference mask mean, decided over a naming family, never per file.
+
+One mask cannot tell: {1, 2} is the same under every BraTS convention, and 4 is enhancing tumour in 2018 and the
+resection cavity in 2024. So every convention that the names of a family allow is held against all values seen in
+that family; where those that know the values say the same, it is decided; else the user says `--labels`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lacunet.case import CaseFiles, ImageFile
+from lacunet.data.volume import read_voxels
+from lacunet.errors import DataError, LabelError, UsageError, nearest
+from lacunet.task import GLIOMA, Task
+
+ROUNDING = 1e-3
+"""How far a label may lie from a whole number and still be rounded, with a word."""
+
+FAMILY_CONVENTIONS = {
+    "brats2013": ("brats2013",),
+    "brats2018": ("brats2018", "brats2013", "brats2023"),
+    "brats2023": ("brats2023", "brats2024", "brats2018"),
+}
+"""What the masks of a naming family may follow, the family's own first. Other families: every convention."""
+
+
+def known_convention(name: str, task: Task, where: str = "") -> str:
+    """The name itself.
+
+    Raises:
+        UsageError: the task has no convention of this name.
+    """
+    if name not in task.conventions:
+        known = ", ".join(task.conventions)
+        raise UsageError(f"{where}unknown label convention '{name}'{nearest(name, task.conventions)}; known: {known}")
+    return name
+
+
+def decide_convention(family: str, values_seen: Iterable[int], task: Task = GLIOMA) -> str:
+    """The convention of a naming family from every label value in its references.
+
+    Raises:
+        LabelError: the values fit none, or fit conventions that disagree about them.
+    """
+    values = sorted(set(values_seen) | {0})
+    possible = [name for name in FAMILY_CONVENTIONS.get(family, tuple(task.conventions)) if name in task.conventions]
+    fitting = [name for name in possible if set(values) <= set(task.conventions[name])]
+    meanings = {tuple(task.conventions[name][value] for value in values) for name in fitting}
+    mixed = family != "brats2013" and {3, 4} <= set(values)
+    if len(meanings) == 1 and not mixed:
+        return fitting[0]
+    found = f"labels {_listed(values)} in the references of naming family {family}"
+    if not fitting and not mixed:
+        raise LabelError(f"{found} fit no label convention of these names; say which: {_choices(task)}")
+    raise LabelError(f"{found} do not tell their label convention; say which: {_choices(task)}")
+
+
+def with_conventions(cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: str | None = None) -> list[CaseFiles]:
+    """The same cases, each reference with its convention. Reads every reference of undecided families once.
+
+    A reference that cannot be read, or that has values of no convention, does not take part in the decision;
+    it fails by itself when its case is loaded.
+
+    Raises:
+        LabelError: a family does not tell.
+        UsageError: `labels` is no convention of the task.
+    """
+    if labels is not None:
+        known_convention(labels, task)
+    undecided: dict[str, list[ImageFile]] = defaultdict(list)
+    for case in cases:
+        if case.reference is not None and case.convention is None and labels is None:
+            undecided[case.family].append(case.reference)
+    decided = {family: decide_convention(family, _pooled(files, task), task) for family, files in undecided.items()}
+
+    def settled(case: CaseFiles) -> CaseFiles:
+        if case.reference is None or case.convention is not None:
+            return case
+        return replace(case, convention=labels or decided[case.family])
+
+    return [settled(case) for case in cases]
+
+
+def values_in(path: Path) -> set[int]:
+    """The label values of a reference mask, rounded as `to_inside` does.
+
+    Raises:
+        DataError: the file cannot be read.
+        LabelError: values that are not whole numbers.
+    """
+    whole, _ = _whole_numbers(read_voxels(path), path.name)
+    return {int(value) for value in np.unique(whole)}
+
+
+def to_inside(
+    voxels: np.ndarray, convention: str, task: Task = GLIOMA, where: str = "mask"
+) -> tuple[np.ndarray, str | None]:
+    """A mask as on disk -> labels inside lacunet (uint8), and a note where values had to be rounded.
+
+    Raises:
+        LabelError: values that the convention does not know, or that are not whole numbers.
+    """
+    mapping = task.conventions[known_convention(convention, task)]
+    whole, note = _whole_numbers(voxels, where)
+    values = np.unique(whole)
+    if unknown := [int(value) for value in values if int(value) not in mapping]:
+        raise LabelError(
+            f"{where}: label values {_listed(unknown)} are unknown to the convention {convention} "
+            f"({_listed(mapping)}); if another one is meant, {_choices(task)}"
+        )
+    low, high = int(values.min()), int(values.max())
+    table = np.zeros(high - low + 1, np.uint8)
+    for disk, inside in mapping.items():
+        if low <= disk <= high:
+            table[disk - low] = inside
+    return table[whole - low], note
+
+
+def to_disk(labels: np.ndarray, convention: str, task: Task = GLIOMA) -> np.ndarray:
+    """Labels inside lacunet -> values on disk (uint8). Where a convention has two values for one label, the lower."""
+    mapping = task.conventions[known_convention(convention, task)]
+    table = np.zeros(max(mapping.values()) + 1, np.uint8)
+    for disk, inside in sorted(mapping.items(), reverse=True):
+        table[inside] = disk
+    disk: np.ndarray = table[labels]
+    return disk
+
+
+def _whole_numbers(voxels: np.ndarray, where: str) -> tuple[np.ndarray, str | None]:
+    """Voxels as int32, and a note when they were not whole before."""
+    if voxels.dtype.kind in "iu":
+        return voxels.astype(np.int32), None
+    if not np.isfinite(voxels).all():
+        raise LabelError(f"{where}: has NaN or infinite labels; write it again from its source")
+    rounded = np.rint(voxels)
+    off = np.abs(voxels - rounded)
+    if off.max() > ROUNDING:
+        example = float(voxels.flat[int(off.argmax())])
+        raise LabelError(
+            f"{where}: label {example:g} is not a whole number; was the mask resampled with interpolation? "
+            "Resample it with nearest neighbours, or give the original"
+        )
+    if off.max() == 0:
+        return rounded.astype(np.int32), None
+    example = float(voxels.flat[int(off.argmax())])
+    return rounded.astype(np.int32), f"{where}: labels rounded to whole numbers, such as {example!r}"
+
+
+def _pooled(files: Sequence[ImageFile], task: Task) -> set[int]:
+    known = {value for mapping in task.conventions.values() for value in mapping}
+    pooled: set[int] = set()
+    for file in files:
+        try:
+            values = values_in(file.path)
+        except DataError:
+            continue
+        if values <= known:
+            pooled |= values
+    return pooled
+
+
+def _listed(values: Iterable[int]) -> str:
+    return "{" + ", ".join(str(value) for value in sorted(values)) + "}"
+
+
+def _choices(task: Task) -> str:
+    return f"--labels with one of {', '.join(task.conventions)}, or a column 'convention' in a manifest.csv"

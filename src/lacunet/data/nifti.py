@@ -1,0 +1,222 @@
+"""Files -> a case on a RAS+ grid, and results back onto the grid of the files. What cannot be trusted is refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+
+from lacunet.case import Case, CaseFiles, Grid
+from lacunet.data.labels import to_disk, to_inside
+from lacunet.data.volume import CORNER_TOLERANCE_MM, corner_distance, read_file, read_image, triple
+from lacunet.errors import DataError, GeometryError, LabelError, OutputError
+from lacunet.files import whole_file
+from lacunet.task import GLIOMA, Task
+
+LARGEST_BRAIN_ML = 2600.0
+"""More signal than this is a head, not a brain: intracranial volumes reach about 2000 ml."""
+
+LEAST_BORDER_BACKGROUND = 0.5
+"""Share of the outermost voxels that are background in a skull-stripped scan (0.99 in BraTS, below 0.2 with skull)."""
+
+_FORM_FIELDS = (
+    "qform_code",
+    "sform_code",
+    "quatern_b",
+    "quatern_c",
+    "quatern_d",
+    "qoffset_x",
+    "qoffset_y",
+    "qoffset_z",
+)
+_ROW_FIELDS = ("srow_x", "srow_y", "srow_z", "xyzt_units")
+
+
+def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True) -> Case:
+    """Read, check and turn to RAS+ everything a case has.
+
+    Raises:
+        DataError: a file is damaged, not a scan, not skull-stripped, empty or not 3-D.
+        GeometryError: the scans do not lie on one grid, or a grid makes no sense.
+        LabelError: the reference has values that its convention does not know, or no convention was decided.
+    """
+    native: Grid | None = None
+    first = ""
+    notes: list[str] = []
+    images: dict[str, np.ndarray] = {}
+    for modality in task.subset(files.images):
+        file = files.images[modality]
+        voxels, grid, said = read_image(file)
+        if native is None:
+            native, first = grid, file.path.name
+        require_same_grid(file.path.name, grid, first, native)
+        check_intensities(file.path.name, voxels, grid)
+        images[modality] = to_ras(voxels, native)
+        notes += said
+    if native is None:
+        raise DataError(f"{files.name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
+    reference = None
+    if want_reference and files.reference is not None:
+        reference, said = _read_reference(files, native, first, task)
+        notes += said
+    return Case(files.name, files.person, images, ras_grid(native), native, reference, tuple(dict.fromkeys(notes)))
+
+
+def _read_reference(files: CaseFiles, native: Grid, first: str, task: Task) -> tuple[np.ndarray, list[str]]:
+    assert files.reference is not None
+    path = files.reference.path
+    if files.convention is None:
+        raise LabelError(
+            f"{path.name}: its label convention is not decided yet; call with_conventions on all cases first"
+        )
+    voxels, grid, notes = read_file(files.reference)
+    require_same_grid(path.name, grid, first, native)
+    labels, note = to_inside(voxels, files.convention, task, path.name)
+    return to_ras(labels, native), [*notes, *([note] if note else [])]
+
+
+# ---------------------------------------------------------------- grids
+
+
+def require_same_grid(name: str, grid: Grid, other_name: str, other: Grid) -> None:
+    """Refuse two scans that do not lie on one grid.
+
+    Raises:
+        GeometryError: shape, spacing, orientation or position differ by more than `CORNER_TOLERANCE_MM` at a corner.
+    """
+    mend = "register the scans first (lacunet import)"
+    if grid.shape != other.shape:
+        raise GeometryError(f"{name}: shape {grid.shape} differs from {other.shape} of {other_name}; {mend}")
+    apart = corner_distance(grid.shape, grid.affine, other.affine)
+    if apart <= CORNER_TOLERANCE_MM:
+        return
+    if not np.allclose(grid.spacing, other.spacing, rtol=0, atol=CORNER_TOLERANCE_MM / max(grid.shape)):
+        found, expected = triple(grid.spacing), triple(other.spacing)
+        raise GeometryError(f"{name}: spacing {found} mm differs from {expected} mm of {other_name}; {mend}")
+    found, expected = _codes(grid), _codes(other)
+    if found != expected:
+        raise GeometryError(f"{name}: orientation {found} differs from {expected} of {other_name}; {mend}")
+    raise GeometryError(f"{name}: lies up to {apart:.1f} mm away from {other_name} (their affines differ); {mend}")
+
+
+def ras_grid(native: Grid) -> Grid:
+    """The grid of the same voxels with axes turned to run right, anterior, superior as nearly as they can."""
+    turns = io_orientation(native.affine)
+    shape = [0, 0, 0]
+    for axis, (target, _) in enumerate(turns):
+        shape[int(target)] = native.shape[axis]
+    x, y, z = shape
+    return Grid((x, y, z), native.affine @ inv_ornt_aff(turns, native.shape))
+
+
+def to_ras(voxels: np.ndarray, native: Grid) -> np.ndarray:
+    """An array on the native grid -> the same voxels on `ras_grid(native)`."""
+    return np.ascontiguousarray(apply_orientation(voxels, io_orientation(native.affine)))
+
+
+def to_native(voxels: np.ndarray, native: Grid) -> np.ndarray:
+    """The inverse of `to_ras`, exactly."""
+    straight = np.array([[0, 1], [1, 1], [2, 1]], float)
+    back = ornt_transform(straight, io_orientation(native.affine))
+    return np.ascontiguousarray(apply_orientation(voxels, back))
+
+
+def _codes(grid: Grid) -> str:
+    return "".join(nib.aff2axcodes(grid.affine))
+
+
+# ---------------------------------------------------------------- intensities
+
+
+def check_intensities(name: str, voxels: np.ndarray, grid: Grid) -> None:
+    """Refuse what is not a skull-stripped scan with background 0.
+
+    Raises:
+        DataError: NaN or infinite voxels, a constant volume, skull, or a background other than 0.
+    """
+    finite = np.isfinite(voxels)
+    if not finite.all():
+        raise DataError(f"{name}: {int((~finite).sum())} voxels are NaN or infinite; write it again from its source")
+    if (low := float(voxels.min())) == float(voxels.max()):
+        what = "all voxels are 0" if low == 0 else f"all voxels have the value {low:g}"
+        raise DataError(f"{name}: {what}; leave the file out if the sequence was not acquired")
+    if not looks_stripped(voxels, grid.voxel_ml):
+        raise DataError(f"{name}: does not look skull-stripped; remove the skull first (lacunet import)")
+    if (background := background_of(voxels)[0]) != 0:
+        raise DataError(
+            f"{name}: its background is {background:g}, not 0; was it normalised already? "
+            "Give the skull-stripped scan as it was before"
+        )
+
+
+def background_of(voxels: np.ndarray) -> tuple[float, float]:
+    """The commonest value on the six faces of the volume, and the share of the faces that have it."""
+    faces = [voxels[0], voxels[-1], voxels[:, 0], voxels[:, -1], voxels[:, :, 0], voxels[:, :, -1]]
+    values, counts = np.unique(np.concatenate([face.ravel() for face in faces]), return_counts=True)
+    commonest = int(counts.argmax())
+    return float(values[commonest]), float(counts[commonest] / counts.sum())
+
+
+def looks_stripped(voxels: np.ndarray, voxel_ml: float) -> bool:
+    """False for a scan that plainly shows more than a brain.
+
+    Around a skull-stripped brain the background is one exact value; around a head it is noise. Where a scanner has
+    blanked the air, a head still has more signal than any brain. The scans of BraTS have 0.99 background on their
+    faces and up to 1800 ml of brain.
+    """
+    background, share = background_of(voxels)
+    signal_ml = float(np.count_nonzero(voxels != background)) * voxel_ml
+    return share >= LEAST_BORDER_BACKGROUND and signal_ml <= LARGEST_BRAIN_ML
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_mask(
+    path: Path, labels: np.ndarray, case: Case, convention: str, task: Task = GLIOMA, like: Path | None = None
+) -> None:
+    """Write labels on the grid the case has on disk (NIfTI, uint8), whole or not at all.
+
+    Args:
+        path: Ends in .nii.gz or .nii.
+        labels: Labels inside lacunet, on `case.grid`.
+        case: Whose grid it is.
+        convention: What the integers on disk mean.
+        task: Knows the conventions.
+        like: A NIfTI scan of the case; its qform, sform and units are kept to the bit. None: both are the affine.
+
+    Raises:
+        OutputError: the file cannot be written, or its name has another suffix.
+        UsageError: unknown convention.
+    """
+    disk = to_disk(labels, convention, task)
+    _write(path, disk, case, f"labels {convention}", like)
+
+
+def write_image(path: Path, values: np.ndarray, case: Case, description: str, like: Path | None = None) -> None:
+    """Write a map of floats (a probability) on the grid the case has on disk, as `write_mask` does."""
+    _write(path, values.astype(np.float32), case, description, like)
+
+
+def _write(path: Path, values: np.ndarray, case: Case, description: str, like: Path | None) -> None:
+    if not path.name.lower().endswith((".nii.gz", ".nii")):
+        raise OutputError(f"{path}: results are NIfTI; end the name in .nii.gz")
+    if values.shape != case.grid.shape:
+        raise ValueError(f"array of shape {values.shape} on a grid of {case.grid.shape}")
+    image = nib.Nifti1Image(to_native(values, case.native), case.native.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(case.native.affine, code=1)
+    image.set_sform(case.native.affine, code=1)
+    if like is not None and not like.name.lower().endswith(".mha"):
+        _keep_place(image.header, nib.load(like).header)
+    image.header["descrip"] = f"lacunet: {description}".encode()[:79]
+    with whole_file(path) as temporary:
+        nib.save(image, temporary)
+
+
+def _keep_place(header: nib.Nifti1Header, original: Mapping[str, np.ndarray]) -> None:
+    """Copy what says where voxels lie, field by field: qform, sform and their codes, voxel sizes, units."""
+    for name in (*_FORM_FIELDS, *_ROW_FIELDS):
+        header[name] = original[name]
+    header["pixdim"][:4] = original["pixdim"][:4]

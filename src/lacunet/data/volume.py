@@ -1,0 +1,210 @@
+"""One file -> voxels and where they lie. A header is checked before anything is allocated by it."""
+
+import gzip
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError
+
+from lacunet.case import Grid, ImageFile
+from lacunet.errors import DataError, GeometryError
+
+CORNER_TOLERANCE_MM = 0.1
+"""Scans lie on one grid when no corner of the volume is farther than this from its place in the other."""
+
+SHEAR_TOLERANCE = 1e-3
+"""Largest cosine between two voxel axes that still counts as a right angle."""
+
+MOST_VOXELS = 2**28
+"""A header that claims more voxels per volume (645 cubed) is not believed."""
+
+SPACINGS_MM = (0.05, 50.0)
+"""Distances between voxels that a scan of a head may have."""
+
+_UNREADABLE = (
+    ImageFileError,
+    HeaderDataError,
+    EOFError,
+    OSError,
+    zlib.error,
+    gzip.BadGzipFile,
+    ValueError,
+    RuntimeError,
+)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a file claims about itself: dimensions as they are, affine to mm (RAS+), words for the user."""
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_image(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
+    """Voxels (float32, as on disk), their grid, and what is to be said about the file."""
+    voxels, grid, notes = read_file(file)
+    return np.ascontiguousarray(voxels, dtype=np.float32), grid, notes
+
+
+def read_voxels(path: Path) -> np.ndarray:
+    """The voxels of a 3-D file, in the type on disk unless the header scales them."""
+    return read_file(ImageFile(path))[0]
+
+
+def read_file(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
+    """Voxels in the type on disk (or as the header scales them), their grid, and what is to be said about the file.
+
+    Raises:
+        DataError: the file is empty, truncated, no image, no grey values, or not 3-D.
+        GeometryError: its spacing or affine makes no sense.
+    """
+    path = file.path
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: is empty; copy it again from its source")
+        is_mha = path.name.lower().endswith(".mha")
+        header = _mha_header(path) if is_mha else _nifti_header(path)
+        shape, notes = _volume_shape(file, header)
+        grid = Grid(shape, _sound_affine(path, header.affine))
+        voxels = _mha_voxels(path) if is_mha else _nifti_voxels(file)
+    except _UNREADABLE as error:
+        cause = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"{path}: cannot be read, truncated or not an image ({cause}); copy it again from its source"
+        ) from error
+    return voxels.reshape(shape), grid, [*header.notes, *notes]
+
+
+def _volume_shape(file: ImageFile, header: _Header) -> tuple[tuple[int, int, int], list[str]]:
+    """The three dimensions of the wanted volume."""
+    name, shape = file.path.name, header.shape
+    if len(shape) < 3 or min(shape, default=0) < 1 or min(shape[:3]) < 2:
+        raise DataError(f"{name}: has dimensions {shape}; a scan has three, each of at least 2 voxels")
+    if int(np.prod(shape[:3], dtype=object)) > MOST_VOXELS:
+        raise DataError(f"{name}: its header claims {shape} voxels, more than {MOST_VOXELS}; is it damaged?")
+    x, y, z = shape[:3]
+    volumes = int(np.prod(shape[3:], dtype=object))
+    if file.volume is None and volumes != 1:
+        raise DataError(
+            f"{name}: holds {volumes} volumes of {(x, y, z)} voxels; one volume per file is expected (4-D files only "
+            "in an MSD folder with dataset.json); split it into one file per sequence"
+        )
+    if file.volume is not None and (len(shape) != 4 or file.volume >= volumes):
+        raise DataError(f"{name}: has dimensions {shape}, but dataset.json expects volume {file.volume} of a 4-D file")
+    trailing = file.volume is None and len(shape) > 3
+    return (x, y, z), [f"{name}: dimensions {shape} read as {(x, y, z)}"] if trailing else []
+
+
+def _nifti_header(path: Path) -> _Header:
+    image = nib.load(path)
+    if not isinstance(image, nib.Nifti1Image):
+        raise DataError(f"{path}: is not a NIfTI file; convert it to .nii.gz")
+    with ImageOpener(str(path)) as stream:
+        raw = type(image.header).from_fileobj(stream, check=False)
+    shape = tuple(int(size) for size in raw["dim"][1 : int(raw["dim"][0]) + 1])
+    if raw.get_data_dtype().kind not in "iuf":
+        raise DataError(
+            f"{path.name}: has voxels of type {raw.get_data_dtype()}; grey values are expected, not colours or complex"
+        )
+    spacing = raw["pixdim"][1:4]
+    if not (np.isfinite(spacing).all() and (spacing > 0).all()):
+        raise GeometryError(f"{path.name}: spacing {triple(spacing)} mm in the header; positive numbers are expected")
+    unit = int(raw["xyzt_units"]) & 7
+    if unit in (1, 3):
+        raise GeometryError(
+            f"{path.name}: its header counts in {'metres' if unit == 1 else 'micrometres'}; millimetres are expected"
+        )
+    _require_possible_size(path, shape, raw.get_data_dtype().itemsize)
+    return _Header(shape, np.asarray(image.affine, float), tuple(_form_notes(path.name, image, shape)))
+
+
+def _require_possible_size(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
+    """Refuse a header that claims more than the file can hold, before allocating it (deflate: at most 1032-fold)."""
+    claimed = int(np.prod([max(size, 1) for size in shape], dtype=object)) * itemsize
+    most = path.stat().st_size * (1032 if path.name.lower().endswith(".gz") else 1)
+    if claimed > most:
+        raise DataError(
+            f"{path.name}: its header claims {shape} voxels, more than the file holds; it is truncated or damaged"
+        )
+
+
+def _form_notes(name: str, image: nib.Nifti1Image, shape: tuple[int, ...]) -> list[str]:
+    """A file may say twice, or not at all, where its voxels lie."""
+    header = image.header
+    codes = int(header["qform_code"]), int(header["sform_code"])
+    if codes == (0, 0):
+        return [
+            f"{name}: the header does not say how the scan is oriented; left and right are taken as in Analyze files"
+        ]
+    if min(codes) > 0:
+        apart = corner_distance(shape[:3], image.get_sform(), image.get_qform())
+        if not apart <= CORNER_TOLERANCE_MM:
+            return [f"{name}: sform and qform disagree by {apart:.1f} mm; the sform is used"]
+    return []
+
+
+def _nifti_voxels(file: ImageFile) -> np.ndarray:
+    proxy = nib.load(file.path).dataobj
+    return np.asanyarray(proxy if file.volume is None else proxy[..., file.volume])
+
+
+def _mha_header(path: Path) -> _Header:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise DataError(f"{path.name}: has several values per voxel; grey values are expected, not colours or complex")
+    shape, dimension = reader.GetSize(), reader.GetDimension()
+    itemsize = 1 if "8-bit" in sitk.GetPixelIDValueAsString(reader.GetPixelID()) else 2
+    if dimension != 3:
+        return _Header(tuple(shape), np.eye(4))
+    if int(np.prod(shape, dtype=object)) * itemsize > path.stat().st_size * 1032:
+        raise DataError(
+            f"{path.name}: its header claims {shape} voxels, more than the file holds; it is truncated or damaged"
+        )
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(reader.GetDirection(), (3, 3)) * np.asarray(reader.GetSpacing())
+    affine[:3, 3] = reader.GetOrigin()
+    return _Header(tuple(shape), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+
+
+def _mha_voxels(path: Path) -> np.ndarray:
+    """SimpleITK's arrays run z, y, x and its millimetres left, posterior, superior; ours x, y, z and RAS+."""
+    return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))).transpose(2, 1, 0)
+
+
+def _sound_affine(path: Path, affine: np.ndarray) -> np.ndarray:
+    """The affine itself, when voxels are boxes of a possible size."""
+    name = path.name
+    if not np.isfinite(affine).all():
+        raise GeometryError(f"{name}: its affine has NaN or infinite entries; the header is damaged")
+    axes = affine[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    low, high = SPACINGS_MM
+    if not ((spacing >= low) & (spacing <= high)).all():
+        raise GeometryError(f"{name}: spacing {triple(spacing)} mm; between {low} and {high} mm is expected")
+    cosines = (axes / spacing).T @ (axes / spacing) - np.eye(3)
+    if np.abs(cosines).max() > SHEAR_TOLERANCE:
+        raise GeometryError(
+            f"{name}: its voxel axes are not at right angles (a sheared affine); resample it on a regular grid"
+        )
+    return affine
+
+
+def corner_distance(shape: tuple[int, ...], one: np.ndarray, two: np.ndarray) -> float:
+    """Largest distance in mm between the places that two affines give to a corner of the volume."""
+    corners = np.array([[x, y, z, 1] for x in (0, shape[0] - 1) for y in (0, shape[1] - 1) for z in (0, shape[2] - 1)])
+    return float(np.linalg.norm((corners @ (one - two).T)[:, :3], axis=1).max())
+
+
+def triple(numbers: "np.ndarray | tuple[float, ...]") -> str:
+    """`(1, 1, 5.5)`, for people."""
+    return "(" + ", ".join(f"{float(number):.4g}" for number in numbers) + ")"
