@@ -1,0 +1,174 @@
+"""The page of one case: what was found, in which sequences, and how far to trust it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from lacunet.case import Grid
+from lacunet.files import write_text
+from lacunet.report.page import dice, join_words, known, millilitres, render, sentence
+from lacunet.report.pictures import Cut, cuts, pictures
+from lacunet.task import Subset, Task
+
+UNRELIABLE = 0.6
+"""Regions with a lower expected Dice are called unreliable."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a model's card says of one subset.
+
+    Attributes:
+        dice: Mean Dice by region, 0 to 1.
+        cases: How many cases the means rest on.
+        data: Which cases: "test split of ...".
+    """
+
+    dice: Mapping[str, float]
+    cases: int
+    data: str
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """All that the page of a case shows.
+
+    Attributes:
+        name: The case's name.
+        task: Names of modalities and regions.
+        images: What was acquired, on `grid`.
+        grid: RAS+ grid of all arrays.
+        prediction: Labels inside lacunet.
+        subset: The modalities that the model used, in the task's order.
+        volumes: Predicted volume by region, in ml.
+        reference: The annotator's labels, or None.
+        reference_volumes: By region, in ml; empty without a reference.
+        dice: Dice with the reference by region; empty without a reference.
+        expected: What the card says of this subset, or None.
+        warnings: Sentences that a reader must not miss.
+        provenance: Model, version, date, command, files ... in the order in which they are printed.
+        helpful_sequence: A sentence on which missing sequence would help most, or None.
+    """
+
+    name: str
+    task: Task
+    images: Mapping[str, Shaped[np.ndarray, "x y z"]]
+    grid: Grid
+    prediction: UInt8[np.ndarray, "x y z"]
+    subset: Subset
+    volumes: Mapping[str, float]
+    reference: UInt8[np.ndarray, "x y z"] | None = None
+    reference_volumes: Mapping[str, float] = field(default_factory=dict)
+    dice: Mapping[str, float] = field(default_factory=dict)
+    expected: Expectation | None = None
+    warnings: Sequence[str] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    helpful_sequence: str | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Modalities that were not acquired, in the task's order."""
+        return tuple(modality for modality in self.task.modalities if modality not in self.images)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the model found no tumour."""
+        return not self.prediction.any()
+
+
+def expectation_warnings(
+    task: Task, subset: Subset, expected: Mapping[str, float], threshold: float = UNRELIABLE
+) -> list[str]:
+    """A sentence for each region of which the card expects little: `ET without T1ce is unreliable: expected Dice 0.41`.
+
+    Args:
+        task: Names and orders.
+        subset: The modalities used.
+        expected: Mean Dice of this subset by region, 0 to 1; a region that is not there, or NaN, gives no sentence.
+        threshold: Dice below which a region is called unreliable.
+    """
+    absent = [task.titles[modality] for modality in task.modalities if modality not in subset]
+    without = f" without {join_words(absent)}" if absent else ""
+    return [
+        f"{region.upper()}{without} is unreliable: expected Dice {dice(expected[region])}"
+        for region in task.regions
+        if region in expected and expected[region] < threshold
+    ]
+
+
+def headline(view: CaseView) -> str:
+    """The page in one line: volumes, and the sequences they come from."""
+    used = join_words([view.task.titles[modality] for modality in view.subset])
+    if view.empty:
+        return f"No tumour found in {used}"
+    volumes = [f"{view.task.titles[region]} {millilitres(view.volumes[region])} ml" for region in view.task.regions]
+    return sentence(f"{', '.join(volumes)}, from {used}")
+
+
+def case_page(view: CaseView) -> str:
+    """A self-contained HTML page. Needs no network, prints, and follows light or dark."""
+    at = cuts(view.task, view.images, view.grid, view.prediction, view.reference)
+    values = {
+        "view": view,
+        "headline": headline(view),
+        "sequences": _sequences(view),
+        "missing": [view.task.titles[modality] for modality in view.missing],
+        "cuts": at,
+        "rows": _picture_rows(view, at),
+        "regions": _regions(view),
+        "threshold": UNRELIABLE,
+    }
+    return render("case.html", values)
+
+
+def write_case_page(path: Path, view: CaseView) -> None:
+    """Write the page whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_text(path, case_page(view))
+
+
+def _sequences(view: CaseView) -> list[dict[str, str]]:
+    """Every modality of the task: used, there but not used, or missing."""
+    states = {
+        modality: "used" if modality in view.subset else "not acquired" if modality in view.missing else "not used"
+        for modality in view.task.modalities
+    }
+    return [{"name": name, "title": view.task.titles[name], "state": state} for name, state in states.items()]
+
+
+def _picture_rows(view: CaseView, at: list[Cut]) -> list[dict[str, Any]]:
+    """A row of pictures for each acquired sequence, in the task's order."""
+    return [
+        {
+            "title": view.task.titles[modality],
+            "name": modality,
+            "used": modality in view.subset,
+            "pictures": pictures(view.images[modality], view.task.titles[modality], at),
+        }
+        for modality in view.task.modalities
+        if modality in view.images
+    ]
+
+
+def _regions(view: CaseView) -> list[dict[str, Any]]:
+    """A row of the tables for each region; what is not known is None."""
+    expected = view.expected.dice if view.expected else {}
+    return [
+        {
+            "name": region,
+            "place": place,
+            "title": view.task.titles[region],
+            "volume": view.volumes[region],
+            "reference": view.reference_volumes.get(region),
+            "dice": view.dice.get(region),
+            "expected": expected.get(region) if known(expected.get(region)) else None,
+        }
+        for place, region in enumerate(view.task.regions)
+    ]

@@ -1,0 +1,204 @@
+"""The page of an evaluation: every subset, every case, and the worst ones to look at."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from markupsafe import Markup
+
+from lacunet.case import Grid
+from lacunet.files import write_text
+from lacunet.report.charts import robustness, volumes
+from lacunet.report.page import dice, known, render, sentence
+from lacunet.report.pictures import cuts, pictures
+from lacunet.report.scores import (
+    CaseScores,
+    HeatRow,
+    Score,
+    by_size,
+    empty_words,
+    fullest,
+    heat_cells,
+    heat_rows,
+    ranked_cases,
+    score,
+    worst_cases,
+)
+from lacunet.task import Task
+
+__all__ = ["CasePicture", "EvaluationView", "evaluation_page", "worst_cases", "write_evaluation_page"]
+
+CASES_SHOWN = 40
+"""Cases of the strip plot that are open at first; the others unfold."""
+
+
+@dataclass(frozen=True)
+class CasePicture:
+    """One of the worst cases, to be drawn with its prediction and its reference.
+
+    Attributes:
+        case: Its name, as in the rows.
+        subset: The subset of the prediction, as in the rows.
+        modality: Which sequence the image is.
+        image: That sequence on `grid`.
+        grid: RAS+ grid of all arrays.
+        prediction: Labels inside lacunet.
+        reference: The annotator's labels.
+    """
+
+    case: str
+    subset: str
+    modality: str
+    image: Shaped[np.ndarray, "x y z"]
+    grid: Grid
+    prediction: UInt8[np.ndarray, "x y z"]
+    reference: UInt8[np.ndarray, "x y z"]
+
+
+@dataclass(frozen=True)
+class EvaluationView:
+    """All that the page of an evaluation shows.
+
+    Attributes:
+        model: The model's name, the page's title.
+        task: Names of modalities and regions.
+        summary: As in `summary.json`.
+        rows: As in `cases.csv`; numbers may be text.
+        data: Which cases these are, in words.
+        policy_words: What the summary's policy does with empty masks, in words.
+        pictures: Of the worst cases; `worst_cases` says which to make.
+        warnings: Sentences that a reader must not miss.
+        provenance: Command, model, date, data ... in the order in which they are printed.
+    """
+
+    model: str
+    task: Task
+    summary: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    data: str = ""
+    policy_words: str = ""
+    pictures: Sequence[CasePicture] = ()
+    warnings: Sequence[str] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def evaluation_page(view: EvaluationView) -> str:
+    """A self-contained HTML page. Needs no network, prints, and follows light and dark."""
+    scores = [score(row) for row in view.rows]
+    rows = heat_rows(view.task, view.summary, scores)
+    mean_dice, mean_hd95 = heat_cells(view.task, view.summary["mean"])
+    values = {
+        "view": view,
+        "regions": _regions(view),
+        "cases": view.summary["cases"],
+        "rows": rows,
+        "uneven": len({row.cases for row in rows}) > 1,
+        "mean": HeatRow("mean of the subsets", (), False, 0, mean_dice, mean_hd95),
+        "robustness": _robustness(view),
+        "volumes": _volumes(view.task, scores),
+        "strips": [_strip(view.task, entry) for entry in ranked_cases(scores)],
+        "shown": CASES_SHOWN,
+        "policy": view.summary["policy"],
+        "empty": empty_words(view.task, scores),
+        "worst": [_worst(view, scores, picture) for picture in view.pictures],
+    }
+    return render("evaluation.html", values)
+
+
+def write_evaluation_page(path: Path, view: EvaluationView) -> None:
+    """Write the page whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_text(path, evaluation_page(view))
+
+
+def _regions(view: EvaluationView) -> list[dict[str, Any]]:
+    """A tile for each region: mean Dice, mean HD95, AURC (raw, and divided by its largest value)."""
+    steps = len(view.task.modalities) - 1
+    found = []
+    for place, (region, means) in enumerate(
+        (region, view.summary["mean"].get(region, {})) for region in view.task.regions
+    ):
+        aurc = view.summary.get("aurc", {}).get(region)
+        found.append(
+            {
+                "name": region,
+                "title": view.task.titles[region],
+                "place": place,
+                "dice": means.get("dice"),
+                "hd95": means.get("hd95"),
+                "aurc": aurc,
+                "aurc_share": aurc / steps if known(aurc) else None,
+            }
+        )
+    return found
+
+
+def _robustness(view: EvaluationView) -> Markup:
+    """The curve, with AURC in its legend where it is defined."""
+    curves = {region: by_size(view.task, view.summary, region) for region in view.task.regions}
+    legends = {
+        tile["name"]: f"{tile['name'].upper()}  AURC {dice(tile['aurc'])}"
+        if tile["aurc_share"] is not None
+        else tile["name"].upper()
+        for tile in _regions(view)
+    }
+    return robustness(curves, legends, len(view.task.modalities))
+
+
+def _volumes(task: Task, scores: Sequence[Score]) -> Markup:
+    """Each case once per region, from its fullest subset."""
+    chosen = {(entry.case, fullest(task, entry.scores)) for entry in ranked_cases(scores)}
+    points = {
+        region: [
+            (entry.reference_ml, entry.prediction_ml)
+            for entry in scores
+            if entry.region == region
+            and (entry.case, entry.subset) in chosen
+            and known(entry.reference_ml)
+            and known(entry.prediction_ml)
+        ]
+        for region in task.regions
+    }
+    return volumes(points, {region: sentence(task.titles[region]) for region in task.regions})
+
+
+def _strip(task: Task, case: CaseScores) -> dict[str, Any]:
+    """A row of the strip plot: a dot per subset in each region's cell, the fullest subset marked."""
+    full = fullest(task, case.scores)
+    return {
+        "case": case.case,
+        "mean": case.mean,
+        "cells": [
+            [
+                {
+                    "dice": entry.dice,
+                    "title": task.subset_title(task.subset(entry.subset)),
+                    "full": entry.subset == full,
+                }
+                for entry in sorted(case.of(region), key=lambda entry: entry.subset == full)
+                if not math.isnan(entry.dice)
+            ]
+            for region in task.regions
+        ],
+    }
+
+
+def _worst(view: EvaluationView, scores: Sequence[Score], picture: CasePicture) -> dict[str, Any]:
+    """One of the worst cases: its pictures, and its scores from the subset of the picture."""
+    at = cuts(view.task, {picture.modality: picture.image}, picture.grid, picture.prediction, picture.reference)
+    title = view.task.titles[picture.modality]
+    return {
+        "case": picture.case,
+        "from": view.task.subset_title(view.task.subset(picture.subset)),
+        "on": title,
+        "cuts": at,
+        "pictures": pictures(picture.image, title, at),
+        "scores": [entry for entry in scores if (entry.case, entry.subset) == (picture.case, picture.subset)],
+    }

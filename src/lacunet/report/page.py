@@ -1,0 +1,62 @@
+"""Templates to pages: one HTML text with everything inside, every word from outside escaped."""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypeGuard
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+
+@cache
+def environment() -> Environment:
+    """The templates of this folder and the words they use for numbers."""
+    found = Environment(
+        loader=PackageLoader("lacunet", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(ml=millilitres, dice=dice, mm=millimetres, sentence=sentence, words=join_words)
+    return found
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """A whole page. Values are escaped unless they are `Markup`."""
+    templates = environment()
+    source, _, _ = PackageLoader("lacunet", "report").get_source(templates, "style.css")
+    return templates.get_template(template).render(style=Markup(source), **values)
+
+
+def known(value: float | None) -> TypeGuard[float]:
+    """Whether there is a number at all: not None, not NaN."""
+    return value is not None and not math.isnan(value)
+
+
+def millilitres(value: float | None) -> str:
+    """A volume without its unit: 84.1, and more digits only for the very small."""
+    if not known(value):
+        return "–"
+    return f"{value:.1f}" if value == 0 or value >= 0.1 else f"{value:.2f}" if value >= 0.01 else "< 0.01"
+
+
+def dice(value: float | None) -> str:
+    """A Dice score, 0 to 1, with two digits."""
+    return f"{value:.2f}" if known(value) else "–"
+
+
+def millimetres(value: float | None) -> str:
+    """A distance without its unit."""
+    return f"{value:.1f}" if known(value) else "–"
+
+
+def sentence(text: str) -> str:
+    """The same with a capital first letter; the rest (T1ce, FLAIR) stays."""
+    return text[:1].upper() + text[1:]
+
+
+def join_words(words: Sequence[str]) -> str:
+    """`T1, T2 and FLAIR`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,193 @@
+"""The numbers of an evaluation, as its page needs them: typed, grouped, ranked. Nothing is drawn here."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from lacunet.errors import DataError
+from lacunet.report.page import join_words, known
+from lacunet.task import Task
+
+HD95_PALE = 40.0
+"""HD95 in mm from which a cell of the heat map has no colour."""
+DICE_PALE = 0.3
+"""Dice up to which a cell of the heat map has no colour."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of `cases.csv`: a region of a case, from one subset. Volumes in ml, HD95 in mm; NaN is unknown."""
+
+    case: str
+    subset: str
+    region: str
+    dice: float
+    hd95: float
+    reference_ml: float
+    prediction_ml: float
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """Every score of a case, and its mean Dice over subsets and regions."""
+
+    case: str
+    mean: float
+    scores: tuple[Score, ...]
+
+    def of(self, region: str) -> list[Score]:
+        """The scores of one region, in the order of the table."""
+        return [score for score in self.scores if score.region == region]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of the heat map, and how strong its colour is: 0 the worst, 1 the best."""
+
+    value: float | None
+    strength: float
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """A subset: a dot for each modality (is it there?), and its cells.
+
+    Attributes:
+        title: The sequences, for people.
+        dots: Whether each modality of the task is in the subset.
+        first: Whether it is the first subset of its size.
+        cases: How many cases were scored.
+        dice: A cell per region.
+        hd95: A cell per region.
+    """
+
+    title: str
+    dots: tuple[bool, ...]
+    first: bool
+    cases: int
+    dice: tuple[Cell, ...]
+    hd95: tuple[Cell, ...]
+
+
+def score(row: Mapping[str, Any]) -> Score:
+    """A row as the csv reader gives it, or with numbers.
+
+    Raises:
+        DataError: a column is missing or holds no number.
+    """
+    try:
+        numbers = {name: _number(row[name]) for name in ("dice", "hd95", "reference_ml", "prediction_ml")}
+        return Score(case=str(row["case"]), subset=str(row["subset"]), region=str(row["region"]), **numbers)
+    except (KeyError, ValueError) as error:
+        raise DataError(f"cases.csv: a row has no usable {error}; run the evaluation again") from error
+
+
+def _number(value: Any) -> float:
+    """A float; nothing at all is NaN."""
+    return math.nan if value is None or value == "" else float(value)
+
+
+def subsets_of(task: Task, summary: Mapping[str, Any]) -> list[str]:
+    """The names of the evaluated subsets, in the task's order, as the summary writes them."""
+    order = {subset: place for place, subset in enumerate(task.subsets)}
+    return sorted(summary["subsets"], key=lambda name: order[task.subset(name)])
+
+
+def heat_rows(task: Task, summary: Mapping[str, Any], scores: Sequence[Score]) -> list[HeatRow]:
+    """A row for each evaluated subset."""
+    cases: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in scores:
+        cases[entry.subset].add(entry.case)
+    rows: list[HeatRow] = []
+    size = 0
+    for name in subsets_of(task, summary):
+        subset = task.subset(name)
+        dice, hd95 = heat_cells(task, summary["subsets"][name])
+        rows.append(
+            HeatRow(
+                title=task.subset_title(subset),
+                dots=task.presence(subset),
+                first=len(subset) != size,
+                cases=len(cases[name]),
+                dice=dice,
+                hd95=hd95,
+            )
+        )
+        size = len(subset)
+    return rows
+
+
+def heat_cells(
+    task: Task, means: Mapping[str, Mapping[str, float | None]]
+) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+    """The Dice cells and the HD95 cells of one row, in the order of the regions."""
+    dice = tuple(cell(means.get(region, {}).get("dice"), DICE_PALE, 1.0) for region in task.regions)
+    hd95 = tuple(cell(means.get(region, {}).get("hd95"), HD95_PALE, 0.0) for region in task.regions)
+    return dice, hd95
+
+
+def cell(value: float | None, worst: float, best: float) -> Cell:
+    """A number with its colour's strength, linear from worst to best and cut off there."""
+    if not known(value):
+        return Cell(None, 0.0)
+    return Cell(float(value), min(max((value - worst) / (best - worst), 0.0), 1.0))
+
+
+def by_size(task: Task, summary: Mapping[str, Any], region: str) -> dict[int, list[float]]:
+    """Mean Dice of every evaluated subset, grouped by how many sequences it has."""
+    found: defaultdict[int, list[float]] = defaultdict(list)
+    for name in subsets_of(task, summary):
+        value = summary["subsets"][name].get(region, {}).get("dice")
+        if known(value):
+            found[len(task.subset(name))].append(float(value))
+    return dict(found)
+
+
+def ranked_cases(scores: Sequence[Score]) -> list[CaseScores]:
+    """Cases by their mean Dice over subsets and regions, the worst first; a case without any Dice comes last."""
+    grouped: defaultdict[str, list[Score]] = defaultdict(list)
+    for entry in scores:
+        grouped[entry.case].append(entry)
+    found = []
+    for case, entries in grouped.items():
+        values = [entry.dice for entry in entries if known(entry.dice)]
+        found.append(CaseScores(case, fmean(values) if values else math.nan, tuple(entries)))
+    return sorted(found, key=lambda entry: (math.isnan(entry.mean), entry.mean, entry.case))
+
+
+def fullest(task: Task, entries: Sequence[Score]) -> str:
+    """The name of the largest subset among the scores; of equals, the last in the task's order.
+
+    Raises:
+        ValueError: there are no scores.
+    """
+    order = {subset: place for place, subset in enumerate(task.subsets)}
+    return max((entry.subset for entry in entries), key=lambda name: order[task.subset(name)])
+
+
+def worst_cases(task: Task, rows: Sequence[Mapping[str, Any]], count: int = 6) -> list[tuple[str, str]]:
+    """The cases to draw: those of lowest mean Dice, each with its fullest subset, worst first.
+
+    With the fullest subset the picture shows what goes wrong although nothing (more) is missing.
+    """
+    ranked = ranked_cases([score(row) for row in rows])
+    return [(entry.case, fullest(task, entry.scores)) for entry in ranked[:count]]
+
+
+def empty_words(task: Task, scores: Sequence[Score]) -> list[str]:
+    """A sentence for each region of which some reference or prediction is empty."""
+    found = []
+    for region in task.regions:
+        entries = [entry for entry in scores if entry.region == region]
+        references = {entry.case for entry in entries if entry.reference_ml == 0}
+        predictions = sum(entry.prediction_ml == 0 for entry in entries)
+        if references or predictions:
+            parts = [
+                f"the reference is empty in {len(references)} of {len({entry.case for entry in entries})} cases",
+                f"the prediction in {predictions} of {len(entries)} segmentations",
+            ]
+            found.append(f"{region.upper()}: {join_words(parts)}.")
+    return found
