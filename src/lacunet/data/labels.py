@@ -126,8 +126,8 @@ def to_disk(labels: np.ndarray, convention: str, task: Task = GLIOMA) -> np.ndar
     table = np.zeros(max(mapping.values()) + 1, np.uint8)
     for disk, inside in sorted(mapping.items(), reverse=True):
         table[inside] = disk
-    disk: np.ndarray = table[labels]
-    return disk
+    values: np.ndarray = table[labels]
+    return values
 
 
 def _whole_numbers(voxels: np.ndarray, where: str) -> tuple[np.ndarray, str | None]:

@@ -1,0 +1,70 @@
+"""manifest.csv: cases in any layout, one a row."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from lacunet.case import CaseFiles, ImageFile
+from lacunet.data.labels import known_convention
+from lacunet.data.names import REFERENCE, Problem, existing_file, in_order, modality_or_none, person_of
+from lacunet.errors import DataError, UsageError
+from lacunet.task import Task
+
+
+def read_manifest(manifest: Path, task: Task, labels: str | None) -> tuple[list[CaseFiles], list[Problem]]:
+    """The cases of a manifest, and the rows that are wrong. Relative paths start at the manifest's folder.
+
+    Raises:
+        DataError: the file is no CSV in UTF-8, or its columns are not understood.
+    """
+    try:
+        with manifest.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines)
+            columns = _columns(reader.fieldnames or [], manifest, task)
+            rows = [{meaning: (row.get(word) or "").strip() for word, meaning in columns.items()} for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{manifest}: cannot be read as CSV in UTF-8 ({error})") from error
+    cases, problems = [], []
+    for cells in rows:
+        try:
+            cases.append(_case(cells, manifest, task, labels))
+        except (DataError, UsageError) as error:
+            problems.append(Problem(cells["case"], str(error)))
+    return cases, problems
+
+
+def _columns(header: Iterable[str], manifest: Path, task: Task) -> dict[str, str]:
+    """Header as written -> what the column is: case, person, reference, convention or a modality."""
+    columns: dict[str, str] = {}
+    for written in header:
+        word = (written or "").strip().lower()
+        meaning = word if word in ("case", "person", REFERENCE, "convention") else modality_or_none(word, task)
+        if meaning is None:
+            known = f"case, person, {', '.join(task.modalities)}, reference, convention"
+            raise DataError(f"{manifest}: unknown column '{written}'; known: {known}")
+        if meaning in columns.values():
+            raise DataError(f"{manifest}: two columns for {meaning}; keep one")
+        columns[written] = meaning
+    if "case" not in columns.values():
+        raise DataError(f"{manifest}: has no column 'case'")
+    return columns
+
+
+def _case(cells: Mapping[str, str], manifest: Path, task: Task, labels: str | None) -> CaseFiles:
+    name = cells["case"]
+    where = f"{manifest}: case {name}: "
+    paths = {
+        meaning: ImageFile(existing_file(manifest.parent / cells[meaning], where))
+        for meaning in (*task.modalities, REFERENCE)
+        if cells.get(meaning)
+    }
+    reference = paths.pop(REFERENCE, None)
+    if not name:
+        raise DataError(f"{manifest}: a row has no case name")
+    if not paths:
+        raise DataError(f"{where}has no scan; give at least one of {', '.join(task.modalities)}")
+    convention = cells.get("convention") or labels
+    if convention is not None:
+        known_convention(convention, task, where)
+    person = cells.get("person") or person_of(name)
+    return CaseFiles(name, person, in_order(paths, task), reference, "manifest", convention if reference else None)
