@@ -51,7 +51,7 @@ class _Header:
 def read_image(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
     """Voxels (float32, as on disk), their grid, and what is to be said about the file."""
     voxels, grid, notes = read_file(file)
-    return np.ascontiguousarray(voxels, dtype=np.float32), grid, notes
+    return voxels.astype(np.float32, copy=False), grid, notes
 
 
 def read_voxels(path: Path) -> np.ndarray:

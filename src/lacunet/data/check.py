@@ -1,0 +1,167 @@
+"""What is in a folder of cases, what is missing, what is wrong: what a long run would stumble over, found first."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lacunet.case import CaseFiles, Grid
+from lacunet.data.find import survey
+from lacunet.data.labels import decide_convention, pooled, to_inside, values_in
+from lacunet.data.names import Problem
+from lacunet.data.nifti import check_intensities, require_same_grid
+from lacunet.data.volume import read_file, read_image
+from lacunet.errors import DataError, LabelError
+from lacunet.task import GLIOMA, Subset, Task
+
+
+@dataclass(frozen=True)
+class CaseFindings:
+    """What one case has.
+
+    Attributes:
+        name: The case's name.
+        person: Whose case it is.
+        family: The naming family that it was recognised by.
+        acquired: The modalities there are, in the task's order.
+        shape: Voxels along each axis as on disk; None when no scan could be read.
+        spacing: Millimetres between voxels as on disk; None likewise.
+        values: Label values of the reference on disk; None where there is no reference or it cannot be read.
+        convention: The label convention of the reference; None where there is no reference, or nothing tells.
+        notes: What reading had to say, one line each.
+        problems: What is wrong, one line each; empty for a good case.
+    """
+
+    name: str
+    person: str
+    family: str
+    acquired: Subset
+    shape: tuple[int, int, int] | None
+    spacing: tuple[float, float, float] | None
+    values: tuple[int, ...] | None
+    convention: str | None
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a folder has.
+
+    Attributes:
+        cases: One entry per case that was found, sorted by name.
+        conventions: Naming family -> label convention, or None where it does not tell.
+        families: Naming family -> number of cases.
+        subsets: Acquired subset, as `t1c+t2f` -> number of cases.
+        problems: Problems of cases that could not even be put together, and of whole families.
+    """
+
+    cases: tuple[CaseFindings, ...]
+    conventions: Mapping[str, str | None]
+    families: Mapping[str, int]
+    subsets: Mapping[str, int]
+    problems: tuple[Problem, ...]
+
+    @property
+    def all_problems(self) -> tuple[Problem, ...]:
+        """Everything that is wrong, one line each."""
+        of_cases = (Problem(case.name, line) for case in self.cases for line in case.problems)
+        return (*self.problems, *of_cases)
+
+
+def check(source: Path, task: Task = GLIOMA, labels: str | None = None) -> Findings:
+    """Read everything below `source` and say what is there and what is wrong; a bad case never hides another.
+
+    Raises:
+        DataError: there is nothing at all, or the layout as a whole cannot be understood.
+        UsageError: `labels` is no convention of the task.
+    """
+    cases, problems = survey(source, task, labels)
+    values = {case.name: _values(case) for case in cases}
+    conventions, undecided = _conventions(cases, values, task, labels)
+    return Findings(
+        cases=tuple(_examine(case, values[case.name], conventions, task) for case in cases),
+        conventions=conventions,
+        families=dict(sorted(Counter(case.family for case in cases).items())),
+        subsets=dict(Counter(task.subset_name(case.images) for case in cases)),
+        problems=(*problems, *undecided),
+    )
+
+
+def _values(case: CaseFiles) -> set[int] | None:
+    """Label values on disk; None where there are none to read (the reason is found again when the case is examined)."""
+    if case.reference is None:
+        return None
+    try:
+        return values_in(case.reference.path)
+    except DataError:
+        return None
+
+
+def _conventions(
+    cases: Sequence[CaseFiles], values: Mapping[str, set[int] | None], task: Task, labels: str | None
+) -> tuple[dict[str, str | None], list[Problem]]:
+    """The convention of every family with references, and the families that do not tell."""
+    conventions: dict[str, str | None] = {}
+    undecided: list[Problem] = []
+    for family in sorted({case.family for case in cases if case.reference is not None}):
+        members = [case for case in cases if case.family == family and case.reference is not None]
+        stated = {case.convention for case in members}
+        open_values = [values[case.name] or set() for case in members if case.convention is None]
+        try:
+            if open_values:
+                stated = {labels or decide_convention(family, pooled(open_values, task), task)}
+            conventions[family] = stated.pop() if len(stated) == 1 else None
+        except LabelError as error:
+            conventions[family] = None
+            undecided.append(Problem(f"family {family}", str(error)))
+    return conventions, undecided
+
+
+def _examine(
+    case: CaseFiles, values: set[int] | None, conventions: Mapping[str, str | None], task: Task
+) -> CaseFindings:
+    problems: list[str] = []
+    notes: list[str] = []
+    first: tuple[str, Grid] | None = None
+    for file in case.images.values():
+        try:
+            voxels, grid, said = read_image(file)
+            notes += said
+            first = first or (file.path.name, grid)
+            require_same_grid(file.path.name, grid, *first)
+            check_intensities(file.path.name, voxels, grid)
+        except DataError as error:
+            problems.append(str(error))
+    convention = case.convention or conventions.get(case.family) if case.reference is not None else None
+    try:
+        notes += _examine_reference(case, first, convention, task)
+    except DataError as error:
+        problems.append(str(error))
+    return CaseFindings(
+        name=case.name,
+        person=case.person,
+        family=case.family,
+        acquired=task.subset(case.images),
+        shape=first[1].shape if first else None,
+        spacing=first[1].spacing if first else None,
+        values=tuple(sorted(values)) if values is not None else None,
+        convention=convention,
+        notes=tuple(dict.fromkeys(notes)),
+        problems=tuple(problems),
+    )
+
+
+def _examine_reference(
+    case: CaseFiles, first: tuple[str, Grid] | None, convention: str | None, task: Task
+) -> Sequence[str]:
+    if case.reference is None:
+        return ()
+    name = case.reference.path.name
+    voxels, grid, notes = read_file(case.reference)
+    if first is not None:
+        require_same_grid(name, grid, *first)
+    if convention is None:
+        return notes
+    _, note = to_inside(voxels, convention, task, name)
+    return [*notes, *([note] if note else [])]
