@@ -8,7 +8,11 @@ from scipy import ndimage
 
 from lacunet.case import Case
 from lacunet.data import anatomy, signal, tumour
-from lacunet.data.phantom import draw_patient, make_phantom, mix, write_phantoms
+from lacunet.data.find import find_cases
+from lacunet.data.labels import with_conventions
+from lacunet.data.nifti import load_case
+from lacunet.data.phantom import draw_patient, make_phantom, write_phantoms
+from lacunet.data.scan import mix
 from lacunet.errors import OutputError, UsageError
 from lacunet.task import GLIOMA
 
@@ -68,6 +72,16 @@ def test_files_hold_what_was_made(written: list[Path]) -> None:
         assert np.array_equal(image.affine, case.grid.affine)
         assert nibabel.aff2axcodes(image.affine) == ("R", "A", "S")
         assert image.get_data_dtype() == (np.uint8 if name == "seg" else np.int16)
+
+
+def test_the_package_reads_back_what_it_wrote(written: list[Path]) -> None:
+    found = with_conventions(find_cases(written[0].parent), GLIOMA)
+    assert [files.name for files in found] == [folder.name for folder in written]
+    assert {(files.family, files.convention) for files in found} == {("brats2023", "brats2023")}
+    case, made = load_case(found[0]), make_phantom(11, spacing=8.0)
+    assert (case.name, case.person) == (made.name, made.person)
+    assert np.array_equal(case.reference, made.reference)
+    assert all(np.array_equal(case.images[name], made.images[name]) for name in GLIOMA.modalities)
 
 
 def test_a_case_lies_on_one_grid_with_background_exactly_zero(enhancing: Case) -> None:

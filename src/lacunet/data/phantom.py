@@ -9,22 +9,19 @@ Every random number comes from PCG64 streams seeded by (seed, purpose): a seed i
 """
 
 import gzip
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from scipy import ndimage
 
 from lacunet.case import Case, Grid
-from lacunet.data import anatomy, signal, tumour
+from lacunet.data import anatomy, scan, signal, tumour
 from lacunet.errors import OutputError, UsageError
 from lacunet.files import whole_file
 from lacunet.task import GLIOMA, Task
-
-Values = Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -34,15 +31,6 @@ class Patient:
     shape: anatomy.Shape
     growth: tumour.Growth
     scanner: signal.Scanner
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What voxels hold: fractions by tissue (they add up to 1), where contrast agent leaks (0..1), and labels."""
-
-    fractions: Mapping[str, Values]
-    leak: Values
-    labels: UInt8[np.ndarray, " n"]
 
 
 def draw_patient(seed: int) -> Patient:
@@ -71,7 +59,7 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0) -> Case:
     body = anatomy.make_body(patient.shape, _stream(seed, 3))
     points, brain = _brain_points(body, grid)
     contents = _contents(body, points, patient.growth, _stream(seed, 4))
-    images = _images(contents, points, brain, patient.scanner, spacing, _stream(seed, 5))
+    images = scan.scan(contents, points, brain, patient.scanner, spacing, _stream(seed, 5))
     reference = np.zeros(grid.shape, np.uint8)
     reference[brain] = contents.labels
     return Case(
@@ -188,7 +176,7 @@ def _brain_points(body: anatomy.Body, grid: Grid) -> tuple[np.ndarray, np.ndarra
 
 def _contents(
     body: anatomy.Body, points: np.ndarray, growth: tumour.Growth, generator: np.random.Generator
-) -> Contents:
+) -> scan.Contents:
     """Grow the tumour on the working grid, push the brain aside, and say what each point holds."""
     white, grey, fluid = body.working_tissues()
     allowed = (body.brain > 0.5) & (fluid < 0.5)
@@ -203,7 +191,7 @@ def _contents(
     points = _pushed(points, body, density, growth)
     tissue = body.tissues(points)
     spread, patch, vessel = (anatomy.sample_field(field, points) for field in (odds, patches, vessels))
-    return mix(tissue, spread, patch, vessel, limits, growth)
+    return scan.mix(tissue, spread, patch, vessel, limits, growth)
 
 
 def _pushed(
@@ -223,86 +211,6 @@ def _vessels(body: anatomy.Body, generator: np.random.Generator) -> np.ndarray:
     one, other = anatomy.smooth_noise(generator, 8.0), anatomy.smooth_noise(generator, 8.0)
     line = np.exp(-(one**2 + other**2) / (2 * 0.2**2))
     return np.asarray(line * (body.depth < 30.0), dtype=np.float32)
-
-
-def mix(
-    tissue: Float[np.ndarray, "3 n"],
-    spread: Values,
-    patch: Values,
-    vessel: Values,
-    limits: tumour.Limits,
-    growth: tumour.Growth,
-) -> Contents:
-    """Fractions, leak and labels from the roughened log-odds of the cell density (`spread`) at each point."""
-    white, grey, fluid = tissue
-    solid_tissue = 1.0 - fluid
-    core = solid_tissue * _soft(spread - limits.core, 0.2)
-    necrosis = core * _soft(spread - limits.necrosis, 0.2)
-    wet = _soft(spread - limits.oedema, 0.35) * (0.75 + 0.25 * _soft(spread - limits.core, 1.5))
-    oedema = (solid_tissue - core) * wet
-    healthy = (solid_tissue - core - oedema) / np.maximum(white + grey, 1e-6)
-    vessel = vessel * fluid
-    leaking = patch < np.quantile(patch, growth.leak) if growth.enhancing else np.zeros(patch.shape, bool)
-    fractions = {
-        "white": white * healthy,
-        "grey": grey * healthy,
-        "fluid": fluid - vessel,
-        "vessel": vessel,
-        "oedema": oedema,
-        "solid": core - necrosis,
-        "necrosis": necrosis,
-    }
-    tissue_voxel = fluid < 0.5
-    labels = np.where(tissue_voxel & (spread > limits.oedema), 2, 0)
-    labels[tissue_voxel & (spread > limits.core)] = 1
-    labels[tissue_voxel & (spread > limits.core) & (spread <= limits.necrosis) & leaking] = 3
-    strength = leaking * (0.8 + 0.2 * np.tanh(patch)).astype(np.float32)
-    return Contents(fractions, strength.astype(np.float32), labels.astype(np.uint8))
-
-
-def _soft(distance: Values, width: float) -> Values:
-    """A smooth step from 0 to 1."""
-    return np.asarray(0.5 * (1.0 + np.tanh(distance / (2.0 * width))), dtype=np.float32)
-
-
-def _images(
-    contents: Contents,
-    points: np.ndarray,
-    brain: np.ndarray,
-    scanner: signal.Scanner,
-    spacing: float,
-    generator: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """Scan the patient: signal, blur, coil, noise, gain."""
-    grain = 0.03 * anatomy.smooth_noise(generator, 2.5) + 0.03 * anatomy.smooth_noise(generator, 9.0)
-    texture = 1.0 + anatomy.sample_field(grain, points)
-    images = {}
-    for modality, sequence in scanner.sequences.items():
-        pure = _voxel_signal(contents, sequence, scanner, contrast=modality == "t1c") * texture
-        volume = np.zeros(brain.shape, np.float32)
-        volume[brain] = np.abs(pure)
-        blurred = ndimage.gaussian_filter(volume, scanner.blur[modality] / spacing)[brain]
-        coil = np.exp(scanner.bias[modality] * anatomy.sample_field(anatomy.smooth_noise(generator, 60.0), points))
-        level = float(np.median(blurred))
-        noisy = signal.rician(blurred * coil, scanner.noise[modality] * level, generator)
-        volume[brain] = np.rint(noisy * (scanner.gain[modality] / level)).clip(1, 32767)
-        images[modality] = volume
-    return images
-
-
-def _voxel_signal(contents: Contents, sequence: signal.Sequence, scanner: signal.Scanner, contrast: bool) -> Values:
-    """The sum over what each voxel holds; with contrast agent, T1 is short where it leaks and in vessels."""
-    tissues = signal.tissues_at(scanner.field, scanner.lesion)
-    r1 = signal.relaxivity(scanner.field)
-    total = np.zeros_like(contents.leak)
-    for name, fraction in contents.fractions.items():
-        t1: float | np.ndarray = tissues[name].t1
-        if contrast and name == "solid":
-            t1 = signal.shorten_t1(tissues[name].t1, scanner.dose * contents.leak, r1)
-        if contrast and name == "vessel":
-            t1 = signal.shorten_t1(tissues[name].t1, np.asarray(1.0), r1)
-        total += fraction * signal.magnetisation(sequence, tissues[name], t1).astype(np.float32)
-    return total
 
 
 def _write(path: Path, array: np.ndarray, grid: Grid) -> None:
