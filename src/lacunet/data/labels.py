@@ -21,6 +21,9 @@ from lacunet.task import GLIOMA, Task
 ROUNDING = 1e-3
 """How far a label may lie from a whole number and still be rounded, with a word."""
 
+MOST_LABEL = 1000
+"""Larger values are intensities, not labels."""
+
 FAMILY_CONVENTIONS = {
     "brats2013": ("brats2013",),
     "brats2018": ("brats2018", "brats2013", "brats2023"),
@@ -138,19 +141,19 @@ def to_disk(labels: np.ndarray, convention: str, task: Task = GLIOMA) -> np.ndar
 
 
 def _distinct(whole: np.ndarray) -> list[int]:
-    """The values of an integer array, ascending; counted where they are few, since sorting takes ten times as long."""
-    low, high = int(whole.min()), int(whole.max())
-    if high - low > 1000:
-        return [int(value) for value in np.unique(whole)]
+    """The values of an array of labels, ascending; counted, since sorting takes ten times as long."""
+    low = int(whole.min())
     return [int(value) + low for value in np.flatnonzero(np.bincount((whole - low).ravel(order="K")))]
 
 
 def _whole_numbers(voxels: np.ndarray, where: str) -> tuple[np.ndarray, str | None]:
     """Voxels as int32, and a note when they were not whole before."""
-    if voxels.dtype.kind in "iu":
-        return voxels.astype(np.int32), None
     if not np.isfinite(voxels).all():
         raise LabelError(f"{where}: has NaN or infinite labels; write it again from its source")
+    if (largest := max(abs(float(voxels.min())), abs(float(voxels.max())))) > MOST_LABEL:
+        raise LabelError(f"{where}: has values up to {largest:g}; labels are small whole numbers, is it a scan?")
+    if voxels.dtype.kind in "iu":
+        return voxels.astype(np.int32), None
     rounded = np.rint(voxels)
     off = np.abs(voxels - rounded)
     if off.max() > ROUNDING:

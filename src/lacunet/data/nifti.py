@@ -1,6 +1,5 @@
 """Files -> a case on a RAS+ grid, and results back onto the grid of the files. What cannot be trusted is refused."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel as nib
@@ -141,9 +140,14 @@ def check_intensities(name: str, voxels: np.ndarray, grid: Grid) -> None:
     if (low := float(voxels.min())) == float(voxels.max()):
         what = "all voxels are 0" if low == 0 else f"all voxels have the value {low:g}"
         raise DataError(f"{name}: {what}; leave the file out if the sequence was not acquired")
+    background, share = background_of(voxels)
     if not looks_stripped(voxels, grid.voxel_ml):
-        raise DataError(f"{name}: does not look skull-stripped; remove the skull first (lacunet import)")
-    if (background := background_of(voxels)[0]) != 0:
+        raise DataError(
+            f"{name}: does not look skull-stripped ({share:.0%} of its outermost voxels are background, at least "
+            f"{LEAST_BORDER_BACKGROUND:.0%} is expected, and at most {LARGEST_BRAIN_ML:.0f} ml of signal); "
+            "remove the skull first (lacunet import)"
+        )
+    if background != 0:
         raise DataError(
             f"{name}: its background is {background:g}, not 0; was it normalised already? "
             "Give the skull-stripped scan as it was before"
@@ -215,7 +219,7 @@ def _write(path: Path, values: np.ndarray, case: Case, description: str, like: P
         nib.save(image, temporary)
 
 
-def _keep_place(header: nib.Nifti1Header, original: Mapping[str, np.ndarray]) -> None:
+def _keep_place(header: nib.Nifti1Header, original: nib.Nifti1Header) -> None:
     """Copy what says where voxels lie, field by field: qform, sform and their codes, voxel sizes, units."""
     for name in (*_FORM_FIELDS, *_ROW_FIELDS):
         header[name] = original[name]

@@ -2,14 +2,16 @@
 
 import gzip
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from io import BufferedReader
+from math import prod
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
-from nibabel.openers import ImageOpener
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 
 from lacunet.case import Grid, ImageFile
@@ -27,6 +29,13 @@ MOST_VOXELS = 2**28
 SPACINGS_MM = (0.05, 50.0)
 """Distances between voxels that a scan of a head may have."""
 
+DEFLATE_RATIO = 1032
+"""Compressed data cannot grow more than this many times."""
+
+MOST_TRAILING = 2**20
+"""Bytes after the voxels that are still read for the checksum."""
+
+_LENGTHS = {1: "metres", 3: "micrometres"}
 _UNREADABLE = (
     ImageFileError,
     HeaderDataError,
@@ -35,23 +44,26 @@ _UNREADABLE = (
     zlib.error,
     gzip.BadGzipFile,
     ValueError,
+    OverflowError,
     RuntimeError,
 )
 
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file claims about itself: dimensions as they are, affine to mm (RAS+), words for the user."""
+    """What a file claims about itself: dimensions as they are, affine to mm (RAS+), words for the user, bytes."""
 
     shape: tuple[int, ...]
     affine: np.ndarray
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    size: int = 0
 
 
 def read_image(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
     """Voxels (float32, as on disk), their grid, and what is to be said about the file."""
     voxels, grid, notes = read_file(file)
-    return voxels.astype(np.float32, copy=False), grid, notes
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused as that
+        return voxels.astype(np.float32, copy=False), grid, notes
 
 
 def read_voxels(path: Path) -> np.ndarray:
@@ -74,7 +86,7 @@ def read_file(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
         header = _mha_header(path) if is_mha else _nifti_header(path)
         shape, notes = _volume_shape(file, header)
         grid = Grid(shape, _sound_affine(path, header.affine))
-        voxels = _mha_voxels(path) if is_mha else _nifti_voxels(file)
+        voxels = _mha_voxels(path) if is_mha else _nifti_voxels(file, header)
     except _UNREADABLE as error:
         cause = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise DataError(
@@ -88,10 +100,10 @@ def _volume_shape(file: ImageFile, header: _Header) -> tuple[tuple[int, int, int
     name, shape = file.path.name, header.shape
     if len(shape) < 3 or min(shape, default=0) < 1 or min(shape[:3]) < 2:
         raise DataError(f"{name}: has dimensions {shape}; a scan has three, each of at least 2 voxels")
-    if int(np.prod(shape[:3], dtype=object)) > MOST_VOXELS:
+    if _voxels(shape[:3]) > MOST_VOXELS:
         raise DataError(f"{name}: its header claims {shape} voxels, more than {MOST_VOXELS}; is it damaged?")
     x, y, z = shape[:3]
-    volumes = int(np.prod(shape[3:], dtype=object))
+    volumes = _voxels(shape[3:])
     if file.volume is None and volumes != 1:
         raise DataError(
             f"{name}: holds {volumes} volumes of {(x, y, z)} voxels; one volume per file is expected (4-D files only "
@@ -104,55 +116,70 @@ def _volume_shape(file: ImageFile, header: _Header) -> tuple[tuple[int, int, int
 
 
 def _nifti_header(path: Path) -> _Header:
-    image = nib.load(path)
-    if not isinstance(image, nib.Nifti1Image):
-        raise DataError(f"{path}: is not a NIfTI file; convert it to .nii.gz")
-    with ImageOpener(str(path)) as stream:
-        raw = type(image.header).from_fileobj(stream, check=False)
+    """The header, judged as it is in the file: nibabel would mend a negative spacing without a word."""
+    with _opened(path) as stream:
+        start = stream.read(nib.Nifti2Header.sizeof_hdr)
+    kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(start)]
+    if not kinds:
+        raise DataError(f"{path}: is not a NIfTI file, whatever its name says; convert it to .nii.gz")
+    raw = kinds[0](start[: kinds[0].sizeof_hdr], check=False)
     shape = tuple(int(size) for size in raw["dim"][1 : int(raw["dim"][0]) + 1])
-    if raw.get_data_dtype().kind not in "iuf":
-        raise DataError(
-            f"{path.name}: has voxels of type {raw.get_data_dtype()}; grey values are expected, not colours or complex"
-        )
+    voxel = raw.get_data_dtype()
+    if voxel.kind not in "iuf":
+        raise DataError(f"{path.name}: has voxels of type {voxel}; grey values are expected, not colours or complex")
     spacing = raw["pixdim"][1:4]
     if not (np.isfinite(spacing).all() and (spacing > 0).all()):
         raise GeometryError(f"{path.name}: spacing {triple(spacing)} mm in the header; positive numbers are expected")
-    unit = int(raw["xyzt_units"]) & 7
-    if unit in (1, 3):
-        raise GeometryError(
-            f"{path.name}: its header counts in {'metres' if unit == 1 else 'micrometres'}; millimetres are expected"
-        )
-    _require_possible_size(path, shape, raw.get_data_dtype().itemsize)
-    return _Header(shape, np.asarray(image.affine, float), tuple(_form_notes(path.name, image, shape)))
+    if (unit := _LENGTHS.get(int(raw["xyzt_units"]) & 7)) is not None:
+        raise GeometryError(f"{path.name}: its header counts in {unit}; millimetres are expected")
+    size = max(int(raw["vox_offset"]), raw.single_vox_offset) + _voxels(shape) * voxel.itemsize
+    _require_possible_size(path, shape, size)
+    with LoggingOutputSuppressor():
+        header = kinds[0](raw.binaryblock, endianness=raw.endianness)
+    affine = np.asarray(header.get_best_affine(), float)
+    return _Header(shape, affine, tuple(_form_notes(path.name, header, shape)), size)
 
 
-def _require_possible_size(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
-    """Refuse a header that claims more than the file can hold, before allocating it (deflate: at most 1032-fold)."""
-    claimed = int(np.prod([max(size, 1) for size in shape], dtype=object)) * itemsize
-    most = path.stat().st_size * (1032 if path.name.lower().endswith(".gz") else 1)
-    if claimed > most:
+def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+
+
+def _voxels(shape: tuple[int, ...]) -> int:
+    return prod(max(size, 1) for size in shape)
+
+
+def _require_possible_size(path: Path, shape: tuple[int, ...], size: int) -> None:
+    """Refuse a header that claims more bytes than the file can hold, before allocating them."""
+    most = path.stat().st_size * (DEFLATE_RATIO if path.name.lower().endswith((".gz", ".mha")) else 1)
+    if size > most:
         raise DataError(
-            f"{path.name}: its header claims {shape} voxels, more than the file holds; it is truncated or damaged"
+            f"{path.name}: its header claims {shape} voxels, more than the file holds; it is truncated or damaged, "
+            "copy it again from its source"
         )
 
 
-def _form_notes(name: str, image: nib.Nifti1Image, shape: tuple[int, ...]) -> list[str]:
+def _form_notes(name: str, header: nib.Nifti1Header, shape: tuple[int, ...]) -> list[str]:
     """A file may say twice, or not at all, where its voxels lie."""
-    header = image.header
     codes = int(header["qform_code"]), int(header["sform_code"])
     if codes == (0, 0):
-        return [
-            f"{name}: the header does not say how the scan is oriented; left and right are taken as in Analyze files"
-        ]
+        return [f"{name}: its header does not say where left and right are; taken as in Analyze files"]
     if min(codes) > 0:
-        apart = corner_distance(shape[:3], image.get_sform(), image.get_qform())
+        apart = corner_distance(shape[:3], header.get_sform(), header.get_qform())
         if not apart <= CORNER_TOLERANCE_MM:
             return [f"{name}: sform and qform disagree by {apart:.1f} mm; the sform is used"]
     return []
 
 
-def _nifti_voxels(file: ImageFile) -> np.ndarray:
-    proxy = nib.load(file.path).dataobj
+def _nifti_voxels(file: ImageFile, header: _Header) -> np.ndarray:
+    """Read to the end of the file, so that a wrong checksum of the compressed data is noticed."""
+    with _opened(file.path) as stream:
+        content = stream.read(header.size)
+        stream.read(MOST_TRAILING)
+    if len(content) < header.size:
+        raise EOFError(f"{len(content)} of {header.size} bytes are there")
+    kind = nib.Nifti1Image if nib.Nifti1Header.may_contain_header(content) else nib.Nifti2Image
+    with LoggingOutputSuppressor():
+        proxy = kind.from_bytes(content).dataobj
     return np.asanyarray(proxy if file.volume is None else proxy[..., file.volume])
 
 
@@ -160,20 +187,17 @@ def _mha_header(path: Path) -> _Header:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if reader.GetNumberOfComponents() != 1 or "complex" in kind:
         raise DataError(f"{path.name}: has several values per voxel; grey values are expected, not colours or complex")
-    shape, dimension = reader.GetSize(), reader.GetDimension()
-    itemsize = 1 if "8-bit" in sitk.GetPixelIDValueAsString(reader.GetPixelID()) else 2
-    if dimension != 3:
-        return _Header(tuple(shape), np.eye(4))
-    if int(np.prod(shape, dtype=object)) * itemsize > path.stat().st_size * 1032:
-        raise DataError(
-            f"{path.name}: its header claims {shape} voxels, more than the file holds; it is truncated or damaged"
-        )
+    shape = tuple(int(size) for size in reader.GetSize())
+    if len(shape) != 3:
+        raise DataError(f"{path.name}: has dimensions {shape}; a scan has three, each of at least 2 voxels")
+    _require_possible_size(path, shape, _voxels(shape))
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(reader.GetDirection(), (3, 3)) * np.asarray(reader.GetSpacing())
     affine[:3, 3] = reader.GetOrigin()
-    return _Header(tuple(shape), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    return _Header(shape, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
 
 
 def _mha_voxels(path: Path) -> np.ndarray:
