@@ -106,6 +106,12 @@ def test_adopts_the_one_reference_of_another_name(tmp_path: Path) -> None:
     assert case.reference.path.name == "W39_1998.09.19_Segm.nii"
 
 
+def test_the_longest_spelling_counts(tmp_path: Path) -> None:
+    touch(tmp_path, "x-ce-t1.nii.gz", "x-t2-flair.nii.gz", "x-t2.nii.gz")
+    (case,) = find_cases(tmp_path)
+    assert (case.name, list(case.images)) == ("x", ["t1c", "t2w", "t2f"])
+
+
 def test_reads_bids_names(tmp_path: Path) -> None:
     anat = tmp_path / "sub-01" / "ses-1" / "anat"
     touch(anat, *(f"sub-01_ses-1_{end}.nii.gz" for end in ("T1w", "ce-gadolinium_T1w", "T2w", "FLAIR")))

@@ -399,7 +399,7 @@ def test_qform_and_sform_are_kept_to_the_bit(tmp_path: Path, codes: tuple[int, i
     image = nib.Nifti1Image(brain(), None)
     odd = affine_of((1.0000001, 0.9375, 1.2))
     image.set_qform(odd, codes[0])
-    other = odd.copy()
+    other = np.diag([-1.0, 1.0, 1.0, 1.0]) @ odd  # the other handedness, which the header keeps in pixdim[0]
     other[2, 3] += 3.0
     image.set_sform(other, codes[1])
     image.header.set_xyzt_units("mm", "sec")
