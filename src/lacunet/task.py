@@ -3,10 +3,12 @@
 A task is data, not code: another disease or another set of modalities is another `Task`.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from lacunet.errors import UsageError, nearest
@@ -60,13 +62,19 @@ class Task:
         raise UsageError(f"unknown modality '{word}'{nearest(key, known)}; known: {', '.join(self.modalities)}")
 
     def subset(self, words: str | Iterable[str]) -> Subset:
-        """A subset from its name (`t1c+t2f`, `T1ce+FLAIR`, `all`) or from its modalities in any order."""
+        """A subset from its name (`t1c+t2f`, `T1ce+FLAIR`) or from its modalities in any order."""
         if isinstance(words, str):
-            words = self.modalities if words == "all" else words.split("+")
+            words = words.split("+")
         chosen = {self.modality(word) for word in words}
         if not chosen:
             raise UsageError(f"a subset names at least one of {', '.join(self.modalities)}")
         return tuple(modality for modality in self.modalities if modality in chosen)
+
+    def subsets_named(self, names: Iterable[str]) -> tuple[Subset, ...]:
+        """Subsets from their names, in the table's order and each once; `all` stands for every subset."""
+        names = list(names)
+        chosen = set(self.subsets) if "all" in names else {self.subset(name) for name in names}
+        return tuple(subset for subset in self.subsets if subset in chosen)
 
     def subset_name(self, subset: Iterable[str]) -> str:
         """`("t1c", "t2f")` -> `t1c+t2f`."""
@@ -143,3 +151,19 @@ GLIOMA = Task(
     },
 )
 """Adult glioma from T1, T1ce, T2 and FLAIR, with the regions of BraTS."""
+
+
+def get_task(name: str) -> Task:
+    """A built-in task by name, or one's own from a JSON file in the form of `Task.to_json`.
+
+    Raises:
+        UsageError: neither a built-in name nor a readable file with every field.
+    """
+    if name == GLIOMA.name:
+        return GLIOMA
+    try:
+        return Task.from_json(json.loads(Path(name).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"no task '{name}': built in is '{GLIOMA.name}'; otherwise name a JSON file") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{name}: not a task ({error!r}); `Task.to_json` shows the fields that it needs") from error

@@ -43,7 +43,7 @@ def robustness(curves: Mapping[str, Mapping[int, Sequence[float]]], legends: Map
         for place, (region, sizes) in enumerate(curves.items()):
             colour, shift = SERIES[place % len(SERIES)], (place - (len(curves) - 1) / 2) * 0.09
             dots = [(size + shift, value) for size, values in sizes.items() for value in values]
-            axes.plot(*_columns(dots), ".", color=colour, alpha=0.45, markersize=5, markeredgewidth=0)
+            axes.plot(*_columns(dots), "o", color=colour, alpha=0.45, markersize=3.5, markeredgewidth=0)
             means = [(size + shift, fmean(values)) for size, values in sorted(sizes.items())]
             mark = MARKERS[place % len(MARKERS)]
             axes.plot(*_columns(means), color=colour, marker=mark, markersize=5.5, linewidth=1.6, label=legends[region])

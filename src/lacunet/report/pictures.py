@@ -1,6 +1,7 @@
 """Slices as small grey pictures with outlines on top: what the templates draw."""
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,8 +15,8 @@ from lacunet.case import Grid
 from lacunet.report.planes import PLANES, Box, Plane, box_around, busiest, section, size_mm
 from lacunet.task import Task
 
-MARGIN = 4
-"""Voxels left around the brain in a picture."""
+MARGIN = 8.0
+"""Millimetres left around the brain in a picture, for the letters at its edges."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def cuts(
         reference: Labels, or None.
     """
     masks = {"prediction": prediction} if reference is None else {"reference": reference, "prediction": prediction}
-    box = box_around([*images.values(), *masks.values()], MARGIN)
+    x, y, z = (math.ceil(MARGIN / spacing) for spacing in grid.spacing)
+    box = box_around([*images.values(), *masks.values()], (x, y, z))
     tumour = prediction[box] > 0
     if reference is not None and not tumour.any():
         tumour = reference[box] > 0

@@ -52,8 +52,8 @@ def size_mm(shape: tuple[int, int, int], spacing: tuple[float, float, float], pl
     return shape[plane.across] * spacing[plane.across], shape[plane.up] * spacing[plane.up]
 
 
-def box_around(volumes: Iterable[Shaped[np.ndarray, "x y z"]], margin: int) -> Box:
-    """The smallest box with every voxel that is not zero in any volume, and `margin` voxels around; all of it if none.
+def box_around(volumes: Iterable[Shaped[np.ndarray, "x y z"]], margin: tuple[int, int, int]) -> Box:
+    """The smallest box with every voxel that is not zero in any volume, and `margin` voxels around it; all if there is none.
 
     Raises:
         ValueError: there are no volumes.
@@ -61,7 +61,7 @@ def box_around(volumes: Iterable[Shaped[np.ndarray, "x y z"]], margin: int) -> B
     there = np.logical_or.reduce([volume != 0 for volume in volumes])
     if there.ndim != 3:
         raise ValueError("a box needs at least one volume to lie around")
-    x, y, z = (_extent(there.any(axis=tuple({0, 1, 2} - {axis})), margin) for axis in range(3))
+    x, y, z = (_extent(there.any(axis=tuple({0, 1, 2} - {axis})), margin[axis]) for axis in range(3))
     return x, y, z
 
 

@@ -1,0 +1,47 @@
+"""What networks are given: images with what was acquired and what may be seen. The shape names used everywhere."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Images = Float[Tensor, "batch modality x y z"]
+Presence = Bool[Tensor, "batch modality"]
+Logits = Float[Tensor, "batch region x y z"]
+
+
+@dataclass
+class Batch:
+    """Crops of some cases, ready for a loss. (Not frozen: Fabric copies what passes a wrapped module's forward.)
+
+    Attributes:
+        images: Normalised intensities; the voxels of a modality that was not acquired mean nothing.
+        acquired: A fact: is there a scan? A modality that nobody acquired supervises nothing.
+        presence: A choice for this step: may the network look? Never true where `acquired` is false.
+        regions: The reference, one 0/1 mask per region of the task.
+        names: The cases' names, for messages.
+    """
+
+    images: Images
+    acquired: Presence
+    presence: Presence
+    regions: Float[Tensor, "batch region x y z"]
+    names: tuple[str, ...]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            images=self.images.to(device, non_blocking=True),
+            acquired=self.acquired.to(device, non_blocking=True),
+            presence=self.presence.to(device, non_blocking=True),
+            regions=self.regions.to(device, non_blocking=True),
+            names=self.names,
+        )
+
+
+def hide(images: Images, presence: Presence) -> Images:
+    """Zero every modality that is not present, whatever its voxels hold (0 * NaN would be NaN)."""
+    return torch.where(
+        presence[:, :, None, None, None], images, torch.zeros((), dtype=images.dtype, device=images.device)
+    )

@@ -1,0 +1,198 @@
+"""Prepared cases on disk, and the crops that a training step is given.
+
+Every choice (which case, where, how changed, which subset) is a function of (seed, stage, step, slot), so that a
+resumed run, another number of workers or of processes sees the same crops.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from lacunet.batch import Batch
+from lacunet.case import Case, CaseFiles
+from lacunet.data.augment import Augmentation, change_intensities, cut_out, draw_change
+from lacunet.data.nifti import load_case
+from lacunet.data.prepare import Preparation, frame_of, prepare_images, prepare_reference, regions_of
+from lacunet.files import whole_file
+from lacunet.task import Task
+
+SubsetRule = Literal["subset", "size", "modality", "all"]
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A training case at the training spacing, memory-mapped.
+
+    Attributes:
+        name: The case's name.
+        acquired: One truth value per modality of the task.
+        images: Float16, `modality x y z`, normalised; zero where not acquired.
+        labels: Labels inside lacunet, `x y z`.
+        voxels: Some voxels of each region (`region -> n x 3`), for crops centred on tumour; none for an empty region.
+    """
+
+    name: str
+    acquired: tuple[bool, ...]
+    images: np.ndarray
+    labels: np.ndarray
+    voxels: tuple[np.ndarray, ...]
+
+
+def prepare_cases(
+    cases: Sequence[CaseFiles], task: Task, preparation: Preparation, folder: Path
+) -> Iterator[PreparedCase]:
+    """Prepare each case once into `folder`; a case whose files or preparation have changed is prepared again."""
+    for files in cases:
+        place = folder / f"{files.name}-{_fingerprint(files, preparation)}"
+        if not (place / "done").is_file():
+            _prepare_into(place, load_case(files, task), task, preparation)
+        yield _open_prepared(place, files, task)
+
+
+def _prepare_into(place: Path, case: Case, task: Task, preparation: Preparation) -> None:
+    frame = frame_of(case, case.acquired(task), preparation)
+    images = prepare_images(case, task, preparation, frame).numpy().astype(np.float16)
+    labels = prepare_reference(case, task, frame).numpy()
+    for name, array in (("images", images), ("labels", labels)):
+        with whole_file(place / f"{name}.npy") as temporary:
+            np.save(temporary, array)
+    (place / "done").touch()
+
+
+def _open_prepared(place: Path, files: CaseFiles, task: Task) -> PreparedCase:
+    labels = np.load(place / "labels.npy")
+    voxels = [np.argwhere(np.isin(labels, members)).astype(np.int16) for members in task.regions.values()]
+    return PreparedCase(
+        name=files.name,
+        acquired=task.presence(files.images),
+        images=np.load(place / "images.npy", mmap_mode="r"),
+        labels=labels,
+        voxels=tuple(voxels),
+    )
+
+
+def _fingerprint(files: CaseFiles, preparation: Preparation) -> str:
+    """Changes with the files (name, size, time of change), the label convention and the preparation."""
+    paths = {modality: image.path for modality, image in files.images.items()}
+    if files.reference is not None:
+        paths["reference"] = files.reference.path
+    facts = {
+        "files": {key: [str(path), path.stat().st_size, path.stat().st_mtime_ns] for key, path in paths.items()},
+        "convention": files.convention,
+        "preparation": asdict(preparation),
+        "format": 1,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def draw_subset(
+    acquired: Sequence[bool], rule: SubsetRule, generator: np.random.Generator, keep: float = 0.5
+) -> tuple[bool, ...]:
+    """A non-empty subset of what was acquired.
+
+    Args:
+        acquired: One truth value per modality.
+        rule: `subset`: every subset equally likely; `size`: every size equally likely, then every subset of that size;
+            `modality`: each modality is kept with chance `keep`, drawn again while none is; `all`: whatever there is.
+        generator: The draws.
+        keep: For `modality`; at one half the rule is the same as `subset`.
+    """
+    there = np.flatnonzero(acquired)
+    if rule == "all":
+        kept = there
+    elif rule == "size":
+        kept = generator.choice(there, size=int(generator.integers(1, there.size + 1)), replace=False)
+    else:  # fair coins, tossed again while all are tails, make every non-empty subset equally likely
+        chance = keep if rule == "modality" else 0.5
+        coins = np.zeros(there.size, dtype=bool)
+        while not coins.any():
+            coins = generator.random(there.size) < chance
+        kept = there[coins]
+    return tuple(index in set(kept.tolist()) for index in range(len(acquired)))
+
+
+class Crops(Dataset[Batch]):
+    """The crops of a stage: item `step` is this process's share of the global batch of that step."""
+
+    def __init__(
+        self,
+        cases: Sequence[PreparedCase],
+        task: Task,
+        *,
+        crop: tuple[int, int, int],
+        batch: int,
+        steps: int,
+        augmentation: Augmentation,
+        subsets: SubsetRule,
+        keep: float,
+        tumour_share: float,
+        seed: int,
+        stage: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.cases, self.task, self.crop, self.batch, self.steps = cases, task, crop, batch, steps
+        self.augmentation, self.subsets, self.keep = augmentation, subsets, keep
+        self.tumour_share = tumour_share
+        self.seed, self.stage, self.rank, self.ranks = seed, stage, rank, ranks
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        slots = range(self.rank, self.batch, self.ranks)
+        crops = [self._crop(step, slot) for slot in slots]
+        images, regions, acquired, presence, names = zip(*crops, strict=True)
+        return Batch(
+            images=torch.stack(images),
+            acquired=torch.tensor(acquired),
+            presence=torch.tensor(presence),
+            regions=torch.stack(regions),
+            names=names,
+        )
+
+    def case_at(self, step: int, slot: int) -> PreparedCase:
+        """Cases come in shuffled rounds: each once before any comes again."""
+        turn, index = divmod(step * self.batch + slot, len(self.cases))
+        order = np.random.default_rng([self.seed, self.stage, turn]).permutation(len(self.cases))
+        return self.cases[int(order[index])]
+
+    def _crop(self, step: int, slot: int) -> tuple[torch.Tensor, torch.Tensor, tuple[bool, ...], tuple[bool, ...], str]:
+        case = self.case_at(step, slot)
+        generator = np.random.default_rng([self.seed, self.stage, step, slot, 1])
+        change = draw_change(self.augmentation, len(case.acquired), generator)
+        centre = self._centre(case, generator)
+        images, labels = cut_out(case.images, case.labels, centre, change.matrix, self.crop)
+        images = change_intensities(images, change) * torch.tensor(case.acquired)[:, None, None, None]
+        presence = draw_subset(case.acquired, self.subsets, generator, self.keep)
+        return images, regions_of(labels, self.task), case.acquired, presence, case.name
+
+    def _centre(self, case: PreparedCase, generator: np.random.Generator) -> np.ndarray:
+        """A voxel of a random region (with some play about it), or any point at which the crop still lies inside."""
+        shape, crop = np.asarray(case.labels.shape), np.asarray(self.crop)
+        regions = [voxels for voxels in case.voxels if len(voxels)]
+        play = generator.uniform(-0.25, 0.25, 3) * crop
+        free = generator.uniform(np.minimum(crop / 2, shape / 2), np.maximum(shape - crop / 2, shape / 2))
+        if not regions or generator.random() >= self.tumour_share:
+            return free
+        voxels = regions[generator.integers(len(regions))]
+        return np.asarray(voxels[generator.integers(len(voxels))] + play)
+
+
+def crops_from(crops: Crops, first_step: int, workers: int) -> Iterator[Batch]:
+    """The batches of a stage from a step on, made ahead by worker processes when there are any."""
+    loader: DataLoader[Batch] = DataLoader(
+        crops,
+        batch_size=None,
+        sampler=range(first_step, crops.steps),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)

@@ -1,0 +1,38 @@
+"""Loss terms that two methods or more use."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def dice_loss(
+    logits: Float[Tensor, "batch region x y z"],
+    regions: Float[Tensor, "batch region x y z"],
+    smooth: float = 1.0,
+) -> Float[Tensor, ""]:
+    """One minus the soft Dice of each case and region, averaged over both (so a large tumour hides no small one).
+
+    Args:
+        logits: Region logits; a sigmoid is applied here.
+        regions: 0/1 masks.
+        smooth: Voxels added above and below: an empty region that is predicted empty then costs nothing.
+    """
+    probability = torch.sigmoid(logits.float())
+    overlap = (probability * regions).sum((2, 3, 4))
+    total = probability.sum((2, 3, 4)) + regions.sum((2, 3, 4))
+    return (1.0 - (2.0 * overlap + smooth) / (total + smooth)).mean()
+
+
+def cross_entropy_loss(
+    logits: Float[Tensor, "batch region x y z"], regions: Float[Tensor, "batch region x y z"]
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy of every voxel and region, averaged over both."""
+    return F.binary_cross_entropy_with_logits(logits.float(), regions)
+
+
+def segmentation_loss(
+    logits: Float[Tensor, "batch region x y z"], regions: Float[Tensor, "batch region x y z"]
+) -> Float[Tensor, ""]:
+    """Dice plus binary cross-entropy with equal weights, the usual sum of the field."""
+    return dice_loss(logits, regions) + cross_entropy_loss(logits, regions)

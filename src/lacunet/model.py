@@ -1,0 +1,188 @@
+"""A trained model on disk: weights, the method's arguments, the task, the preparation, and a card."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from lacunet.data.prepare import Preparation
+from lacunet.errors import LacunetError, ModelError, nearest
+from lacunet.files import whole_file, write_json
+from lacunet.method import Method, get_method, make_method
+from lacunet.task import Subset, Task
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+_LARGEST_DESCRIPTION = 4 * 2**20
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained method, ready to predict.
+
+    Attributes:
+        name: The shipped name or the folder.
+        method: In eval mode, on the CPU, float32.
+        preparation: What was done to its training images.
+        card: What is known of it: training data, licence, and its table over the subsets.
+        sha256: Of the weights file.
+    """
+
+    name: str
+    method: Method
+    preparation: Preparation
+    card: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def task(self) -> Task:
+        """Modalities in, regions out."""
+        return self.method.task
+
+    def expected_dice(self, subset: Subset) -> dict[str, float]:
+        """The card's mean Dice of each region for this subset; empty when the card has no table."""
+        table = self.card.get("results", {}).get("subsets", {})
+        scores = table.get(self.task.subset_name(subset), {})
+        return {region: float(scores[region]["dice"]) for region in self.task.regions if region in scores}
+
+
+def shipped_models() -> list[str]:
+    """Names of the models inside the package."""
+    folder = files("lacunet.models")
+    return sorted(entry.name for entry in folder.iterdir() if entry.joinpath(DESCRIPTION).is_file())
+
+
+def model_folder(source: str) -> Path:
+    """Where a model lies: a shipped name, a model folder, or a run folder with a `model` in it.
+
+    Raises:
+        ModelError: none of the three.
+    """
+    shipped = shipped_models()
+    if source in shipped:
+        return Path(str(files("lacunet.models").joinpath(source)))
+    for folder in (Path(source), Path(source) / "model"):
+        if (folder / DESCRIPTION).is_file():
+            return folder
+    raise ModelError(
+        f"{source}: no model there (a model folder holds {DESCRIPTION} and {WEIGHTS})"
+        f"{nearest(source, shipped)}; shipped: {', '.join(shipped) or 'none'}"
+    )
+
+
+def save_model(
+    folder: Path, method: Method, preparation: Preparation, card: Mapping[str, Any], half: bool = False
+) -> None:
+    """Write a model folder: what the method deploys, and nothing else.
+
+    Args:
+        folder: Made when it is not there.
+        method: The trained method; `method.deployed()` is what is kept.
+        preparation: What is done to images before the method sees them.
+        card: JSON values.
+        half: Weights in float16, half the size; for models that ship.
+    """
+    kept = method.deployed()
+    dtype = torch.float16 if half else torch.float32
+    tensors = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in kept.state_dict().items()
+    }
+    content = save_tensors(tensors)
+    with whole_file(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(content)
+    description = {
+        "format": FORMAT,
+        "method": _name_of(kept),
+        "arguments": dict(kept.arguments),
+        "task": kept.task.to_json(),
+        "preparation": asdict(preparation),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "card": dict(card),
+    }
+    write_json(folder / DESCRIPTION, description)
+
+
+def load_model(source: str, method_file: Path | None = None) -> Model:
+    """A model from a shipped name or a folder. Runs no code from the folder and asks no network.
+
+    Args:
+        source: See `model_folder`.
+        method_file: Python file of a method that is not of the package; it is run.
+
+    Raises:
+        ModelError: incomplete, changed since it was written, of an unknown format, or with a pickle in it.
+    """
+    folder = model_folder(source)
+    _refuse_pickles(folder)
+    description = read_description(folder)
+    content = _read_weights(folder, description["sha256"])
+    try:
+        method_class = get_method(description["method"], method_file)
+        method = make_method(method_class, Task.from_json(description["task"]), description["arguments"])
+        method.load_state_dict({name: tensor.float() for name, tensor in load_tensors(content).items()})
+        preparation = Preparation(**description["preparation"])
+    except (LacunetError, SafetensorError, RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ModelError(f"{folder}: does not fit its method ({first_line}); get the model again") from error
+    name = source if source in shipped_models() else folder.resolve().name
+    return Model(name, method.eval(), preparation, description["card"], description["sha256"])
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The JSON beside the weights, checked for its outer form; needs no weights.
+
+    Raises:
+        ModelError: not JSON, too large, or without the fields that a model has.
+    """
+    path = folder / DESCRIPTION
+    if path.stat().st_size > _LARGEST_DESCRIPTION:
+        raise ModelError(f"{path}: larger than {_LARGEST_DESCRIPTION // 2**20} MiB; not a model's description")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON ({error}); get the model again") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else None
+        raise ModelError(f"{path}: format {found!r}, expected {FORMAT}; use the version of lacunet that wrote it")
+    for field in ("method", "arguments", "task", "preparation", "sha256", "card"):
+        if field not in description:
+            raise ModelError(f"{path}: '{field}' is missing; get the model again")
+    return description
+
+
+def _refuse_pickles(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in _PICKLES:
+            raise ModelError(
+                f"{path}: a model folder holds {DESCRIPTION} and {WEIGHTS} only; a {path.suffix} file can run code "
+                "when it is read, so the folder is refused: remove the file if you trust the rest"
+            )
+
+
+def _read_weights(folder: Path, expected: str) -> bytes:
+    path = folder / WEIGHTS
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); get the model again") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ModelError(
+            f"{path}: changed since it was written (sha256 {found[:12]}..., expected {str(expected)[:12]}...); "
+            "get the model again"
+        )
+    return content
+
+
+def _name_of(method: Method) -> str:
+    return type(method).__module__.rpartition(".")[2].removeprefix("lacunet_method_")

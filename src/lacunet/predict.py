@@ -1,0 +1,242 @@
+"""From a case to masks on the case's own grid: windows -> logits -> probabilities -> labels."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from lacunet.case import Case
+from lacunet.data.prepare import Box, Frame, frame_of, labels_of, prepare_images
+from lacunet.device import Precision, choose_device, choose_precision
+from lacunet.errors import DataError
+from lacunet.method import Encoded, Method
+from lacunet.model import Model
+from lacunet.task import Subset, Task
+
+_FAR_OUTSIDE = -30.0
+"""The logit of voxels outside the brain's box: a probability of 1e-13."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of one case seen through one subset, on the case's grid.
+
+    Attributes:
+        subset: The modalities that were used.
+        logits: One map per region, on the case's RAS+ grid.
+    """
+
+    task: Task
+    subset: Subset
+    logits: Float[Tensor, "region x y z"]
+
+    def regions(self) -> dict[str, np.ndarray]:
+        """A boolean mask per region: probability above one half."""
+        return dict(zip(self.task.regions, (self.logits > 0).numpy(), strict=True))
+
+    def labels(self) -> np.ndarray:
+        """Labels inside lacunet (uint8), painted from the regions in the task's order."""
+        return labels_of(self.logits > 0, self.task).numpy()
+
+    def probabilities(self) -> dict[str, np.ndarray]:
+        """A float32 map per region, 0 to 1."""
+        return dict(zip(self.task.regions, torch.sigmoid(self.logits).numpy(), strict=True))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a box is cut up when it does not go through the network at once.
+
+    Attributes:
+        size: Voxels along each axis; None sends the whole box through where memory allows, else windows of 128.
+        overlap: Share of a window that its neighbour covers too.
+    """
+
+    size: tuple[int, int, int] | None = None
+    overlap: float = 0.5
+
+
+class Predictor:
+    """A model on a device, loaded once for any number of cases."""
+
+    def __init__(
+        self, model: Model, device: str = "auto", precision: Precision = "auto", windows: Windows | None = None
+    ) -> None:
+        self.model = model
+        self.device = choose_device(device)
+        self.dtype = choose_precision(self.device, precision)
+        self.windows = windows or Windows()
+        self.method = in_channels_last(model.method.to(self.device).eval())
+
+    def __call__(self, case: Case, subset: Subset | None = None) -> Prediction:
+        """One subset of a case; all that was acquired when none is named."""
+        return next(self.each(case, [subset or case.acquired(self.model.task)]))
+
+    def each(self, case: Case, subsets: Iterable[Subset]) -> Iterator[Prediction]:
+        """Many subsets of a case, encoded once for all that share a box; not in the order asked for.
+
+        Equal to running each subset on a case whose other files were deleted: the box and the statistics come from
+        the subset's own modalities.
+
+        Raises:
+            DataError: a subset names a modality that the case lacks.
+        """
+        task = self.model.task
+        for frame, group in group_by_frame(case, subsets, self.model):
+            shown = task.subset({modality for subset in group for modality in subset})
+            images = prepare_images(case.only(shown), task, self.model.preparation, frame)
+            for subset, logits in zip(group, self._logits(images, shown, group), strict=True):
+                yield Prediction(task, subset, frame.undo(logits, fill=_FAR_OUTSIDE))
+
+    def _logits(
+        self, images: Float[Tensor, "modality x y z"], shown: Subset, group: Sequence[Subset]
+    ) -> Iterator[Float[Tensor, "region x y z"]]:
+        size = self._window_size(images)
+        if size is None:
+            try:
+                yield from self._through(images, shown, group)
+                return
+            except torch.cuda.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                size = (128, 128, 128)
+        yield from self._by_windows(images, shown, group, size)
+
+    def _window_size(self, images: Tensor) -> tuple[int, int, int] | None:
+        if self.windows.size is not None:
+            return self.windows.size
+        needed = bytes_per_voxel(self.method) * images[0].numel()
+        available = free_memory(self.device)
+        return None if available is None or needed < available / 2 else (128, 128, 128)
+
+    def _through(self, images: Tensor, shown: Subset, group: Sequence[Subset]) -> Iterator[Tensor]:
+        """The whole array at once, padded to what the network divides by; encoded once."""
+        padded = pad_to(images[None], self.method.divisor)
+        cut = tuple(slice(0, n) for n in images.shape[1:])
+        with torch.inference_mode():
+            encoded = self._encode(padded, shown)
+        for subset in group:
+            with torch.inference_mode():
+                yield self._decode(encoded, subset)[0][(slice(None), *cut)].cpu()
+
+    def _by_windows(
+        self, images: Tensor, shown: Subset, group: Sequence[Subset], size: tuple[int, int, int]
+    ) -> Iterator[Tensor]:
+        """Overlapping windows, blended by a Gaussian that trusts the middle of each; each window encoded once."""
+        shape = images.shape[1:]
+        grown = [max(0, s - n) for s, n in zip(size, shape, strict=True)]
+        images = F.pad(images, (0, grown[2], 0, grown[1], 0, grown[0]))
+        weight = gaussian_weight(size)
+        total = torch.zeros(images.shape[1:])
+        sums = [torch.zeros((len(self.model.task.regions), *images.shape[1:])) for _ in group]
+        for window in window_slices(images.shape[1:], size, self.windows.overlap):
+            total[window] += weight
+            crops = self._through(images[(slice(None), *window)], shown, group)
+            for blended, logits in zip(sums, crops, strict=True):
+                blended[(slice(None), *window)] += logits * weight
+        cut = tuple(slice(0, n) for n in shape)
+        for blended in sums:
+            yield (blended / total)[(slice(None), *cut)]
+
+    def _encode(self, images: Float[Tensor, "1 modality x y z"], shown: Subset) -> Encoded:
+        images = images.to(self.device).contiguous(memory_format=torch.channels_last_3d)
+        with self._autocast():
+            return self.method.encode(images, self._presence(shown))
+
+    def _decode(self, encoded: Encoded, subset: Subset) -> Float[Tensor, "1 region x y z"]:
+        with self._autocast():
+            return self.method.decode(encoded, self._presence(subset)).float()
+
+    def _presence(self, subset: Subset) -> Bool[Tensor, "1 modality"]:
+        return torch.tensor([self.model.task.presence(subset)], device=self.device)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def group_by_frame(case: Case, subsets: Iterable[Subset], model: Model) -> list[tuple[Frame, list[Subset]]]:
+    """Subsets whose modalities span the same box share a frame, and so an encoding."""
+    acquired = case.acquired(model.task)
+    groups: dict[Box, tuple[Frame, list[Subset]]] = {}
+    for subset in subsets:
+        absent = [modality for modality in subset if modality not in acquired]
+        if absent:
+            raise DataError(
+                f"{case.name}: has no {', '.join(absent)}; it has {', '.join(acquired)}; choose a subset of these"
+            )
+        frame = frame_of(case, subset, model.preparation)
+        groups.setdefault((frame.start, frame.size), (frame, []))[1].append(subset)
+    return list(groups.values())
+
+
+def in_channels_last(module: Method) -> Method:
+    """Weights of 3-D convolutions in the memory order that processors multiply fastest."""
+    for parameter in module.parameters():
+        if parameter.dim() == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    return module
+
+
+def pad_to(images: Float[Tensor, "batch modality _ _ _"], divisor: int) -> Float[Tensor, "batch modality _ _ _"]:
+    """Zeros at the far ends, up to the next multiple of `divisor` along each axis."""
+    x, y, z = (-n % divisor for n in images.shape[2:])
+    return F.pad(images, (0, z, 0, y, 0, x))
+
+
+def window_slices(
+    shape: Sequence[int], size: tuple[int, int, int], overlap: float
+) -> Iterator[tuple[slice, slice, slice]]:
+    """Windows that cover the shape; the last along an axis is moved back to end with it."""
+    starts = []
+    for length, window in zip(shape, size, strict=True):
+        step = max(1, int(window * (1 - overlap)))
+        count = max(1, -(-(length - window) // step) + 1)
+        starts.append([min(index * step, length - window) for index in range(count)])
+    for x, y, z in product(*starts):
+        yield slice(x, x + size[0]), slice(y, y + size[1]), slice(z, z + size[2])
+
+
+def gaussian_weight(size: tuple[int, int, int]) -> Float[Tensor, "x y z"]:
+    """A Gaussian of a deviation of one eighth of the window, one in the middle and never below a thousandth."""
+    axes = []
+    for length in size:
+        centre = (length - 1) / 2
+        axes.append(torch.exp(-0.5 * ((torch.arange(length) - centre) / (length / 8)) ** 2))
+    x, y, z = axes
+    return (x[:, None, None] * y[None, :, None] * z[None, None, :]).clamp_min(1e-3)
+
+
+def bytes_per_voxel(method: Method) -> float:
+    """An upper bound of the memory that a forward pass takes per voxel: what all its layers give out, in float32."""
+    side = max(32, 2 * method.divisor)
+    given_out = 0
+
+    def count(module: nn.Module, inputs: object, output: object) -> None:
+        nonlocal given_out
+        if isinstance(output, Tensor) and not list(module.children()):
+            given_out += output.numel() * 4
+
+    hooks = [module.register_forward_hook(count) for module in method.modules()]
+    device = next(method.parameters()).device
+    modalities = len(method.task.modalities)
+    with torch.inference_mode():
+        presence = torch.ones((1, modalities), dtype=torch.bool, device=device)
+        method(torch.zeros((1, modalities, side, side, side), device=device), presence)
+    for hook in hooks:
+        hook.remove()
+    return given_out / side**3
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can be taken now, or None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,237 @@
+"""Recipes: everything that decides a training, in TOML, checked before anything is read."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from lacunet.data.augment import Augmentation
+from lacunet.data.patches import SubsetRule
+from lacunet.data.prepare import Preparation
+from lacunet.errors import RecipeError, nearest
+from lacunet.files import write_text
+
+Crop = tuple[int, int, int]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PrepareSettings(_Section):
+    """How scans are prepared.
+
+    Attributes:
+        spacing: Millimetres between voxels of the network's grid.
+        clip: Largest normalised intensity, in standard deviations.
+    """
+
+    spacing: float = Field(1.0, ge=0.25, le=10)
+    clip: float = Field(5.0, gt=0)
+
+    def preparation(self) -> Preparation:
+        """As the data code wants it."""
+        return Preparation(self.spacing, self.clip)
+
+
+class TrainSettings(_Section):
+    """The training loop.
+
+    Attributes:
+        steps: Optimiser updates over all stages.
+        batch: Crops of one step, over all processes.
+        crop: Voxels of a crop.
+        optimiser: `adamw`, `adam` or `sgd` (Nesterov momentum 0.99).
+        learning_rate: At the top of the schedule.
+        weight_decay: On every weight of more than one axis; not on biases and norms.
+        schedule: After the warm-up: `cosine` to zero, `poly` (power 0.9) to zero, or `constant`.
+        warmup: Share of the steps in which the learning rate rises from zero.
+        clip_gradient: Largest norm of the gradient; 0 does not clip.
+        precision: Of the forward pass: `bf16` or `float32`. Weights and losses are float32.
+        average: Decay of a running average of the weights, which is then what is validated and kept; 0 keeps the
+            weights themselves. It is reached gradually over the first steps.
+        subsets: How the subset shown to the network is drawn: `subset`, `size`, `modality` or `all`.
+        keep: With `subsets = "modality"`: the chance that a modality is shown.
+        tumour_share: Share of the crops centred near a voxel of a random region.
+        save_every: Steps between savings of the state that `--resume` starts from.
+        log_every: Steps between lines of the log.
+        workers: Processes that make crops ahead; 0 makes them in the loop.
+    """
+
+    steps: int = Field(2000, ge=1)
+    batch: int = Field(2, ge=1)
+    crop: Crop = (64, 64, 64)
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    schedule: Literal["cosine", "poly", "constant"] = "cosine"
+    warmup: float = Field(0.03, ge=0, lt=1)
+    clip_gradient: float = Field(1.0, ge=0)
+    precision: Literal["bf16", "float32"] = "bf16"
+    average: float = Field(0.0, ge=0, lt=1)
+    subsets: SubsetRule = "subset"
+    keep: float = Field(0.5, gt=0, le=1)
+    tumour_share: float = Field(0.5, ge=0, le=1)
+    save_every: int = Field(100, ge=1)
+    log_every: int = Field(10, ge=1)
+    workers: int = Field(0, ge=0)
+
+
+class ValidateSettings(_Section):
+    """When and on what the training is validated.
+
+    Attributes:
+        every: Steps between validations; the last step of a stage always has one.
+        subsets: Names of the subsets, or `["all"]` for every subset.
+    """
+
+    every: int = Field(250, ge=1)
+    subsets: tuple[str, ...] = ("all",)
+
+
+class StageSettings(_Section):
+    """What a stage does otherwise than `[train]`.
+
+    Attributes:
+        share: Its share of `train.steps`, relative to the other stages'.
+        batch: See `TrainSettings`.
+        crop: See `TrainSettings`.
+        learning_rate: See `TrainSettings`.
+        subsets: See `TrainSettings`.
+    """
+
+    share: float = Field(1.0, gt=0)
+    batch: int | None = Field(None, ge=1)
+    crop: Crop | None = None
+    learning_rate: float | None = Field(None, gt=0)
+    subsets: SubsetRule | None = None
+
+
+def _positive_seed(seed: int) -> int:
+    if seed < 0:
+        raise ValueError("a seed is not negative")
+    return seed
+
+
+class Recipe(_Section):
+    """A training, complete.
+
+    Attributes:
+        method: A method of the package (`lacunet methods` lists them).
+        task: `glioma`, or a JSON file that describes another task.
+        seed: Of everything random.
+        arguments: Keyword arguments of the method.
+        prepare: See `PrepareSettings`.
+        train: See `TrainSettings`.
+        augment: See `Augmentation`.
+        validate_: Written `[validate]`; see `ValidateSettings`.
+        stages: Overrides by stage name; see `StageSettings`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    method: str
+    task: str = "glioma"
+    seed: Annotated[int, AfterValidator(_positive_seed)] = 1
+    arguments: dict[str, Any] = {}
+    prepare: PrepareSettings = PrepareSettings()
+    train: TrainSettings = TrainSettings()
+    augment: Augmentation = Augmentation()
+    validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
+    stages: dict[str, StageSettings] = {}
+
+    def for_stage(self, name: str) -> TrainSettings:
+        """The settings of the loop for one stage."""
+        changed = self.stages.get(name, StageSettings()).model_dump(exclude={"share"}, exclude_none=True)
+        return self.train.model_copy(update=changed)
+
+    def steps_of(self, names: Sequence[str]) -> list[int]:
+        """How the steps are shared out among the stages; they add up to `train.steps`.
+
+        Raises:
+            RecipeError: the recipe tunes a stage that the method does not have.
+        """
+        for name in self.stages:
+            if name not in names:
+                raise RecipeError(f"[stages.{name}]: the method has no such stage{nearest(name, names)}")
+        shares = [self.stages.get(name, StageSettings()).share for name in names]
+        ends = [round(self.train.steps * sum(shares[: i + 1]) / sum(shares)) for i in range(len(shares))]
+        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """A recipe from a file, with changes as on the command line: `train.learning_rate=1e-4`.
+
+    Raises:
+        RecipeError: not TOML, an unknown key (the nearest is named), or a value that means nothing.
+    """
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); name a recipe, a .toml file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML ({error})") from error
+    for change in changes:
+        _apply(fields, change)
+    return make_recipe(fields, str(path))
+
+
+def make_recipe(fields: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """A recipe from plain values; see `read_recipe` for the errors."""
+    try:
+        return Recipe.model_validate(fields)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_first_problem(error)}") from error
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """The resolved recipe: every value is written out, so that it alone restarts the run."""
+    fields = recipe.model_dump(by_alias=True, exclude_none=True, mode="json")
+    write_text(path, tomli_w.dumps(fields))
+
+
+def _apply(fields: dict[str, Any], change: str) -> None:
+    """Set one dotted key; the value is read as TOML, or taken as text where it is none."""
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {change}: expected KEY=VALUE, such as train.learning_rate=1e-4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        fields = fields.setdefault(section, {})
+        if not isinstance(fields, dict):
+            raise RecipeError(f"--set {change}: '{section}' is a value, not a section")
+    fields[last] = value
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        section, known = problem["loc"][:-1], _known_keys(problem["loc"])
+        name = f"[{'.'.join(map(str, section))}]" if section else "a recipe"
+        key = str(problem["loc"][-1])
+        return f"unknown key '{place}'{nearest(key, known)}; {name} has: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"'{place}' is missing"
+    return f"'{place}' = {problem['input']!r}: {problem['msg'].lower()}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    sections: dict[str, type[BaseModel]] = {
+        "prepare": PrepareSettings,
+        "train": TrainSettings,
+        "augment": Augmentation,
+        "validate": ValidateSettings,
+        "stages": StageSettings,
+    }
+    if len(location) > 1:
+        model = sections.get(str(location[0]), Recipe)
+    return [field.alias or name for name, field in model.model_fields.items()]
