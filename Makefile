@@ -1,0 +1,50 @@
+# make demo         a tumour segmented from two of four sequences, in demo/
+# make test         the tests
+# make check        style, formatting and types
+# make benchmarks   the measurements of docs/benchmarks.md
+#
+# Each makes .venv first and installs what it needs there, once. Another Python: make test PYTHON=python3.12
+
+# The first of these that is new enough, else python3, which the check below then refuses with a word.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && exit; \
+	done; echo python3)
+
+BIN := .venv/bin
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: demo test check benchmarks
+
+demo: .venv/installed
+	$(BIN)/lacunet demo -o demo
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: .venv/installed-test
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/segment.py
+	$(BIN)/python benchmarks/subsets.py
+	$(BIN)/python benchmarks/training.py
+
+.venv/installed: pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "lacunet needs Python 3.11 or newer, and $(PYTHON) is none: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv || { \
+		rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	$(INSTALL) .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	$(INSTALL) '.[test]'
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(INSTALL) '.[dev]'
+	@touch $@
