@@ -1,1 +1,43 @@
-"""Segments brain tumours from whichever MRI sequences a patient has."""
+"""Segments brain tumours from whichever MRI sequences a patient has.
+
+The public names are flat: `from lacunet import load_model, Predictor, find_cases, load_case`. They are imported when
+they are first used, so that `import lacunet` is quick and needs no torch. Training and evaluation are modules that hold
+a function of their name: `from lacunet.train import train`, `from lacunet.evaluate import evaluate`.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "task": ("Task", "GLIOMA", "get_task"),
+    "case": ("Case", "CaseFiles", "Grid", "ImageFile"),
+    "errors": ("LacunetError",),
+    "data.find": ("find_cases", "case_from_files"),
+    "data.labels": ("with_conventions",),
+    "data.nifti": ("load_case", "write_mask", "write_image"),
+    "data.phantom": ("make_phantom", "write_phantoms"),
+    "data.prepare": ("Preparation",),
+    "batch": ("Batch", "hide"),
+    "papers": ("Paper", "method_names", "paper_of"),
+    "method": ("Clock", "Method", "Stage", "get_method", "make_method"),
+    "recipe": ("Recipe", "read_recipe", "make_recipe"),
+    "model_folder": ("shipped_models",),
+    "model": ("Model", "load_model", "save_model"),
+    "predict": ("Prediction", "Predictor", "Windows"),
+    "segment": ("SegmentSettings", "segment_case", "segment_cases"),
+    "evaluate": ("EvaluateSettings",),
+    "metrics": ("MetricPolicy", "aurc", "dice", "get_policy", "hd95"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"lacunet has no '{name}'; it has: {', '.join(__all__)}")
+    return getattr(import_module(f"lacunet.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,10 +1,8 @@
 """A trained model on disk: weights, the method's arguments, the task, the preparation, and a card."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from lacunet.data.prepare import Preparation
-from lacunet.errors import LacunetError, ModelError, nearest
+from lacunet.errors import LacunetError, ModelError
 from lacunet.files import whole_file, write_json
 from lacunet.method import Method, get_method, make_method
+from lacunet.model_folder import DESCRIPTION, FORMAT, WEIGHTS, model_folder, read_description, shipped_models
 from lacunet.task import Subset, Task
 
-FORMAT = 1
-WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
-_LARGEST_DESCRIPTION = 4 * 2**20
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
 
 
@@ -53,30 +49,6 @@ class Model:
         table = self.card.get("results", {}).get("subsets", {})
         scores = table.get(self.task.subset_name(subset), {})
         return {region: float(scores[region]["dice"]) for region in self.task.regions if region in scores}
-
-
-def shipped_models() -> list[str]:
-    """Names of the models inside the package."""
-    folder = files("lacunet.models")
-    return sorted(entry.name for entry in folder.iterdir() if entry.joinpath(DESCRIPTION).is_file())
-
-
-def model_folder(source: str) -> Path:
-    """Where a model lies: a shipped name, a model folder, or a run folder with a `model` in it.
-
-    Raises:
-        ModelError: none of the three.
-    """
-    shipped = shipped_models()
-    if source in shipped:
-        return Path(str(files("lacunet.models").joinpath(source)))
-    for folder in (Path(source), Path(source) / "model"):
-        if (folder / DESCRIPTION).is_file():
-            return folder
-    raise ModelError(
-        f"{source}: no model there (a model folder holds {DESCRIPTION} and {WEIGHTS})"
-        f"{nearest(source, shipped)}; shipped: {', '.join(shipped) or 'none'}"
-    )
 
 
 def save_model(
@@ -136,28 +108,6 @@ def load_model(source: str, method_file: Path | None = None) -> Model:
         raise ModelError(f"{folder}: does not fit its method ({first_line}); get the model again") from error
     name = source if source in shipped_models() else folder.resolve().name
     return Model(name, method.eval(), preparation, description["card"], description["sha256"])
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """The JSON beside the weights, checked for its outer form; needs no weights.
-
-    Raises:
-        ModelError: not JSON, too large, or without the fields that a model has.
-    """
-    path = folder / DESCRIPTION
-    if path.stat().st_size > _LARGEST_DESCRIPTION:
-        raise ModelError(f"{path}: larger than {_LARGEST_DESCRIPTION // 2**20} MiB; not a model's description")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: not JSON ({error}); get the model again") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        found = description.get("format") if isinstance(description, dict) else None
-        raise ModelError(f"{path}: format {found!r}, expected {FORMAT}; use the version of lacunet that wrote it")
-    for field in ("method", "arguments", "task", "preparation", "sha256", "card"):
-        if field not in description:
-            raise ModelError(f"{path}: '{field}' is missing; get the model again")
-    return description
 
 
 def _refuse_pickles(folder: Path) -> None:

@@ -1,0 +1,5 @@
+"""`python -m lacunet` is `lacunet`."""
+
+from lacunet.cli import main
+
+main()

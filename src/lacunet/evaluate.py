@@ -1,0 +1,222 @@
+"""Cases x subsets x regions -> one tidy table, its summary, and a page."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lacunet.case import Case, CaseFiles
+from lacunet.data.names import Problem
+from lacunet.data.nifti import load_case
+from lacunet.environment import describe_environment
+from lacunet.errors import DataError, LacunetError, OutputError
+from lacunet.files import write_json
+from lacunet.metrics import BRATS, MetricPolicy, region_masks, score_regions
+from lacunet.postprocess import Rule
+from lacunet.predict import Prediction, Predictor
+from lacunet.report.evaluation import CasePicture, EvaluationView, write_evaluation_page
+from lacunet.report.scores import worst_cases
+from lacunet.scores import Row, read_rows, rows_of, summarise, write_rows
+from lacunet.task import Subset, Task
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What is evaluated, and how it is scored.
+
+    Attributes:
+        subsets: Subsets of the modalities; a case is scored for those that it has.
+        policy: What empty masks score.
+        rules: Post-processing, in order.
+        data: Which cases these are, in words, for the page.
+        pictures: How many of the worst cases are drawn.
+        resume: Go on with an evaluation that was stopped.
+    """
+
+    subsets: tuple[Subset, ...]
+    policy: MetricPolicy = BRATS
+    rules: Sequence[Rule] = ()
+    data: str = ""
+    pictures: int = 6
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation, done.
+
+    Attributes:
+        summary: As in `summary.json`.
+        problems: Cases that could not be evaluated.
+    """
+
+    summary: Mapping[str, Any]
+    problems: Sequence[Problem]
+
+
+def evaluate(
+    predictor: Predictor,
+    cases: Sequence[CaseFiles],
+    folder: Path,
+    settings: EvaluateSettings,
+    progress: Callable[[str, int, int], None] = lambda case, done, total: None,
+) -> Evaluated:
+    """Write `cases.csv`, `summary.json` and `report.html` into a folder.
+
+    Each case's rows are kept in `folder/parts/` as soon as they are there, so that a stopped evaluation goes on where
+    it stood (`settings.resume`).
+
+    Args:
+        predictor: The model on its device.
+        cases: With references; their label convention is decided.
+        folder: Where the results go.
+        settings: What is evaluated.
+        progress: Told the case, how many are done and how many there are.
+
+    Raises:
+        DataError: no case could be evaluated.
+        OutputError: the folder holds another evaluation, or cannot be written.
+    """
+    started = time.monotonic()
+    identity = _identity(predictor, settings)
+    _open_folder(folder, identity, settings.resume)
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    for done, files in enumerate(cases):
+        progress(files.name, done, len(cases))
+        try:
+            rows += _rows_of_case(predictor, files, folder, settings)
+        except LacunetError as error:
+            problems.append(Problem(files.name, str(error)))
+    progress("", len(cases), len(cases))
+    if not rows:
+        raise DataError("no case could be evaluated: " + "; ".join(problem.message for problem in problems[:3]))
+    task = predictor.model.task
+    extra = {
+        "data": settings.data,
+        "identity": identity,
+        "failed": {problem.case: problem.message for problem in problems},
+        "environment": describe_environment(),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    summary = summarise(rows, task, settings.policy, predictor.model.name, extra)
+    write_rows(folder / "cases.csv", rows)
+    write_json(folder / "summary.json", summary)
+    write_evaluation_page(folder / "report.html", _view(predictor, cases, rows, summary, problems, settings))
+    return Evaluated(summary, problems)
+
+
+def score_case(predictor: Predictor, case: Case, settings: EvaluateSettings) -> list[Row]:
+    """The rows of one case, in the order of the task's subsets.
+
+    Raises:
+        DataError: the case has no reference, or none of the subsets.
+    """
+    if case.reference is None:
+        raise DataError(f"{case.name}: has no reference mask; an evaluation needs one")
+    task = predictor.model.task
+    possible = [subset for subset in settings.subsets if set(subset) <= set(case.images)]
+    if not possible:
+        raise DataError(f"{case.name}: has only {', '.join(case.acquired(task))}, none of the subsets asked for")
+    reference = region_masks(case.reference, task)
+    rows: dict[Subset, list[Row]] = {}
+    for prediction in predictor.each(case, possible):
+        scores = score_regions(_masks(prediction, case, settings), reference, case.grid.spacing, settings.policy)
+        rows[prediction.subset] = rows_of(case.name, task.subset_name(prediction.subset), scores)
+    return [row for subset in possible for row in rows[subset]]
+
+
+def _masks(prediction: Prediction, case: Case, settings: EvaluateSettings) -> Mapping[str, Any]:
+    """Regions as thresholded, or of the post-processed labels."""
+    if not settings.rules:
+        return prediction.regions()
+    labels = prediction.labels()
+    for rule in settings.rules:
+        labels = rule(labels, case.grid)
+    return region_masks(labels, prediction.task)
+
+
+def _rows_of_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: EvaluateSettings) -> list[Row]:
+    part = folder / "parts" / f"{files.name}.csv"
+    if settings.resume and part.is_file():
+        return read_rows(part)
+    rows = score_case(predictor, load_case(files, predictor.model.task), settings)
+    write_rows(part, rows)
+    return rows
+
+
+def _identity(predictor: Predictor, settings: EvaluateSettings) -> dict[str, Any]:
+    """What must be the same for parts to belong to one evaluation."""
+    task = predictor.model.task
+    return {
+        "weights": predictor.model.sha256,
+        "policy": settings.policy.name,
+        "subsets": [task.subset_name(subset) for subset in settings.subsets],
+        "postprocessing": [rule.name for rule in settings.rules],
+        "precision": str(predictor.dtype).removeprefix("torch."),
+        "windows": asdict(predictor.windows)["size"],
+    }
+
+
+def _open_folder(folder: Path, identity: Mapping[str, Any], resume: bool) -> None:
+    path = folder / "parts" / "evaluation.json"
+    if path.is_file():
+        if not resume:
+            raise OutputError(f"{folder}: holds an evaluation already; go on with --resume, or choose another folder")
+        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity)):
+            raise OutputError(f"{folder}: holds an evaluation of another model or with other settings; choose another")
+    write_json(path, identity)
+
+
+def _view(
+    predictor: Predictor,
+    cases: Sequence[CaseFiles],
+    rows: Sequence[Row],
+    summary: Mapping[str, Any],
+    problems: Sequence[Problem],
+    settings: EvaluateSettings,
+) -> EvaluationView:
+    model = predictor.model
+    plain = [asdict(row) for row in rows]
+    worst = worst_cases(model.task, plain, settings.pictures)
+    by_name = {files.name: files for files in cases}
+    return EvaluationView(
+        model=model.name,
+        task=model.task,
+        summary=summary,
+        rows=plain,
+        data=settings.data,
+        policy_words=settings.policy.summary,
+        pictures=[_picture(predictor, by_name[name], subset, settings) for name, subset in worst],
+        warnings=[f"{problem.case} was left out: {problem.message}" for problem in problems],
+        provenance={
+            "lacunet": version("lacunet"),
+            "model": model.name,
+            "weights (sha256)": model.sha256,
+            "trained on": str(model.card.get("data", "not stated")),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "network grid": f"{model.preparation.spacing:g} mm",
+            "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
+        },
+    )
+
+
+def _picture(predictor: Predictor, files: CaseFiles, subset_name: str, settings: EvaluateSettings) -> CasePicture:
+    task = predictor.model.task
+    case = load_case(files, task)
+    assert case.reference is not None
+    subset = task.subset(subset_name)
+    labels = predictor(case, subset).labels()
+    for rule in settings.rules:
+        labels = rule(labels, case.grid)
+    modality = next(m for m in _clearest_first(task) if m in subset)
+    return CasePicture(case.name, subset_name, modality, case.images[modality], case.grid, labels, case.reference)
+
+
+def _clearest_first(task: Task) -> list[str]:
+    """The last modality of the task first: FLAIR shows most of a glioma."""
+    return list(reversed(task.modalities))

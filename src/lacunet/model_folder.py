@@ -1,0 +1,58 @@
+"""Where models lie and what their description says, read without torch and without the weights."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lacunet.errors import ModelError, nearest
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+_LARGEST_DESCRIPTION = 4 * 2**20
+
+
+def shipped_models() -> list[str]:
+    """Names of the models inside the package."""
+    folder = files("lacunet.models")
+    return sorted(entry.name for entry in folder.iterdir() if entry.joinpath(DESCRIPTION).is_file())
+
+
+def model_folder(source: str) -> Path:
+    """Where a model lies: a shipped name, a model folder, or a run folder with a `model` in it.
+
+    Raises:
+        ModelError: none of the three.
+    """
+    shipped = shipped_models()
+    if source in shipped:
+        return Path(str(files("lacunet.models").joinpath(source)))
+    for folder in (Path(source), Path(source) / "model"):
+        if (folder / DESCRIPTION).is_file():
+            return folder
+    raise ModelError(
+        f"{source}: no model there (a model folder holds {DESCRIPTION} and {WEIGHTS})"
+        f"{nearest(source, shipped)}; shipped: {', '.join(shipped) or 'none'}"
+    )
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The JSON beside the weights, checked for its outer form; needs no weights.
+
+    Raises:
+        ModelError: not JSON, too large, or without the fields that a model has.
+    """
+    path = folder / DESCRIPTION
+    if path.stat().st_size > _LARGEST_DESCRIPTION:
+        raise ModelError(f"{path}: larger than {_LARGEST_DESCRIPTION // 2**20} MiB; not a model's description")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON ({error}); get the model again") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else None
+        raise ModelError(f"{path}: format {found!r}, expected {FORMAT}; use the version of lacunet that wrote it")
+    for field in ("method", "arguments", "task", "preparation", "sha256", "card"):
+        if field not in description:
+            raise ModelError(f"{path}: '{field}' is missing; get the model again")
+    return description

@@ -1,0 +1,211 @@
+"""Scans in; per case a mask on the scan's own grid, volumes, and a page. One model load for a whole cohort."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lacunet.case import Case, CaseFiles
+from lacunet.data.names import Problem
+from lacunet.data.nifti import load_case, write_image, write_mask
+from lacunet.errors import DataError, LacunetError, OutputError, UsageError
+from lacunet.files import write_json
+from lacunet.metrics import dice, region_masks, volume_ml
+from lacunet.model import Model
+from lacunet.postprocess import Rule
+from lacunet.predict import Predictor
+from lacunet.report.case import CaseView, Expectation, expectation_warnings, write_case_page
+from lacunet.task import Subset
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """What is written, and how.
+
+    Attributes:
+        subset: Modalities to use; None uses all that a case has.
+        convention: Label convention of the masks, by name.
+        rules: Post-processing, in order; none by default.
+        probabilities: Also write a probability map per region.
+        reference: Compare with the case's reference where it has one.
+        overwrite: Replace results that are there.
+        resume: Leave cases that are done already.
+    """
+
+    subset: Subset | None = None
+    convention: str = "brats2023"
+    rules: Sequence[Rule] = ()
+    probabilities: bool = False
+    reference: bool = False
+    overwrite: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """One case, done.
+
+    Attributes:
+        name: The case.
+        folder: Where its results are.
+        volumes: Millilitres by region.
+        warnings: Sentences that a reader must not miss.
+        skipped: It was there already (`resume`); volumes are then empty.
+    """
+
+    name: str
+    folder: Path
+    volumes: Mapping[str, float]
+    warnings: Sequence[str]
+    skipped: bool = False
+
+
+def segment_cases(
+    predictor: Predictor, cases: Sequence[CaseFiles], folder: Path, settings: SegmentSettings
+) -> Iterator[Segmented | Problem]:
+    """Segment case by case; one that fails is a `Problem` and the others are still done.
+
+    Raises:
+        OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
+    """
+    if not settings.overwrite and not settings.resume:
+        for files in cases:
+            if _result(folder, files.name).exists():
+                raise OutputError(
+                    f"{_result(folder, files.name)}: is there already; go on with --resume, replace it with "
+                    "--overwrite, or choose another folder"
+                )
+    for files in cases:
+        try:
+            done = settings.resume and _result(folder, files.name).is_file()
+            yield _skipped(files, folder) if done else segment_case(predictor, files, folder, settings)
+        except LacunetError as error:
+            yield Problem(files.name, str(error))
+
+
+def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: SegmentSettings) -> Segmented:
+    """Segment one case into `folder/NAME/`: `NAME-mask.nii.gz`, `report.html` and, last of all, `case.json`.
+
+    Raises:
+        DataError: a scan is not what it should be.
+        OutputError: the results cannot be written.
+    """
+    started = time.monotonic()
+    model = predictor.model
+    case = load_case(files, model.task, want_reference=settings.reference and files.reference is not None)
+    subset = _subset_of(case, settings, model)
+    prediction = predictor(case, subset)
+    labels = prediction.labels()
+    for rule in settings.rules:
+        labels = rule(labels, case.grid)
+    masks = region_masks(labels, model.task)
+    volumes = {region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()}
+    warnings = [*case.notes, *expectation_warnings(model.task, subset, model.expected_dice(subset))]
+    place = _result(folder, files.name).parent
+    like = files.images[subset[0]].path
+    write_mask(place / f"{files.name}-mask.nii.gz", labels, case, settings.convention, model.task, like)
+    if settings.probabilities:
+        for region, values in prediction.probabilities().items():
+            write_image(
+                place / f"{files.name}-probability-{region}.nii.gz", values, case, f"probability {region}", like
+            )
+    facts = _provenance(predictor, files, subset, settings)
+    write_case_page(place / "report.html", _view(case, model, labels, subset, volumes, warnings, facts))
+    record = {
+        "case": case.name,
+        "subset": model.task.subset_name(subset),
+        "acquired": model.task.subset_name(case.acquired(model.task)),
+        "volumes_ml": {region: round(volume, 3) for region, volume in volumes.items()},
+        "expected_dice": model.expected_dice(subset),
+        "warnings": warnings,
+        "label_convention": settings.convention,
+        "postprocessing": [rule.name for rule in settings.rules],
+        "provenance": facts,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    write_json(_result(folder, files.name), record)
+    return Segmented(case.name, place, volumes, warnings)
+
+
+def expectation(model: Model, subset: Subset) -> Expectation | None:
+    """What the model's card says of a subset, or None when it says nothing."""
+    expected = model.expected_dice(subset)
+    results = model.card.get("results", {})
+    return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", ""))) if expected else None
+
+
+def _result(folder: Path, name: str) -> Path:
+    """The file that says that a case is done; a case's name must not lead out of the folder."""
+    if name in ("", ".", "..") or Path(name).name != name or "\\" in name:
+        raise DataError(f"case name '{name}': not a plain name; rename the case, its results would lie elsewhere")
+    return folder / name / "case.json"
+
+
+def _skipped(files: CaseFiles, folder: Path) -> Segmented:
+    return Segmented(files.name, _result(folder, files.name).parent, {}, (), skipped=True)
+
+
+def _subset_of(case: Case, settings: SegmentSettings, model: Model) -> Subset:
+    acquired = case.acquired(model.task)
+    if settings.subset is None:
+        return acquired
+    absent = [modality for modality in settings.subset if modality not in acquired]
+    if absent:
+        raise UsageError(
+            f"{case.name}: --subset asks for {', '.join(absent)}, but the case has only {', '.join(acquired)}; "
+            "leave --subset out to use all that there is"
+        )
+    return settings.subset
+
+
+def _provenance(predictor: Predictor, files: CaseFiles, subset: Subset, settings: SegmentSettings) -> dict[str, str]:
+    model = predictor.model
+    return {
+        "lacunet": version("lacunet"),
+        "model": model.name,
+        "weights (sha256)": model.sha256,
+        "trained on": str(model.card.get("data", "not stated")),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "scans": ", ".join(files.images[modality].path.name for modality in subset),
+        "network grid": f"{model.preparation.spacing:g} mm",
+        "computed on": f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}",
+        "labels in the mask": settings.convention,
+        "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
+    }
+
+
+def _view(
+    case: Case,
+    model: Model,
+    labels: np.ndarray,
+    subset: Subset,
+    volumes: Mapping[str, float],
+    warnings: Sequence[str],
+    facts: Mapping[str, str],
+) -> CaseView:
+    compared: dict[str, Any] = {}
+    if case.reference is not None:
+        expected, found = region_masks(case.reference, model.task), region_masks(labels, model.task)
+        compared = {
+            "reference": case.reference,
+            "reference_volumes": {region: volume_ml(mask, case.grid.spacing) for region, mask in expected.items()},
+            "dice": {region: dice(found[region], mask) for region, mask in expected.items()},
+        }
+    return CaseView(
+        name=case.name,
+        task=model.task,
+        images=case.images,
+        grid=case.grid,
+        prediction=labels,
+        subset=subset,
+        volumes=volumes,
+        expected=expectation(model, subset),
+        warnings=warnings,
+        provenance=facts,
+        **compared,
+    )
