@@ -26,7 +26,8 @@ def use_cores(count: int = 2) -> int:
 def conditions(cores: int, *packages: str) -> str:
     """The machine and the versions, in one line."""
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    return f"{cores} cores of {_processor()}, {os.environ['OMP_NUM_THREADS']} threads; Python {platform.python_version()}, {versions}."
+    machine = f"{cores} cores of {_processor()}, OMP_NUM_THREADS {os.environ['OMP_NUM_THREADS']}"
+    return f"{machine}; Python {platform.python_version()}, {versions}."
 
 
 def seconds(function: Callable[[], object]) -> float:

@@ -42,7 +42,7 @@ def measure(source: Path, options: argparse.Namespace) -> list[list[str]]:
     from lacunet.predict import Predictor
     from lacunet.task import GLIOMA
 
-    case = load_case(find_cases(source)[0], GLIOMA)
+    case = load_case(find_cases(source)[0], GLIOMA, want_reference=False)
     rows = []
     for name in options.method or method_names():
         method = make_method(get_method(name), GLIOMA, {}).eval()

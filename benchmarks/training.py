@@ -72,6 +72,7 @@ def main() -> None:
 def measure(folder: Path, options: argparse.Namespace) -> tuple[list[float], list[float]]:
     """Seconds of each counted step of lacunet's loop and of the bare one, in turns."""
     from lacunet.data.find import find_cases  # here, so that the number of threads is set before
+    from lacunet.data.labels import with_conventions
     from lacunet.recipe import read_recipe
     from lacunet.task import get_task
 
@@ -80,7 +81,7 @@ def measure(folder: Path, options: argparse.Namespace) -> tuple[list[float], lis
     if options.data is None:
         for seed in (7, 8):
             write_phantom(folder / "cases", seed, spacing=max(recipe.prepare.spacing, 1.0))
-    cases = find_cases(options.data or folder / "cases", task, labels=None if options.data else "brats2023")
+    cases = with_conventions(find_cases(options.data or folder / "cases", task), task)
     ours: list[float] = []
     bare: list[float] = []
     for number in range(options.rounds):
