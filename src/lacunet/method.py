@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def make_method(cls: type[Method], task: Task, arguments: Mapping[str, Any]) -> 
             )
     try:
         method = cls(task, **arguments)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         raise RecipeError(f"{cls.__name__} refuses its arguments {dict(arguments)}: {error}") from error
     method.arguments = dict(arguments)
     return method
@@ -150,7 +151,11 @@ def _import_file(file: Path) -> Any:
     if spec is None or spec.loader is None or not file.is_file():
         raise ModelError(f"{file}: not a Python file; --method-file names the file of one method")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ModelError(f"{file}: cannot be imported ({type(error).__name__}: {error})") from error
     return module
 
 

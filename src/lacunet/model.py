@@ -66,7 +66,7 @@ def save_model(
     kept = method.deployed()
     dtype = torch.float16 if half else torch.float32
     tensors = {
-        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous().clone()
         for name, tensor in kept.state_dict().items()
     }
     content = save_tensors(tensors)
@@ -101,7 +101,7 @@ def load_model(source: str, method_file: Path | None = None) -> Model:
     try:
         method_class = get_method(description["method"], method_file)
         method = make_method(method_class, Task.from_json(description["task"]), description["arguments"])
-        method.load_state_dict({name: tensor.float() for name, tensor in load_tensors(content).items()})
+        method.load_state_dict(load_tensors(content))  # copies float16 into float32
         preparation = Preparation(**description["preparation"])
     except (LacunetError, SafetensorError, RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
         first_line = str(error).splitlines()[0]

@@ -97,15 +97,17 @@ class Predictor:
     def _logits(
         self, images: Float[Tensor, "modality x y z"], shown: Subset, group: Sequence[Subset]
     ) -> Iterator[Float[Tensor, "region x y z"]]:
-        size = self._window_size(images)
+        size, done = self._window_size(images), 0
         if size is None:
             try:
-                yield from self._through(images, shown, group)
+                for logits in self._through(images, shown, group):
+                    yield logits
+                    done += 1
                 return
             except torch.cuda.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 size = (128, 128, 128)
-        yield from self._by_windows(images, shown, group, size)
+        yield from self._by_windows(images, shown, group[done:], size)
 
     def _window_size(self, images: Tensor) -> tuple[int, int, int] | None:
         if self.windows.size is not None:
@@ -122,7 +124,8 @@ class Predictor:
             encoded = self._encode(padded, shown)
         for subset in group:
             with torch.inference_mode():
-                yield self._decode(encoded, subset)[0][(slice(None), *cut)].cpu()
+                logits = self._decode(encoded, subset)[0][(slice(None), *cut)].cpu()
+            yield logits  # outside the context, which the caller would otherwise run in
 
     def _by_windows(
         self, images: Tensor, shown: Subset, group: Sequence[Subset], size: tuple[int, int, int]

@@ -14,7 +14,8 @@ from lacunet.data.prepare import Preparation
 from lacunet.errors import RecipeError, nearest
 from lacunet.files import write_text
 
-Crop = tuple[int, int, int]
+_Length = Annotated[int, Field(ge=1)]
+Crop = tuple[_Length, _Length, _Length]
 
 
 class _Section(BaseModel):
@@ -152,14 +153,18 @@ class Recipe(_Section):
         """How the steps are shared out among the stages; they add up to `train.steps`.
 
         Raises:
-            RecipeError: the recipe tunes a stage that the method does not have.
+            RecipeError: the recipe tunes a stage that the method does not have, or a stage is left without a step.
         """
         for name in self.stages:
             if name not in names:
                 raise RecipeError(f"[stages.{name}]: the method has no such stage{nearest(name, names)}")
         shares = [self.stages.get(name, StageSettings()).share for name in names]
         ends = [round(self.train.steps * sum(shares[: i + 1]) / sum(shares)) for i in range(len(shares))]
-        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        for name, count in zip(names, steps, strict=True):
+            if count == 0:
+                raise RecipeError(f"train.steps = {self.train.steps} leaves no step for stage {name}; give it more")
+        return steps
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:

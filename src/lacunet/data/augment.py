@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -9,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+
+Chance = Annotated[float, Field(ge=0, le=1)]
 
 
 class Augmentation(BaseModel):
@@ -27,7 +30,7 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    flip: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    flip: tuple[Chance, Chance, Chance] = (0.5, 0.5, 0.5)
     rotate: float = Field(15.0, ge=0, le=180)
     scale: float = Field(0.15, ge=0, lt=1)
     contrast: float = Field(0.15, ge=0, lt=1)
@@ -115,8 +118,8 @@ def cut_out(
     source = torch.from_numpy(np.ascontiguousarray(images[(slice(None), *block)], dtype=np.float32))
     marked = torch.from_numpy(np.ascontiguousarray(labels[block], dtype=np.float32))
     points = _sampling_points(centre - first, matrix, crop, last - first)
-    moved = F.grid_sample(source[None], points, mode="bilinear", padding_mode="zeros", align_corners=True)
-    nearest = F.grid_sample(marked[None, None], points, mode="nearest", padding_mode="zeros", align_corners=True)
+    moved = F.grid_sample(source[None], points, mode="bilinear", padding_mode="zeros", align_corners=False)
+    nearest = F.grid_sample(marked[None, None], points, mode="nearest", padding_mode="zeros", align_corners=False)
     return moved[0], nearest[0, 0].to(torch.uint8)
 
 
@@ -148,5 +151,4 @@ def _sampling_points(
     axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in crop]
     offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     voxels = offsets @ torch.as_tensor(matrix.T, dtype=torch.float32) + torch.as_tensor(centre, dtype=torch.float32)
-    reach = torch.as_tensor(np.maximum(shape - 1, 1), dtype=torch.float32)
-    return (voxels / reach * 2 - 1).flip(-1)[None]
+    return ((2 * voxels + 1) / torch.as_tensor(shape, dtype=torch.float32) - 1).flip(-1)[None]

@@ -80,16 +80,19 @@ def _open_prepared(place: Path, files: CaseFiles, task: Task) -> PreparedCase:
 
 def _fingerprint(files: CaseFiles, preparation: Preparation) -> str:
     """Changes with the files (name, size, time of change), the label convention and the preparation."""
-    paths = {modality: image.path for modality, image in files.images.items()}
-    if files.reference is not None:
-        paths["reference"] = files.reference.path
+    images = dict(files.images) if files.reference is None else {**files.images, "reference": files.reference}
     facts = {
-        "files": {key: [str(path), path.stat().st_size, path.stat().st_mtime_ns] for key, path in paths.items()},
+        "files": {key: [*_stamp(image.path), image.volume] for key, image in images.items()},
         "convention": files.convention,
         "preparation": asdict(preparation),
         "format": 1,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
 
 
 def draw_subset(
@@ -181,9 +184,15 @@ class Crops(Dataset[Batch]):
         play = generator.uniform(-0.25, 0.25, 3) * crop
         free = generator.uniform(np.minimum(crop / 2, shape / 2), np.maximum(shape - crop / 2, shape / 2))
         if not regions or generator.random() >= self.tumour_share:
-            return free
+            return _on_voxels(free, crop)
         voxels = regions[generator.integers(len(regions))]
-        return np.asarray(voxels[generator.integers(len(voxels))] + play)
+        return _on_voxels(voxels[generator.integers(len(voxels))] + play, crop)
+
+
+def _on_voxels(centre: np.ndarray, crop: np.ndarray) -> np.ndarray:
+    """Nearby, where the voxels of an unchanged crop are voxels of the case: nothing is blurred by half a voxel."""
+    half = (crop - 1) / 2
+    return np.asarray(np.round(centre - half) + half)
 
 
 def crops_from(crops: Crops, first_step: int, workers: int) -> Iterator[Batch]:

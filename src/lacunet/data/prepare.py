@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -154,12 +153,22 @@ def labels_of(regions: Tensor, task: Task) -> UInt8[Tensor, "_ _ _"]:
 
 def resample(array: Float[Tensor, "channel _ _ _"], shape: tuple[int, int, int]) -> Float[Tensor, "channel _ _ _"]:
     """Another number of voxels over the same box: averaged along axes that shrink, linear along axes that grow."""
-    current = array.shape[1:]
-    if tuple(current) == tuple(shape):
-        return array
-    smaller = _triple([min(a, b) for a, b in zip(current, shape, strict=True)])
-    shrunk = F.adaptive_avg_pool3d(array[None], smaller)
-    return F.interpolate(shrunk, size=shape, mode="trilinear", align_corners=False)[0]
+    for axis, (old, new) in enumerate(zip(array.shape[1:], shape, strict=True), start=1):
+        if old != new:
+            weights = _weights(old, new).to(array.dtype)
+            array = torch.tensordot(array, weights, dims=([axis], [1])).movedim(-1, axis)
+    return array.contiguous()
+
+
+def _weights(old: int, new: int) -> Float[Tensor, "new old"]:
+    """How much each old voxel of an axis gives to each new one: the length they share, or linear between centres."""
+    voxels = torch.arange(old, dtype=torch.float64)
+    edges = torch.arange(new + 1, dtype=torch.float64)[:, None] * old / new
+    if new < old:
+        shared = torch.minimum(edges[1:], voxels + 1) - torch.maximum(edges[:-1], voxels)
+        return shared.clamp_min(0) * new / old
+    centres = ((edges[1:] + edges[:-1]) / 2 - 0.5).clamp(0, old - 1)
+    return (1 - (centres - voxels).abs()).clamp_min(0)
 
 
 def _overlap(

@@ -1,0 +1,49 @@
+"""Small things that several test files use: a recipe for tiny networks, and hand-made cases."""
+
+from typing import Any
+
+import numpy as np
+
+from lacunet.case import Case, Grid
+from lacunet.recipe import Recipe, make_recipe
+
+
+def tiny_recipe(method: str = "early_fusion", **sections: Any) -> Recipe:
+    """A recipe that takes a second; `train={"steps": 3}` changes single keys of a section."""
+    fields: dict[str, Any] = {
+        "method": method,
+        "seed": 3,
+        "arguments": {"width": 4, "levels": 2} if method == "early_fusion" else {},
+        "prepare": {"spacing": 4.0},
+        "train": {
+            "steps": 8,
+            "batch": 2,
+            "crop": [16, 16, 16],
+            "precision": "float32",
+            "save_every": 3,
+            "log_every": 1,
+        },
+        "validate": {"every": 4, "subsets": ["t1c", "t1c+t2f"]},
+    }
+    for name, section in sections.items():
+        fields[name] = {**fields.get(name, {}), **section} if isinstance(section, dict) else section
+    return make_recipe(fields)
+
+
+def hand_made_case(
+    images: dict[str, np.ndarray], spacing: tuple[float, float, float] = (1, 1, 1), reference: np.ndarray | None = None
+) -> Case:
+    """A case on a RAS+ grid that starts at (10, -20, 30) mm."""
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = 10, -20, 30
+    grid = Grid(next(iter(images.values())).shape, affine)
+    images = {modality: image.astype(np.float32) for modality, image in images.items()}
+    return Case("made", "made", images, grid, grid, reference)
+
+
+def brain(shape: tuple[int, int, int], first: tuple[int, int, int], last: tuple[int, int, int], seed: int = 0):
+    """Positive noise within a box (`last` is included), zero elsewhere."""
+    image = np.zeros(shape, np.float32)
+    box = tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
+    image[box] = np.random.default_rng(seed).uniform(50, 150, image[box].shape)
+    return image

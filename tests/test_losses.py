@@ -1,0 +1,61 @@
+"""Loss terms by hand, and beside MONAI's."""
+
+import math
+
+import pytest
+import torch
+
+from lacunet.losses import cross_entropy_loss, dice_loss, segmentation_loss
+
+SURE = 50.0
+
+
+def maps(*cases: list[float]) -> torch.Tensor:
+    """One region, a row of voxels per case."""
+    return torch.tensor(cases)[:, None, :, None, None]
+
+
+def test_dice_loss_by_hand() -> None:
+    logits, regions = maps([SURE, SURE, -SURE, -SURE]), maps([1.0, 0.0, 0.0, 0.0])
+    # one voxel shared, two found, one expected, and one added above and below
+    assert dice_loss(logits, regions).item() == pytest.approx(1 - (2 * 1 + 1) / (2 + 1 + 1))
+
+
+def test_an_empty_region_predicted_empty_costs_nothing() -> None:
+    assert dice_loss(maps([-SURE, -SURE]), maps([0.0, 0.0])).item() == pytest.approx(0.0)
+
+
+def test_dice_is_averaged_over_cases_not_pooled() -> None:
+    logits, regions = maps([SURE] * 4, [-SURE] * 4), maps([1.0] * 4, [1.0, 0.0, 0.0, 0.0])
+    assert dice_loss(logits, regions).item() == pytest.approx((0 + (1 - 1 / 2)) / 2)  # pooled: 1 - 9 / 10
+
+
+def test_cross_entropy_of_an_undecided_network_is_the_logarithm_of_two() -> None:
+    assert cross_entropy_loss(maps([0.0, 0.0]), maps([1.0, 0.0])).item() == pytest.approx(math.log(2))
+
+
+def test_cross_entropy_by_hand() -> None:
+    expected = (-math.log(0.75) - math.log(1 - 0.75)) / 2
+    logit = math.log(3.0)
+    assert cross_entropy_loss(maps([logit, logit]), maps([1.0, 0.0])).item() == pytest.approx(expected)
+
+
+def test_segmentation_loss_is_the_sum() -> None:
+    torch.manual_seed(0)
+    logits, regions = torch.randn(2, 3, 4, 5, 6), (torch.rand(2, 3, 4, 5, 6) > 0.5).float()
+    total = dice_loss(logits, regions) + cross_entropy_loss(logits, regions)
+    assert segmentation_loss(logits, regions).item() == pytest.approx(total.item())
+
+
+def test_equals_monai() -> None:
+    losses = pytest.importorskip("monai.losses")
+    torch.manual_seed(0)
+    logits, regions = torch.randn(2, 3, 4, 5, 6), (torch.rand(2, 3, 4, 5, 6) > 0.5).float()
+    reference = losses.DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0)
+    assert dice_loss(logits, regions).item() == pytest.approx(reference(logits, regions).item(), abs=1e-6)
+
+
+def test_is_computed_in_float32_from_half_precision() -> None:
+    logits, regions = torch.zeros(1, 1, 48, 48, 48, dtype=torch.bfloat16), torch.ones(1, 1, 48, 48, 48)
+    voxels = 48**3
+    assert dice_loss(logits, regions).item() == pytest.approx(1 - (voxels + 1) / (1.5 * voxels + 1), abs=1e-6)
