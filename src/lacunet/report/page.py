@@ -18,6 +18,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     found.filters.update(ml=millilitres, dice=dice, mm=millimetres, sentence=sentence, words=join_words)
     return found

@@ -53,7 +53,7 @@ def size_mm(shape: tuple[int, int, int], spacing: tuple[float, float, float], pl
 
 
 def box_around(volumes: Iterable[Shaped[np.ndarray, "x y z"]], margin: tuple[int, int, int]) -> Box:
-    """The smallest box with every voxel that is not zero in any volume, and `margin` voxels around it; all if there is none.
+    """The smallest box with every voxel that is not zero in any volume, and `margin` voxels around; all if none.
 
     Raises:
         ValueError: there are no volumes.
