@@ -18,6 +18,7 @@ LICENCE = "research only: trained on BraTS data, not for clinical use"
 
 
 def main() -> None:
+    """Read the command line, write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("name")

@@ -4,23 +4,20 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lacunet.errors import DataError, LacunetError, OutputError, UsageError
 from lacunet.task import GLIOMA, Task, get_task
+from lacunet.terminal import TrainingBar, print_problems, print_segmented, print_summary, progress, say
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from lacunet.case import CaseFiles
     from lacunet.data.names import Problem
     from lacunet.predict import Predictor
-    from lacunet.segment import Segmented
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,11 +59,11 @@ def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int 
     from lacunet.demo import run_demo
 
     predictor = _predictor(model, "auto", "auto", 0, None)
-    _say("An invented patient of whom only T1ce and FLAIR were acquired ...")
+    say("An invented patient of whom only T1ce and FLAIR were acquired ...")
     done = run_demo(predictor, output, seed)
-    _print_segmented(done, predictor.model.task)
-    _say(f"\nMask: {done.folder / (done.name + '-mask.nii.gz')}")
-    _say(f"Page: {done.folder / 'report.html'}  (open it in a browser)")
+    print_segmented(done, predictor.model.task)
+    say(f"\nMask: {done.folder / (done.name + '-mask.nii.gz')}")
+    say(f"Page: {done.folder / 'report.html'}  (open it in a browser)")
 
 
 @app.command()
@@ -114,16 +111,16 @@ def segment(
     _require_writable(output)
     predictor = _predictor(model, device, precision, window, method_file)
     done: list[Segmented] = []
-    with _progress("segmenting") as bar:
+    with progress() as bar:
         job = bar.add_task("segmenting", total=len(cases))
         for result in segment_cases(predictor, cases, output, settings):
             bar.advance(job)
             if isinstance(result, Segmented):
                 done.append(result)
-                _print_segmented(result, task)
+                print_segmented(result, task)
             else:
                 problems.append(result)
-    _say(f"{len(done)} of {len(done) + len(problems)} cases in {output}")
+    say(f"{len(done)} of {len(done) + len(problems)} cases in {output}")
     _exit_with(problems)
 
 
@@ -165,13 +162,13 @@ def train(
     if missing is not None:
         training = apply_missing(training, read_missing(missing, task))
     card = {"data": f"{len(training)} cases of {data.resolve().name}"}
-    with _progress("training") as bar:
-        watcher = _TrainingBar(bar)
+    with progress() as bar:
+        watcher = TrainingBar(bar)
         model = run_training(
             settings, training, validation, output,
             resume=resume, init=init, device=device, method_file=method_file, card=card, progress=watcher,
         )  # fmt: skip
-    _say(f"model: {model}")
+    say(f"model: {model}")
 
 
 @app.command()
@@ -211,7 +208,7 @@ def evaluate(
             raise UsageError(f"--split {split}: expected FILE:PART, such as split.json:test")
         cases = _part(cases, Path(file), part)
     predictor = _predictor(model, device, precision, window, method_file)
-    with _progress("evaluating") as bar:
+    with progress() as bar:
         job = bar.add_task("evaluating", total=len(cases))
         result = run_evaluation(
             predictor,
@@ -220,8 +217,8 @@ def evaluate(
             settings,
             lambda case, done, total: bar.update(job, completed=done, description=case),
         )
-    _print_summary(result.summary, task)
-    _say(f"\npage: {output / 'report.html'}")
+    print_summary(result.summary, task)
+    say(f"\npage: {output / 'report.html'}")
     _exit_with(result.problems)
 
 
@@ -232,7 +229,7 @@ def methods() -> None:
 
     for name in method_names():
         paper = paper_of(name)
-        _say(f"{name}\n    {paper.idea}\n    {paper.authors} {paper.year}, {paper.title}. {paper.venue} {paper.url}")
+        say(f"{name}\n    {paper.idea}\n    {paper.authors} {paper.year}, {paper.title}. {paper.venue} {paper.url}")
 
 
 @app.command()
@@ -244,10 +241,10 @@ def models() -> None:
         description = read_description(model_folder(name))
         card = description["card"]
         spacing = description["preparation"]["spacing"]
-        _say(f"{name}: {description['method']}, {spacing:g} mm, trained on {card.get('data')}; {card.get('licence')}")
+        say(f"{name}: {description['method']}, {spacing:g} mm, trained on {card.get('data')}; {card.get('licence')}")
         if "results" in card:
-            _say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
-            _print_summary(card["results"], Task.from_json(description["task"]))
+            say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
+            print_summary(card["results"], Task.from_json(description["task"]))
 
 
 @app.command()
@@ -262,10 +259,10 @@ def phantom(
     from lacunet.data.phantom import write_phantoms
 
     _require_writable(output)
-    with _progress("inventing") as bar:
+    with progress() as bar:
         bar.add_task("inventing", total=None)
         written = write_phantoms(output, count, seed, spacing=spacing, overwrite=overwrite)
-    _say(f"{len(written)} invented patients in {output}")
+    say(f"{len(written)} invented patients in {output}")
 
 
 @app.command()
@@ -285,12 +282,12 @@ def check(
             else ""
         )
         values = f"labels {sorted(case.values)} ({case.convention})" if case.values is not None else "no reference"
-        _say(f"{case.name}: {'+'.join(case.acquired) or 'no scan'}; {place}; {values}")
+        say(f"{case.name}: {'+'.join(case.acquired) or 'no scan'}; {place}; {values}")
         for note in case.notes:
-            _say(f"    note: {note}")
-    _say(f"\n{len(findings.cases)} cases; " + "; ".join(f"{name}: {count}" for name, count in findings.subsets.items()))
+            say(f"    note: {note}")
+    say(f"\n{len(findings.cases)} cases; " + "; ".join(f"{name}: {count}" for name, count in findings.subsets.items()))
     for family, count in findings.families.items():
-        _say(f"{family} names: {count} cases, labels {findings.conventions.get(family) or 'undecided or none'}")
+        say(f"{family} names: {count} cases, labels {findings.conventions.get(family) or 'undecided or none'}")
     _exit_with(findings.all_problems)
 
 
@@ -314,11 +311,7 @@ def missing(
     if output.exists():
         raise OutputError(f"{output}: is there already; a manifest is drawn once, choose another name")
     write_missing(output, manifest)
-    _say(f"{output}: {len(manifest)} cases, {100 * complete_share(manifest):.1f} % complete")
-
-
-def _say(text: str) -> None:
-    print(text)
+    say(f"{output}: {len(manifest)} cases, {100 * complete_share(manifest):.1f} % complete")
 
 
 def _task_of(model: str) -> Task:
@@ -391,78 +384,8 @@ def _require_writable(folder: Path) -> None:
     probe.unlink()
 
 
-@contextmanager
-def _progress(title: str) -> "Iterator[Progress]":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield progress
-
-
-class _TrainingBar:
-    """Draws a training's progress; see `lacunet.train.Progress`."""
-
-    def __init__(self, bar: "Progress") -> None:
-        self.bar = bar
-        self.jobs: dict[str, Any] = {}
-
-    def preparing(self, done: int, total: int) -> None:
-        self._update("preparing", done, total, "preparing cases")
-
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        self._update(stage, step, steps, f"{stage}: loss {loss:.3f}")
-
-    def validated(self, stage: str, step: int, score: float, best: bool) -> None:
-        self.bar.console.print(f"{stage} step {step}: validation {score:.4f}{'  (best)' if best else ''}")
-
-    def _update(self, key: str, done: int, total: int, words: str) -> None:
-        if key not in self.jobs:
-            self.jobs[key] = self.bar.add_task(words, total=total)
-        self.bar.update(self.jobs[key], completed=done, description=words)
-
-
-def _print_segmented(done: "Segmented", task: Task) -> None:
-    if done.skipped:
-        _say(f"{done.name}: done before")
-        return
-    volumes = ", ".join(f"{task.titles[region]} {volume:.1f} ml" for region, volume in done.volumes.items())
-    _say(f"{done.name}: {volumes}")
-    for warning in done.warnings:
-        _say(f"    note: {warning}")
-
-
-def _print_summary(summary: Any, task: Task) -> None:
-    """Mean Dice (and HD95 in mm) by region, for each subset and over all."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("subset")
-    for region in task.regions:
-        table.add_column(region.upper(), justify="right")
-        table.add_column("HD95", justify="right", style="dim")
-    for name, scores in summary["subsets"].items():
-        table.add_row(name, *_cells(scores, task))
-    table.add_row("mean", *_cells(summary["mean"], task), style="bold")
-    Console().print(table)
-
-
-def _cells(scores: Any, task: Task) -> list[str]:
-    cells = []
-    for region in task.regions:
-        hd95 = scores[region]["hd95"]
-        cells += [f"{scores[region]['dice']:.3f}", "-" if hd95 is None else f"{hd95:.1f}"]
-    return cells
-
-
 def _exit_with(problems: "Sequence[Problem]") -> None:
     """List what failed, and leave with status 1 if anything did."""
-    if not problems:
-        return
-    print(f"\n{len(problems)} problem{'s' if len(problems) > 1 else ''}:", file=sys.stderr)
-    for problem in problems:
-        where = "" if problem.message.startswith(problem.case) else f"{problem.case}: "
-        print(f"  {where}{problem.message}", file=sys.stderr)
-    raise typer.Exit(1)
+    if problems:
+        print_problems(problems)
+        raise typer.Exit(1)

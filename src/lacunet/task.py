@@ -125,6 +125,7 @@ GLIOMA = Task(
     },
     aliases={
         "t1": "t1n",
+        "t1w": "t1n",
         "t1pre": "t1n",
         "t1ce": "t1c",
         "t1gd": "t1c",

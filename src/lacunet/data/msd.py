@@ -73,7 +73,7 @@ def _channels(fields: Any, task: Task, description: Path) -> dict[str, int]:
         )
     channels: dict[str, int] = {}
     for number, word in names.items():
-        modality = modality_or_none("t1n" if str(word).lower() == "t1w" else str(word), task)
+        modality = modality_or_none(str(word), task)
         if modality is None:
             raise DataError(f"{description}: channel {number} is '{word}', which is no modality of {task.name}")
         if modality in channels:
