@@ -3,7 +3,9 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -109,10 +111,14 @@ class Predictor:
                 size = (128, 128, 128)
         yield from self._by_windows(images, shown, group[done:], size)
 
+    @cached_property
+    def _bytes_per_voxel(self) -> float:
+        return bytes_per_voxel(self.method)
+
     def _window_size(self, images: Tensor) -> tuple[int, int, int] | None:
         if self.windows.size is not None:
             return self.windows.size
-        needed = bytes_per_voxel(self.method) * images[0].numel()
+        needed = self._bytes_per_voxel * images[0].numel()
         available = free_memory(self.device)
         return None if available is None or needed < available / 2 else (128, 128, 128)
 
@@ -239,6 +245,11 @@ def free_memory(device: torch.device) -> int | None:
     """Bytes that can be taken now, or None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    try:  # counts what the system holds as a cache of files and gives back on demand
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        pass
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

@@ -1,0 +1,90 @@
+"""What a training tells while it runs: to whoever watches, and to its log."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from torch.utils.tensorboard import SummaryWriter
+
+from lacunet.files import whole_file
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """What a training tells while it runs; the command line draws it."""
+
+    def preparing(self, done: int, total: int) -> None:
+        """So many of the cases are prepared."""
+
+    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
+        """A step is done; steps count from 1."""
+
+    def validated(self, stage: str, step: int, score: float, best: bool) -> None:
+        """A validation is done; higher is better."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def preparing(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
+        """Say nothing."""
+
+    def validated(self, stage: str, step: int, score: float, best: bool) -> None:
+        """Say nothing."""
+
+
+class TrainingLog:
+    """`log.jsonl` and TensorBoard events, written by one process only.
+
+    Args:
+        folder: The run.
+        steps: Of each stage; TensorBoard counts on from stage to stage.
+        active: Whether this process writes.
+    """
+
+    def __init__(self, folder: Path, steps: list[int], active: bool) -> None:
+        self.path = folder / "log.jsonl"
+        self.offsets = [sum(steps[:index]) for index in range(len(steps) + 1)]
+        self.active = active
+        self.events: SummaryWriter | None = None
+        self.started = time.monotonic()
+
+    def rewind(self, stage: int, step: int) -> None:
+        """Forget what was written of steps that will be done again."""
+        if not self.active:
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+        kept = [line for line in lines if _complete_before(line, stage, step)]
+        with whole_file(self.path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        self.events = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=self.offsets[stage] + step + 1)
+
+    def write(self, stage: str, stage_index: int, step: int, numbers: Mapping[str, Any]) -> None:
+        """One line, and its numbers as TensorBoard scalars."""
+        if self.events is None:
+            return
+        place = {"stage": stage, "stage_index": stage_index, "step": step}
+        line = {**place, **numbers, "seconds": round(time.monotonic() - self.started, 2)}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in numbers.items():
+            if isinstance(value, float):
+                self.events.add_scalar(f"{stage}/{name}", value, self.offsets[stage_index] + step)
+
+    def close(self) -> None:
+        """Flush the events."""
+        if self.events is not None:
+            self.events.close()
+
+
+def _complete_before(line: str, stage: int, step: int) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:  # the line that a killed run was writing
+        return False
+    return bool((entry["stage_index"], entry["step"]) <= (stage, step))

@@ -1,0 +1,82 @@
+"""How good a method is while it trains: Dice over whole cases and subsets, or a stage's loss over fixed crops."""
+
+from collections.abc import Sequence
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from lacunet.batch import Batch
+from lacunet.case import CaseFiles
+from lacunet.data.nifti import load_case
+from lacunet.data.patches import Crops
+from lacunet.errors import DataError, RecipeError
+from lacunet.method import Clock, Method, Stage
+from lacunet.metrics import dice
+from lacunet.model import Model
+from lacunet.predict import Predictor
+from lacunet.recipe import Recipe
+from lacunet.seeds import seed_step, shared_generator
+
+
+def validation_dice(method: Method, cases: Sequence[CaseFiles], recipe: Recipe, fabric: Fabric) -> dict[str, float]:
+    """Mean Dice over cases, then over subsets and regions: `mean`, and one value per region. Ranks share the cases.
+
+    Raises:
+        DataError: no case has all modalities of any of the recipe's subsets, so there is nothing to score.
+    """
+    task = method.task
+    subsets = task.subsets_named(recipe.validate_.subsets)
+    model = Model("validated", method, recipe.prepare.preparation(), {}, "")
+    predictor = Predictor(model, str(fabric.device), recipe.train.precision)
+    sums = torch.zeros((len(subsets), len(task.regions)), dtype=torch.float64)
+    counts = torch.zeros(len(subsets), dtype=torch.float64)
+    for files in list(cases)[fabric.global_rank :: fabric.world_size]:
+        case = load_case(files, task)
+        assert case.reference is not None
+        possible = [subset for subset in subsets if set(subset) <= set(case.images)]
+        for prediction in predictor.each(case, possible):
+            row = subsets.index(prediction.subset)
+            counts[row] += 1
+            for column, (region, mask) in enumerate(prediction.regions().items()):
+                reference = torch.isin(torch.from_numpy(case.reference), torch.tensor(task.regions[region])).numpy()
+                sums[row, column] += dice(mask, reference)
+    sums, counts = _over_ranks(fabric, sums), _over_ranks(fabric, counts)
+    if not counts.any():
+        names = ", ".join(task.subset_name(subset) for subset in subsets)
+        raise DataError(f"no validation case has all sequences of any of {names}; change validate.subsets or the split")
+    means = (sums / counts.clamp_min(1)[:, None])[counts > 0].mean(dim=0)
+    return {"mean": float(means.mean()), **dict(zip(task.regions, means.tolist(), strict=True))}
+
+
+def validation_loss(stage: Stage, crops: Crops, stage_index: int, device: torch.device) -> dict[str, float]:
+    """Minus the stage's loss over the crops, the same at each validation (higher is better).
+
+    Raises:
+        RecipeError: the loss is not a number.
+    """
+    total = 0.0
+    for step in range(len(crops)):
+        seed_step(crops.seed, stage_index, step, 0)
+        clock = Clock(step, len(crops), shared_generator(crops.seed, stage_index, step))
+        with torch.no_grad():
+            total += sum(float(term) for term in stage.loss(on_device(crops[step], device), clock).values())
+    if total - total != 0:
+        raise RecipeError(f"stage {stage.name}: the loss of the validation cases is not a number; lower the rate")
+    return {"mean": -total / len(crops)}
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """A batch where the method is, in the memory order of its weights."""
+    moved = batch.to(device)
+    images = moved.images.contiguous(memory_format=torch.channels_last_3d)
+    return Batch(images, moved.acquired, moved.presence, moved.regions, moved.names)
+
+
+def _over_ranks(fabric: Fabric, values: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if fabric.world_size == 1:
+        return values
+    summed = fabric.all_reduce(values, reduce_op="sum")
+    assert isinstance(summed, Tensor)
+    return summed.cpu()

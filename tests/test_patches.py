@@ -1,0 +1,204 @@
+"""Prepared cases on disk, and the crops of a step."""
+
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lacunet.batch import Batch
+from lacunet.case import CaseFiles
+from lacunet.data.augment import NO_AUGMENTATION, Augmentation
+from lacunet.data.patches import Crops, PreparedCase, SubsetRule, crops_from, draw_subset, prepare_cases
+from lacunet.data.prepare import Preparation
+from lacunet.task import GLIOMA
+
+ALL = (True, True, True, True)
+
+
+@pytest.fixture(scope="module")
+def prepared(phantoms: list[CaseFiles], tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
+    """Three cases; the second never had T1ce, the third has FLAIR alone."""
+    first, second, third = phantoms
+    without = replace(second, images={name: file for name, file in second.images.items() if name != "t1c"})
+    alone = replace(third, images={"t2f": third.images["t2f"]})
+    folder = tmp_path_factory.mktemp("prepared")
+    return list(prepare_cases([first, without, alone], GLIOMA, Preparation(4.0), folder))
+
+
+def crops(cases: list[PreparedCase], **changed: object) -> Crops:
+    settings: dict[str, object] = {
+        "crop": (12, 10, 8),
+        "batch": 4,
+        "steps": 6,
+        "augmentation": Augmentation(),
+        "subsets": "subset",
+        "keep": 0.5,
+        "tumour_share": 0.5,
+        "seed": 1,
+        "stage": 0,
+    }
+    return Crops(cases, GLIOMA, **{**settings, **changed})  # type: ignore[arg-type]
+
+
+def same(one: Batch, other: Batch) -> bool:
+    tensors = ("images", "acquired", "presence", "regions")
+    return one.names == other.names and all(torch.equal(getattr(one, name), getattr(other, name)) for name in tensors)
+
+
+# ---------------------------------------------------------------- crops
+
+
+def test_a_batch_is_a_function_of_seed_stage_and_step(prepared: list[PreparedCase]) -> None:
+    batch = crops(prepared)[3]
+    np.random.default_rng(0)
+    torch.manual_seed(99)
+    assert same(crops(prepared)[3], batch)
+    for other in (crops(prepared)[4], crops(prepared, seed=2)[3], crops(prepared, stage=1)[3]):
+        assert not same(other, batch)
+
+
+def test_slots_of_a_step_differ(prepared: list[PreparedCase]) -> None:
+    batch = crops(prepared[:1])[0]
+    assert not torch.equal(batch.images[0], batch.images[1])
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_processes_share_the_global_batch_without_overlap(prepared: list[PreparedCase], ranks: int) -> None:
+    whole = crops(prepared)[2]
+    for rank in range(ranks):
+        share = crops(prepared, rank=rank, ranks=ranks)[2]
+        mine = list(range(rank, 4, ranks))
+        assert share.names == tuple(whole.names[slot] for slot in mine)
+        assert torch.equal(share.images, whole.images[mine])
+        assert torch.equal(share.presence, whole.presence[mine])
+
+
+def test_each_case_comes_once_before_any_comes_again(prepared: list[PreparedCase]) -> None:
+    names = [name for step in range(6) for name in crops(prepared, batch=2)[step].names]
+    rounds = [names[start : start + 3] for start in range(0, 12, 3)]
+    assert all(len(set(turn)) == 3 for turn in rounds)
+    assert len({tuple(turn) for turn in rounds}) > 1
+
+
+def test_shows_nothing_that_was_not_acquired_and_always_something(prepared: list[PreparedCase]) -> None:
+    for step in range(6):
+        batch = crops(prepared)[step]
+        assert not (batch.presence & ~batch.acquired).any()
+        assert batch.presence.any(dim=1).all()
+        assert torch.isfinite(batch.images).all()
+        assert not batch.images[~batch.acquired].any()
+        assert set(batch.regions.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_acquired_is_what_the_case_has_files_of(prepared: list[PreparedCase]) -> None:
+    assert [case.acquired for case in prepared] == [ALL, (True, False, True, True), (False, False, False, True)]
+
+
+def test_without_augmentation_a_crop_holds_the_voxels_of_the_case(prepared: list[PreparedCase]) -> None:
+    case, size = prepared[0], (12, 10, 8)
+    crop = crops(prepared[:1], crop=size, augmentation=NO_AUGMENTATION, tumour_share=1.0)[0].images[0].numpy()
+    middle = crop[:, 4:8, 3:7, 2:6]
+    assert middle.any()
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(case.images, np.float32), middle.shape[1:], (1, 2, 3))
+    gaps = np.abs(windows - middle[:, None, None, None]).max(axis=(0, 4, 5, 6))
+    assert gaps.min() < 1e-3
+
+
+def test_tumour_share_decides_how_many_crops_hold_tumour(prepared: list[PreparedCase]) -> None:
+    def with_tumour(share: float) -> int:
+        made = crops(prepared[:1], crop=(4, 4, 4), tumour_share=share, steps=8, augmentation=NO_AUGMENTATION)
+        return sum(int(made[step].regions[:, 0].flatten(1).any(dim=1).sum()) for step in range(8))
+
+    assert with_tumour(1.0) >= 28 > with_tumour(0.0)
+
+
+def test_worker_processes_make_the_same_crops(prepared: list[PreparedCase]) -> None:
+    alone = list(crops_from(crops(prepared, steps=3), 1, workers=0))
+    ahead = list(crops_from(crops(prepared, steps=3), 1, workers=1))
+    assert len(alone) == len(ahead) == 2
+    assert all(same(one, other) for one, other in zip(alone, ahead, strict=True))
+    assert same(alone[0], crops(prepared, steps=3)[1])
+
+
+# ---------------------------------------------------------------- subsets
+
+
+def drawn(rule: SubsetRule, acquired: tuple[bool, ...] = ALL, keep: float = 0.5) -> Counter[tuple[bool, ...]]:
+    generator = np.random.default_rng(0)
+    return Counter(draw_subset(acquired, rule, generator, keep) for _ in range(3000))
+
+
+def test_every_subset_is_equally_likely() -> None:
+    counts = drawn("subset")
+    assert len(counts) == 15
+    assert all(140 < count < 260 for count in counts.values())  # 200 expected
+
+
+def test_every_size_is_equally_likely() -> None:
+    counts = drawn("size")
+    sizes = Counter()  # type: ignore[var-annotated]
+    for subset, count in counts.items():
+        sizes[sum(subset)] += count
+    assert all(650 < sizes[size] < 850 for size in (1, 2, 3, 4))  # 750 expected
+    assert all(140 < count < 240 for subset, count in counts.items() if sum(subset) == 1)  # 187 expected
+
+
+def test_each_modality_is_kept_with_its_chance() -> None:
+    counts = drawn("modality", keep=0.8)
+    for index in range(4):
+        share = sum(count for subset, count in counts.items() if subset[index]) / 3000
+        assert share == pytest.approx(0.8 / (1 - 0.2**4), abs=0.03)
+
+
+def test_all_shows_whatever_there_is() -> None:
+    assert set(drawn("all")) == {ALL}
+    assert set(drawn("all", (True, False, False, True))) == {(True, False, False, True)}
+
+
+@pytest.mark.parametrize("rule", ["subset", "size", "modality", "all"])
+def test_a_subset_is_never_empty_and_never_more_than_acquired(rule: SubsetRule) -> None:
+    for subset in drawn(rule, (False, True, False, True), keep=0.1):
+        assert subset in {(False, True, False, True), (False, True, False, False), (False, False, False, True)}
+
+
+# ---------------------------------------------------------------- on disk
+
+
+def test_a_prepared_case_is_reused_and_made_again_when_its_files_change(phantoms: list[CaseFiles], tmp_path: Path):
+    def prepare(preparation: Preparation = Preparation(4.0)) -> PreparedCase:
+        return next(iter(prepare_cases([phantoms[0]], GLIOMA, preparation, tmp_path)))
+
+    def stamps() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("images.npy")}
+
+    first, made = prepare(), stamps()
+    assert len(made) == 1
+    assert np.array_equal(prepare().images, first.images)
+    assert stamps() == made
+    prepare(Preparation(4.0, clip=2.0))
+    assert len(stamps()) == 2
+    scan = phantoms[0].images["t1c"].path
+    before = scan.stat()
+    os.utime(scan, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    prepare()
+    assert len(stamps()) == 3
+    os.utime(scan, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_preparing_that_was_interrupted_is_done_again(phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    list(prepare_cases(phantoms[:1], GLIOMA, Preparation(4.0), tmp_path))
+    (place,) = tmp_path.iterdir()
+    (place / "done").unlink()
+    (place / "images.npy").write_bytes(b"half")
+    (case,) = prepare_cases(phantoms[:1], GLIOMA, Preparation(4.0), tmp_path)
+    assert case.images.shape[0] == 4
+
+
+def test_listed_voxels_lie_in_their_regions(prepared: list[PreparedCase]) -> None:
+    for voxels, members in zip(prepared[0].voxels, GLIOMA.regions.values(), strict=True):
+        assert len(voxels) == np.isin(prepared[0].labels, members).sum() > 0
+        assert np.isin(prepared[0].labels[tuple(voxels.T)], members).all()
