@@ -105,9 +105,9 @@ def by_a_bare_loop(recipe: "Recipe") -> list[float]:
 
     from lacunet.losses import segmentation_loss
     from lacunet.method import get_method, make_method
+    from lacunet.optimise import make_optimiser
     from lacunet.predict import in_channels_last
     from lacunet.task import get_task
-    from lacunet.train import make_optimiser
 
     task, settings = get_task(recipe.task), recipe.train
     method = in_channels_last(make_method(get_method(recipe.method), task, recipe.arguments)).train()
