@@ -170,7 +170,7 @@ def test_a_method_of_ones_own_is_run_only_when_its_file_is_given(tmp_path: Path)
     method = make_method(get_method("two_stages", OWN_METHOD), GLIOMA, {"width": 2})
     save_model(tmp_path / "model", method, Preparation(), {})
     assert load_model(str(tmp_path / "model"), OWN_METHOD).method.arguments == {"width": 2}
-    with pytest.raises(ModelError, match="no method 'two_stages'.*--method-file"):
+    with pytest.raises(ModelError, match=r"no method 'two_stages'.*--method-file"):
         load_model(str(tmp_path / "model"))
 
 

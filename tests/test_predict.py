@@ -164,7 +164,7 @@ def test_windows_cover_every_voxel_and_stay_inside(shape: tuple[int, int, int], 
     seen = np.zeros(shape, int)
     for window in window_slices(shape, (8, 6, 7), overlap):
         assert [axis.stop - axis.start for axis in window] == [8, 6, 7]
-        assert all(0 <= axis.start and axis.stop <= length for axis, length in zip(window, shape, strict=True))
+        assert all(axis.start >= 0 and axis.stop <= length for axis, length in zip(window, shape, strict=True))
         seen[window] += 1
     assert seen.min() >= 1
 
