@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from lacunet.files import whole_file
@@ -38,7 +38,7 @@ def save_state(path: Path, state: State, method: nn.Module, optimiser: torch.opt
         tensors |= {f"optimiser.{name}": value for name, value in _optimiser_tensors(optimiser)}
     numbers = {"stage": state.stage, "step": state.step, "best": repr(state.best)}
     with whole_file(path) as temporary:
-        save_file(_contiguous(tensors), temporary, metadata={"state": json.dumps(numbers)})
+        temporary.write_bytes(save(_contiguous(tensors), metadata={"state": json.dumps(numbers)}))
 
 
 def load_state(path: Path, method: nn.Module) -> tuple[State, dict[str, Tensor]]:
@@ -73,7 +73,7 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tenso
 def save_weights(path: Path, method: nn.Module) -> None:
     """A method's weights alone."""
     with whole_file(path) as temporary:
-        save_file(_contiguous(method.state_dict()), temporary)
+        temporary.write_bytes(save(_contiguous(method.state_dict())))
 
 
 def load_weights(path: Path, method: nn.Module) -> None:
