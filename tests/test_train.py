@@ -82,7 +82,7 @@ def finished(phantoms: list[CaseFiles], tmp_path_factory: pytest.TempPathFactory
 # ---------------------------------------------------------------- resume
 
 
-@pytest.mark.parametrize("killed_at", ["recover:2", "segment:5"])
+@pytest.mark.parametrize("killed_at", ["recover:5", "segment:5"])
 def test_a_killed_and_resumed_run_ends_with_the_same_bits(
     finished: Path, phantoms: list[CaseFiles], tmp_path: Path, killed_at: str
 ) -> None:
