@@ -23,7 +23,7 @@ from lacunet.errors import DataError
 from lacunet.task import GLIOMA, Task
 
 
-def find_cases(source: Path, task: Task = GLIOMA, labels: str | None = None) -> list[CaseFiles]:
+def find_cases(source: Path | str, task: Task = GLIOMA, labels: str | None = None) -> list[CaseFiles]:
     """The cases in a folder (a case, a folder of cases, an MSD task) or in a manifest.csv, sorted by name.
 
     The label convention of a case is known here only where its place states it (`labels`, a manifest's column,
@@ -38,7 +38,7 @@ def find_cases(source: Path, task: Task = GLIOMA, labels: str | None = None) -> 
         DataError: nothing is there, two files claim one place, or two cases have one name.
         UsageError: `labels` is no convention of the task.
     """
-    cases, problems = survey(source, task, labels)
+    cases, problems = survey(Path(source), task, labels)
     if problems:
         raise DataError(problems[0].message)
     return cases
