@@ -12,7 +12,15 @@ from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError, UsageError
 from lacunet.method import Clock, Method, Stage, get_method, make_method
 from lacunet.model import Model
-from lacunet.predict import Predictor, Windows, gaussian_weight, group_by_frame, pad_to, window_slices
+from lacunet.predict import (
+    Predictor,
+    Windows,
+    gaussian_weight,
+    group_by_frame,
+    no_larger_than,
+    pad_to,
+    window_slices,
+)
 from lacunet.task import GLIOMA, Task
 from small import brain, hand_made_case
 
@@ -228,3 +236,8 @@ def test_bf16_is_near_float32() -> None:
     rough = Predictor(unet(), "cpu", "bf16")(uneven_case()).probabilities()["wt"]
     assert rough.dtype == np.float32
     assert 0 < np.abs(exact - rough).max() < 0.05
+
+
+def test_a_window_is_no_larger_than_the_box_needs():
+    assert no_larger_than((75, 94, 78), (128, 128, 128), 8) == (80, 96, 80)
+    assert no_larger_than((200, 64, 130), (128, 128, 128), 8) == (128, 64, 128)

@@ -138,6 +138,7 @@ class Predictor:
     ) -> Iterator[Tensor]:
         """Overlapping windows, blended by a Gaussian that trusts the middle of each; each window encoded once."""
         shape = images.shape[1:]
+        size = no_larger_than(shape, size, self.method.divisor)
         grown = [max(0, s - n) for s, n in zip(size, shape, strict=True)]
         images = F.pad(images, (0, grown[2], 0, grown[1], 0, grown[0]))
         weight = gaussian_weight(size)
@@ -195,6 +196,12 @@ def pad_to(images: Float[Tensor, "batch modality _ _ _"], divisor: int) -> Float
     """Zeros at the far ends, up to the next multiple of `divisor` along each axis."""
     x, y, z = (-n % divisor for n in images.shape[2:])
     return F.pad(images, (0, z, 0, y, 0, x))
+
+
+def no_larger_than(shape: Sequence[int], size: Sequence[int], divisor: int) -> tuple[int, int, int]:
+    """A window that does not reach further past the shape than padding to the network's divisor must."""
+    x, y, z = (min(window, length + -length % divisor) for length, window in zip(shape, size, strict=True))
+    return x, y, z
 
 
 def window_slices(
