@@ -324,7 +324,7 @@ def test_a_constant_volume_is_refused(tmp_path: Path, value: int, words: str) ->
 
 def test_a_scan_with_skull_is_refused(tmp_path: Path) -> None:
     head = np.random.default_rng(0).integers(0, 500, SHAPE).astype(np.int16)
-    with pytest.raises(DataError, match=r"a\.nii\.gz: does not look skull-stripped.*lacunet import"):
+    with pytest.raises(DataError, match=r"a\.nii\.gz: does not look skull-stripped.*remove the skull first"):
         load_case(files(t1n=save(tmp_path / "a.nii.gz", head)))
 
 

@@ -84,7 +84,7 @@ def require_same_grid(name: str, grid: Grid, other_name: str, other: Grid) -> No
     Raises:
         GeometryError: shape, spacing, orientation or position differ by more than `CORNER_TOLERANCE_MM` at a corner.
     """
-    mend = "register the scans first (lacunet import)"
+    mend = "register the scans to one grid first"
     if grid.shape != other.shape:
         raise GeometryError(f"{name}: shape {grid.shape} differs from {other.shape} of {other_name}; {mend}")
     apart = corner_distance(grid.shape, grid.affine, other.affine)
@@ -145,7 +145,7 @@ def check_intensities(name: str, voxels: np.ndarray, grid: Grid) -> None:
         raise DataError(
             f"{name}: does not look skull-stripped ({share:.0%} of its outermost voxels are background, at least "
             f"{LEAST_BORDER_BACKGROUND:.0%} is expected, and at most {LARGEST_BRAIN_ML:.0f} ml of signal); "
-            "remove the skull first (lacunet import)"
+            "remove the skull first (with HD-BET, for example)"
         )
     if background != 0:
         raise DataError(
