@@ -104,6 +104,7 @@ def test_failures_are_listed_at_the_end_and_the_status_is_one(lacunet, model, co
         (["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--postprocess", "et50"], 2, "et500"),
         (["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--window", "8"], 2, "at least 32"),
         (["evaluate", "{model}", "{cohort}", "-o", "{out}", "--split", "nofile.json"], 2, "expected FILE:PART"),
+        (["missing", "{cohort}", "-o", "{out}", "--split", "nofile.json"], 2, "expected FILE:PART"),
         (["train", "nowhere.toml", "--data", "{cohort}", "-o", "{out}"], 2, "cannot be read"),
         (["check", "{out}/nowhere"], 1, "nowhere"),
         (["phantom", "-n", "1", "-o", "{file}/x"], 1, "cannot be written"),

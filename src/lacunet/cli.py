@@ -203,10 +203,7 @@ def evaluate(
     )
     cases = _labelled(data, task, labels)
     if split is not None:
-        file, colon, part = split.rpartition(":")
-        if not colon:
-            raise UsageError(f"--split {split}: expected FILE:PART, such as split.json:test")
-        cases = _part(cases, Path(file), part)
+        cases = _named_part(cases, split)
     predictor = _predictor(model, device, precision, window, method_file)
     with progress() as bar:
         job = bar.add_task("evaluating", total=len(cases))
@@ -305,8 +302,7 @@ def missing(
 
     cases = find_cases(data)
     if split is not None:
-        file, _, part = split.rpartition(":")
-        cases = _part(cases, Path(file), part)
+        cases = _named_part(cases, split)
     manifest = draw_missing([case.name for case in cases], GLIOMA, full, seed)
     if output.exists():
         raise OutputError(f"{output}: is there already; a manifest is drawn once, choose another name")
@@ -363,6 +359,14 @@ def _labelled(data: Path, task: Task, labels: str | None) -> list["CaseFiles"]:
     from lacunet.data.labels import with_conventions
 
     return with_conventions(find_cases(data, task, labels), task, labels)
+
+
+def _named_part(cases: Sequence["CaseFiles"], split: str) -> list["CaseFiles"]:
+    """The cases of `FILE:PART`."""
+    file, colon, part = split.rpartition(":")
+    if not colon:
+        raise UsageError(f"--split {split}: expected FILE:PART, such as split.json:test")
+    return _part(cases, Path(file), part)
 
 
 def _part(cases: Sequence["CaseFiles"], file: Path, part: str) -> list["CaseFiles"]:

@@ -12,7 +12,7 @@ from lacunet.data.nifti import load_case
 from lacunet.data.patches import Crops
 from lacunet.errors import DataError, RecipeError
 from lacunet.method import Clock, Method, Stage
-from lacunet.metrics import dice
+from lacunet.metrics import dice, region_masks
 from lacunet.model import Model
 from lacunet.predict import Predictor
 from lacunet.recipe import Recipe
@@ -34,13 +34,13 @@ def validation_dice(method: Method, cases: Sequence[CaseFiles], recipe: Recipe, 
     for files in list(cases)[fabric.global_rank :: fabric.world_size]:
         case = load_case(files, task)
         assert case.reference is not None
+        reference = region_masks(case.reference, task)
         possible = [subset for subset in subsets if set(subset) <= set(case.images)]
         for prediction in predictor.each(case, possible):
             row = subsets.index(prediction.subset)
             counts[row] += 1
             for column, (region, mask) in enumerate(prediction.regions().items()):
-                reference = torch.isin(torch.from_numpy(case.reference), torch.tensor(task.regions[region])).numpy()
-                sums[row, column] += dice(mask, reference)
+                sums[row, column] += dice(mask, reference[region])
     sums, counts = _over_ranks(fabric, sums), _over_ranks(fabric, counts)
     if not counts.any():
         names = ", ".join(task.subset_name(subset) for subset in subsets)

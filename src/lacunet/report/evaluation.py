@@ -18,7 +18,6 @@ from lacunet.report.pictures import cuts, pictures
 from lacunet.report.scores import (
     CaseScores,
     HeatRow,
-    Score,
     by_size,
     empty_words,
     fullest,
@@ -28,6 +27,7 @@ from lacunet.report.scores import (
     score,
     worst_cases,
 )
+from lacunet.scores import Row
 from lacunet.task import Task
 
 __all__ = ["CasePicture", "EvaluationView", "evaluation_page", "worst_cases", "write_evaluation_page"]
@@ -152,7 +152,7 @@ def _robustness(view: EvaluationView) -> Markup:
     return robustness(curves, legends, len(view.task.modalities))
 
 
-def _volumes(task: Task, scores: Sequence[Score]) -> Markup:
+def _volumes(task: Task, scores: Sequence[Row]) -> Markup:
     """Each case once per region, from its fullest subset."""
     chosen = {(entry.case, fullest(task, entry.scores)) for entry in ranked_cases(scores)}
     points = {
@@ -190,7 +190,7 @@ def _strip(task: Task, case: CaseScores) -> dict[str, Any]:
     }
 
 
-def _worst(view: EvaluationView, scores: Sequence[Score], picture: CasePicture) -> dict[str, Any]:
+def _worst(view: EvaluationView, scores: Sequence[Row], picture: CasePicture) -> dict[str, Any]:
     """One of the worst cases: its pictures, and its scores from the subset of the picture."""
     at = cuts(view.task, {picture.modality: picture.image}, picture.grid, picture.prediction, picture.reference)
     title = view.task.titles[picture.modality]

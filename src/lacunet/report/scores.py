@@ -9,6 +9,7 @@ from typing import Any
 
 from lacunet.errors import DataError
 from lacunet.report.page import join_words, known
+from lacunet.scores import Row
 from lacunet.task import Task
 
 HD95_PALE = 40.0
@@ -18,27 +19,14 @@ DICE_PALE = 0.3
 
 
 @dataclass(frozen=True)
-class Score:
-    """One row of `cases.csv`: a region of a case, from one subset. Volumes in ml, HD95 in mm; NaN is unknown."""
-
-    case: str
-    subset: str
-    region: str
-    dice: float
-    hd95: float
-    reference_ml: float
-    prediction_ml: float
-
-
-@dataclass(frozen=True)
 class CaseScores:
     """Every score of a case, and its mean Dice over subsets and regions."""
 
     case: str
     mean: float
-    scores: tuple[Score, ...]
+    scores: tuple[Row, ...]
 
-    def of(self, region: str) -> list[Score]:
+    def of(self, region: str) -> list[Row]:
         """The scores of one region, in the order of the table."""
         return [score for score in self.scores if score.region == region]
 
@@ -72,7 +60,7 @@ class HeatRow:
     hd95: tuple[Cell, ...]
 
 
-def score(row: Mapping[str, Any]) -> Score:
+def score(row: Mapping[str, Any]) -> Row:
     """A row as the csv reader gives it, or with numbers.
 
     Raises:
@@ -80,7 +68,7 @@ def score(row: Mapping[str, Any]) -> Score:
     """
     try:
         numbers = {name: _number(row[name]) for name in ("dice", "hd95", "reference_ml", "prediction_ml")}
-        return Score(case=str(row["case"]), subset=str(row["subset"]), region=str(row["region"]), **numbers)
+        return Row(case=str(row["case"]), subset=str(row["subset"]), region=str(row["region"]), **numbers)
     except (KeyError, ValueError) as error:
         raise DataError(f"cases.csv: a row has no usable {error}; run the evaluation again") from error
 
@@ -96,7 +84,7 @@ def subsets_of(task: Task, summary: Mapping[str, Any]) -> list[str]:
     return sorted(summary["subsets"], key=lambda name: order[task.subset(name)])
 
 
-def heat_rows(task: Task, summary: Mapping[str, Any], scores: Sequence[Score]) -> list[HeatRow]:
+def heat_rows(task: Task, summary: Mapping[str, Any], scores: Sequence[Row]) -> list[HeatRow]:
     """A row for each evaluated subset."""
     cases: defaultdict[str, set[str]] = defaultdict(set)
     for entry in scores:
@@ -146,9 +134,9 @@ def by_size(task: Task, summary: Mapping[str, Any], region: str) -> dict[int, li
     return dict(found)
 
 
-def ranked_cases(scores: Sequence[Score]) -> list[CaseScores]:
+def ranked_cases(scores: Sequence[Row]) -> list[CaseScores]:
     """Cases by their mean Dice over subsets and regions, the worst first; a case without any Dice comes last."""
-    grouped: defaultdict[str, list[Score]] = defaultdict(list)
+    grouped: defaultdict[str, list[Row]] = defaultdict(list)
     for entry in scores:
         grouped[entry.case].append(entry)
     found = []
@@ -158,7 +146,7 @@ def ranked_cases(scores: Sequence[Score]) -> list[CaseScores]:
     return sorted(found, key=lambda entry: (math.isnan(entry.mean), entry.mean, entry.case))
 
 
-def fullest(task: Task, entries: Sequence[Score]) -> str:
+def fullest(task: Task, entries: Sequence[Row]) -> str:
     """The name of the largest subset among the scores; of equals, the last in the task's order.
 
     Raises:
@@ -177,7 +165,7 @@ def worst_cases(task: Task, rows: Sequence[Mapping[str, Any]], count: int = 6) -
     return [(entry.case, fullest(task, entry.scores)) for entry in ranked[:count]]
 
 
-def empty_words(task: Task, scores: Sequence[Score]) -> list[str]:
+def empty_words(task: Task, scores: Sequence[Row]) -> list[str]:
     """A sentence for each region of which some reference or prediction is empty."""
     found = []
     for region in task.regions:
