@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
@@ -20,8 +21,8 @@ from lacunet.data.labels import with_conventions
 from lacunet.errors import DataError, OutputError, RecipeError, UsageError
 from lacunet.method import get_method, make_method
 from lacunet.model import load_model
-from lacunet.optimise import learning_rate_at, make_optimiser, start_average, update_average
-from lacunet.progress import Silent
+from lacunet.optimise import gradient_norms, learning_rate_at, make_optimiser, start_average, update_average
+from lacunet.progress import Notes, Silent
 from lacunet.recipe import Recipe, read_recipe
 from lacunet.seeds import seed_step, shared_generator
 from lacunet.task import GLIOMA
@@ -135,6 +136,46 @@ def test_the_log_names_each_term(finished: Path) -> None:
     assert last["loss"] == pytest.approx(last["dice"] + last["distillation"], abs=1e-6)
     assert last["gradient_norm"] > 0
     assert {"validation_wt", "validation_tc", "validation_et"} <= set(lines(finished)[-1])
+
+
+def test_the_log_holds_what_the_method_notes(finished: Path) -> None:
+    logged = [line for line in lines(finished) if line["stage"] == "segment" and "loss" in line]
+    assert all(0 < line["chance"] < 1 for line in logged)
+    assert len({line["chance"] for line in logged}) == len(logged)
+    assert [line["step"] for line in logged if "began" in line] == [1]
+
+
+def test_a_note_is_a_mean_over_the_steps_since_the_last_line() -> None:
+    notes = Notes()
+    for path in ("a", "b", "a", "a"):
+        notes.add(path, torch.ones((), requires_grad=True))
+        notes.step()
+    assert notes.take() == {"a": 0.75, "b": 0.25}
+    assert notes.take() == {}
+    notes.add("cases", 0.5)
+    notes.add("cases", 0.25)
+    notes.step()
+    assert notes.take() == {"cases": 0.75}
+
+
+def test_gradient_norms_of_each_term_by_hand() -> None:
+    weight, other, frozen = (nn.Parameter(torch.tensor([2.0, 1.0])) for _ in range(3))
+    terms = {"line": (3 * weight).sum() + 4 * other[0], "constant": torch.ones(()), "none": (frozen * 0).sum()}
+    norms = gradient_norms(terms, [weight, other])
+    assert norms["gradient_norm_line"] == pytest.approx((9 + 9 + 16) ** 0.5)
+    assert norms["gradient_norm_constant"] == norms["gradient_norm_none"] == 0
+    assert weight.grad is None
+
+
+def test_the_log_holds_gradient_norms_where_the_recipe_asks(phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    recipe = tiny_recipe(train={"steps": 4, "gradients_every": 2})
+    run(recipe, phantoms, tmp_path / "run")
+    measured = [line for line in lines(tmp_path / "run") if "gradient_norm_dice" in line]
+    assert [line["step"] for line in measured] == [2, 4]
+    assert all(line["gradient_norm_dice"] > 0 < line["gradient_norm_cross_entropy"] for line in measured)
+    without = tiny_recipe(train={"steps": 4})
+    run(without, phantoms, tmp_path / "without")
+    assert same_tensors(tmp_path / "run/model/weights.safetensors", tmp_path / "without/model/weights.safetensors")
 
 
 def test_a_finished_run_is_left_as_it_is(finished: Path, phantoms: list[CaseFiles]) -> None:

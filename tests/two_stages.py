@@ -49,6 +49,9 @@ class TwoStages(Method):
         images = hide(batch.images, batch.presence)
         taught = self.teacher(hide(batch.images, batch.acquired))
         chance = torch.rand((), generator=clock.shared).item()
+        clock.note("chance", chance)
+        if clock.step == 0:
+            clock.note("began", torch.ones(()))
         return {
             "dice": dice_loss(self.head(torch.tanh(self.body(images))), batch.regions),
             "distillation": self.noise * chance * F.mse_loss(self.body(images).float(), taught.float()),

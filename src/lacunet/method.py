@@ -22,6 +22,10 @@ Encoded = Any
 """What `encode` hands to `decode`: a tensor or a tree of them, the method's own affair."""
 
 
+def _unheard(name: str, value: Tensor | float) -> None:
+    """The `note` of a clock that nobody reads."""
+
+
 @dataclass
 class Clock:
     """When a loss is computed. (Not frozen: Fabric copies what passes a wrapped module's forward.)
@@ -30,11 +34,15 @@ class Clock:
         step: The step of this stage, from 0.
         steps: How many steps the stage has.
         shared: Draws that all processes must share: the same on every rank, another at every step.
+        note: Puts a number that is watched, not minimised, beside the loss terms in the log: `note("kept", 0.7)`. The
+            log has its mean over the steps since the last line; a step that does not note it counts as 0, so noting
+            1 whenever something happens logs how often it did.
     """
 
     step: int
     steps: int
     shared: torch.Generator
+    note: Callable[[str, Tensor | float], None] = _unheard
 
     @property
     def progress(self) -> float:

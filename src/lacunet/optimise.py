@@ -37,6 +37,18 @@ def make_optimiser(parameters: Sequence[nn.Parameter], settings: TrainSettings) 
     return make(groups, lr=settings.learning_rate)
 
 
+def gradient_norms(terms: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) -> dict[str, float]:
+    """The norm of each loss term's own gradient, before clipping; what one process sees, where there are several."""
+    norms = {}
+    for name, term in terms.items():
+        gradients: list[Tensor] = []
+        if term.requires_grad:
+            found = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+            gradients = [gradient for gradient in found if gradient is not None]
+        norms[f"gradient_norm_{name}"] = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+    return norms
+
+
 def learning_rate_at(step: int, steps: int, settings: TrainSettings) -> float:
     """The schedule: a linear rise over the warm-up, then cosine, poly (power 0.9) or constant."""
     warmup = settings.warmup * steps

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from lacunet.files import whole_file
@@ -36,6 +37,28 @@ class Silent:
 
     def validated(self, stage: str, step: int, score: float, best: bool) -> None:
         """Say nothing."""
+
+
+class Notes:
+    """The numbers that a method watches, summed until the next line of the log."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor | float] = {}
+        self._steps = 0
+
+    def add(self, name: str, value: Tensor | float) -> None:
+        """Remember a number of this step."""
+        self._sums[name] = self._sums.get(name, 0.0) + (value.detach() if isinstance(value, Tensor) else value)
+
+    def step(self) -> None:
+        """A step is over."""
+        self._steps += 1
+
+    def take(self) -> dict[str, float]:
+        """The mean of each number over the steps since this was last called."""
+        means = {name: float(total) / max(self._steps, 1) for name, total in self._sums.items()}
+        self._sums, self._steps = {}, 0
+        return means
 
 
 class TrainingLog:

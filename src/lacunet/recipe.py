@@ -59,6 +59,8 @@ class TrainSettings(_Section):
         tumour_share: Share of the crops centred near a voxel of a random region.
         save_every: Steps between savings of the state that `--resume` starts from.
         log_every: Steps between lines of the log.
+        gradients_every: Steps between lines that hold the norm of each loss term's own gradient; one costs a backward
+            pass per term. 0 never measures them.
         workers: Processes that make crops ahead; 0 makes them in the loop.
     """
 
@@ -78,6 +80,7 @@ class TrainSettings(_Section):
     tumour_share: float = Field(0.5, ge=0, le=1)
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)
+    gradients_every: int = Field(0, ge=0)
     workers: int = Field(0, ge=0)
 
 

@@ -28,6 +28,7 @@ from lacunet.method import Clock, Method, Stage, get_method, make_method
 from lacunet.model import load_model, save_model
 from lacunet.optimise import (
     freeze_all_but,
+    gradient_norms,
     learning_rate_at,
     make_optimiser,
     start_average,
@@ -35,7 +36,7 @@ from lacunet.optimise import (
     update_average,
 )
 from lacunet.predict import in_channels_last
-from lacunet.progress import Progress, Silent, TrainingLog
+from lacunet.progress import Notes, Progress, Silent, TrainingLog
 from lacunet.recipe import Recipe, TrainSettings, read_recipe, write_recipe
 from lacunet.seeds import seed_step, shared_generator
 from lacunet.task import get_task
@@ -68,6 +69,7 @@ class _Run:
     card: Mapping[str, Any]
     progress: Progress
     log: TrainingLog
+    notes: Notes
 
     @property
     def first(self) -> bool:
@@ -147,6 +149,7 @@ def train(
         card=dict(card or {}),
         progress=progress,
         log=TrainingLog(folder, steps, active=fabric.global_rank == 0),
+        notes=Notes(),
     )
     try:
         _run_stages(run, stages, steps, resume)
@@ -203,10 +206,14 @@ def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
     rate = learning_rate_at(state.step, phase.steps, settings)
     for group in phase.optimiser.param_groups:
         group["lr"] = rate
-    clock = Clock(state.step, phase.steps, shared_generator(run.recipe.seed, state.stage, state.step))
+    shared = shared_generator(run.recipe.seed, state.stage, state.step)
+    clock = Clock(state.step, phase.steps, shared, run.notes.add)
     terms = phase.module(on_device(batch, run.fabric.device), clock)
     loss = torch.stack([term.float() for term in terms.values()]).sum()
     _require_finite(loss, "loss", terms, batch, stage, state)
+    done = state.step + 1
+    if settings.gradients_every and done % settings.gradients_every == 0:
+        run.log.write(stage.name, state.stage, done, gradient_norms(terms, phase.parameters))
     phase.optimiser.zero_grad(set_to_none=True)
     run.fabric.backward(loss)
     limit = settings.clip_gradient or float("inf")
@@ -215,10 +222,10 @@ def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
     phase.optimiser.step()
     if settings.average:
         update_average(state.average, run.method, state.step, settings.average)
-    done = state.step + 1
+    run.notes.step()
     if done % settings.log_every == 0 or done == phase.steps:
         numbers = {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
-        numbers |= {"gradient_norm": float(norm), "learning_rate": rate}
+        numbers |= {"gradient_norm": float(norm), "learning_rate": rate, **run.notes.take()}
         run.log.write(stage.name, state.stage, done, numbers)
     run.progress.stepped(stage.name, done, phase.steps, float(loss.detach()))
 
