@@ -167,13 +167,16 @@ def test_gradient_norms_of_each_term_by_hand() -> None:
     assert weight.grad is None
 
 
-def test_the_log_holds_gradient_norms_where_the_recipe_asks(phantoms: list[CaseFiles], tmp_path: Path) -> None:
-    recipe = tiny_recipe(train={"steps": 4, "gradients_every": 2})
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_the_log_holds_gradient_norms_where_the_recipe_asks(
+    phantoms: list[CaseFiles], tmp_path: Path, precision: str
+) -> None:
+    recipe = tiny_recipe(train={"steps": 4, "gradients_every": 2, "precision": precision})
     run(recipe, phantoms, tmp_path / "run")
     measured = [line for line in lines(tmp_path / "run") if "gradient_norm_dice" in line]
     assert [line["step"] for line in measured] == [2, 4]
     assert all(line["gradient_norm_dice"] > 0 < line["gradient_norm_cross_entropy"] for line in measured)
-    without = tiny_recipe(train={"steps": 4})
+    without = tiny_recipe(train={"steps": 4, "precision": precision})
     run(without, phantoms, tmp_path / "without")
     assert same_tensors(tmp_path / "run/model/weights.safetensors", tmp_path / "without/model/weights.safetensors")
 

@@ -6,12 +6,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def dice_loss(
+def dice_losses(
     logits: Float[Tensor, "batch region x y z"],
     regions: Float[Tensor, "batch region x y z"],
     smooth: float = 1.0,
-) -> Float[Tensor, ""]:
-    """One minus the soft Dice of each case and region, averaged over both (so a large tumour hides no small one).
+) -> Float[Tensor, "batch"]:
+    """One minus the soft Dice, averaged over the regions of each case.
 
     Args:
         logits: Region logits; a sigmoid is applied here.
@@ -21,7 +21,21 @@ def dice_loss(
     probability = torch.sigmoid(logits.float())
     overlap = (probability * regions).sum((2, 3, 4))
     total = probability.sum((2, 3, 4)) + regions.sum((2, 3, 4))
-    return (1.0 - (2.0 * overlap + smooth) / (total + smooth)).mean()
+    return (1.0 - (2.0 * overlap + smooth) / (total + smooth)).mean(dim=1)
+
+
+def dice_loss(
+    logits: Float[Tensor, "batch region x y z"], regions: Float[Tensor, "batch region x y z"]
+) -> Float[Tensor, ""]:
+    """`dice_losses`, averaged over the cases: a large tumour hides no small one."""
+    return dice_losses(logits, regions).mean()
+
+
+def cross_entropy_losses(
+    logits: Float[Tensor, "batch region x y z"], regions: Float[Tensor, "batch region x y z"]
+) -> Float[Tensor, "batch"]:
+    """Binary cross-entropy, averaged over the voxels and regions of each case."""
+    return F.binary_cross_entropy_with_logits(logits.float(), regions, reduction="none").mean((1, 2, 3, 4))
 
 
 def cross_entropy_loss(
@@ -31,8 +45,15 @@ def cross_entropy_loss(
     return F.binary_cross_entropy_with_logits(logits.float(), regions)
 
 
+def segmentation_losses(
+    logits: Float[Tensor, "batch region x y z"], regions: Float[Tensor, "batch region x y z"]
+) -> Float[Tensor, "batch"]:
+    """Dice plus binary cross-entropy with equal weights, the usual sum of the field, for each case."""
+    return dice_losses(logits, regions) + cross_entropy_losses(logits, regions)
+
+
 def segmentation_loss(
     logits: Float[Tensor, "batch region x y z"], regions: Float[Tensor, "batch region x y z"]
 ) -> Float[Tensor, ""]:
-    """Dice plus binary cross-entropy with equal weights, the usual sum of the field."""
+    """`segmentation_losses`, averaged over the cases."""
     return dice_loss(logits, regions) + cross_entropy_loss(logits, regions)

@@ -59,8 +59,8 @@ class TrainSettings(_Section):
         tumour_share: Share of the crops centred near a voxel of a random region.
         save_every: Steps between savings of the state that `--resume` starts from.
         log_every: Steps between lines of the log.
-        gradients_every: Steps between lines that hold the norm of each loss term's own gradient; one costs a backward
-            pass per term. 0 never measures them.
+        gradients_every: Steps between lines that hold the norm of each loss term's own gradient; one costs a forward
+            pass and a backward pass per term. 0 never measures them.
         workers: Processes that make crops ahead; 0 makes them in the loop.
     """
 

@@ -4,7 +4,7 @@ A killed run that is resumed ends with the same weights, bit for bit, as one tha
 a function of (seed, stage, step), and the state that is saved is all the state there is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,19 +201,17 @@ def _run_stage(run: _Run, stage: Stage, steps: int, state: State, optimiser_stat
 def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
     """One update: seed, schedule, forward, backward, clip, step, average, log."""
     settings, stage = phase.settings, phase.stage
-    seed_step(run.recipe.seed, state.stage, state.step, run.fabric.global_rank)
     training_mode(run.method, stage.trains)
+    batch, done = on_device(batch, run.fabric.device), state.step + 1
+    if settings.gradients_every and done % settings.gradients_every == 0:
+        _measure_gradients(run, phase, state, batch)
+    seed_step(run.recipe.seed, state.stage, state.step, run.fabric.global_rank)
     rate = learning_rate_at(state.step, phase.steps, settings)
     for group in phase.optimiser.param_groups:
         group["lr"] = rate
-    shared = shared_generator(run.recipe.seed, state.stage, state.step)
-    clock = Clock(state.step, phase.steps, shared, run.notes.add)
-    terms = phase.module(on_device(batch, run.fabric.device), clock)
+    terms = phase.module(batch, _clock(run, phase, state, run.notes.add))
     loss = torch.stack([term.float() for term in terms.values()]).sum()
     _require_finite(loss, "loss", terms, batch, stage, state)
-    done = state.step + 1
-    if settings.gradients_every and done % settings.gradients_every == 0:
-        run.log.write(stage.name, state.stage, done, gradient_norms(terms, phase.parameters))
     phase.optimiser.zero_grad(set_to_none=True)
     run.fabric.backward(loss)
     limit = settings.clip_gradient or float("inf")
@@ -228,6 +226,18 @@ def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
         numbers |= {"gradient_norm": float(norm), "learning_rate": rate, **run.notes.take()}
         run.log.write(stage.name, state.stage, done, numbers)
     run.progress.stepped(stage.name, done, phase.steps, float(loss.detach()))
+
+
+def _clock(run: _Run, phase: _Phase, state: State, note: Callable[[str, Tensor | float], None]) -> Clock:
+    return Clock(state.step, phase.steps, shared_generator(run.recipe.seed, state.stage, state.step), note)
+
+
+def _measure_gradients(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
+    """Log the gradient of each term at the step that comes; a forward pass of its own, which changes nothing."""
+    seed_step(run.recipe.seed, state.stage, state.step, run.fabric.global_rank)
+    with run.fabric.autocast():
+        terms = phase.stage.loss(batch, _clock(run, phase, state, note=lambda name, value: None))
+    run.log.write(phase.stage.name, state.stage, state.step + 1, gradient_norms(terms, phase.parameters))
 
 
 def _validate(run: _Run, stage: Stage, settings: TrainSettings, state: State) -> None:

@@ -1,0 +1,478 @@
+"""CCSD: shared and specific encoders, and a network that teaches itself from richer to poorer subsets."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lacunet.batch import Batch, Images, Logits, Presence, hide
+from lacunet.blocks.conv import ConvBlock, GroupNorm
+from lacunet.blocks.unet import Encoder, level_widths
+from lacunet.losses import segmentation_losses
+from lacunet.method import Clock, Method, Stage
+from lacunet.papers import Paper
+from lacunet.task import Task
+
+Feature = Float[Tensor, "_ _ _ _ _"]
+PerCase = Float[Tensor, "batch"]
+Kind = Literal["fused", "shared", "specific"]
+Choice = bool | Tensor
+"""Whether a modality is there: in all cases, in none, or in those of a mask."""
+
+
+@dataclass
+class Skip:
+    """One of the finer levels, encoded. Lists hold an item per modality, in the task's order.
+
+    Attributes:
+        parts: What each modality adds to the skip where it is present.
+        absent: What each adds where it is not: the same part, of the shared feature of an empty image.
+        shared: The shared features, where an absent modality is filled from them.
+        empty: The shared feature of an empty image.
+    """
+
+    parts: list[Feature]
+    absent: list[Feature]
+    shared: list[Feature]
+    empty: Feature
+
+
+@dataclass
+class Encoded:
+    """What all subsets are assembled from; no subset is stored. Lists hold an item per modality.
+
+    Attributes:
+        fused: Composed features at the coarsest level; zero where the modality is not there.
+        shared: Those of the shared encoder.
+        specific: Those of each modality's own encoder.
+        empty: The shared encoder's answer to an empty image, a batch of one.
+        skips: The finer levels, finest first.
+    """
+
+    fused: list[Feature]
+    shared: list[Feature]
+    specific: list[Feature]
+    empty: Feature
+    skips: list[Skip]
+
+
+class Composition(nn.Module):
+    """Shared and specific feature of a modality to its fused feature: concatenate, convolve, norm, non-linearity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv3d(2 * channels, channels, 3, padding=1, bias=False)
+        self.norm = GroupNorm(min(8, channels), channels)
+
+    def forward(self, shared: Feature, specific: Feature) -> Feature:
+        """The fused feature."""
+        return F.leaky_relu(self.norm(self.convolution(torch.cat([shared, specific], dim=1))), 0.01)
+
+
+class SkipParts(nn.Module):
+    """The 1x1x1 convolution of a concatenated skip as the sum of a part per modality, so that each is computed once."""
+
+    def __init__(self, modalities: int, channels: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([nn.Conv3d(channels, channels, 1, bias=False) for _ in range(modalities)])
+
+    def forward(self, features: Sequence[Feature]) -> list[Feature]:
+        """Each modality's part, of its feature."""
+        return [part(feature) for part, feature in zip(self.parts, features, strict=True)]
+
+
+class Rise(nn.Module):
+    """One level up in the decoder: fewer channels, twice the resolution, plus the skip, two convolutions."""
+
+    def __init__(self, below: int, channels: int) -> None:
+        super().__init__()
+        self.narrow = nn.Conv3d(below, channels, 1)
+        self.block = ConvBlock(channels, channels)
+
+    def forward(self, below: Feature, skip: Feature) -> Feature:
+        """The decoded features of this level."""
+        enlarged = F.interpolate(self.narrow(below), size=skip.shape[2:], mode="trilinear")
+        features: Tensor = self.block(enlarged + skip)
+        return features
+
+
+class CCSD(Method):
+    """Shared and specific encoders, composed; every subset is a student of the full set and of its richer neighbour.
+
+    One encoder is shared by all modalities and each has one of its own. A present modality enters the decoder as its
+    fused feature, an absent one as the shared encoder's answer to an empty image (sec. 3.2). In training, all subsets
+    of a drawn size learn from the full set (HMSD, eq. 1-3), and along a path that loses the most critical modality
+    first, each subset learns from the one before (DMCD, eq. 4-8).
+
+    Args:
+        task: Modalities in, regions out.
+        width: Channels of the finest level; doubled at each level below, up to 320.
+        levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels.
+        fill: What stands for an absent modality: `empty` (the shared feature of a zeroed image, as the paper says),
+            `mean` (the mean of the present shared features) or `first` (the first present one).
+        residual: Add the shared feature to the composed one, as ShaSpec does.
+        hmsd: Weight of hierarchical modality self-distillation; 0 leaves it out.
+        dmcd: Weight of decremental modality combination distillation; 0 leaves it out.
+        temperature: Of eq. 3.
+        ramp: Share of the training in which both weights rise to their value.
+        supervise: Which predictions meet the reference: `full`, `students`, or `both`.
+        students: At most so many subsets of the drawn size at a step, drawn too; 0 takes all of them.
+        feature: What is distilled (table 4): `fused`, `shared` or `specific`.
+        match: Where eq. 8 compares: after the `decoder`'s first block, where modalities mix, or on the `concatenation`.
+        criticality: `cosine` (eq. 4-5) or `gradient` (eq. 9).
+        path: Remove the modality with the `max` or the `min` score first, or a `random` one (table 5).
+        recompute: Do not keep the students' activations for the backward pass, compute them again: less memory, more
+            time, the same gradients.
+
+    Departures from the paper:
+        The encoders are those of a plain U-Net, not ShaSpec's residual networks with atrous pooling; group norm stands
+        in place of instance norm. Each region has a sigmoid, so eq. 2 is the divergence of Bernoulli distributions.
+        Eq. 8 compares features after the decoder's first block: on the concatenation itself teacher and student differ
+        in the removed slot only, which no remaining modality can change. A case that lacks modalities in training has
+        what was acquired as its full set; the paper assumes four.
+
+    Not stated in the paper:
+        Temperature (4), weights of the two distillations (1 and 0.1) and their ramp (the first 10 % of the steps, as
+        exp(-5 (1 - t)^2)); the norm of eq. 8 (mean of squares over the pairs); which predictions meet the reference
+        (full set and students, each once). One path per case, features flattened (eq. 5). Two modalities left score
+        alike; the one with the higher score in the full set goes, then the first in the task's order.
+    """
+
+    paper = Paper(
+        title="CCSD: Cross-Modal Compositional Self-Distillation for Robust Brain Tumor Segmentation with Missing "
+        "Modalities",
+        authors="Xie et al.",
+        year=2025,
+        venue="arXiv 2511.14599",
+        url="https://arxiv.org/abs/2511.14599",
+        idea="A shared and a specific encoder per modality; subsets learn from the full set and from richer subsets.",
+    )
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        width: int = 16,
+        levels: int = 5,
+        fill: Literal["empty", "mean", "first"] = "empty",
+        residual: bool = False,
+        hmsd: float = 1.0,
+        dmcd: float = 0.1,
+        temperature: float = 4.0,
+        ramp: float = 0.1,
+        supervise: Literal["full", "students", "both"] = "both",
+        students: int = 0,
+        feature: Kind = "fused",
+        match: Literal["decoder", "concatenation"] = "decoder",
+        criticality: Literal["cosine", "gradient"] = "cosine",
+        path: Literal["max", "min", "random"] = "max",
+        recompute: bool = False,
+    ) -> None:
+        super().__init__(task)
+        self.fill, self.residual, self.recompute = fill, residual, recompute
+        self.hmsd, self.dmcd, self.temperature, self.ramp = hmsd, dmcd, temperature, ramp
+        self.supervise, self.students, self.feature, self.match = supervise, students, feature, match
+        self.criticality, self.path = criticality, path
+        self.divisor = 2 ** (levels - 1)
+        modalities, widths = len(task.modalities), level_widths(width, levels)
+        self.shared = Encoder(1, widths)
+        self.specific = nn.ModuleList([Encoder(1, widths) for _ in task.modalities])
+        self.compose = Composition(widths[-1])
+        self.fuse = ConvBlock(modalities * widths[-1], widths[-1])
+        self.skips = nn.ModuleList([SkipParts(modalities, channels) for channels in widths[:-1]])
+        self.rises = nn.ModuleList([Rise(below, channels) for channels, below in pairwise(widths)])
+        self.head = nn.Conv3d(width, len(task.regions), 1)
+
+    # ------------------------------------------------ sec. 3.1, 3.2: any subset from one encoding
+
+    def encode(self, images: Images, presence: Presence) -> Encoded:
+        """Features of every present image and of an empty one; each encoder sees each image once."""
+        images = hide(images, presence)
+        there = presence.unbind(dim=1)
+        cases = [images[there[i], i : i + 1] for i in range(len(there))]  # only those that have the modality
+        counts = [*map(len, cases), 1]
+        *finer, coarsest = self.shared(torch.cat([*cases, torch.zeros_like(images[:1, :1])]))
+        *shared, empty = coarsest.split(counts)
+        specific = [encoder(case)[-1] for encoder, case in zip(self.specific, cases, strict=True)]
+        fused = self.compose(torch.cat(shared), torch.cat(specific)).split(counts[:-1])
+        if self.residual:
+            fused = [one + other for one, other in zip(fused, shared, strict=True)]
+        return Encoded(
+            fused=_spread(fused, there),
+            shared=_spread(shared, there),
+            specific=_spread(specific, there),
+            empty=empty,
+            skips=[
+                self._skip(level.split(counts), parts, there) for level, parts in zip(finer, self.skips, strict=True)
+            ],
+        )
+
+    def decode(self, encoded: Encoded, presence: Presence) -> Logits:
+        """One subset, assembled and decoded."""
+        return self._logits(encoded, presence, "fused")
+
+    def _logits(self, encoded: Encoded, presence: Presence, kind: Kind) -> Logits:
+        features = self.fuse(self._concatenation(encoded, presence, kind))
+        for skip, parts, rise in reversed(list(zip(encoded.skips, self.skips, self.rises, strict=True))):
+            features = rise(features, self._assembled(skip, parts, presence))
+        logits: Logits = self.head(features)
+        return logits
+
+    def _concatenation(self, encoded: Encoded, presence: Presence, kind: Kind) -> Feature:
+        """Z_S: the features of all modalities side by side, present or not."""
+        absent = self._absent(encoded.shared, encoded.empty, presence)
+        if kind == "specific":
+            absent = torch.zeros_like(absent)
+        slots: Sequence[Feature] = getattr(encoded, kind)
+        choices = _choices(presence)
+        return torch.cat([_chosen(there, slot, absent) for there, slot in zip(choices, slots, strict=True)], dim=1)
+
+    def _assembled(self, skip: Skip, parts: nn.Module, presence: Presence) -> Feature:
+        """The skip of one subset: the sum of what each modality adds, present or not."""
+        absent = skip.absent
+        if self.fill != "empty":
+            absent = parts([self._absent(skip.shared, skip.empty, presence)] * len(skip.parts))
+        choices = _choices(presence)
+        first, *others = [_chosen(*slot) for slot in zip(choices, skip.parts, absent, strict=True)]
+        return sum(others, first)
+
+    def _absent(self, shared: Sequence[Feature], empty: Feature, presence: Presence) -> Feature:
+        """What stands for a modality that is not there."""
+        if self.fill == "empty":
+            return empty
+        weights = presence if self.fill == "mean" else presence & (presence.cumsum(dim=1) == 1)
+        weights = (weights / weights.sum(dim=1, keepdim=True)).to(empty.dtype)
+        first, *others = [
+            torch.where(weight > 0, weight * feature, 0)
+            for weight, feature in zip(weights[..., None, None, None, None].unbind(dim=1), shared, strict=True)
+        ]
+        return sum(others, first)
+
+    def _skip(self, level: Sequence[Feature], parts: nn.Module, there: Sequence[Bool[Tensor, "batch"]]) -> Skip:
+        *shared, empty = level
+        return Skip(
+            parts=_spread(parts(shared), there),
+            absent=parts([empty] * len(shared)),
+            shared=[] if self.fill == "empty" else _spread(shared, there),
+            empty=empty,
+        )
+
+    # ------------------------------------------------ training: richer subsets teach poorer ones
+
+    def stages(self) -> list[Stage]:
+        """One stage: the network teaches itself while it learns to segment."""
+        return [Stage(name="distil", loss=self._loss, trains=[self])]
+
+    def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
+        encoded = self.encode(batch.images, batch.acquired)
+        full = self.decode(encoded, batch.acquired)
+        supervised = segmentation_losses(full, batch.regions)
+        weight = sigmoid_ramp(clock.progress, self.ramp)
+        terms = {"full": supervised.mean()} if self.supervise != "students" else {}
+        if self.supervise != "full" or self.hmsd:
+            students, hmsd = self._hierarchical(batch, encoded, full, clock)
+            terms |= {"students": students.mean()} if self.supervise != "full" else {}
+            terms |= {"hmsd": self.hmsd * weight * hmsd.mean()} if self.hmsd else {}
+        if self.dmcd:
+            dmcd = self._decremental(batch.acquired, encoded, supervised, clock)
+            terms["dmcd"] = self.dmcd * weight * dmcd.mean()
+        return terms
+
+    def _hierarchical(self, batch: Batch, encoded: Encoded, full: Logits, clock: Clock) -> tuple[PerCase, PerCase]:
+        """HMSD: the full set, without gradient, teaches all subsets of a drawn size (eq. 1-3).
+
+        Returns:
+            The students' segmentation loss and their divergence from the teacher, each the mean over a case's students.
+        """
+        everything = batch.acquired
+        size = int(torch.randint(1, everything.shape[1], (), generator=clock.shared))
+        teacher = (full if self.feature == "fused" else self._logits(encoded, everything, self.feature)).detach()
+        supervised = distilled = torch.zeros_like(full[:, 0, 0, 0, 0], dtype=torch.float32)
+        for presence, weight in self._students(everything, size, clock):
+            logits = self._student(encoded, presence, "fused")
+            if self.supervise != "full":
+                supervised = supervised + weight * segmentation_losses(logits, batch.regions)
+            if self.hmsd and self.feature != "fused":
+                logits = self._student(encoded, presence, self.feature)
+            if self.hmsd:
+                distilled = distilled + weight * bernoulli_divergence(teacher, logits, self.temperature)
+        return supervised, distilled
+
+    def _student(self, encoded: Encoded, presence: Presence, kind: Kind) -> Logits:
+        if not self.recompute:
+            return self._logits(encoded, presence, kind)
+        logits: Logits = checkpoint(
+            self._logits, encoded, presence, kind, use_reentrant=False, preserve_rng_state=False
+        )
+        return logits
+
+    def _students(self, acquired: Presence, size: int, clock: Clock) -> list[tuple[Presence, PerCase]]:
+        """S_k (eq. 1): the subsets of one size of each case, with their weight in the case's mean.
+
+        A case with fewer modalities has smaller subsets, and fewer; it waits with weight 0 while others go on.
+        """
+        subsets = []
+        for members in _members(acquired):
+            own = list(combinations(members, max(1, min(size, len(members) - 1))))
+            if self.students:
+                drawn = torch.randperm(len(own), generator=clock.shared)[: self.students]
+                own = [own[index] for index in drawn.tolist()]
+            subsets.append(own)
+        students = []
+        for turn in range(max(map(len, subsets))):
+            presence = _presence_like(acquired, [own[turn % len(own)] for own in subsets])
+            weights = [1 / len(own) if turn < len(own) else 0.0 for own in subsets]
+            students.append((presence, torch.tensor(weights, device=acquired.device)))
+        return students
+
+    def _decremental(self, acquired: Presence, encoded: Encoded, supervised: PerCase, clock: Clock) -> PerCase:
+        """DMCD: along each case's path, every subset, without gradient, teaches the next poorer one (eq. 8)."""
+        paths = self._paths(acquired, encoded, supervised, clock)
+        for path in paths:
+            clock.note(f"path/{self._lost_in_order(path)}", 1 / len(paths))
+        longest = max(map(len, paths))
+        steps = [[path[min(step, len(path) - 1)] for path in paths] for step in range(longest)]  # an ended path waits
+        features = [self._matched(encoded, _presence_like(acquired, subsets)) for subsets in steps]
+        distances = [
+            (poorer.float() - richer.detach().float()).square().mean((1, 2, 3, 4))
+            for richer, poorer in pairwise(features)
+        ]
+        pairs = torch.tensor([max(len(path) - 1, 1) for path in paths], device=acquired.device)
+        return sum(distances, torch.zeros_like(supervised)) / pairs
+
+    def _matched(self, encoded: Encoded, presence: Presence) -> Feature:
+        concatenation = self._concatenation(encoded, presence, self.feature)
+        features: Feature = concatenation if self.match == "concatenation" else self.fuse(concatenation)
+        return features
+
+    def _paths(
+        self, acquired: Presence, encoded: Encoded, supervised: PerCase, clock: Clock
+    ) -> list[list[tuple[int, ...]]]:
+        """The subsets of each case's path, richest first (eq. 6-7)."""
+        if self.path == "random":
+            drawn = torch.rand(acquired.shape, generator=clock.shared)
+            criticalities = [fixed_criticality(scores) for scores in drawn]
+        elif self.criticality == "gradient":
+            criticalities = [fixed_criticality(scores) for scores in gradient_norms(supervised, encoded.fused)]
+        else:
+            criticalities = [cosine_criticality(torch.stack(case)) for case in zip(*encoded.fused, strict=True)]
+        removes = min if self.path == "min" else max
+        return [
+            decremental_path(members, criticality, removes)
+            for members, criticality in zip(_members(acquired), criticalities, strict=True)
+        ]
+
+    def _lost_in_order(self, path: Sequence[tuple[int, ...]]) -> str:
+        lost = [next(iter(set(richer) - set(poorer))) for richer, poorer in pairwise(path)]
+        return "-".join(self.task.modalities[index] for index in [*lost, *path[-1]])
+
+
+Criticality = Callable[[tuple[int, ...]], Mapping[int, float]]
+"""A subset to the score of each member; the higher, the less the others can replace it."""
+
+
+def cosine_criticality(features: Float[Tensor, "modality channel x y z"]) -> Criticality:
+    """Minus the mean cosine similarity to the others of the subset (eq. 4), of flattened features of a case (eq. 5)."""
+    directions = F.normalize(features.detach().float().flatten(1), dim=1)
+    similarities = directions @ directions.T
+    table = ((similarities + similarities.T) / 2).tolist()  # exactly symmetric, so that ties are ties
+
+    def score(subset: tuple[int, ...]) -> Mapping[int, float]:
+        return {i: -sum(table[i][j] for j in subset if j != i) / max(len(subset) - 1, 1) for i in subset}
+
+    return score
+
+
+def fixed_criticality(scores: Float[Tensor, "modality"]) -> Criticality:
+    """The same scores in every subset."""
+    values = scores.tolist()
+    return lambda subset: {i: values[i] for i in subset}
+
+
+def gradient_norms(losses: PerCase, features: Sequence[Feature]) -> Float[Tensor, "batch modality"]:
+    """How much each case's loss asks of the feature of each modality (eq. 9)."""
+    gradients = torch.autograd.grad(
+        losses.sum(), features, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return torch.stack([gradient.float().flatten(1).norm(dim=1) for gradient in gradients], dim=1)
+
+
+def decremental_path(
+    members: tuple[int, ...], criticality: Criticality, removes: Callable[..., int] = max
+) -> list[tuple[int, ...]]:
+    """Subsets from all members to one, each without the most critical member of the one before (eq. 6-7).
+
+    Of two members the scores are equal, always: then, as in any tie, the one goes that is more critical in the full
+    set, and else the first.
+    """
+    whole = criticality(members)
+    path = [members]
+    while len(path[-1]) > 1:
+        now = criticality(path[-1])
+        lost = removes(path[-1], key=lambda member: (now[member], whole[member]))
+        path.append(tuple(member for member in path[-1] if member != lost))
+    return path
+
+
+def bernoulli_divergence(teacher: Logits, student: Logits, temperature: float) -> PerCase:
+    """KL(teacher || student) of the softened probabilities of every voxel and region (eq. 2-3), times temperature ** 2.
+
+    The factor keeps the gradient's size whatever the temperature (Hinton et al., 2015).
+    """
+    teacher, student = teacher.float() / temperature, student.float() / temperature
+    # with p = sigmoid(t) and log(1 - p) = log p - t: p log(p / q) + (1 - p) log((1 - p) / (1 - q)) is
+    divergence = F.logsigmoid(teacher) - F.logsigmoid(student) - torch.sigmoid(-teacher) * (teacher - student)
+    return temperature**2 * divergence.mean((1, 2, 3, 4))
+
+
+def sigmoid_ramp(progress: float, share: float) -> float:
+    """From almost 0 to 1 over the first share of the training, as exp(-5 (1 - t) ** 2)."""
+    rest = max(0.0, 1.0 - progress / share) if share else 0.0
+    return math.exp(-5.0 * rest**2)
+
+
+def _members(presence: Presence) -> list[tuple[int, ...]]:
+    """The indices of each case's modalities."""
+    return [tuple(index for index, there in enumerate(row) if there) for row in presence.tolist()]
+
+
+def _presence_like(presence: Presence, subsets: Sequence[tuple[int, ...]]) -> Presence:
+    """One subset per case as a mask."""
+    rows = [[index in subset for index in range(presence.shape[1])] for subset in subsets]
+    return torch.tensor(rows, device=presence.device)
+
+
+def _choices(presence: Presence) -> list[Choice]:
+    """Which cases have each modality; one look at the device for all, and no selection where the cases agree."""
+    columns = presence.T.tolist()
+    return [
+        all(cases) if all(cases) or not any(cases) else presence[:, index, None, None, None, None]
+        for index, cases in enumerate(columns)
+    ]
+
+
+def _chosen(choice: Choice, present: Feature, absent: Feature) -> Feature:
+    """The one feature in the cases that have the modality, the other in the rest."""
+    if isinstance(choice, Tensor):
+        return torch.where(choice, present, absent)
+    return present if choice else absent.expand_as(present)
+
+
+def _spread(rows: Sequence[Feature], there: Sequence[Bool[Tensor, "batch"]]) -> list[Feature]:
+    """Features of the cases that have a modality, to features of all cases: zero elsewhere. One item per modality."""
+    return [_spread_one(row, cases) for row, cases in zip(rows, there, strict=True)]
+
+
+def _spread_one(rows: Feature, there: Bool[Tensor, "batch"]) -> Feature:
+    if len(rows) == len(there):
+        return rows
+    spread = rows.new_zeros((len(there), *rows.shape[1:])).contiguous(memory_format=torch.channels_last_3d)
+    spread[there] = rows
+    return spread
