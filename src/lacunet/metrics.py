@@ -228,7 +228,7 @@ def score(prediction: np.ndarray, reference: np.ndarray, spacing: Spacing, polic
 
 
 def aurc(means_by_size: Sequence[float], *, normalise: bool = False) -> float:
-    """Area under the robustness curve (Wang et al. 2025, CCSD, section 4.6).
+    """Area under the robustness curve (Xie et al. 2025, CCSD, section 4.6).
 
     Args:
         means_by_size: Mean score over the subsets of 1, 2, ... N modalities.
