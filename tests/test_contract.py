@@ -16,7 +16,7 @@ from lacunet.model import load_model, save_model
 from lacunet.papers import method_names, paper_of
 from lacunet.task import GLIOMA
 
-TINY = {"width": 8}
+TINY = {"width": 8, "levels": 4}
 """Arguments that make a method small, given to those that have them."""
 
 
