@@ -572,7 +572,7 @@ def mean_pool(rows: Rows, side: int) -> Float[Tensor, "row channel _ _ _"]:
     voxels = rows.movedim(1, -1)
     for axis in (1, 3, 5):
         voxels = torch.unflatten(voxels, axis, (-1, side))
-    return voxels.mean((2, 4, 6)).movedim(-1, 1)
+    return (voxels.sum((2, 4, 6)) / side**3).movedim(-1, 1)
 
 
 def mlp(width: int) -> nn.Sequential:
