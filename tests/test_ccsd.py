@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from lacunet.batch import Batch
+from lacunet.errors import RecipeError
 from lacunet.losses import segmentation_losses
 from lacunet.method import Clock, make_method
 from lacunet.methods.ccsd import (
@@ -441,7 +442,29 @@ def test_memory_grows_with_the_students_decoded_only() -> None:
     assert again < one
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"path": "maximum"}, "CCSD: path = 'maximum': one of max, min, random"),
+        ({"feature": "fuse"}, "feature = 'fuse': one of fused, shared, specific; did you mean 'fused'"),
+        ({"temperature": 0.0}, "temperature = 0.0: it must be above 0"),
+    ],
+    ids=str,
+)
+def test_refuses_arguments_that_mean_nothing(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        make_method(CCSD, GLIOMA, arguments)
+
+
 # ---------------------------------------------------------------- at full size
+
+
+def test_the_small_recipe_is_the_same_method_on_another_scale() -> None:
+    full, small = read_recipe(RECIPE).arguments, read_recipe(RECIPE.parent / "small" / RECIPE.name).arguments
+    scale = {"width", "levels", "recompute"}
+    assert {key: value for key, value in full.items() if key not in scale} == {
+        key: value for key, value in small.items() if key not in scale
+    }
 
 
 @pytest.mark.slow

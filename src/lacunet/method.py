@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -146,12 +146,23 @@ def make_method(cls: type[Method], task: Task, arguments: Mapping[str, Any]) -> 
             raise RecipeError(
                 f"{cls.__name__} has no argument '{name}'{nearest(name, known)}; it has: {', '.join(known)}"
             )
+    _require_choices(cls, arguments)
     try:
         method = cls(task, **arguments)
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         raise RecipeError(f"{cls.__name__} refuses its arguments {dict(arguments)}: {error}") from error
     method.arguments = dict(arguments)
     return method
+
+
+def _require_choices(cls: type[Method], arguments: Mapping[str, Any]) -> None:
+    """An argument annotated with a `Literal` is one of its values."""
+    hints = get_type_hints(cls.__init__)
+    for name, value in arguments.items():
+        choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
+        if choices and value not in choices:
+            close = nearest(str(value), [str(choice) for choice in choices])
+            raise RecipeError(f"{cls.__name__}: {name} = {value!r}: one of {', '.join(map(str, choices))}{close}")
 
 
 def _import_file(file: Path) -> Any:

@@ -176,6 +176,8 @@ class CCSD(Method):
         recompute: bool = False,
     ) -> None:
         super().__init__(task)
+        if temperature <= 0:
+            raise ValueError(f"temperature = {temperature}: it must be above 0")
         self.fill, self.residual, self.recompute = fill, residual, recompute
         self.hmsd, self.dmcd, self.temperature, self.ramp = hmsd, dmcd, temperature, ramp
         self.supervise, self.students, self.feature, self.match = supervise, students, feature, match

@@ -1,0 +1,59 @@
+"""Training seconds that the small recipes take: seconds a step of each, in turns, times its steps.
+
+    python benchmarks/budget.py [--recipe recipes/small/NAME.toml ...] [--steps 12] [--rounds 3]
+
+Comparing methods fairly wants equal seconds on the same machine; this is what the steps of the small recipes are chosen
+by. Data and all, without validation; each round's first five steps are not counted.
+"""
+
+import argparse
+import contextlib
+import tempfile
+from pathlib import Path
+from statistics import fmean
+
+from measure import conditions, print_table, use_cores, write_phantom
+from training import UNCOUNTED, by_lacunet
+
+SMALL = Path(__file__).parents[1] / "recipes/small"
+
+
+def main() -> None:
+    """One row per recipe."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, action="append", help="may be repeated; all small ones when not given")
+    parser.add_argument("--steps", type=int, default=12, help="counted steps of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    cores = use_cores()
+    recipes = options.recipe or sorted(SMALL.glob("*.toml"))
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(None):  # Fabric greets on stderr
+        rows = measure(Path(folder), recipes, options.steps, options.rounds)
+    print(f"Means of {options.steps * options.rounds} steps; {conditions(cores, 'lacunet', 'torch')}\n")
+    print_table(["recipe", "seconds a step", "steps", "crops seen", "seconds in all"], rows)
+
+
+def measure(folder: Path, paths: list[Path], steps: int, rounds: int) -> list[list[str]]:
+    """Seconds of each counted step of each recipe, the recipes taking turns."""
+    from lacunet.data.find import find_cases  # here, so that the number of threads is set before
+    from lacunet.data.labels import with_conventions
+    from lacunet.recipe import read_recipe
+
+    for seed in (7, 8):
+        write_phantom(folder / "cases", seed, spacing=2.0)
+    cases = with_conventions(find_cases(folder / "cases"))
+    times: dict[Path, list[float]] = {path: [] for path in paths}
+    for number in range(rounds):
+        for path in paths:
+            short = read_recipe(path, [f"train.steps={steps + UNCOUNTED + 1}"])
+            times[path] += by_lacunet(short, cases, folder / f"{path.stem}-{number}")
+    rows = []
+    for path in paths:
+        settings, step = read_recipe(path).train, fmean(times[path])
+        crops = settings.steps * settings.batch
+        rows.append([path.stem, f"{step:.3f}", f"{settings.steps:,}", f"{crops:,}", f"{step * settings.steps:,.0f}"])
+    return rows
+
+
+if __name__ == "__main__":
+    main()
