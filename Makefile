@@ -32,6 +32,7 @@ benchmarks: .venv/installed-test
 	$(BIN)/python benchmarks/segment.py
 	$(BIN)/python benchmarks/subsets.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/cost.py
 
 .venv/installed: pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

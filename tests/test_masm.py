@@ -18,9 +18,11 @@ from lacunet.methods.masm import (
     MASM,
     Attention,
     Join,
+    KeepScore,
     Layer,
     ModalityAware,
     ModalityShift,
+    ShiftLayer,
     groups_of,
     hard_mask,
     mean_of_partners,
@@ -167,6 +169,19 @@ def test_other_modalities_change_a_modality_through_the_shift():
     assert (after[0] - before[0]).abs().max() > 1e-3
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("turns", [1, -1])
+def test_a_shifted_token_that_is_not_there_is_never_listened_to(turns: int):
+    """Whatever stands in its place, in attention over places and over modalities."""
+    torch.manual_seed(0)
+    layer, presence = ShiftLayer(8, 2), presence_of(("t1n", "t2w"), ("t2f",))
+    pattern = one_hot(mosaic(4), 4)
+    tokens = torch.randn(2, 4, 8, 8)
+    changed = torch.where(presence[:, :, None, None], tokens, 100 * torch.randn_like(tokens))
+    before, after = (layer(content, presence, pattern, turns) for content in (tokens, changed))
+    assert torch.equal(after[presence], before[presence])
+
+
 # keep-masks
 
 
@@ -231,6 +246,20 @@ def test_the_price_of_tokens_is_the_squared_distance_from_the_share_asked_for():
     assert score.judge[-1].bias.grad > 0  # so that the bias falls, and with it the share
     for arguments in ({"keep_weight": 0.0}, {"prune": False}, {"aware": False}):
         assert "keep" not in masm(**arguments).stages()[0].loss(batch_of(everything, everything), clock_at(0))
+
+
+@torch.no_grad()
+def test_a_score_looks_at_its_token_and_at_what_is_there_of_its_group():
+    torch.manual_seed(0)
+    score, tokens = KeepScore(8), torch.randn(2, 2, 5, 8)
+    presence = torch.tensor([[True, False], [True, True]])
+    before = score(tokens, presence)
+    tokens[0, 1] = 100.0  # not there
+    assert torch.equal(score(tokens, presence)[0, 0], before[0, 0])
+    tokens[1, 1, 2] *= -1  # there, elsewhere in the group, in the other case
+    after = score(tokens, presence)
+    assert torch.equal(after[0, 0], before[0, 0])
+    assert (after[1, 0] != before[1, 0]).all()
 
 
 # partners
