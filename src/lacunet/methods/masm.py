@@ -120,9 +120,6 @@ class MASM(Method):
         backbone: Literal["unet", "swin"] = "unet",
     ) -> None:
         super().__init__(task)
-        _require("pattern", pattern, ("fixed", "learned"))
-        _require("missing", missing, ("any", "off"))
-        _require("backbone", backbone, ("unet", "swin"))
         if levels < 2:
             raise ValueError(f"levels = {levels}: at least 2, one to skip from and a bottleneck")
         groups, count, learned = groups_of(pairs, task), len(task.modalities), pattern == "learned"
@@ -578,8 +575,3 @@ def mean_pool(rows: Rows, side: int) -> Float[Tensor, "row channel _ _ _"]:
 def mlp(width: int) -> nn.Sequential:
     """Normalise, widen, narrow."""
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-
-def _require(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} = {value!r}: one of {', '.join(known)} is expected")
