@@ -3,14 +3,15 @@
     python benchmarks/budget.py [--recipe recipes/small/NAME.toml ...] [--steps 12] [--rounds 3]
 
 Comparing methods fairly wants equal seconds on the same machine; this is what the steps of the small recipes are chosen
-by. Data and all, without validation; each round's first five steps are not counted.
+by. Data and all, without validation; each round's first five steps are not counted. A step is the same draw in every
+round, so that a method whose steps differ is compared like with like.
 """
 
 import argparse
 import contextlib
 import tempfile
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from measure import conditions, print_table, use_cores, write_phantom
 from training import UNCOUNTED, by_lacunet
@@ -29,7 +30,8 @@ def main() -> None:
     recipes = options.recipe or sorted(SMALL.glob("*.toml"))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(None):  # Fabric greets on stderr
         rows = measure(Path(folder), recipes, options.steps, options.rounds)
-    print(f"Means of {options.steps * options.rounds} steps; {conditions(cores, 'lacunet', 'torch')}\n")
+    print(f"Means of {options.steps} steps, each the median of {options.rounds} rounds;", end=" ")
+    print(f"{conditions(cores, 'lacunet', 'torch')}\n")
     print_table(["recipe", "seconds a step", "steps", "crops seen", "seconds in all"], rows)
 
 
@@ -42,14 +44,14 @@ def measure(folder: Path, paths: list[Path], steps: int, rounds: int) -> list[li
     for seed in (7, 8):
         write_phantom(folder / "cases", seed, spacing=2.0)
     cases = with_conventions(find_cases(folder / "cases"))
-    times: dict[Path, list[float]] = {path: [] for path in paths}
+    times: dict[Path, list[list[float]]] = {path: [] for path in paths}
     for number in range(rounds):
         for path in paths:
             short = read_recipe(path, [f"train.steps={steps + UNCOUNTED + 1}"])
-            times[path] += by_lacunet(short, cases, folder / f"{path.stem}-{number}")
+            times[path].append(by_lacunet(short, cases, folder / f"{path.stem}-{number}"))
     rows = []
     for path in paths:
-        settings, step = read_recipe(path).train, fmean(times[path])
+        settings, step = read_recipe(path).train, fmean(median(turns) for turns in zip(*times[path], strict=True))
         crops = settings.steps * settings.batch
         rows.append([path.stem, f"{step:.3f}", f"{settings.steps:,}", f"{crops:,}", f"{step * settings.steps:,.0f}"])
     return rows

@@ -63,12 +63,14 @@ def measure(source: Path, options: argparse.Namespace) -> list[list[str]]:
             images = prepare_images(case, GLIOMA, predictor.model.preparation, frame)
             box = (slice(None), *(slice(0, n) for n in images.shape[1:]))
             padded = pad_to(images[None], predictor.method.divisor).contiguous(memory_format=torch.channels_last_3d)
-            masks = {}
-            with torch.autocast("cpu", predictor.dtype, enabled=predictor.dtype != torch.float32):
+            precision = partial(torch.autocast, "cpu", predictor.dtype, enabled=predictor.dtype != torch.float32)
+            with precision():
                 encoded = predictor.method.encode(padded, torch.ones(1, 4, dtype=torch.bool))
-                for subset in GLIOMA.subsets:
+            masks = {}
+            for subset in GLIOMA.subsets:
+                with precision():
                     logits = predictor.method.decode(encoded, torch.tensor([GLIOMA.presence(subset)])).float()
-                    masks[subset] = labels_of(frame.undo(logits[0][box], fill=-30.0) > 0, GLIOMA).numpy()
+                masks[subset] = labels_of(frame.undo(logits[0][box], fill=-30.0) > 0, GLIOMA).numpy()
             return masks
 
         require_equal(together(), apart())

@@ -16,12 +16,13 @@ from lacunet.losses import segmentation_losses
 from lacunet.method import Clock, make_method
 from lacunet.methods.ccsd import (
     CCSD,
+    Encoded,
     bernoulli_divergence,
     cosine_criticality,
     decremental_path,
     fixed_criticality,
     gradient_norms,
-    sigmoid_ramp,
+    ramp_up,
 )
 from lacunet.predict import in_channels_last
 from lacunet.recipe import read_recipe
@@ -161,15 +162,57 @@ def test_divergence_stays_finite_for_certain_networks() -> None:
     assert sure.grad.item() == pytest.approx(1.0)
 
 
+def logits_of(method: CCSD, encoded: Any, subset: tuple[int, ...], kind: Any) -> torch.Tensor:
+    return method._logits(encoded, torch.tensor([[i in subset for i in FOUR]]), kind)
+
+
 @pytest.mark.parametrize("feature", ["fused", "shared", "specific"])
-def test_no_gradient_reaches_the_teacher(feature: Any) -> None:
-    method, batch = tiny(feature=feature), batch_of(GLIOMA.modalities)
+@pytest.mark.parametrize("supervise", ["both", "full"])
+def test_the_hierarchical_term_by_hand(feature: Any, supervise: Any) -> None:
+    method, batch = tiny(feature=feature, supervise=supervise, temperature=3.0), batch_of(GLIOMA.modalities)
     encoded = method.encode(batch.images, batch.acquired)
-    full = method.decode(encoded, batch.acquired).detach().requires_grad_()
-    _, divergence = method._hierarchical(batch, encoded, full, clock_at())
-    divergence.sum().backward()
-    assert full.grad is None
-    assert divergence.item() > 0
+    full = method.decode(encoded, batch.acquired)
+    supervised, divergence = method._hierarchical(batch, encoded, full, clock_at())
+    size = int(torch.randint(1, 4, (), generator=clock_at().shared))
+    teacher = torch.distributions.Bernoulli(logits=logits_of(method, encoded, FOUR, feature) / 3)
+    students = list(combinations(FOUR, size))
+    expected, seen = torch.zeros(1), torch.zeros(1)
+    for subset in students:
+        student = torch.distributions.Bernoulli(logits=logits_of(method, encoded, subset, feature) / 3)
+        expected = expected + 9 * torch.distributions.kl_divergence(teacher, student).mean() / len(students)
+        seen = seen + segmentation_losses(logits_of(method, encoded, subset, "fused"), batch.regions) / len(students)
+    torch.testing.assert_close(divergence, expected)
+    torch.testing.assert_close(supervised, seen if supervise == "both" else torch.zeros(1))
+
+
+def test_every_size_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, batch, sizes = tiny(students=1), batch_of(GLIOMA.modalities), Counter[int]()
+    encoded = method.encode(batch.images, batch.acquired)
+    full = method.decode(encoded, batch.acquired)
+    students = method._students
+
+    def spy(acquired: torch.Tensor, size: int, clock: Clock) -> Any:
+        sizes.update([size])
+        return students(acquired, size, clock)
+
+    monkeypatch.setattr(method, "_students", spy)
+    for seed in range(40):
+        method._hierarchical(batch, encoded, full, clock_at(seed=seed))
+    assert set(sizes) == {1, 2, 3}
+    assert min(sizes.values()) > 5
+
+
+@pytest.mark.parametrize("feature", ["fused", "shared", "specific"])
+def test_no_gradient_reaches_the_teacher(feature: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, batch, asked = tiny(feature=feature), batch_of(GLIOMA.modalities), []
+
+    def spy(teacher: torch.Tensor, student: torch.Tensor, temperature: float) -> torch.Tensor:
+        asked.append((teacher.requires_grad, student.requires_grad))
+        return bernoulli_divergence(teacher, student, temperature)
+
+    monkeypatch.setattr("lacunet.methods.ccsd.bernoulli_divergence", spy)
+    method.stages()[0].loss(batch, clock_at())
+    assert set(asked) == {(False, True)}
 
 
 def test_the_students_are_all_subsets_of_one_size() -> None:
@@ -280,16 +323,27 @@ def test_random_paths_are_drawn() -> None:
     assert again == method._paths(batch.acquired, encoded, supervised, clock_at(seed=7))
 
 
-def test_gradient_and_cosine_may_take_other_paths_over_the_same_modalities() -> None:
-    batch = batch_of(("t1n", "t1c", "t2f"))
-    for criticality in ("cosine", "gradient"):
-        method = tiny(criticality=criticality)
-        encoded = method.encode(batch.images, batch.acquired)
-        supervised = segmentation_losses(method.decode(encoded, batch.acquired), batch.regions)
-        (path,) = method._paths(batch.acquired, encoded, supervised, clock_at())
-        assert path[0] == (0, 1, 3)
-        assert [len(subset) for subset in path] == [3, 2, 1]
-        assert all(set(poorer) < set(richer) for richer, poorer in pairwise(path))
+def made_by_hand(*directions: list[float]) -> Any:
+    """Encoded features of one case of which only the fused ones say anything."""
+    fused = [torch.tensor(values, requires_grad=True)[None, :, None, None, None] for values in directions]
+    alike = [torch.ones_like(feature) for feature in fused]
+    return Encoded(fused=fused, shared=alike, specific=alike, empty=alike[0], skips=[])
+
+
+def test_paths_follow_the_fused_features_and_the_switches() -> None:
+    encoded = made_by_hand([1.0, 0.1], [1.0, 0.0], [0.5, 1.0], [-1.0, -0.2])
+    loss = (torch.cat(encoded.fused).flatten(1).sum(1) * torch.tensor([1.0, 4.0, 2.0, 3.0])).sum()[None]
+    everything = torch.ones(1, 4, dtype=torch.bool)
+
+    def lost(acquired: torch.Tensor = everything, **arguments: Any) -> list[int]:
+        (path,) = tiny(**arguments)._paths(acquired, encoded, loss, clock_at())
+        return [next(iter(set(richer) - set(poorer))) for richer, poorer in pairwise(path)]
+
+    assert lost()[:2] == [3, 2]
+    assert lost(path="min")[0] != 3
+    assert lost(criticality="gradient") == [1, 3, 2]
+    assert lost(criticality="gradient", path="min") == [0, 2, 3]
+    assert lost(torch.tensor([[True, False, True, True]]), criticality="gradient") == [3, 2]
 
 
 # ---------------------------------------------------------------- decremental distillation
@@ -322,14 +376,15 @@ def test_on_the_concatenation_there_is_nothing_that_the_rest_could_learn() -> No
     assert largest["shared"] > 0  # all that moves is the response to an empty image
 
 
-def test_the_loss_of_a_path_is_the_mean_over_its_pairs() -> None:
-    method, batch = tiny(), batch_of(("t1n", "t1c", "t2w"))
+@pytest.mark.parametrize("feature", ["fused", "shared", "specific"])
+def test_the_loss_of_a_path_is_the_mean_over_its_pairs(feature: Any) -> None:
+    method, batch = tiny(feature=feature), batch_of(("t1n", "t1c", "t2w"))
     encoded = method.encode(batch.images, batch.acquired)
     (path,) = method._paths(batch.acquired, encoded, torch.zeros(1), clock_at())
     fused = []
     for subset in path:
         presence = torch.tensor([[i in subset for i in FOUR]])
-        fused.append(method.fuse(method._concatenation(encoded, presence, "fused")))
+        fused.append(method.fuse(method._concatenation(encoded, presence, feature)))
     expected = sum((a - b).square().mean() for a, b in pairwise(fused)) / 2
     loss = method._decremental(batch.acquired, encoded, torch.zeros(1), clock_at())
     torch.testing.assert_close(loss, expected[None])
@@ -354,8 +409,9 @@ def test_the_log_counts_the_paths() -> None:
 # ---------------------------------------------------------------- the whole loss
 
 
-def test_a_mixed_batch_costs_what_its_cases_cost() -> None:
-    method = tiny()
+@pytest.mark.parametrize("arguments", [{}, {"path": "random"}, {"students": 2}, {"feature": "shared"}], ids=str)
+def test_a_mixed_batch_costs_what_its_cases_cost(arguments: dict[str, Any]) -> None:
+    method = tiny(**arguments)
     sets = [GLIOMA.modalities, ("t1n", "t2f"), ("t1n", "t1c", "t2w"), ("t2w",)]
     batch = batch_of(*sets)
     together = method.stages()[0].loss(batch, clock_at())
@@ -398,13 +454,14 @@ def test_weights_and_ramp_scale_the_distillations() -> None:
     assert half["dmcd"].item() == pytest.approx(whole["dmcd"].item() * 2)
     early = tiny().stages()[0].loss(batch, clock_at(step=0))
     assert early["hmsd"].item() == pytest.approx(whole["hmsd"].item() * math.exp(-5), rel=1e-4)
+    assert early["dmcd"].item() == pytest.approx(whole["dmcd"].item() * math.exp(-5), rel=1e-4)
     assert early["full"].item() == pytest.approx(whole["full"].item())
 
 
 def test_the_ramp_by_hand() -> None:
-    assert sigmoid_ramp(0.0, 0.1) == pytest.approx(math.exp(-5))
-    assert sigmoid_ramp(0.05, 0.1) == pytest.approx(math.exp(-1.25))
-    assert sigmoid_ramp(0.1, 0.1) == sigmoid_ramp(0.9, 0.1) == sigmoid_ramp(0.0, 0.0) == 1.0
+    assert ramp_up(0.0, 0.1) == pytest.approx(math.exp(-5))
+    assert ramp_up(0.05, 0.1) == pytest.approx(math.exp(-1.25))
+    assert ramp_up(0.1, 0.1) == ramp_up(0.9, 0.1) == ramp_up(0.0, 0.0) == 1.0
 
 
 def test_recomputing_the_students_changes_no_gradient() -> None:

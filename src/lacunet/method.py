@@ -36,7 +36,7 @@ class Clock:
         shared: Draws that all processes must share: the same on every rank, another at every step.
         note: Puts a number that is watched, not minimised, beside the loss terms in the log: `note("kept", 0.7)`. The
             log has its mean over the steps since the last line; a step that does not note it counts as 0, so noting
-            1 whenever something happens logs how often it did.
+            1 whenever something happens logs how often it did. Of several processes, the first one's notes are logged.
     """
 
     step: int

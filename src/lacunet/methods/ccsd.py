@@ -104,7 +104,7 @@ class Rise(nn.Module):
 
 
 class CCSD(Method):
-    """Shared and specific encoders, composed; every subset is a student of the full set and of its richer neighbour.
+    """Shared and specific encoders, composed; the full set and richer subsets teach poorer ones.
 
     One encoder is shared by all modalities and each has one of its own. A present modality enters the decoder as its
     fused feature, an absent one as the shared encoder's answer to an empty image (sec. 3.2). In training, all subsets
@@ -132,8 +132,8 @@ class CCSD(Method):
             time, the same gradients.
 
     Departures from the paper:
-        The encoders are those of a plain U-Net, not ShaSpec's residual networks with atrous pooling; group norm stands
-        in place of instance norm. Each region has a sigmoid, so eq. 2 is the divergence of Bernoulli distributions.
+        The encoders are those of a plain U-Net, not ShaSpec's residual networks with atrous pooling, with group norm.
+        Each region has a sigmoid, so eq. 2 is the divergence of Bernoulli distributions.
         Eq. 8 compares features after the decoder's first block: on the concatenation itself teacher and student differ
         in the removed slot only, which no remaining modality can change. A case that lacks modalities in training has
         what was acquired as its full set; the paper assumes four.
@@ -141,8 +141,10 @@ class CCSD(Method):
     Not stated in the paper:
         Temperature (4), weights of the two distillations (1 and 0.1) and their ramp (the first 10 % of the steps, as
         exp(-5 (1 - t)^2)); the norm of eq. 8 (mean of squares over the pairs); which predictions meet the reference
-        (full set and students, each once). One path per case, features flattened (eq. 5). Two modalities left score
-        alike; the one with the higher score in the full set goes, then the first in the task's order.
+        (full set and students, each once). One path per case, features flattened (eq. 5), scores always of the fused
+        features; eq. 9 takes the full set's loss and the Euclidean norm, once a step. Two modalities left score alike;
+        their scores in the full set decide, then the task's order. What `train.subsets` shows is not used: the losses
+        draw their own subsets of what was acquired.
     """
 
     paper = Paper(
@@ -249,7 +251,8 @@ class CCSD(Method):
         """What stands for a modality that is not there."""
         if self.fill == "empty":
             return empty
-        weights = presence if self.fill == "mean" else presence & (presence.cumsum(dim=1) == 1)
+        first_present = presence & (presence.cumsum(dim=1) == 1)
+        weights = presence if self.fill == "mean" else first_present
         weights = (weights / weights.sum(dim=1, keepdim=True)).to(empty.dtype)
         first, *others = [
             torch.where(weight > 0, weight * feature, 0)
@@ -276,7 +279,7 @@ class CCSD(Method):
         encoded = self.encode(batch.images, batch.acquired)
         full = self.decode(encoded, batch.acquired)
         supervised = segmentation_losses(full, batch.regions)
-        weight = sigmoid_ramp(clock.progress, self.ramp)
+        weight = ramp_up(clock.progress, self.ramp)
         terms = {"full": supervised.mean()} if self.supervise != "students" else {}
         if self.supervise != "full" or self.hmsd:
             students, hmsd = self._hierarchical(batch, encoded, full, clock)
@@ -296,9 +299,10 @@ class CCSD(Method):
         everything = batch.acquired
         size = int(torch.randint(1, everything.shape[1], (), generator=clock.shared))
         teacher = (full if self.feature == "fused" else self._logits(encoded, everything, self.feature)).detach()
-        supervised = distilled = torch.zeros_like(full[:, 0, 0, 0, 0], dtype=torch.float32)
+        supervised = distilled = full.new_zeros(len(full), dtype=torch.float32)
         for presence, weight in self._students(everything, size, clock):
-            logits = self._student(encoded, presence, "fused")
+            if self.supervise != "full" or self.feature == "fused":
+                logits = self._student(encoded, presence, "fused")
             if self.supervise != "full":
                 supervised = supervised + weight * segmentation_losses(logits, batch.regions)
             if self.hmsd and self.feature != "fused":
@@ -318,14 +322,15 @@ class CCSD(Method):
     def _students(self, acquired: Presence, size: int, clock: Clock) -> list[tuple[Presence, PerCase]]:
         """S_k (eq. 1): the subsets of one size of each case, with their weight in the case's mean.
 
-        A case with fewer modalities has smaller subsets, and fewer; it waits with weight 0 while others go on.
+        A case with fewer modalities has smaller subsets, and fewer; its first ones are decoded again, with weight 0,
+        while others go on.
         """
+        lots = torch.rand(2 ** acquired.shape[1], generator=clock.shared).tolist()  # one for each subset there can be
         subsets = []
         for members in _members(acquired):
             own = list(combinations(members, max(1, min(size, len(members) - 1))))
             if self.students:
-                drawn = torch.randperm(len(own), generator=clock.shared)[: self.students]
-                own = [own[index] for index in drawn.tolist()]
+                own = sorted(own, key=lambda subset: lots[sum(2**member for member in subset)])[: self.students]
             subsets.append(own)
         students = []
         for turn in range(max(map(len, subsets))):
@@ -359,8 +364,8 @@ class CCSD(Method):
     ) -> list[list[tuple[int, ...]]]:
         """The subsets of each case's path, richest first (eq. 6-7)."""
         if self.path == "random":
-            drawn = torch.rand(acquired.shape, generator=clock.shared)
-            criticalities = [fixed_criticality(scores) for scores in drawn]
+            drawn = torch.rand(acquired.shape[1], generator=clock.shared)  # one order of removal for the whole step
+            criticalities = [fixed_criticality(drawn)] * len(acquired)
         elif self.criticality == "gradient":
             criticalities = [fixed_criticality(scores) for scores in gradient_norms(supervised, encoded.fused)]
         else:
@@ -411,8 +416,8 @@ def decremental_path(
 ) -> list[tuple[int, ...]]:
     """Subsets from all members to one, each without the most critical member of the one before (eq. 6-7).
 
-    Of two members the scores are equal, always: then, as in any tie, the one goes that is more critical in the full
-    set, and else the first.
+    Of two members the scores are equal, always. Then, as in any exact tie, the scores in the full set decide, and else
+    the first goes.
     """
     whole = criticality(members)
     path = [members]
@@ -434,8 +439,8 @@ def bernoulli_divergence(teacher: Logits, student: Logits, temperature: float) -
     return temperature**2 * divergence.mean((1, 2, 3, 4))
 
 
-def sigmoid_ramp(progress: float, share: float) -> float:
-    """From almost 0 to 1 over the first share of the training, as exp(-5 (1 - t) ** 2)."""
+def ramp_up(progress: float, share: float) -> float:
+    """From almost 0 to 1 over the first share of the training, as exp(-5 (1 - t) ** 2) (Laine and Aila, 2017)."""
     rest = max(0.0, 1.0 - progress / share) if share else 0.0
     return math.exp(-5.0 * rest**2)
 

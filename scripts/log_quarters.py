@@ -1,0 +1,30 @@
+"""Means of logged numbers over each quarter of a training, as a markdown table.
+
+python scripts/log_quarters.py RUN PREFIX...      such as gradient_norm_, gate_, kept_, path/
+"""
+
+import json
+import sys
+from pathlib import Path
+from statistics import fmean
+
+
+def main() -> None:
+    """A row for each number whose name begins with a prefix."""
+    run, prefixes = Path(sys.argv[1]), tuple(sys.argv[2:])
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = max(line["step"] for line in lines)
+    names = sorted({name for line in lines for name in line if name.startswith(prefixes) and name != "gradient_norm"})
+    print("| | 1st quarter | 2nd | 3rd | 4th |\n|---|---|---|---|---|")
+    for name in names:
+        of = [[line[name] for line in lines if name in line and quarter(line["step"], steps) == q] for q in range(4)]
+        print(f"| {name} | {' | '.join(f'{fmean(values):.3f}' if values else '' for values in of)} |")
+
+
+def quarter(step: int, steps: int) -> int:
+    """0 to 3."""
+    return min(4 * (step - 1) // steps, 3)
+
+
+if __name__ == "__main__":
+    main()
