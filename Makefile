@@ -32,6 +32,9 @@ benchmarks: .venv/installed-test
 	$(BIN)/python benchmarks/segment.py
 	$(BIN)/python benchmarks/subsets.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/budget.py
+	$(BIN)/python benchmarks/norm.py
+	$(BIN)/python benchmarks/students.py
 	$(BIN)/python benchmarks/cost.py
 
 .venv/installed: pyproject.toml constraints.txt

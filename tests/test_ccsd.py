@@ -17,6 +17,7 @@ from lacunet.method import Clock, make_method
 from lacunet.methods.ccsd import (
     CCSD,
     Encoded,
+    _choices,
     bernoulli_divergence,
     cosine_criticality,
     decremental_path,
@@ -24,6 +25,7 @@ from lacunet.methods.ccsd import (
     gradient_norms,
     ramp_up,
 )
+from lacunet.optimise import make_optimiser
 from lacunet.predict import in_channels_last
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
@@ -122,7 +124,8 @@ def test_the_concatenation_has_a_slot_per_modality(kind: Any) -> None:
     method = tiny().eval()
     everything = torch.ones(1, 4, dtype=torch.bool)
     encoded = method.encode(batch_of(GLIOMA.modalities).images, everything)
-    slots = method._concatenation(encoded, torch.tensor([[True, False, True, False]]), kind).chunk(4, dim=1)
+    presence = torch.tensor([[True, False, True, False]])
+    slots = method._concatenation(encoded, presence, _choices(presence), kind).chunk(4, dim=1)
     for i in (0, 2):
         assert torch.equal(slots[i], getattr(encoded, kind)[i])
     expected = torch.zeros_like(encoded.empty) if kind == "specific" else encoded.empty
@@ -384,7 +387,7 @@ def test_the_loss_of_a_path_is_the_mean_over_its_pairs(feature: Any) -> None:
     fused = []
     for subset in path:
         presence = torch.tensor([[i in subset for i in FOUR]])
-        fused.append(method.fuse(method._concatenation(encoded, presence, feature)))
+        fused.append(method.fuse(method._concatenation(encoded, presence, _choices(presence), feature)))
     expected = sum((a - b).square().mean() for a, b in pairwise(fused)) / 2
     loss = method._decremental(batch.acquired, encoded, torch.zeros(1), clock_at())
     torch.testing.assert_close(loss, expected[None])
@@ -531,7 +534,7 @@ def test_the_recipe_of_the_paper_takes_two_steps() -> None:
     method = in_channels_last(make_method(CCSD, GLIOMA, recipe.arguments)).train()
     assert sum(parameter.numel() for parameter in method.parameters()) == 31_366_931
     batch = batch_of(GLIOMA.modalities, side=recipe.train.crop[0])
-    optimiser = torch.optim.Adam(method.parameters(), lr=recipe.train.learning_rate)
+    optimiser = make_optimiser(list(method.parameters()), recipe.train)
     before = method.head.weight.detach().clone()
     for step in range(2):
         with torch.autocast("cpu", torch.bfloat16):

@@ -18,15 +18,15 @@ from torch import nn
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.errors import DataError, OutputError, RecipeError, UsageError
-from lacunet.method import get_method, make_method
+from lacunet.errors import DataError, ModelError, OutputError, RecipeError, UsageError
+from lacunet.method import Stage, get_method, make_method
 from lacunet.model import load_model
 from lacunet.optimise import gradient_norms, learning_rate_at, make_optimiser, start_average, update_average
 from lacunet.progress import Notes, Silent
 from lacunet.recipe import Recipe, read_recipe
 from lacunet.seeds import seed_step, shared_generator
 from lacunet.task import GLIOMA
-from lacunet.train import _require_fit, train
+from lacunet.train import _apart, _require_fit, train
 from small import tiny_recipe
 from training_run import TWO_STAGES, recipe_for, recipe_without_noise
 
@@ -143,6 +143,13 @@ def test_the_log_holds_what_the_method_notes(finished: Path) -> None:
     assert all(0 < line["chance"] < 1 for line in logged)
     assert len({line["chance"] for line in logged}) == len(logged)
     assert [line["step"] for line in logged if "began" in line] == [1]
+
+
+def test_a_note_never_hides_a_term() -> None:
+    stage = Stage("segment", loss=lambda batch, clock: {}, trains=[])
+    assert _apart({"kept": 0.7}, {"dice": 0.5}, stage) == {"kept": 0.7}
+    with pytest.raises(ModelError, match="stage segment: dice is noted and logged already; note it by another name"):
+        _apart({"dice": 0.7}, {"dice": 0.5}, stage)
 
 
 def test_a_note_is_a_mean_over_the_steps_since_the_last_line() -> None:

@@ -22,7 +22,7 @@ from lacunet.data.augment import NO_AUGMENTATION, Augmentation
 from lacunet.data.patches import Crops, PreparedCase, crops_from, prepare_cases
 from lacunet.device import choose_device
 from lacunet.environment import describe_environment
-from lacunet.errors import DataError, OutputError, RecipeError
+from lacunet.errors import DataError, ModelError, OutputError, RecipeError
 from lacunet.files import write_json
 from lacunet.method import Clock, Method, Stage, get_method, make_method
 from lacunet.model import load_model, save_model
@@ -223,8 +223,8 @@ def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
     run.notes.step()
     if done % settings.log_every == 0 or done == phase.steps:
         numbers = {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
-        numbers |= {"gradient_norm": float(norm), "learning_rate": rate, **run.notes.take()}
-        run.log.write(stage.name, state.stage, done, numbers)
+        numbers |= {"gradient_norm": float(norm), "learning_rate": rate}
+        run.log.write(stage.name, state.stage, done, {**numbers, **_apart(run.notes.take(), numbers, stage)})
     run.progress.stepped(stage.name, done, phase.steps, float(loss.detach()))
 
 
@@ -232,8 +232,18 @@ def _clock(run: _Run, phase: _Phase, state: State, note: Callable[[str, Tensor |
     return Clock(state.step, phase.steps, shared_generator(run.recipe.seed, state.stage, state.step), note)
 
 
+def _apart(notes: Mapping[str, float], numbers: Mapping[str, float], stage: Stage) -> Mapping[str, float]:
+    """What was noted, which must not hide a term of the loss."""
+    if both := sorted(set(notes) & set(numbers)):
+        raise ModelError(f"stage {stage.name}: {', '.join(both)} is noted and logged already; note it by another name")
+    return notes
+
+
 def _measure_gradients(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
-    """Log the gradient of each term at the step that comes; a forward pass of its own, which changes nothing."""
+    """Log the gradient of each term at the step that comes, by a forward pass of its own.
+
+    It changes nothing, unless a loss keeps a state of its own from call to call (a running mean, a queue).
+    """
     seed_step(run.recipe.seed, state.stage, state.step, run.fabric.global_rank)
     with run.fabric.autocast():
         terms = phase.stage.loss(batch, _clock(run, phase, state, note=lambda name, value: None))

@@ -223,27 +223,26 @@ class CCSD(Method):
         return self._logits(encoded, presence, "fused")
 
     def _logits(self, encoded: Encoded, presence: Presence, kind: Kind) -> Logits:
-        features = self.fuse(self._concatenation(encoded, presence, kind))
+        choices = _choices(presence)
+        features = self.fuse(self._concatenation(encoded, presence, choices, kind))
         for skip, parts, rise in reversed(list(zip(encoded.skips, self.skips, self.rises, strict=True))):
-            features = rise(features, self._assembled(skip, parts, presence))
+            features = rise(features, self._assembled(skip, parts, presence, choices))
         logits: Logits = self.head(features)
         return logits
 
-    def _concatenation(self, encoded: Encoded, presence: Presence, kind: Kind) -> Feature:
+    def _concatenation(self, encoded: Encoded, presence: Presence, choices: Sequence[Choice], kind: Kind) -> Feature:
         """Z_S: the features of all modalities side by side, present or not."""
         absent = self._absent(encoded.shared, encoded.empty, presence)
         if kind == "specific":
             absent = torch.zeros_like(absent)
         slots: Sequence[Feature] = getattr(encoded, kind)
-        choices = _choices(presence)
         return torch.cat([_chosen(there, slot, absent) for there, slot in zip(choices, slots, strict=True)], dim=1)
 
-    def _assembled(self, skip: Skip, parts: nn.Module, presence: Presence) -> Feature:
+    def _assembled(self, skip: Skip, parts: nn.Module, presence: Presence, choices: Sequence[Choice]) -> Feature:
         """The skip of one subset: the sum of what each modality adds, present or not."""
         absent = skip.absent
         if self.fill != "empty":
             absent = parts([self._absent(skip.shared, skip.empty, presence)] * len(skip.parts))
-        choices = _choices(presence)
         first, *others = [_chosen(*slot) for slot in zip(choices, skip.parts, absent, strict=True)]
         return sum(others, first)
 
@@ -346,16 +345,18 @@ class CCSD(Method):
             clock.note(f"path/{self._lost_in_order(path)}", 1 / len(paths))
         longest = max(map(len, paths))
         steps = [[path[min(step, len(path) - 1)] for path in paths] for step in range(longest)]  # an ended path waits
-        features = [self._matched(encoded, _presence_like(acquired, subsets)) for subsets in steps]
+        with torch.no_grad():  # the full set only teaches
+            richest = self._matched(encoded, acquired)
+        poorer = [self._matched(encoded, _presence_like(acquired, subsets)) for subsets in steps[1:]]
         distances = [
-            (poorer.float() - richer.detach().float()).square().mean((1, 2, 3, 4))
-            for richer, poorer in pairwise(features)
+            (student.float() - teacher.detach().float()).square().mean((1, 2, 3, 4))
+            for teacher, student in pairwise([richest, *poorer])
         ]
         pairs = torch.tensor([max(len(path) - 1, 1) for path in paths], device=acquired.device)
         return sum(distances, torch.zeros_like(supervised)) / pairs
 
     def _matched(self, encoded: Encoded, presence: Presence) -> Feature:
-        concatenation = self._concatenation(encoded, presence, self.feature)
+        concatenation = self._concatenation(encoded, presence, _choices(presence), self.feature)
         features: Feature = concatenation if self.match == "concatenation" else self.fuse(concatenation)
         return features
 
