@@ -40,7 +40,7 @@ def example(tmp_path: Path) -> Path:
 def test_the_example_method_trains_and_segments(example: Path, tmp_path: Path, phantoms: list[CaseFiles]):
     (toml,) = blocks(ROOT / "docs/adding-a-method.md", "toml")
     (tmp_path / "mean_fusion.toml").write_text(toml, encoding="utf-8")
-    small = ["train.steps=2", "train.crop=[16, 16, 16]", "prepare.spacing=4.0", "arguments.width=4"]
+    small = ["train.steps=2", "train.crop=[32, 32, 32]", "prepare.spacing=4.0", "arguments.width=4"]
     recipe = read_recipe(tmp_path / "mean_fusion.toml", small)
     cases = with_conventions(phantoms)
     folder = train(recipe, cases, [], tmp_path / "run", device="cpu", method_file=example)
