@@ -105,6 +105,31 @@ def test_one_bad_case_leaves_the_others_done(predictor, cohort, tmp_path):
     assert not (tmp_path / "out" / bad.name).exists()
 
 
+def test_a_bids_derivative_holds_the_same_mask(predictor, cohort, tmp_path):
+    cases = with_conventions(find_cases(cohort))[:1]
+    (plain,) = segment_cases(predictor, cases, tmp_path / "plain", SegmentSettings(convention="brats2018"))
+    settings = SegmentSettings(convention="brats2018", layout="bids", probabilities=True)
+    (bids,) = segment_cases(predictor, cases, tmp_path / "bids", settings)
+    one, other = (np.asanyarray(nib.load(done.places.mask).dataobj) for done in (plain, bids))
+    assert np.array_equal(one, other)
+    files = sorted(
+        str(path.relative_to(tmp_path / "bids")) for path in (tmp_path / "bids").rglob("*") if path.is_file()
+    )
+    name = bids.places.stem
+    assert files == sorted(
+        [
+            "dataset_description.json",
+            "desc-lacunet_dseg.tsv",
+            f"{name}.html",
+            *(f"{name}/anat/{name}_desc-lacunet_dseg{end}" for end in (".json", ".nii.gz")),
+            *(f"{name}/anat/{name}_label-{region}_probseg.nii.gz" for region in ("ET", "TC", "WT")),
+        ]
+    )
+    assert "4\tenhancing" in (tmp_path / "bids/desc-lacunet_dseg.tsv").read_text()
+    (again,) = segment_cases(predictor, cases, tmp_path / "bids", SegmentSettings(layout="bids", resume=True))
+    assert again.skipped
+
+
 def test_results_that_exist_are_refused_resumed_or_replaced(predictor, cohort, tmp_path):
     cases = find_cases(cohort)
     first = list(segment_cases(predictor, cases[:1], tmp_path, SegmentSettings()))

@@ -62,8 +62,8 @@ def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int 
     say("An invented patient of whom only T1ce and FLAIR were acquired ...")
     done = run_demo(predictor, output, seed)
     print_segmented(done, predictor.model.task)
-    say(f"\nMask: {done.folder / (done.name + '-mask.nii.gz')}")
-    say(f"Page: {done.folder / 'report.html'}  (open it in a browser)")
+    say(f"\nMask: {done.places.mask}")
+    say(f"Page: {done.places.page}  (open it in a browser)")
 
 
 @app.command()
@@ -84,6 +84,7 @@ def segment(
     ] = False,
     convention: Annotated[str, typer.Option(help="Label convention of the masks.")] = "brats2023",
     postprocess: Rules = None,
+    layout: Annotated[str, typer.Option(help="plain (a folder per case) or bids (a BIDS derivative).")] = "plain",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     resume: Resume = False,
     device: Device = "auto",
@@ -93,6 +94,7 @@ def segment(
 ) -> None:
     """Segment one case or a cohort; each mask comes back on its scan's own grid."""
     from lacunet.data.labels import known_convention
+    from lacunet.layout import known_layout
     from lacunet.postprocess import get_rule
     from lacunet.segment import Segmented, SegmentSettings, segment_cases
 
@@ -106,6 +108,7 @@ def segment(
         probabilities=save_probabilities,
         overwrite=overwrite,
         resume=resume,
+        layout=known_layout(layout),
     )
     cases, problems = _sources(sources or [], given, name, task)
     _require_writable(output)

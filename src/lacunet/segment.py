@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from lacunet.case import Case, CaseFiles
+from lacunet.data.labels import labels_on_disk
 from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case, write_image, write_mask
-from lacunet.errors import DataError, LacunetError, OutputError, UsageError
+from lacunet.errors import LacunetError, OutputError, UsageError
 from lacunet.files import write_json
+from lacunet.layout import Layout, Places, begin_bids, places, require_apart
 from lacunet.metrics import dice, region_masks, volume_ml
 from lacunet.model import Model
 from lacunet.postprocess import Rule
@@ -35,6 +37,7 @@ class SegmentSettings:
         reference: Compare with the case's reference where it has one.
         overwrite: Replace results that are there.
         resume: Leave cases that are done already.
+        layout: A folder per case, or a BIDS derivative.
     """
 
     subset: Subset | None = None
@@ -44,6 +47,7 @@ class SegmentSettings:
     reference: bool = False
     overwrite: bool = False
     resume: bool = False
+    layout: Layout = "plain"
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,22 @@ class Segmented:
 
     Attributes:
         name: The case.
-        folder: Where its results are.
+        places: Where its results are.
         volumes: Millilitres by region.
         warnings: Sentences that a reader must not miss.
         skipped: It was there already (`resume`); volumes are then empty.
     """
 
     name: str
-    folder: Path
+    places: Places
     volumes: Mapping[str, float]
     warnings: Sequence[str]
     skipped: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where its mask lies."""
+        return self.places.folder
 
 
 def segment_cases(
@@ -73,23 +82,29 @@ def segment_cases(
     Raises:
         OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
     """
+    require_apart([files.name for files in cases], settings.layout)
     if not settings.overwrite and not settings.resume:
         for files in cases:
-            if _result(folder, files.name).exists():
+            record = places(folder, files.name, settings.layout).record
+            if record.exists():
                 raise OutputError(
-                    f"{_result(folder, files.name)}: is there already; go on with --resume, replace it with "
-                    "--overwrite, or choose another folder"
+                    f"{record}: is there already; go on with --resume, replace it with --overwrite, or choose another "
+                    "folder"
                 )
+    if settings.layout == "bids" and cases:
+        task = predictor.model.task
+        begin_bids(folder, task, labels_on_disk(settings.convention, task))
     for files in cases:
         try:
-            done = settings.resume and _result(folder, files.name).is_file()
-            yield _skipped(files, folder) if done else segment_case(predictor, files, folder, settings)
+            at = places(folder, files.name, settings.layout)
+            done = settings.resume and at.record.is_file()
+            yield _skipped(files, at) if done else segment_case(predictor, files, folder, settings)
         except LacunetError as error:
             yield Problem(files.name, str(error))
 
 
 def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: SegmentSettings) -> Segmented:
-    """Segment one case into `folder/NAME/`: `NAME-mask.nii.gz`, `report.html` and, last of all, `case.json`.
+    """Segment one case into `folder`: the mask, the page and, last of all, the record (`layout.places`).
 
     Raises:
         DataError: a scan is not what it should be.
@@ -106,16 +121,14 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
     masks = region_masks(labels, model.task)
     volumes = {region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()}
     warnings = [*case.notes, *expectation_warnings(model.task, subset, model.expected_dice(subset))]
-    place = _result(folder, files.name).parent
+    at = places(folder, files.name, settings.layout)
     like = files.images[subset[0]].path
-    write_mask(place / f"{files.name}-mask.nii.gz", labels, case, settings.convention, model.task, like)
+    write_mask(at.mask, labels, case, settings.convention, model.task, like)
     if settings.probabilities:
         for region, values in prediction.probabilities().items():
-            write_image(
-                place / f"{files.name}-probability-{region}.nii.gz", values, case, f"probability {region}", like
-            )
+            write_image(at.probability(region), values, case, f"probability {region}", like)
     facts = _provenance(predictor, files, subset, settings)
-    write_case_page(place / "report.html", _view(case, model, labels, subset, volumes, warnings, facts))
+    write_case_page(at.page, _view(case, model, labels, subset, volumes, warnings, facts))
     record = {
         "case": case.name,
         "subset": model.task.subset_name(subset),
@@ -128,8 +141,8 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
         "provenance": facts,
         "seconds": round(time.monotonic() - started, 2),
     }
-    write_json(_result(folder, files.name), record)
-    return Segmented(case.name, place, volumes, warnings)
+    write_json(at.record, record)
+    return Segmented(case.name, at, volumes, warnings)
 
 
 def expectation(model: Model, subset: Subset) -> Expectation | None:
@@ -139,15 +152,8 @@ def expectation(model: Model, subset: Subset) -> Expectation | None:
     return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", ""))) if expected else None
 
 
-def _result(folder: Path, name: str) -> Path:
-    """The file that says that a case is done; a case's name must not lead out of the folder."""
-    if name in ("", ".", "..") or Path(name).name != name or "\\" in name:
-        raise DataError(f"case name '{name}': not a plain name; rename the case, its results would lie elsewhere")
-    return folder / name / "case.json"
-
-
-def _skipped(files: CaseFiles, folder: Path) -> Segmented:
-    return Segmented(files.name, _result(folder, files.name).parent, {}, (), skipped=True)
+def _skipped(files: CaseFiles, at: Places) -> Segmented:
+    return Segmented(files.name, at, {}, (), skipped=True)
 
 
 def _subset_of(case: Case, settings: SegmentSettings, model: Model) -> Subset:

@@ -130,6 +130,16 @@ def to_inside(
     return table[whole], note
 
 
+def labels_on_disk(convention: str, task: Task = GLIOMA) -> dict[str, int]:
+    """Name of a label -> its value on disk; the lower where a convention has two for one."""
+    mapping = task.conventions[known_convention(convention, task)]
+    found = {
+        label: min((disk for disk, own in mapping.items() if own == value), default=0)
+        for label, value in task.labels.items()
+    }
+    return {label: disk for label, disk in found.items() if disk}
+
+
 def to_disk(labels: np.ndarray, convention: str, task: Task = GLIOMA) -> np.ndarray:
     """Labels inside lacunet -> values on disk (uint8). Where a convention has two values for one label, the lower."""
     mapping = task.conventions[known_convention(convention, task)]

@@ -1,0 +1,139 @@
+"""Where the results of a case lie: a folder per case, or a BIDS derivative."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, get_args
+
+from lacunet.errors import DataError, UsageError, nearest
+from lacunet.files import write_json, write_text
+from lacunet.task import Task
+
+Layout = Literal["plain", "bids"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+BIDS_VERSION = "1.10.0"
+SUBJECT = re.compile(r"sub-[0-9A-Za-z]+(_ses-[0-9A-Za-z]+)?")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files of one case.
+
+    Attributes:
+        folder: What a person is told: where to look.
+        mask: Labels, on the grid of the scans.
+        page: For people.
+        record: For programs; written last, so that it says that the case is done.
+        stem: What other files of the case begin with, in the mask's folder.
+        layout: Which of the two.
+    """
+
+    folder: Path
+    mask: Path
+    page: Path
+    record: Path
+    stem: str
+    layout: Layout
+
+    def probability(self, region: str) -> Path:
+        """The map of one region."""
+        name = f"_label-{region.upper()}_probseg" if self.layout == "bids" else f"-probability-{region}"
+        return self.mask.parent / f"{self.stem}{name}.nii.gz"
+
+    def native_mask(self, modality: str) -> Path:
+        """Labels on the grid of one scan as it was before import."""
+        name = f"_space-{modality}_desc-lacunet_dseg" if self.layout == "bids" else f"-mask-on-{modality}"
+        return self.mask.parent / f"{self.stem}{name}.nii.gz"
+
+    def dicom(self, modality: str) -> Path:
+        """The DICOM segmentation of one scan."""
+        name = f"_space-{modality}_desc-lacunet_dseg" if self.layout == "bids" else f"-mask-on-{modality}"
+        return self.mask.parent / f"{self.stem}{name}.dcm"
+
+
+def places(folder: Path, name: str, layout: Layout = "plain") -> Places:
+    """Where the results of a case of this name go.
+
+    Raises:
+        DataError: the name would lead out of the folder, or has nothing that BIDS allows in a name.
+    """
+    if name in ("", ".", "..") or Path(name).name != name or "\\" in name:
+        raise DataError(f"case name '{name}': not a plain name; rename the case, its results would lie elsewhere")
+    if layout == "bids":
+        return _bids(folder, bids_name(name))
+    own = folder / name
+    return Places(own, own / f"{name}-mask.nii.gz", own / "report.html", own / "case.json", name, layout)
+
+
+def _bids(folder: Path, stem: str) -> Places:
+    anatomy = folder.joinpath(*stem.split("_"), "anat")
+    segmented = f"{stem}_desc-lacunet_dseg"
+    return Places(
+        folder=anatomy,
+        mask=anatomy / f"{segmented}.nii.gz",
+        page=folder / f"{stem}.html",
+        record=anatomy / f"{segmented}.json",
+        stem=stem,
+        layout="bids",
+    )
+
+
+def known_layout(word: str) -> Layout:
+    """The layout of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for layout in LAYOUTS:
+        if word == layout:
+            return layout
+    raise UsageError(f"no layout '{word}'{nearest(word, LAYOUTS)}; there are: {', '.join(LAYOUTS)}")
+
+
+def bids_name(name: str) -> str:
+    """`sub-01_ses-2` stays; of any other name the letters and digits become the subject: `sub-BraTSGLI00000000`.
+
+    Raises:
+        DataError: the name has neither letters nor digits of ASCII.
+    """
+    if SUBJECT.fullmatch(name):
+        return name
+    kept = re.sub(r"[^0-9A-Za-z]", "", name.removeprefix("sub-"))
+    if not kept:
+        raise DataError(f"case name '{name}': BIDS names have letters and digits of ASCII only; rename the case")
+    return f"sub-{kept}"
+
+
+def require_apart(names: Iterable[str], layout: Layout) -> None:
+    """Refuse two cases whose results would lie in one place.
+
+    Raises:
+        DataError: BIDS would give both the same name.
+    """
+    taken: dict[str, str] = {}
+    for name in names if layout == "bids" else ():
+        other = taken.setdefault(bids_name(name), name)
+        if other != name:
+            raise DataError(f"cases {other} and {name} would both be {bids_name(name)} in BIDS; rename one")
+
+
+def begin_bids(folder: Path, task: Task, disk: dict[str, int]) -> None:
+    """What a BIDS derivative has at its top: `dataset_description.json`, and what the integers of its masks mean.
+
+    Args:
+        folder: The derivative.
+        task: Names the labels.
+        disk: Name of a label -> its integer on disk.
+    """
+    description = {
+        "Name": f"lacunet: masks of {task.name}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "lacunet", "Version": version("lacunet")}],
+    }
+    write_json(folder / "dataset_description.json", description)
+    rows = ["index\tname", "0\tbackground", *(f"{value}\t{label}" for label, value in disk.items())]
+    write_text(folder / "desc-lacunet_dseg.tsv", "\n".join(rows) + "\n")
