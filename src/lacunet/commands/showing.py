@@ -1,0 +1,58 @@
+"""What there is: `lacunet methods`, `lacunet models`, `lacunet check`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lacunet.commands.options import Labels, exit_with
+from lacunet.task import Task, get_task
+from lacunet.terminal import print_summary, say
+
+
+def methods() -> None:
+    """The methods there are, and where they were published."""
+    from lacunet.papers import method_names, paper_of
+
+    for name in method_names():
+        paper = paper_of(name)
+        say(f"{name}\n    {paper.idea}\n    {paper.authors} {paper.year}, {paper.title}. {paper.venue} {paper.url}")
+
+
+def models() -> None:
+    """The models that ship, with their measured Dice."""
+    from lacunet.model_folder import model_folder, read_description, shipped_models
+
+    for name in shipped_models():
+        description = read_description(model_folder(name))
+        card = description["card"]
+        spacing = description["preparation"]["spacing"]
+        say(f"{name}: {description['method']}, {spacing:g} mm, trained on {card.get('data')}; {card.get('licence')}")
+        if "results" in card:
+            say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
+            print_summary(card["results"], Task.from_json(description["task"]))
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="Folder of cases, or a manifest.csv.")],
+    labels: Labels = None,
+    task: Annotated[str, typer.Option(help="glioma, or a JSON file.")] = "glioma",
+) -> None:
+    """What is there, what is missing, what is wrong."""
+    from lacunet.data.check import check as examine
+
+    findings = examine(data, get_task(task), labels)
+    for case in findings.cases:
+        place = (
+            f"{'x'.join(map(str, case.shape))}, {' x '.join(f'{s:g}' for s in case.spacing)} mm"
+            if case.shape and case.spacing
+            else ""
+        )
+        values = f"labels {sorted(case.values)} ({case.convention})" if case.values is not None else "no reference"
+        say(f"{case.name}: {'+'.join(case.acquired) or 'no scan'}; {place}; {values}")
+        for note in case.notes:
+            say(f"    note: {note}")
+    say(f"\n{len(findings.cases)} cases; " + "; ".join(f"{name}: {count}" for name, count in findings.subsets.items()))
+    for family, count in findings.families.items():
+        say(f"{family} names: {count} cases, labels {findings.conventions.get(family) or 'undecided or none'}")
+    exit_with(findings.all_problems)
