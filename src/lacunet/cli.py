@@ -84,6 +84,9 @@ def segment(
     ] = False,
     convention: Annotated[str, typer.Option(help="Label convention of the masks.")] = "brats2023",
     postprocess: Rules = None,
+    viewer: Annotated[
+        bool, typer.Option("--viewer/--no-viewer", help="Scans and an interactive viewer inside each page, or not.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     resume: Resume = False,
     device: Device = "auto",
@@ -106,6 +109,7 @@ def segment(
         probabilities=save_probabilities,
         overwrite=overwrite,
         resume=resume,
+        viewer=viewer,
     )
     cases, problems = _sources(sources or [], given, name, task)
     _require_writable(output)
