@@ -46,7 +46,7 @@
   }
 
   async function openPanel(scan) {
-    const figure = document.querySelector(`.panel[data-scan="${scan.name}"]`);
+    const figure = [...document.querySelectorAll(".panel")].find((own) => own.dataset.scan === scan.name);
     const canvas = figure.querySelector("canvas");
     const nv = new niivue.Niivue({
       logLevel: "error", interactive: false, dragAndDropEnabled: false, loadingText: "",
@@ -56,6 +56,8 @@
     });
     await nv.attachToCanvas(canvas, false);
     const [low, high] = scan.window;
+    nv.drawRimOpacity = 1;
+    if (data.masks.length) nv.drawLut = niivue.cmapper.makeDrawLut(colourTable());
     nv.addVolume(await openNifti(scan, { colormap: "gray", cal_min: low, cal_max: high }));
     return { scan, nv, figure, canvas, output: figure.querySelector("output"), letters: figure.querySelector(".letters") };
   }
@@ -70,24 +72,23 @@
       for (const { nv } of panels) if (!nv.loadDrawing(image)) throw new Error("the mask does not fit the scans");
       labels[mask.name] = panels[0].nv.drawBitmap.slice();
     }
-    if (!data.masks.length) return;
+  }
+
+  function colourTable() {
     const colours = data.regions.map((_, place) => colourOf(place));
     const channel = (index) => [0, ...colours.map((colour) => colour[index])];
-    const table = {
+    return {
       R: channel(0), G: channel(1), B: channel(2), A: [0, ...colours.map(() => 255)],
       I: [0, ...colours.map((_, place) => place + 1)], labels: ["", ...data.regions.map((region) => region.name)],
     };
-    for (const { nv } of panels) {
-      nv.drawRimOpacity = 1;
-      nv.setDrawColormap(table);
-    }
   }
 
   // The style sheet knows the colours of the regions; here they become numbers.
   function colourOf(place) {
     const swatch = document.querySelector(`.swatch.region-${place}`);
-    const words = getComputedStyle(swatch).getPropertyValue("--line").trim().replace("#", "");
-    return [0, 2, 4].map((at) => parseInt(words.slice(at, at + 2), 16));
+    const words = getComputedStyle(swatch).getPropertyValue("--line").trim();
+    const digits = /^#[0-9a-f]{6}$/i.test(words) ? words.slice(1) : "ffffff";
+    return [0, 2, 4].map((at) => parseInt(digits.slice(at, at + 2), 16));
   }
 
   // ---------------------------------------------------------------- the crosshair, shared by all panels
@@ -220,7 +221,8 @@
     const count = Math.max(chosen("viewer-scan").length, 1);
     const [x, y, z] = data.size;
     const ratios = { axial: x / y, coronal: x / z, sagittal: y / z, all: Math.max(x, y) / (y + 2 * z) };
-    const style = byId("viewer-panels").style;
+    const { style, classList } = byId("viewer-panels");
+    classList.toggle("broad", count > 2);
     style.setProperty("--wide", count);
     style.setProperty("--narrow", Math.min(count, 2));
     style.setProperty("--ratio", ratios[plane()].toFixed(4));

@@ -1,6 +1,7 @@
 """What the interactive viewer of a case's page is given: scans in 8 bits and masks, each a NIfTI file inside the page.
 
-NiiVue draws them (`vendor/`, version and sha256 in `scripts/renew_niivue.py`); `viewer.js` is everything around it.
+NiiVue draws them; `vendor/` holds it as published, and `scripts/renew_niivue.py` renews it. `viewer.js` is everything
+around it.
 """
 
 import base64
@@ -18,6 +19,10 @@ from lacunet.report.page import resource, sentence
 from lacunet.report.pictures import Cut, window
 from lacunet.report.planes import PLANES
 from lacunet.task import Task
+
+NIIVUE_VERSION = "0.69.0"
+NIIVUE_SHA256 = "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
+"""Of `vendor/niivue.umd.js`, which is the file `dist/niivue.umd.js` of the npm package `@niivue/niivue`."""
 
 HEADROOM = 0.5
 """How far the stored grey values reach beyond the window at the start, in its widths: room to change the window."""
@@ -59,7 +64,7 @@ def eight_bit(image: Shaped[np.ndarray, "x y z"]) -> EightBit:
 def nifti_text(
     voxels: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"], slope: float = 1.0, intercept: float = 0.0
 ) -> str:
-    """A volume as a NIfTI file, compressed, in base64. Its header says where it lies and takes nothing from other headers.
+    """A volume as a NIfTI file, compressed, in base64. Its header says where it lies, and no more.
 
     Args:
         voxels: The volume.
@@ -102,6 +107,7 @@ def viewer_data(
     affine = grid.affine @ corner
     start = [next(cut.index for cut in at if cut.plane.normal == axis) for axis in range(3)]
     return {
+        "niivue": NIIVUE_VERSION,
         "scans": [
             _scan(modality, task, images[modality][box], affine) for modality in task.modalities if modality in images
         ],
