@@ -462,7 +462,7 @@ def open_tab(browser, view: CaseView, folder: Path, script: str = "", **settings
     """The view's page, with every request but the one for the page itself refused and kept."""
     write_case_page(folder / "page.html", view)
     address = (folder / "page.html").as_uri()
-    context = browser.new_context(viewport={"width": 820, "height": 700}, **settings)
+    context = browser.new_context(viewport={"width": 820, "height": 540}, **settings)
     context.set_default_timeout(PATIENCE)
     tab = Tab(context.new_page())
 
@@ -480,12 +480,21 @@ def open_tab(browser, view: CaseView, folder: Path, script: str = "", **settings
     return tab
 
 
+LIKE_A_GRAPHICS_CARD = """
+const own = WebGL2RenderingContext.prototype.getExtension;
+WebGL2RenderingContext.prototype.getExtension = function (name) {
+  return name === "WEBGL_debug_renderer_info" ? null : own.call(this, name);
+};
+"""
+"""Hides from the page that software draws, so that it opens the viewer by itself."""
+
+
 @pytest.fixture(scope="module")
 def tab(browser, tmp_path_factory) -> Iterator[Tab]:
     """A case of two sequences with a reference, whose words from outside are markup, on a turned grid."""
     words = NASTY[0] + NASTY[2]
     view = replace(case_view(), name=words, warnings=(words,), provenance={words: words}, helpful_sequence=words)
-    opened = open_tab(browser, view, tmp_path_factory.mktemp("tab"))
+    opened = open_tab(browser, view, tmp_path_factory.mktemp("tab"), LIKE_A_GRAPHICS_CARD)
     opened.page.locator("#viewer").scroll_into_view_if_needed()
     opened.page.wait_for_selector("html[data-viewer]")
     yield opened
@@ -725,7 +734,7 @@ def test_browser_fits_a_narrow_screen(viewer, scheme):
     viewer.page.set_viewport_size({"width": 420, "height": 900})
     assert viewer.page.evaluate("document.documentElement.scrollWidth") <= 420
     assert coloured(viewer.pixels()).any()
-    viewer.page.set_viewport_size({"width": 820, "height": 700})
+    viewer.page.set_viewport_size({"width": 820, "height": 540})
     viewer.page.emulate_media(color_scheme="light")
 
 
@@ -751,6 +760,20 @@ def test_browser_without_webgl_says_one_line_and_shows_the_pictures(browser, tmp
     assert "needs a browser with JavaScript and WebGL2" in tab.text("#viewer-missing")
     assert not tab.page.locator("#viewer-body").is_visible()
     assert tab.page.locator(".look image").first.is_visible()
+    assert tab.complaints == []
+    tab.page.context.close()
+
+
+def test_browser_without_graphics_card_opens_the_viewer_when_asked(browser, tmp_path):
+    view = case_view()
+    tab = open_tab(browser, replace(view, images={"t2f": view.images["t2f"]}, subset=("t2f",)), tmp_path)
+    tab.page.locator("#viewer").scroll_into_view_if_needed()
+    tab.page.wait_for_timeout(300)
+    assert "without a graphics card" in tab.text("#viewer-missing")
+    assert not tab.page.locator("#viewer-body").is_visible()
+    tab.page.get_by_role("button", name="Open the viewer").click()
+    tab.page.wait_for_selector("html[data-viewer=ready]")
+    assert coloured(tab.pixels("t2f")).any()
     assert tab.complaints == []
     tab.page.context.close()
 

@@ -14,14 +14,19 @@
   const labels = {}; // labels by mask, in NiiVue's order of voxels
   let voxel = [0, 0, 0]; // of the crosshair
   let size = [1, 1, 1]; // of the grid, in voxels
-  let drawing = false;
+  let drawing = false; // asked for, and not done yet
+  let windowChanged = false;
 
   // ---------------------------------------------------------------- start
 
-  function hasWebGL2() {
+  // What draws WebGL2 here, in the browser's words; nothing where it is missing.
+  function renderer() {
     const context = document.createElement("canvas").getContext("webgl2");
-    context?.getExtension("WEBGL_lose_context")?.loseContext();
-    return Boolean(context);
+    if (!context) return null;
+    const exact = context.getExtension("WEBGL_debug_renderer_info");
+    const name = context.getParameter(exact ? exact.UNMASKED_RENDERER_WEBGL : context.RENDERER);
+    context.getExtension("WEBGL_lose_context")?.loseContext();
+    return name;
   }
 
   async function start() {
@@ -157,6 +162,8 @@
     drawing = true;
     requestAnimationFrame(() => {
       drawing = false;
+      if (windowChanged) panels.forEach(changeGreys);
+      windowChanged = false;
       for (const panel of panels) if (!panel.figure.hidden) drawPanel(panel);
     });
   }
@@ -229,20 +236,23 @@
     style.setProperty("--tallest", plane() === "all" ? "130vh" : "76vh");
   }
 
-  // Around the window of the pictures: brightness moves it by at most its width, contrast makes it 4 times wider or narrower.
   function showWindow() {
+    windowChanged = true;
+    draw();
+  }
+
+  // Around the window of the pictures: brightness moves it by at most its width, contrast makes it 4 times wider or narrower.
+  function changeGreys({ scan, nv }) {
     const brightness = byId("viewer-brightness").value / 100;
     const contrast = byId("viewer-contrast").value / 100;
-    for (const { scan, nv } of panels) {
-      const [low, high] = scan.window;
-      const middle = (low + high) / 2 - brightness * (high - low);
-      const half = ((high - low) / 2) * 4 ** -contrast;
-      const wanted = { cal_min: middle - half, cal_max: middle + half };
-      const [volume] = nv.volumes;
-      if (volume.cal_min === wanted.cal_min && volume.cal_max === wanted.cal_max) continue;
-      Object.assign(volume, wanted);
-      nv.updateGLVolume();
-    }
+    const [low, high] = scan.window;
+    const middle = (low + high) / 2 - brightness * (high - low);
+    const half = ((high - low) / 2) * 4 ** -contrast;
+    const wanted = { cal_min: middle - half, cal_max: middle + half };
+    const [volume] = nv.volumes;
+    if (volume.cal_min === wanted.cal_min && volume.cal_max === wanted.cal_max) return;
+    Object.assign(volume, wanted);
+    nv.updateGLVolume();
   }
 
   // The crosshair stays where it is on the screen.
@@ -342,13 +352,27 @@
     showWindow();
   }
 
-  // ---------------------------------------------------------------- begin, when the reader comes near
+  // ---------------------------------------------------------------- begin
 
-  if (!hasWebGL2()) return;
-  const watcher = new IntersectionObserver((seen) => {
-    if (!seen.some((entry) => entry.isIntersecting)) return;
-    watcher.disconnect();
-    start();
-  }, { rootMargin: "400px" });
-  watcher.observe(byId("viewer"));
+  function startWhenNear() {
+    const watcher = new IntersectionObserver((seen) => {
+      if (!seen.some((entry) => entry.isIntersecting)) return;
+      watcher.disconnect();
+      start();
+    }, { rootMargin: "400px" });
+    watcher.observe(byId("viewer"));
+  }
+
+  function startWhenAsked() {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Open the viewer";
+    button.addEventListener("click", start, { once: true });
+    byId("viewer-missing").replaceChildren(button, " This browser draws without a graphics card: opening takes a while.");
+  }
+
+  const found = renderer();
+  if (found === null) return;
+  if (/swiftshader|llvmpipe|softpipe|software|basic render/i.test(found)) startWhenAsked();
+  else startWhenNear();
 })();
