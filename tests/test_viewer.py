@@ -28,7 +28,7 @@ from lacunet.predict import Predictor
 from lacunet.report.case import CaseView, Expectation, case_page, write_case_page
 from lacunet.report.page import resource, security_policy
 from lacunet.report.pictures import cuts, window
-from lacunet.report.viewer import NIIVUE_SHA256, eight_bit, nifti_text, niivue_script, viewer_data
+from lacunet.report.viewer import NIIVUE_SHA256, EightBit, eight_bit, nifti_text, niivue_script, viewer_data
 from lacunet.segment import SegmentSettings, segment_case
 from lacunet.task import GLIOMA
 
@@ -58,11 +58,11 @@ def brain(seed: int) -> np.ndarray:
 
 
 def tumour(shift: int = 0) -> np.ndarray:
-    """On the patient's right: a box in a box in a box, so that each region is seen in every plane."""
+    """On the patient's right, in front and above: boxes in each other, so that each region is seen in every plane."""
     labels = np.zeros(SHAPE, np.uint8)
-    labels[27 + shift : 36 + shift, 25:36, 6:15] = 2
-    labels[29 + shift : 34 + shift, 27:34, 8:13] = 1
-    labels[30 + shift : 33 + shift, 28:33, 9:12] = 3
+    labels[27 + shift : 36 + shift, 29:40, 8:17] = 2
+    labels[29 + shift : 34 + shift, 31:38, 10:15] = 1
+    labels[30 + shift : 33 + shift, 32:37, 11:14] = 3
     return labels
 
 
@@ -135,12 +135,16 @@ def opened_nifti(text: str) -> nib.Nifti1Image:
     return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(text)))
 
 
+def in_eight_bits(image: np.ndarray) -> EightBit:
+    return eight_bit(image, *window(image))
+
+
 # ---------------------------------------------------------------- what the page holds
 
 
 def test_eight_bits_keep_every_grey_value_to_half_a_step():
     image = brain(1)
-    small = eight_bit(image)
+    small = in_eight_bits(image)
     low, high = window(image)
     inside = image != 0
     kept = inside & (image >= low - 0.5 * (high - low)) & (image <= high + 0.5 * (high - low))
@@ -155,7 +159,7 @@ def test_eight_bits_keep_every_grey_value_to_half_a_step():
 def test_a_scan_without_headroom_uses_all_steps():
     image = np.zeros((4, 4, 16), np.float32)
     image[1:3, 1:3] = np.arange(1, 17)
-    small = eight_bit(image)
+    small = in_eight_bits(image)
     assert (small.voxels.max(), small.voxels[1, 1, 0]) == (255, 1)
     assert small.intercept + small.slope == pytest.approx(1)
     assert small.intercept + 255 * small.slope == pytest.approx(16)
@@ -164,19 +168,19 @@ def test_a_scan_without_headroom_uses_all_steps():
 def test_a_vessel_far_above_the_window_takes_no_steps_from_the_brain():
     image = brain(1)
     image[26, 30, 10] = 1e6
-    assert eight_bit(image).voxels[26, 30, 10] == 255
-    assert eight_bit(image).slope < 2
+    assert in_eight_bits(image).voxels[26, 30, 10] == 255
+    assert in_eight_bits(image).slope < 2
 
 
 def test_what_is_zero_or_not_finite_is_step_zero():
     image = brain(1)
     image[26, 30, 10], image[26, 30, 11], image[26, 30, 12] = np.nan, np.inf, 0
-    assert eight_bit(image).voxels[26, 30, 10:13].tolist() == [0, 0, 0]
+    assert in_eight_bits(image).voxels[26, 30, 10:13].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_a_constant_scan_becomes_some_grey(value):
-    small = eight_bit(np.full((3, 3, 3), value, np.float32))
+    small = in_eight_bits(np.full((3, 3, 3), value, np.float32))
     assert small.slope > 0
     assert (small.voxels > 0).all() == (value > 0)
 
@@ -184,7 +188,7 @@ def test_a_constant_scan_becomes_some_grey(value):
 def test_negative_grey_values_are_kept_too():
     image = np.zeros((4, 4, 4), np.float32)
     image[1:3, 1:3] = np.linspace(-50, 50, 16).reshape(2, 2, 4)
-    small = eight_bit(image)
+    small = in_eight_bits(image)
     there = image != 0
     assert np.abs(small.intercept + small.slope * small.voxels - image)[there].max() <= small.slope * 0.501
 
@@ -224,8 +228,8 @@ def test_the_viewer_begins_where_the_pictures_are_cut():
     view = case_view()
     at = cuts(GLIOMA, view.images, GRID, view.prediction, view.reference)
     data = viewer_data(GLIOMA, view.images, GRID, view.masks, at)
-    assert [cut.index for cut in at] == [10, 30, 31]
-    np.testing.assert_allclose(data["start"], (TURN @ [31, 30, 10, 1])[:3])
+    assert [cut.index for cut in at] == [12, 34, 31]
+    np.testing.assert_allclose(data["start"], (TURN @ [31, 34, 12, 1])[:3])
     assert data["first"] == [side.start for side in at[0].box]
     assert data["count"] == list(SHAPE)
 
@@ -605,7 +609,7 @@ def test_browser_shows_each_plane_and_all_three(viewer):
         assert all(first.shape != seen[-1].shape or (first != seen[-1]).any() for first in seen[:-1])
 
 
-@pytest.mark.parametrize(("plane", "centre"), [("axial", (31, 30)), ("coronal", (31, 10)), ("sagittal", (30, 10))])
+@pytest.mark.parametrize(("plane", "centre"), [("axial", (31, 34)), ("coronal", (31, 12)), ("sagittal", (34, 12))])
 def test_browser_hangs_the_planes_as_the_letters_say(viewer, plane, centre):
     """The tumour lies on the patient's right: its middle is where the pictures of the page have it."""
     viewer.switch("viewer-plane", plane)
@@ -628,13 +632,13 @@ def millimetres(viewer: Tab) -> list[int]:
 
 
 def test_browser_says_place_value_and_regions_under_the_crosshair(viewer):
-    mm = (TURN @ [31, 30, 10, 1])[:3]
-    assert millimetres(viewer) == [round(value) for value in mm]
+    mm = (TURN @ [31, 34, 12, 1])[:3]
+    assert millimetres(viewer) == pytest.approx(list(mm), abs=0.51)
     assert "whole tumour, tumour core, enhancing tumour" in viewer.text("#viewer-place")
-    assert viewer.text("#viewer-slice-name") == "Axial slice 11 of 20"
+    assert viewer.text("#viewer-slice-name") == "Axial slice 13 of 20"
     for name, image in case_view().images.items():
         value = float(viewer.page.locator(f'.panel[data-scan="{name}"] output').inner_text())
-        assert value == pytest.approx(float(image[31, 30, 10]), abs=eight_bit(image).slope)
+        assert value == pytest.approx(float(image[31, 34, 12]), abs=in_eight_bits(image).slope)
 
 
 def test_browser_links_the_crosshair_of_the_panels(viewer):
@@ -650,16 +654,16 @@ def test_browser_links_the_crosshair_of_the_panels(viewer):
 def test_browser_turns_slices_by_slider_and_keys(viewer):
     first = viewer.pixels()
     viewer.slide("slice", int(viewer.page.locator("#viewer-slice").input_value()) + 3)
-    assert viewer.text("#viewer-slice-name") == "Axial slice 14 of 20"
+    assert viewer.text("#viewer-slice-name") == "Axial slice 16 of 20"
     assert (viewer.pixels() != first).any()
     viewer.panel().locator("canvas").focus()
     viewer.page.keyboard.press("PageDown")
-    assert viewer.text("#viewer-slice-name") == "Axial slice 13 of 20"
+    assert viewer.text("#viewer-slice-name") == "Axial slice 15 of 20"
     place = viewer.text("#viewer-place")
     viewer.page.keyboard.press("ArrowLeft")
     viewer.page.keyboard.press("ArrowUp")
     assert viewer.text("#viewer-place") != place
-    assert millimetres(viewer) == [round(value) for value in (TURN @ [32, 31, 12, 1])[:3]]
+    assert millimetres(viewer) == pytest.approx(list((TURN @ [32, 35, 14, 1])[:3]), abs=0.51)
 
 
 def test_browser_leaves_the_wheel_to_the_page_until_a_panel_was_clicked(viewer):
