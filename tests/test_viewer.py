@@ -642,12 +642,20 @@ def test_browser_says_place_value_and_regions_under_the_crosshair(viewer):
 
 
 def test_browser_links_the_crosshair_of_the_panels(viewer):
-    before = viewer.pixels("t1c"), viewer.pixels("t2f")
+    viewer.switch("viewer-mask", "")
     box = viewer.panel("t2f").bounding_box()
-    viewer.page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
-    after = viewer.pixels("t1c"), viewer.pixels("t2f")
-    assert all((old != new).any() for old, new in zip(before, after, strict=True))
+    for across, down in ((0.9, 0.1), (0.3, 0.6)):
+        viewer.panel("t2f").click(position={"x": across * box["width"], "y": down * box["height"]})
+        viewer.page.keyboard.press("Escape")
+        for name in ("t1c", "t2f"):
+            lines = coloured(viewer.pixels(name))
+            found = lines.sum(axis=0).argmax() / lines.shape[1], lines.sum(axis=1).argmax() / lines.shape[0]
+            assert found == pytest.approx((across, down), abs=0.02), name
     assert "tumour" not in viewer.text("#viewer-place")
+
+
+def test_browser_says_zero_where_the_scan_is_zero(viewer):
+    viewer.panel().click(position={"x": 5, "y": 5})
     assert viewer.page.locator('.panel[data-scan="t1c"] output').inner_text() == "0"
 
 
