@@ -65,6 +65,7 @@ def case(name: str, acquired: Subset, used: Subset, prediction: np.ndarray, refe
         expected=expected,
         warnings=expectation_warnings(GLIOMA, used, expected.dice),
         provenance={"model": "invented", "command": "python scripts/look_at_reports.py", "weights sha256": "0" * 64},
+        viewer=True,
         helpful_sequence=None if "t1c" in used else "T1ce would help most: expected Dice of ET 0.77 instead of 0.41.",
     )
 

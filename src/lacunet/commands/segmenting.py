@@ -53,6 +53,9 @@ def segment(
     convention: Annotated[str, typer.Option(help="Label convention of the masks.")] = "brats2023",
     postprocess: Rules = None,
     layout: Annotated[str, typer.Option(help="plain (a folder per case) or bids (a BIDS derivative).")] = "plain",
+    viewer: Annotated[
+        bool, typer.Option("--viewer/--no-viewer", help="Scans and an interactive viewer inside each page, or not.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     resume: Resume = False,
     device: Device = "auto",
@@ -77,6 +80,7 @@ def segment(
         overwrite=overwrite,
         resume=resume,
         layout=known_layout(layout),
+        viewer=viewer,
     )
     cases, problems = cases_of(sources or [], given, name, task)
     require_writable(output)

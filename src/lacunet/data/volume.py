@@ -81,7 +81,7 @@ def read_file(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
     path = file.path
     try:
         if path.stat().st_size == 0:
-            raise DataError(f"{path}: is empty; copy it again from its source")
+            raise DataError(f"{path.name}: is empty; copy it again from its source")
         is_mha = path.name.lower().endswith(".mha")
         header = _mha_header(path) if is_mha else _nifti_header(path)
         shape, notes = _volume_shape(file, header)
@@ -89,8 +89,9 @@ def read_file(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
         voxels = _mha_voxels(path) if is_mha else _nifti_voxels(file, header)
     except _UNREADABLE as error:
         cause = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        cause = cause.replace(str(path), path.name)
         raise DataError(
-            f"{path}: cannot be read, truncated or not an image ({cause}); copy it again from its source"
+            f"{path.name}: cannot be read, truncated or not an image ({cause}); copy it again from its source"
         ) from error
     return voxels.reshape(shape), grid, [*header.notes, *notes]
 
@@ -121,7 +122,7 @@ def _nifti_header(path: Path) -> _Header:
         start = stream.read(nib.Nifti2Header.sizeof_hdr)
     kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(start)]
     if not kinds:
-        raise DataError(f"{path}: is not a NIfTI file, whatever its name says; convert it to .nii.gz")
+        raise DataError(f"{path.name}: is not a NIfTI file, whatever its name says; convert it to .nii.gz")
     raw = kinds[0](start[: kinds[0].sizeof_hdr], check=False)
     shape = tuple(int(size) for size in raw["dim"][1 : int(raw["dim"][0]) + 1])
     voxel = raw.get_data_dtype()

@@ -10,8 +10,9 @@ from jaxtyping import Shaped, UInt8
 
 from lacunet.case import Grid
 from lacunet.files import write_text
-from lacunet.report.page import dice, join_words, known, millilitres, render, sentence
+from lacunet.report.page import dice, join_words, known, millilitres, render, resource, sentence
 from lacunet.report.pictures import Cut, cuts, pictures
+from lacunet.report.viewer import niivue_script, viewer_data
 from lacunet.task import Subset, Task
 
 UNRELIABLE = 0.6
@@ -52,6 +53,7 @@ class CaseView:
         warnings: Sentences that a reader must not miss.
         provenance: Model, version, date, command, files ... in the order in which they are printed.
         helpful_sequence: A sentence on which missing sequence would help most, or None.
+        viewer: Put the scans and an interactive viewer into the page, which makes it megabytes larger.
     """
 
     name: str
@@ -68,6 +70,13 @@ class CaseView:
     warnings: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     helpful_sequence: str | None = None
+    viewer: bool = False
+
+    @property
+    def masks(self) -> dict[str, UInt8[np.ndarray, "x y z"]]:
+        """Labels by kind."""
+        reference = {} if self.reference is None else {"reference": self.reference}
+        return {"prediction": self.prediction, **reference}
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -121,8 +130,11 @@ def case_page(view: CaseView) -> str:
         "rows": _picture_rows(view, at),
         "regions": _regions(view),
         "threshold": UNRELIABLE,
+        "viewer": viewer_data(view.task, view.images, view.grid, view.masks, at) if view.viewer else None,
     }
-    return render("case.html", values)
+    if not view.viewer:
+        return render("case.html", values)
+    return render("case.html", values, [resource("viewer.css")], [niivue_script(), resource("viewer.js")])
 
 
 def write_case_page(path: Path, view: CaseView) -> None:

@@ -1,8 +1,11 @@
 """Templates to pages: one HTML text with everything inside, every word from outside escaped."""
 
+import base64
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from typing import Any, TypeGuard
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,11 +27,42 @@ def environment() -> Environment:
     return found
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
-    """A whole page. Values are escaped unless they are `Markup`."""
-    templates = environment()
-    source, _, _ = PackageLoader("lacunet", "report").get_source(templates, "style.css")
-    return templates.get_template(template).render(style=Markup(source), **values)
+def render(template: str, values: Mapping[str, Any], styles: Sequence[str] = (), scripts: Sequence[str] = ()) -> str:
+    """A whole page. Values are escaped unless they are `Markup`.
+
+    Args:
+        template: A file of this folder.
+        values: What it shows.
+        styles: Style sheets beside the one of every page, as text.
+        scripts: Scripts, as text, in their order. The page tells the browser to run no other.
+    """
+    sheet = "".join([resource("style.css"), *styles])
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            security=security_policy(scripts),
+            style=Markup(sheet),
+            scripts=[Markup(script) for script in scripts],
+            **values,
+        )
+    )
+
+
+@cache
+def resource(name: str) -> str:
+    """A file of this folder that goes into pages as it is."""
+    return files("lacunet.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def security_policy(scripts: Sequence[str]) -> str:
+    """A Content-Security-Policy: the page fetches nothing, sends nothing, and runs these scripts alone (by SHA-256)."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def known(value: float | None) -> TypeGuard[float]:
