@@ -75,14 +75,10 @@ def segment_cases(
     """
     if not settings.overwrite and not settings.resume:
         for files in cases:
-            if _result(folder, files.name).exists():
-                raise OutputError(
-                    f"{_result(folder, files.name)}: is there already; go on with --resume, replace it with "
-                    "--overwrite, or choose another folder"
-                )
+            refuse_to_replace(result_file(folder, files.name))
     for files in cases:
         try:
-            done = settings.resume and _result(folder, files.name).is_file()
+            done = settings.resume and result_file(folder, files.name).is_file()
             yield _skipped(files, folder) if done else segment_case(predictor, files, folder, settings)
         except LacunetError as error:
             yield Problem(files.name, str(error))
@@ -98,7 +94,7 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
     started = time.monotonic()
     model = predictor.model
     case = load_case(files, model.task, want_reference=settings.reference and files.reference is not None)
-    subset = _subset_of(case, settings, model)
+    subset = subset_in_use(case, settings.subset, model)
     prediction = predictor(case, subset)
     labels = prediction.labels()
     for rule in settings.rules:
@@ -106,7 +102,7 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
     masks = region_masks(labels, model.task)
     volumes = {region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()}
     warnings = [*case.notes, *expectation_warnings(model.task, subset, model.expected_dice(subset))]
-    place = _result(folder, files.name).parent
+    place = result_file(folder, files.name).parent
     like = files.images[subset[0]].path
     write_mask(place / f"{files.name}-mask.nii.gz", labels, case, settings.convention, model.task, like)
     if settings.probabilities:
@@ -114,7 +110,10 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
             write_image(
                 place / f"{files.name}-probability-{region}.nii.gz", values, case, f"probability {region}", like
             )
-    facts = _provenance(predictor, files, subset, settings)
+    facts = provenance_of(predictor, files, subset) | {
+        "labels in the mask": settings.convention,
+        "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
+    }
     write_case_page(place / "report.html", _view(case, model, labels, subset, volumes, warnings, facts))
     record = {
         "case": case.name,
@@ -128,7 +127,7 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
         "provenance": facts,
         "seconds": round(time.monotonic() - started, 2),
     }
-    write_json(_result(folder, files.name), record)
+    write_json(result_file(folder, files.name), record)
     return Segmented(case.name, place, volumes, warnings)
 
 
@@ -139,31 +138,53 @@ def expectation(model: Model, subset: Subset) -> Expectation | None:
     return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", ""))) if expected else None
 
 
-def _result(folder: Path, name: str) -> Path:
-    """The file that says that a case is done; a case's name must not lead out of the folder."""
+def result_file(folder: Path, name: str, file: str = "case.json") -> Path:
+    """The file that says that a case is done; a case's name must not lead out of the folder.
+
+    Raises:
+        DataError: it would.
+    """
     if name in ("", ".", "..") or Path(name).name != name or "\\" in name:
         raise DataError(f"case name '{name}': not a plain name; rename the case, its results would lie elsewhere")
-    return folder / name / "case.json"
+    return folder / name / file
+
+
+def refuse_to_replace(result: Path) -> None:
+    """A result is not replaced unasked.
+
+    Raises:
+        OutputError: it is there.
+    """
+    if result.exists():
+        raise OutputError(
+            f"{result}: is there already; go on with --resume, replace it with --overwrite, or choose another folder"
+        )
 
 
 def _skipped(files: CaseFiles, folder: Path) -> Segmented:
-    return Segmented(files.name, _result(folder, files.name).parent, {}, (), skipped=True)
+    return Segmented(files.name, result_file(folder, files.name).parent, {}, (), skipped=True)
 
 
-def _subset_of(case: Case, settings: SegmentSettings, model: Model) -> Subset:
+def subset_in_use(case: Case, subset: Subset | None, model: Model) -> Subset:
+    """The modalities asked for, or all that a case has.
+
+    Raises:
+        UsageError: the case lacks one that is asked for.
+    """
     acquired = case.acquired(model.task)
-    if settings.subset is None:
+    if subset is None:
         return acquired
-    absent = [modality for modality in settings.subset if modality not in acquired]
+    absent = [modality for modality in subset if modality not in acquired]
     if absent:
         raise UsageError(
             f"{case.name}: --subset asks for {', '.join(absent)}, but the case has only {', '.join(acquired)}; "
             "leave --subset out to use all that there is"
         )
-    return settings.subset
+    return subset
 
 
-def _provenance(predictor: Predictor, files: CaseFiles, subset: Subset, settings: SegmentSettings) -> dict[str, str]:
+def provenance_of(predictor: Predictor, files: CaseFiles, subset: Subset) -> dict[str, str]:
+    """By which software, model and scans a result came about."""
     model = predictor.model
     return {
         "lacunet": version("lacunet"),
@@ -174,8 +195,6 @@ def _provenance(predictor: Predictor, files: CaseFiles, subset: Subset, settings
         "scans": ", ".join(files.images[modality].path.name for modality in subset),
         "network grid": f"{model.preparation.spacing:g} mm",
         "computed on": f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}",
-        "labels in the mask": settings.convention,
-        "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
     }
 
 
