@@ -24,6 +24,7 @@ from lacunet.methods.dual_stage import (
     distilled_levels,
     draw_seen,
     feature_distance,
+    normed,
     reconstruction_loss,
     subset_number,
 )
@@ -350,6 +351,12 @@ def test_the_distance_of_features_by_hand() -> None:
     assert feature_distance(teacher, student).item() == pytest.approx((1 + 9) / 2 + 4)
 
 
+def test_normed_features_have_no_scale() -> None:
+    features = torch.randn((2, 16, 3, 3, 3), generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(normed(features), torch.nn.GroupNorm(8, 16)(features))
+    torch.testing.assert_close(normed(7 * features + 5), normed(features), rtol=1e-3, atol=1e-4)
+
+
 def test_the_encoder_and_the_coarser_half_of_the_decoder_are_distilled() -> None:
     method = tiny(levels=4)
     with torch.no_grad():
@@ -359,13 +366,19 @@ def test_the_encoder_and_the_coarser_half_of_the_decoder_are_distilled() -> None
     assert distilled_levels(features) == [*features.encoded, *features.decoded[1:]]
 
 
-def test_the_objective_is_the_papers() -> None:
-    method, batch = tiny(refine=0.5, distil=0.2), batch_of(*SETS, shown=[("t1c",), ("t1n", "t2f"), ("t2w",)])
+@pytest.mark.parametrize("compare", ["normed", "plain"])
+def test_the_objective_is_the_papers(compare: str) -> None:
+    method, batch = tiny(refine=0.5, distil=0.2, compare=compare), batch_of(*SETS, shown=[("t1c",), ("t1n",), ("t2w",)])
     terms = loss_of(method, "distil", batch)
     student: Answer = method.student(batch.images, batch.presence)
     completed = method.complete(batch.images, batch.acquired)
     teacher: Answer = method.teacher(completed, torch.ones_like(batch.acquired))
-    levels = zip(distilled_levels(teacher.features), distilled_levels(student.features), strict=True)
+    features = [distilled_levels(answer.features) for answer in (teacher, student)]
+    if compare == "normed":
+        features = [
+            [torch.nn.GroupNorm(min(8, one.shape[1]), one.shape[1])(one) for one in answer] for answer in features
+        ]
+    levels = zip(*features, strict=True)
     torch.testing.assert_close(terms["task"], deeply(dice_loss, student.logits, batch.regions))
     torch.testing.assert_close(terms["recovery"], 0.5 * segmentation_loss(teacher.logits[0], batch.regions))
     torch.testing.assert_close(terms["distillation"], 0.2 * sum((a - b).square().mean() for a, b in levels))
@@ -615,7 +628,18 @@ def test_the_small_recipe_is_the_same_method_on_another_scale() -> None:
     one, other = (make_method(DualStage, GLIOMA, {**recipe.arguments, "width": 8}) for recipe in (full, small))
     assert isinstance(one, DualStage)
     assert isinstance(other, DualStage)
-    for name in ("patches", "masked", "distribution", "da_input", "ctd", "taught_by", "refine", "distil", "reach"):
+    for name in (
+        "patches",
+        "masked",
+        "distribution",
+        "da_input",
+        "ctd",
+        "taught_by",
+        "refine",
+        "distil",
+        "reach",
+        "compare",
+    ):
         assert getattr(one, name) == getattr(other, name), name
     assert one._kept == other._kept
     for recipe in (full, small):

@@ -50,7 +50,7 @@ class TrainSettings(_Section):
         weight_decay: On every weight of more than one axis; not on biases and norms.
         schedule: After the warm-up: `cosine` to zero, `poly` (power 0.9) to zero, or `constant`.
         warmup: Share of the steps in which the learning rate rises from zero.
-        clip_gradient: Largest norm of the gradient; 0 does not clip.
+        clip_gradient: Largest norm of the gradient of each module that the stage trains; 0 does not clip.
         precision: Of the forward pass: `bf16` or `float32`. Weights and losses are float32.
         average: Decay of a running average of the weights, which is then what is validated and kept; 0 keeps the
             weights themselves. It is reached gradually over the first steps.

@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from lacunet.batch import Batch
 from lacunet.case import CaseFiles
@@ -220,8 +221,7 @@ def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
     _require_finite(loss, "loss", terms, batch, stage, state)
     phase.optimiser.zero_grad(set_to_none=True)
     run.fabric.backward(loss)
-    limit = settings.clip_gradient or float("inf")
-    norm = torch.nn.utils.clip_grad_norm_([p for p in phase.parameters if p.grad is not None], limit)
+    norm = _clip(stage.trains, settings.clip_gradient or float("inf"))
     _require_finite(norm, "gradient", terms, batch, stage, state)
     phase.optimiser.step()
     if settings.average:
@@ -232,6 +232,17 @@ def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
         numbers |= {"gradient_norm": float(norm), "learning_rate": rate, **run.notes.take()}
         run.log.write(stage.name, state.stage, done, numbers)
     run.progress.stepped(stage.name, done, phase.steps, float(loss.detach()))
+
+
+def _clip(modules: Sequence[nn.Module], limit: float) -> Tensor:
+    """Clip the gradient of each module by itself, so that a steep loss of one does not slow the others.
+
+    Returns:
+        The norm over all of them, before clipping.
+    """
+    moved = [[p for p in module.parameters() if p.grad is not None] for module in modules]
+    norm: Tensor = torch.stack([clip_grad_norm_(parameters, limit) for parameters in moved if parameters]).norm()
+    return norm
 
 
 def _clock(run: _Run, phase: _Phase, state: State, note: Callable[[str, Tensor | float], None]) -> Clock:

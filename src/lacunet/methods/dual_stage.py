@@ -66,6 +66,7 @@ class DualStage(Method):
         teacher: `finetuned` like the student without a teacher, or the `critic`.
         refine: Weight of the refinement of the recovery module (alpha of eq. 7).
         distil: Weight of the distillation (beta of eq. 7).
+        compare: Features are distilled `normed`, as the next layer's group norm sees them, or `plain`, as eq. 4 has it.
         reach: Whether the distillation moves the recovery module too.
         indicator: What the prediction layers of teacher and student depend on (figure 5): `none`, the `binary` code of
             what is there, the `text` of the prompt, or `text+visual`.
@@ -83,8 +84,9 @@ class DualStage(Method):
         network fine-tuned as the student is, without a teacher; its code says that all is there). Masking: a uniform
         number of modalities is dropped, of the rest as many patches as leave one eighth of all, as M3AE; never-acquired
         modalities count as masked. The critic judges the whole reconstruction; norms are means over voxels. Distilled
-        are the encoder's levels and the decoder's but the finest; the teacher's features are constants there, so that
-        eq. 5 alone moves the recovery module. The prediction layers are the heads of the three finest resolutions, each
+        are the encoder's levels and the decoder's but the finest, normed, since the streams of residual blocks have no
+        scale of their own and would drown the task; the teacher's are constants, so that eq. 5 alone moves the recovery
+        module. The prediction layers are the heads of the three finest resolutions, each
         trained by half of the finer one's weight; the hyper-network adds to learned weights, and adds nothing at first.
         The visual part is the mean of the bottleneck. What all sentences share is taken off their embeddings.
     """
@@ -115,6 +117,7 @@ class DualStage(Method):
         teacher: Literal["finetuned", "critic"] = "finetuned",
         refine: float = 1.0,
         distil: float = 0.1,
+        compare: Literal["normed", "plain"] = "normed",
         reach: bool = False,
         indicator: Indicator = "text+visual",
         text: str = "minilm",
@@ -131,7 +134,8 @@ class DualStage(Method):
             raise ValueError(f"patches = {patches}: at least 1 along each side")
         self.patches, self.masked = patches, masked
         self.distribution, self.da_input = distribution, da_input
-        self.ctd, self.taught_by, self.refine, self.distil, self.reach = ctd, teacher, refine, distil, reach
+        self.ctd, self.taught_by, self.refine, self.distil = ctd, teacher, refine, distil
+        self.compare, self.reach = compare, reach
         self.divisor = 2 ** (levels - 1)
         self.keep, self.parts = keep, parts
         self._kept: dict[str, Any] = {"width": width, "levels": levels, "fill": fill, "indicator": indicator}
@@ -269,9 +273,11 @@ class DualStage(Method):
         if self.ctd == "refined" and self.refine:
             terms["recovery"] = self.refine * segmentation_loss(teacher.logits[0], batch.regions)  # eq. 5
         if self.distil:
-            taught = distilled_levels(teacher.features)
-            taught = taught if self.reach else [feature.detach() for feature in taught]
-            terms["distillation"] = self.distil * feature_distance(taught, distilled_levels(student.features))
+            levels = [distilled_levels(answer.features) for answer in (teacher, student)]
+            if self.compare == "normed":
+                levels = [[normed(feature) for feature in features] for features in levels]
+            taught = levels[0] if self.reach else [feature.detach() for feature in levels[0]]
+            terms["distillation"] = self.distil * feature_distance(taught, levels[1])
         return terms
 
 
@@ -522,6 +528,12 @@ def feature_distance(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Fl
     """Eq. 4, with the mean of squares of each level."""
     pairs = zip(teacher, student, strict=True)
     return torch.stack([(one.float() - other.float()).square().mean() for one, other in pairs]).sum()
+
+
+def normed(features: Feature) -> Feature:
+    """Group norm without weights of its own: the scale of a residual stream, which every next layer takes off."""
+    channels = features.shape[1]
+    return F.group_norm(features.float().contiguous(), min(8, channels))
 
 
 def _mean_where(where: Tensor, values: Tensor) -> Tensor:
