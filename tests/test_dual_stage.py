@@ -366,9 +366,12 @@ def test_the_encoder_and_the_coarser_half_of_the_decoder_are_distilled() -> None
     assert distilled_levels(features) == [*features.encoded, *features.decoded[1:]]
 
 
-@pytest.mark.parametrize("compare", ["normed", "plain"])
-def test_the_objective_is_the_papers(compare: str) -> None:
-    method, batch = tiny(refine=0.5, distil=0.2, compare=compare), batch_of(*SETS, shown=[("t1c",), ("t1n",), ("t2w",)])
+@pytest.mark.parametrize(("compare", "supervise"), [("normed", "dice"), ("plain", "dice+cross_entropy")])
+def test_the_objective_is_the_papers(compare: str, supervise: str) -> None:
+    method, batch = (
+        tiny(refine=0.5, distil=0.2, compare=compare, supervise=supervise),
+        batch_of(*SETS, shown=[("t1c",), ("t1n",), ("t2w",)]),
+    )
     terms = loss_of(method, "distil", batch)
     student: Answer = method.student(batch.images, batch.presence)
     completed = method.complete(batch.images, batch.acquired)
@@ -379,7 +382,11 @@ def test_the_objective_is_the_papers(compare: str) -> None:
             [torch.nn.GroupNorm(min(8, one.shape[1]), one.shape[1])(one) for one in answer] for answer in features
         ]
     levels = zip(*features, strict=True)
-    torch.testing.assert_close(terms["task"], deeply(dice_loss, student.logits, batch.regions))
+    loss = dice_loss if supervise == "dice" else segmentation_loss
+    torch.testing.assert_close(terms["task"], deeply(loss, student.logits, batch.regions))
+    asked = loss_of(method, "teacher", batch)["task"]
+    answer: Answer = method.teacher(batch.images, batch.presence)
+    torch.testing.assert_close(asked, deeply(loss, answer.logits, batch.regions))
     torch.testing.assert_close(terms["recovery"], 0.5 * segmentation_loss(teacher.logits[0], batch.regions))
     torch.testing.assert_close(terms["distillation"], 0.2 * sum((a - b).square().mean() for a, b in levels))
 

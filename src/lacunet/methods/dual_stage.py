@@ -64,6 +64,8 @@ class DualStage(Method):
         ctd: Complete-then-distil (table 3): `off` (a), the teacher sees what is `available` (b), completed by a `fixed`
             recovery module (c), or by one that is `refined` (d).
         teacher: `finetuned` like the student without a teacher, or the `critic`.
+        supervise: What teacher and student are asked for: `dice`, as eq. 7 has it, or `dice+cross_entropy`. Dice alone
+            says next to nothing of false voxels where a crop has no tumour at all.
         refine: Weight of the refinement of the recovery module (alpha of eq. 7).
         distil: Weight of the distillation (beta of eq. 7).
         compare: Features are distilled `normed`, as the next layer's group norm sees them, or `plain`, as eq. 4 has it.
@@ -115,6 +117,7 @@ class DualStage(Method):
         da_input: Literal["rebuilt", "merged"] = "rebuilt",
         ctd: Literal["off", "available", "fixed", "refined"] = "refined",
         teacher: Literal["finetuned", "critic"] = "finetuned",
+        supervise: Literal["dice", "dice+cross_entropy"] = "dice",
         refine: float = 1.0,
         distil: float = 0.1,
         compare: Literal["normed", "plain"] = "normed",
@@ -135,7 +138,7 @@ class DualStage(Method):
         self.patches, self.masked = patches, masked
         self.distribution, self.da_input = distribution, da_input
         self.ctd, self.taught_by, self.refine, self.distil = ctd, teacher, refine, distil
-        self.compare, self.reach = compare, reach
+        self.supervise, self.compare, self.reach = supervise, compare, reach
         self.divisor = 2 ** (levels - 1)
         self.keep, self.parts = keep, parts
         self._kept: dict[str, Any] = {"width": width, "levels": levels, "fill": fill, "indicator": indicator}
@@ -257,12 +260,13 @@ class DualStage(Method):
 
     def _teacher_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         """Stage 2a: the task alone, with modality dropout."""
-        return {"task": deeply(dice_loss, self.teacher(batch.images, batch.presence).logits, batch.regions)}
+        answer: Answer = self.teacher(batch.images, batch.presence)
+        return {"task": self._task_loss(answer, batch)}
 
     def _distil_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         """Stage 2b: complete, then distil (eq. 7)."""
         student: Answer = self.student(batch.images, batch.presence)
-        terms = {"task": deeply(dice_loss, student.logits, batch.regions)}
+        terms = {"task": self._task_loss(student, batch)}
         if self.ctd == "off":
             return terms
         shown, images = batch.acquired, batch.images
@@ -279,6 +283,9 @@ class DualStage(Method):
             taught = levels[0] if self.reach else [feature.detach() for feature in levels[0]]
             terms["distillation"] = self.distil * feature_distance(taught, levels[1])
         return terms
+
+    def _task_loss(self, answer: Answer, batch: Batch) -> Tensor:
+        return deeply(dice_loss if self.supervise == "dice" else segmentation_loss, answer.logits, batch.regions)
 
 
 # ------------------------------------------------ networks: M3AE's U-Net (Liu et al., 2023), with three kinds of heads
