@@ -18,7 +18,7 @@ from lacunet.cli import main
 from lacunet.complete import Completed, CompleteSettings, complete_case, complete_cases
 from lacunet.data.find import find_cases
 from lacunet.data.names import Problem
-from lacunet.data.nifti import load_case, write_estimate
+from lacunet.data.nifti import load_case, scaled_estimate, write_estimate
 from lacunet.data.prepare import Preparation, frame_of, prepare_images
 from lacunet.errors import DataError, ModelError, OutputError, UsageError
 from lacunet.method import get_method, make_method
@@ -126,7 +126,8 @@ def test_estimates_are_never_found_nor_read_as_scans(predictor, phantoms, tmp_pa
 
 def test_the_longest_description_fits_its_field(tmp_path):
     case = hand_made_case({"t1c": np.ones((4, 4, 4))})
-    write_estimate(tmp_path / "a.nii.gz", np.zeros((4, 4, 4), np.float32), case, "t2f")
+    values = scaled_estimate(np.zeros((4, 4, 4), np.float32), case)
+    write_estimate(tmp_path / "a.nii.gz", values, case, "t2f")
     said = bytes(nib.load(tmp_path / "a.nii.gz").header["descrip"]).rstrip(b"\0").decode()
     assert said.endswith("100 = 1 SD")
     assert (np.asanyarray(nib.load(tmp_path / "a.nii.gz").dataobj) == 1000).all()
@@ -151,6 +152,7 @@ def test_a_picture_of_an_estimate_says_so_wherever_it_goes(predictor, phantoms, 
     uri = re.search(r'href="data:image/png;base64,([^"]+)"', part).group(1)
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri))))
     blank = stamped(np.zeros_like(pixels), "SYNTHETIC")
+    assert pixels[-1, -1] == 0  # the background is black
     rows, columns = np.nonzero(blank)
     box = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
     np.testing.assert_array_equal(pixels[box], blank[box])

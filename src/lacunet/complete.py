@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lacunet.case import CaseFiles
 from lacunet.data.names import Problem
-from lacunet.data.nifti import ESTIMATE_DEVIATION, ESTIMATE_MEAN, load_case, write_estimate
+from lacunet.data.nifti import ESTIMATE_DEVIATION, ESTIMATE_MEAN, load_case, scaled_estimate, write_estimate
 from lacunet.errors import LacunetError, ModelError
 from lacunet.files import write_json
 from lacunet.predict import Predictor
@@ -97,10 +97,10 @@ def complete_case(predictor: Predictor, files: CaseFiles, folder: Path, settings
     place = _record(folder, files.name).parent
     if subset == model.task.modalities:
         return Completed(case.name, place, subset, ())
-    estimates = predictor.complete(case, subset)
-    like = files.images[subset[0]].path
+    shown, like = case.only(subset), files.images[subset[0]].path
+    estimates = {name: scaled_estimate(values, shown) for name, values in predictor.complete(case, subset).items()}
     for modality, values in estimates.items():
-        write_estimate(place / file_name(files.name, modality), values, case.only(subset), modality, like)
+        write_estimate(place / file_name(files.name, modality), values, shown, modality, like)
     facts = provenance_of(predictor, files, subset) | {"intensities of the estimates": UNITS}
     warnings = [*NO_SCAN, *case.notes]
     tumour = predictor(case, subset).labels()

@@ -211,16 +211,22 @@ def write_estimate(path: Path, values: np.ndarray, case: Case, modality: str, li
 
     Args:
         path: Ends in .nii.gz or .nii.
-        values: Standard deviations from the mean of the brain; 0 is the background too. On disk (int16) the mean is
-            1000 and one deviation 100, so that the brain, which is never 0, stands out from its background.
+        values: As `scaled_estimate` gives them.
         case: Whose grid it is.
         modality: What was estimated.
         like: A NIfTI scan of the case; see `write_mask`.
     """
-    brain = np.logical_or.reduce([image != 0 for image in case.images.values()])
-    disk = np.where(brain, np.rint(ESTIMATE_MEAN + ESTIMATE_DEVIATION * values), 0).astype(np.int16)
     units = f"{ESTIMATE_MEAN} = mean of the brain, {ESTIMATE_DEVIATION} = 1 SD"
-    _write(path, disk, case, f"{SYNTHETIC} {modality}, not a scan; {units}", like, f"SYNTHETIC {modality}")
+    _write(path, values, case, f"{SYNTHETIC} {modality}, not a scan; {units}", like, f"SYNTHETIC {modality}")
+
+
+def scaled_estimate(values: np.ndarray, case: Case) -> np.ndarray:
+    """Standard deviations from the mean of the brain, to intensities (int16): 1000 and 100 for each deviation.
+
+    A brain is then never 0, which its background is: wherever none of the case's images has signal.
+    """
+    brain = np.logical_or.reduce([image != 0 for image in case.images.values()])
+    return np.where(brain, np.rint(ESTIMATE_MEAN + ESTIMATE_DEVIATION * values), 0).astype(np.int16)
 
 
 def _write(path: Path, values: np.ndarray, case: Case, description: str, like: Path | None, intent: str = "") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 
 from lacunet.case import Grid
 from lacunet.files import write_text
@@ -28,7 +28,7 @@ class CompletionView:
         images: What was acquired, on `grid`.
         grid: RAS+ grid of all arrays.
         subset: The modalities that the network saw.
-        estimates: The others, as the network expects them.
+        estimates: The others, as the network expects them; 0 is background.
         tumour: Labels that a model found, which decide where the slices lie; they are not drawn.
         warnings: Sentences that a reader must not miss.
         provenance: In the order in which it is printed.
@@ -39,7 +39,7 @@ class CompletionView:
     images: Mapping[str, Shaped[np.ndarray, "x y z"]]
     grid: Grid
     subset: Subset
-    estimates: Mapping[str, Float[np.ndarray, "x y z"]]
+    estimates: Mapping[str, Shaped[np.ndarray, "x y z"]]
     tumour: UInt8[np.ndarray, "x y z"]
     warnings: Sequence[str]
     provenance: Mapping[str, str]
