@@ -664,10 +664,10 @@ def test_each_stage_of_the_recipe_of_the_paper_takes_two_steps(name: str) -> Non
     method = in_channels_last(make_method(DualStage, GLIOMA, recipe.arguments))
     assert isinstance(method, DualStage)
     assert {part: count_of(getattr(method, part)) for part in NETWORKS} == {
-        "critic": 4_705_257,
-        "recovery": 4_704_980,
-        "teacher": 4_926_000,
-        "student": 4_926_000,
+        "critic": 4_704_505,  # M3AE's network has 4.7 million
+        "recovery": 4_704_228,
+        "teacher": 4_924_754,
+        "student": 4_924_754,
     }
     stage, settings = stage_of(method, name), recipe.for_stage(name)
     stage.before()

@@ -88,9 +88,9 @@ class DualStage(Method):
         modalities count as masked. The critic judges the whole reconstruction; norms are means over voxels. Distilled
         are the encoder's levels and the decoder's but the finest, normed, since the streams of residual blocks have no
         scale of their own and would drown the task; the teacher's are constants, so that eq. 5 alone moves the recovery
-        module. The prediction layers are the heads of the three finest resolutions, each
-        trained by half of the finer one's weight; the hyper-network adds to learned weights, and adds nothing at first.
-        The visual part is the mean of the bottleneck. What all sentences share is taken off their embeddings.
+        module. The prediction layers are the heads of the three finest resolutions, each trained by half of the finer
+        one's weight; the hyper-network adds to learned weights, and adds nothing at first. The visual part is the mean
+        of the bottleneck. What all sentences share is taken off their embeddings.
     """
 
     paper = Paper(
