@@ -1,4 +1,4 @@
-"""Means of logged numbers over each quarter of a training, as a markdown table.
+"""Means of logged numbers over each quarter of a training (of each of its stages), as a markdown table.
 
 python scripts/log_quarters.py RUN PREFIX...      such as gradient_norm_, gate_, kept_, path/
 """
@@ -10,15 +10,19 @@ from statistics import fmean
 
 
 def main() -> None:
-    """A row for each number whose name begins with a prefix."""
+    """A row for each number of a stage whose name begins with a prefix."""
     run, prefixes = Path(sys.argv[1]), tuple(sys.argv[2:])
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    steps = max(line["step"] for line in lines)
-    names = sorted({name for line in lines for name in line if name.startswith(prefixes) and name != "gradient_norm"})
+    stages = list(dict.fromkeys(line["stage"] for line in lines))
     print("| | 1st quarter | 2nd | 3rd | 4th |\n|---|---|---|---|---|")
-    for name in names:
-        of = [[line[name] for line in lines if name in line and quarter(line["step"], steps) == q] for q in range(4)]
-        print(f"| {name} | {' | '.join(f'{fmean(values):.3f}' if values else '' for values in of)} |")
+    for stage in stages:
+        own = [line for line in lines if line["stage"] == stage]
+        steps = max(line["step"] for line in own)
+        wanted = {name for line in own for name in line if name.startswith(prefixes) and name != "gradient_norm"}
+        for name in sorted(wanted):
+            of = [[line[name] for line in own if name in line and quarter(line["step"], steps) == q] for q in range(4)]
+            title = f"{stage}: {name}" if len(stages) > 1 else name
+            print(f"| {title} | {' | '.join(f'{fmean(values):.3f}' if values else '' for values in of)} |")
 
 
 def quarter(step: int, steps: int) -> int:

@@ -139,8 +139,12 @@ def test_train_evaluate_and_missing_end_to_end(lacunet, cohort, tmp_path):
     changes = ["arguments.width=4", "arguments.levels=2", "prepare.spacing=6.0", "train.steps=2", "train.batch=1"]
     changes += ["train.crop=[16,16,16]", 'validate.subsets=["t2f"]', "train.precision=float32"]
     words = [word for change in changes for word in ("--set", change)]
+    words += ["--missing", tmp_path / "missing.csv"]
     status, out, err = lacunet("train", recipe, "--data", cohort, "--split", split, "-o", tmp_path / "run", *words)
     assert status == 0, err
+    kept = (tmp_path / "missing.csv").read_text()
+    share = "100.0" if f"{names[0]},t1n+t1c+t2w+t2f" in kept else "0.0"
+    assert f"training on 1 cases of {cohort.name}, {share} % of them with every sequence" in out
     status, out, err = lacunet("evaluate", tmp_path / "run", cohort, "--split", f"{split}:val", "-o", tmp_path / "eval")
     assert status == 0, err
     assert "t1n+t1c+t2w+t2f" in out

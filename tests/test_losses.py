@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lacunet.losses import cross_entropy_loss, dice_loss, segmentation_loss
+from lacunet.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
 
 SURE = 50.0
 
@@ -45,6 +45,21 @@ def test_segmentation_loss_is_the_sum() -> None:
     logits, regions = torch.randn(2, 3, 4, 5, 6), (torch.rand(2, 3, 4, 5, 6) > 0.5).float()
     total = dice_loss(logits, regions) + cross_entropy_loss(logits, regions)
     assert segmentation_loss(logits, regions).item() == pytest.approx(total.item())
+
+
+def test_a_coarser_resolution_has_half_the_weight_and_meets_shares() -> None:
+    regions = torch.zeros(1, 1, 4, 4, 4)
+    regions[0, 0, :2, :2, :1] = 1.0  # half of the first of the coarser voxels
+    seen: list[tuple[float, ...]] = []
+
+    def loss(logits: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        seen.append((tuple(reference.shape)[-1], reference.max().item(), reference.sum().item()))
+        return logits.mean()
+
+    logits = [torch.full((1, 1, side, side, side), value) for side, value in ((4, 1.0), (2, 2.0), (1, 4.0))]
+    assert deeply(loss, logits, regions).item() == pytest.approx((1 * 1 + 2 / 2 + 4 / 4) / (1 + 1 / 2 + 1 / 4))
+    assert seen == [(4, 1.0, 4.0), (2, 0.5, 0.5), (1, 0.0625, 0.0625)]
+    assert deeply(dice_loss, [regions], regions).item() == pytest.approx(dice_loss(regions, regions).item())
 
 
 def test_equals_monai() -> None:

@@ -26,7 +26,7 @@ from lacunet.progress import Notes, Silent
 from lacunet.recipe import Recipe, read_recipe
 from lacunet.seeds import seed_step, shared_generator
 from lacunet.task import GLIOMA
-from lacunet.train import _apart, _require_fit, train
+from lacunet.train import _apart, _clip, _require_fit, train
 from small import tiny_recipe
 from training_run import TWO_STAGES, recipe_for, recipe_without_noise
 
@@ -256,6 +256,79 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
     with pytest.raises(RecipeError, match="cannot be shared evenly by 3 processes"):
         _require_fit(tiny_recipe(), method, method.stages(), 3)
+
+
+# ---------------------------------------------------------------- stages that end early, are judged, are left out
+
+
+def test_a_stage_without_a_better_score_ends_early(
+    phantoms: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [0.2, 0.5, 0.4, 0.5, 0.3, 0.1, 0.2, 0.3, 0.4]
+    answers = iter(scores)
+    monkeypatch.setattr("lacunet.train.validation_dice", lambda *given: {"mean": next(answers)})
+    recipe = tiny_recipe(train={"steps": 30, "patience": 3}, validate={"every": 2})
+    model = load_model(str(run(recipe, phantoms, tmp_path / "run")))
+    logged = [line for line in lines(tmp_path / "run") if "validation_mean" in line]
+    assert [line["validation_mean"] for line in logged] == scores[:5]  # 0.5 at step 4, then three no better
+    assert [line["step"] for line in lines(tmp_path / "run") if line.get("ended_early")] == [10]
+    assert model.card["step"] == 4
+    run(recipe, phantoms, tmp_path / "run", resume=True)
+    assert [line["step"] for line in lines(tmp_path / "run")][-1] == 10
+
+
+def test_patience_is_remembered_by_a_resumed_run(
+    phantoms: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(
+        train={"steps": 12, "save_every": 1}, validate={"every": 1}, stages={"segment": {"patience": 4}}
+    )
+    best_at_first = iter([0.5, *[0.1] * 20])
+    monkeypatch.setattr("lacunet.train.validation_dice", lambda *given: {"mean": next(best_at_first)})
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, phantoms, tmp_path / "run", progress=Stop(4))  # the fourth validation is still to come
+    run(recipe, phantoms, tmp_path / "run", resume=True)
+    assert [line["step"] for line in lines(tmp_path / "run") if line.get("ended_early")] == [5]
+
+
+def test_each_trained_module_is_clipped_by_itself() -> None:
+    steep, flat, frozen = nn.Linear(2, 1, bias=False), nn.Linear(2, 1, bias=False), nn.Linear(2, 1)
+    steep.weight.grad, flat.weight.grad = torch.tensor([[30.0, 40.0]]), torch.tensor([[0.3, 0.4]])
+    assert _clip([steep, flat, frozen], 1.0).item() == pytest.approx((50**2 + 0.5**2) ** 0.5)
+    torch.testing.assert_close(steep.weight.grad, torch.tensor([[0.6, 0.8]]))
+    torch.testing.assert_close(flat.weight.grad, torch.tensor([[0.3, 0.4]]))
+
+
+def test_a_stage_is_judged_by_the_network_that_it_trains(
+    phantoms: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, judged = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2}), []
+    cls = get_method("early_fusion")
+    plain = cls.stages
+
+    def stages(self: Any) -> list[Stage]:
+        (stage,) = plain(self)
+        return [
+            replace(stage, name="teacher", judged=lambda: other),
+            replace(stage, name="skipped", wanted=False),
+            stage,
+        ]
+
+    monkeypatch.setattr(cls, "stages", stages)
+    monkeypatch.setattr("lacunet.train.validation_dice", lambda method, *rest: judged.append(method) or {"mean": 0.5})
+    recipe = tiny_recipe(train={"steps": 8}, stages={"skipped": {"share": 2.0}, "teacher": {"batch": 1}})
+    run(recipe, phantoms, tmp_path / "run")
+    assert judged[0] is other
+    assert judged[-1] is not other
+    steps = [(line["stage"], line["step"]) for line in lines(tmp_path / "run") if "loss" in line]
+    assert steps == [("teacher", 1), ("teacher", 2), ("segment", 1), ("segment", 2)]  # the skipped 4 are nobody's
+
+
+def test_there_is_no_model_before_the_last_stage(phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_two_stages(recipe_for(0.1), phantoms, tmp_path / "run", progress=Stop(6))
+    assert (tmp_path / "run" / "state" / "best.safetensors").is_file()
+    assert not (tmp_path / "run" / "model").exists()
 
 
 # ---------------------------------------------------------------- what is kept

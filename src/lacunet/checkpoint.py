@@ -21,12 +21,14 @@ class State:
         stage: Index of the stage; the number of stages when the training is over.
         step: The next step of the stage.
         best: The best validation score of the stage so far.
+        stale: Validations since then.
         average: A running average of the weights, empty when none is kept.
     """
 
     stage: int = 0
     step: int = 0
     best: float = float("-inf")
+    stale: int = 0
     average: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -36,7 +38,7 @@ def save_state(path: Path, state: State, method: nn.Module, optimiser: torch.opt
     tensors |= {f"average.{name}": value for name, value in state.average.items()}
     if optimiser is not None:
         tensors |= {f"optimiser.{name}": value for name, value in _optimiser_tensors(optimiser)}
-    numbers = {"stage": state.stage, "step": state.step, "best": repr(state.best)}
+    numbers = {"stage": state.stage, "step": state.step, "best": repr(state.best), "stale": state.stale}
     with whole_file(path) as temporary:
         temporary.write_bytes(save(_contiguous(tensors), metadata={"state": json.dumps(numbers)}))
 
@@ -51,7 +53,8 @@ def load_state(path: Path, method: nn.Module) -> tuple[State, dict[str, Tensor]]
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
     method.load_state_dict(parts["method"])
-    state = State(numbers["stage"], numbers["step"], float(numbers["best"]), parts["average"])
+    stale = numbers.get("stale", 0)
+    state = State(numbers["stage"], numbers["step"], float(numbers["best"]), stale, parts["average"])
     return state, parts["optimiser"]
 
 

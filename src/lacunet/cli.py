@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from lacunet.commands import data, segmenting, showing, training
+from lacunet.commands import completing, data, segmenting, showing, training
 from lacunet.errors import LacunetError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(segmenting.demo)
 app.command()(segmenting.segment)
+app.command()(completing.complete)
 app.command()(training.train)
 app.command()(training.evaluate)
 app.command()(showing.methods)
@@ -26,6 +27,7 @@ app.command()(showing.models)
 app.command()(showing.check)
 app.command()(data.phantom)
 app.command()(data.missing)
+app.command()(completing.prompts)
 
 
 def main() -> None:

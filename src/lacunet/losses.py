@@ -1,5 +1,7 @@
 """Loss terms that two methods or more use."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -57,3 +59,20 @@ def segmentation_loss(
 ) -> Float[Tensor, ""]:
     """`segmentation_losses`, averaged over the cases."""
     return dice_loss(logits, regions) + cross_entropy_loss(logits, regions)
+
+
+def deeply(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    logits: Sequence[Float[Tensor, "batch region _ _ _"]],
+    regions: Float[Tensor, "batch region x y z"],
+) -> Float[Tensor, ""]:
+    """A loss at several resolutions, each with half the weight of the one before; the weights sum to 1.
+
+    Args:
+        loss: Of logits and regions.
+        logits: Finest first, each half as wide as the one before.
+        regions: The reference at the finest; a coarse voxel's is the share of it that the region fills.
+    """
+    weights = [0.5**level for level in range(len(logits))]
+    losses = [loss(own, F.avg_pool3d(regions, 2**level)) for level, own in enumerate(logits)]
+    return torch.stack([weight * one for weight, one in zip(weights, losses, strict=True)]).sum() / sum(weights)

@@ -64,6 +64,9 @@ class Stage:
         trains: Only these modules move; all others are frozen and in eval mode.
         before: Copies values (a pre-trained student into its teacher) once, when the stage begins; not again on resume.
         select: What "best" means: a reconstruction stage has no Dice.
+        judged: Whose Dice is meant, where it is not the method's own: that of a teacher or a critic that trains.
+        wanted: False where the method's arguments leave this phase out, and its steps with it: the others keep theirs.
+            A recipe may tune it all the same.
     """
 
     name: str
@@ -71,6 +74,8 @@ class Stage:
     trains: Sequence[nn.Module]
     before: Callable[[], None] = _nothing
     select: Literal["dice", "loss", "last"] = "dice"
+    judged: "Callable[[], Method] | None" = None
+    wanted: bool = True
 
 
 class Method(nn.Module, ABC):
@@ -115,6 +120,14 @@ class Method(nn.Module, ABC):
     def deployed(self) -> "Method":
         """What a model folder keeps: the student without its teacher."""
         return self
+
+    def complete(self, images: Images, presence: Presence) -> Images:
+        """Every modality: the present ones as they are, estimates of the others. A method may have this or not.
+
+        Raises:
+            ModelError: it has not.
+        """
+        raise ModelError(f"{type(self).__name__} does not estimate absent sequences; dual_stage does")
 
 
 def get_method(name: str, file: Path | None = None) -> type[Method]:

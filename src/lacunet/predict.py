@@ -1,9 +1,9 @@
 """From a case to masks on the case's own grid: windows -> logits -> probabilities -> labels."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 
@@ -51,6 +51,10 @@ class Prediction:
         return dict(zip(self.task.regions, torch.sigmoid(self.logits).numpy(), strict=True))
 
 
+Ask = Callable[[Float[Tensor, "1 modality x y z"], Sequence[Subset]], Iterator[Float[Tensor, "1 channel x y z"]]]
+"""Prepared images, padded, and subsets of them -> maps for each subset, in order."""
+
+
 @dataclass(frozen=True)
 class Windows:
     """How a box is cut up when it does not go through the network at once.
@@ -93,23 +97,48 @@ class Predictor:
         for frame, group in group_by_frame(case, subsets, self.model):
             shown = task.subset({modality for subset in group for modality in subset})
             images = prepare_images(case.only(shown), task, self.model.preparation, frame)
-            for subset, logits in zip(group, self._logits(images, shown, group), strict=True):
+            for subset, logits in zip(group, self._maps(images, partial(self._segment, shown), group), strict=True):
                 yield Prediction(task, subset, frame.undo(logits, fill=_FAR_OUTSIDE))
 
-    def _logits(
-        self, images: Float[Tensor, "modality x y z"], shown: Subset, group: Sequence[Subset]
-    ) -> Iterator[Float[Tensor, "region x y z"]]:
+    def complete(self, case: Case, subset: Subset | None = None) -> dict[str, np.ndarray]:
+        """Estimates of the modalities that are not in the subset, by modality, on the case's grid.
+
+        Args:
+            case: What was acquired.
+            subset: What the network sees of it; all of it when not given.
+
+        Returns:
+            Float32 in the network's units: standard deviations from the mean of the brain; 0 where no image of the
+            subset has signal.
+
+        Raises:
+            DataError: the subset names a modality that the case lacks.
+            ModelError: the model does not estimate modalities.
+        """
+        task = self.model.task
+        shown = subset or case.acquired(task)
+        ((frame, _),) = group_by_frame(case, [shown], self.model)
+        images = prepare_images(case.only(shown), task, self.model.preparation, frame)
+        (maps,) = self._maps(images, self._estimate, [shown])
+        brain = np.logical_or.reduce([case.images[modality] != 0 for modality in shown])
+        clip = self.model.preparation.clip
+        estimates = np.where(brain, frame.undo(maps).clamp(-clip, clip).numpy(), np.float32(0))
+        return {name: one for name, one in zip(task.modalities, estimates, strict=True) if name not in shown}
+
+    def _maps(
+        self, images: Float[Tensor, "modality x y z"], ask: Ask, subsets: Sequence[Subset]
+    ) -> Iterator[Float[Tensor, "channel x y z"]]:
         size, done = self._window_size(images), 0
         if size is None:
             try:
-                for logits in self._through(images, shown, group):
-                    yield logits
+                for maps in self._through(images, ask, subsets):
+                    yield maps
                     done += 1
                 return
             except torch.cuda.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 size = (128, 128, 128)
-        yield from self._by_windows(images, shown, group[done:], size)
+        yield from self._by_windows(images, ask, subsets[done:], size)
 
     @cached_property
     def _bytes_per_voxel(self) -> float:
@@ -122,19 +151,15 @@ class Predictor:
         available = free_memory(self.device)
         return None if available is None or needed < available / 2 else (128, 128, 128)
 
-    def _through(self, images: Tensor, shown: Subset, group: Sequence[Subset]) -> Iterator[Tensor]:
-        """The whole array at once, padded to what the network divides by; encoded once."""
-        padded = pad_to(images[None], self.method.divisor)
+    def _through(self, images: Tensor, ask: Ask, subsets: Sequence[Subset]) -> Iterator[Tensor]:
+        """The whole array at once, padded to what the network divides by."""
         cut = tuple(slice(0, n) for n in images.shape[1:])
-        with torch.inference_mode():
-            encoded = self._encode(padded, shown)
-        for subset in group:
-            with torch.inference_mode():
-                logits = self._decode(encoded, subset)[0][(slice(None), *cut)].cpu()
-            yield logits  # outside the context, which the caller would otherwise run in
+        padded = pad_to(images[None], self.method.divisor)
+        for maps in ask(padded.to(self.device).contiguous(memory_format=torch.channels_last_3d), subsets):
+            yield maps[0][(slice(None), *cut)].cpu()
 
     def _by_windows(
-        self, images: Tensor, shown: Subset, group: Sequence[Subset], size: tuple[int, int, int]
+        self, images: Tensor, ask: Ask, subsets: Sequence[Subset], size: tuple[int, int, int]
     ) -> Iterator[Tensor]:
         """Overlapping windows, blended by a Gaussian that trusts the middle of each; each window encoded once."""
         shape = images.shape[1:]
@@ -143,24 +168,32 @@ class Predictor:
         images = F.pad(images, (0, grown[2], 0, grown[1], 0, grown[0]))
         weight = gaussian_weight(size)
         total = torch.zeros(images.shape[1:])
-        sums = [torch.zeros((len(self.model.task.regions), *images.shape[1:])) for _ in group]
+        sums: list[Tensor] = []
         for window in window_slices(images.shape[1:], size, self.windows.overlap):
             total[window] += weight
-            crops = self._through(images[(slice(None), *window)], shown, group)
-            for blended, logits in zip(sums, crops, strict=True):
-                blended[(slice(None), *window)] += logits * weight
+            for place, maps in enumerate(self._through(images[(slice(None), *window)], ask, subsets)):
+                if place == len(sums):
+                    sums.append(torch.zeros((len(maps), *images.shape[1:])))
+                sums[place][(slice(None), *window)] += maps * weight
         cut = tuple(slice(0, n) for n in shape)
         for blended in sums:
             yield (blended / total)[(slice(None), *cut)]
 
-    def _encode(self, images: Float[Tensor, "1 modality x y z"], shown: Subset) -> Encoded:
-        images = images.to(self.device).contiguous(memory_format=torch.channels_last_3d)
-        with self._autocast():
-            return self.method.encode(images, self._presence(shown))
+    def _segment(self, shown: Subset, images: Tensor, subsets: Sequence[Subset]) -> Iterator[Tensor]:
+        """Region logits of each subset of what is shown, encoded once."""
+        with torch.inference_mode(), self._autocast():
+            encoded: Encoded = self.method.encode(images, self._presence(shown))
+        for subset in subsets:
+            with torch.inference_mode(), self._autocast():
+                logits = self.method.decode(encoded, self._presence(subset)).float()
+            yield logits  # outside the context, which the caller would otherwise run in
 
-    def _decode(self, encoded: Encoded, subset: Subset) -> Float[Tensor, "1 region x y z"]:
-        with self._autocast():
-            return self.method.decode(encoded, self._presence(subset)).float()
+    def _estimate(self, images: Tensor, subsets: Sequence[Subset]) -> Iterator[Tensor]:
+        """All modalities, estimated from each subset."""
+        for subset in subsets:
+            with torch.inference_mode(), self._autocast():
+                completed = self.method.complete(images, self._presence(subset)).float()
+            yield completed
 
     def _presence(self, subset: Subset) -> Bool[Tensor, "1 modality"]:
         return torch.tensor([self.model.task.presence(subset)], device=self.device)

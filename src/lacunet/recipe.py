@@ -50,13 +50,14 @@ class TrainSettings(_Section):
         weight_decay: On every weight of more than one axis; not on biases and norms.
         schedule: After the warm-up: `cosine` to zero, `poly` (power 0.9) to zero, or `constant`.
         warmup: Share of the steps in which the learning rate rises from zero.
-        clip_gradient: Largest norm of the gradient; 0 does not clip.
+        clip_gradient: Largest norm of the gradient of each module that the stage trains; 0 does not clip.
         precision: Of the forward pass: `bf16` or `float32`. Weights and losses are float32.
         average: Decay of a running average of the weights, which is then what is validated and kept; 0 keeps the
             weights themselves. It is reached gradually over the first steps.
         subsets: How the subset shown to the network is drawn: `subset`, `size`, `modality` or `all`.
         keep: With `subsets = "modality"`: the chance that a modality is shown.
         tumour_share: Share of the crops centred near a voxel of a random region.
+        patience: Validations in a row without a better score after which a stage ends early; 0 never ends it early.
         save_every: Steps between savings of the state that `--resume` starts from.
         log_every: Steps between lines of the log.
         gradients_every: Steps between lines that hold the norm of each loss term's own gradient; one costs a forward
@@ -78,6 +79,7 @@ class TrainSettings(_Section):
     subsets: SubsetRule = "subset"
     keep: float = Field(0.5, gt=0, le=1)
     tumour_share: float = Field(0.5, ge=0, le=1)
+    patience: int = Field(0, ge=0)
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)
     gradients_every: int = Field(0, ge=0)
@@ -105,6 +107,7 @@ class StageSettings(_Section):
         crop: See `TrainSettings`.
         learning_rate: See `TrainSettings`.
         subsets: See `TrainSettings`.
+        patience: See `TrainSettings`.
     """
 
     share: float = Field(1.0, gt=0)
@@ -112,6 +115,7 @@ class StageSettings(_Section):
     crop: Crop | None = None
     learning_rate: float | None = Field(None, gt=0)
     subsets: SubsetRule | None = None
+    patience: int | None = Field(None, ge=0)
 
 
 def _positive_seed(seed: int) -> int:

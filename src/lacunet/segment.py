@@ -14,7 +14,7 @@ from lacunet.case import Case, CaseFiles
 from lacunet.data.labels import labels_on_disk
 from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case, write_image, write_mask
-from lacunet.errors import LacunetError, OutputError, UsageError
+from lacunet.errors import LacunetError, UsageError
 from lacunet.files import write_json
 from lacunet.layout import Layout, Places, begin_bids, places, require_apart
 from lacunet.metrics import dice, region_masks, volume_ml
@@ -87,12 +87,7 @@ def segment_cases(
     require_apart([files.name for files in cases], settings.layout)
     if not settings.overwrite and not settings.resume:
         for files in cases:
-            record = places(folder, files.name, settings.layout).record
-            if record.exists():
-                raise OutputError(
-                    f"{record}: is there already; go on with --resume, replace it with --overwrite, or choose another "
-                    "folder"
-                )
+            refuse_to_replace(places(folder, files.name, settings.layout).record)
     if settings.layout == "bids" and cases:
         task = predictor.model.task
         begin_bids(folder, task, labels_on_disk(settings.convention, task))
@@ -115,7 +110,7 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
     started = time.monotonic()
     model = predictor.model
     case = load_case(files, model.task, want_reference=settings.reference and files.reference is not None)
-    subset = _subset_of(case, settings, model)
+    subset = subset_in_use(case, settings.subset, model)
     prediction = predictor(case, subset)
     labels = prediction.labels()
     for rule in settings.rules:
@@ -129,7 +124,10 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
     if settings.probabilities:
         for region, values in prediction.probabilities().items():
             write_image(at.probability(region), values, case, f"probability {region}", like)
-    facts = _provenance(predictor, files, subset, settings)
+    facts = provenance_of(predictor, files, subset) | {
+        "labels in the mask": settings.convention,
+        "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
+    }
     write_case_page(at.page, _view(case, model, labels, subset, volumes, warnings, facts, settings))
     record = {
         "case": case.name,
@@ -154,24 +152,42 @@ def expectation(model: Model, subset: Subset) -> Expectation | None:
     return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", ""))) if expected else None
 
 
+def refuse_to_replace(result: Path) -> None:
+    """A result is not replaced unasked.
+
+    Raises:
+        OutputError: it is there.
+    """
+    if result.exists():
+        raise OutputError(
+            f"{result}: is there already; go on with --resume, replace it with --overwrite, or choose another folder"
+        )
+
+
 def _skipped(files: CaseFiles, at: Places) -> Segmented:
     return Segmented(files.name, at, {}, (), skipped=True)
 
 
-def _subset_of(case: Case, settings: SegmentSettings, model: Model) -> Subset:
+def subset_in_use(case: Case, subset: Subset | None, model: Model) -> Subset:
+    """The modalities asked for, or all that a case has.
+
+    Raises:
+        UsageError: the case lacks one that is asked for.
+    """
     acquired = case.acquired(model.task)
-    if settings.subset is None:
+    if subset is None:
         return acquired
-    absent = [modality for modality in settings.subset if modality not in acquired]
+    absent = [modality for modality in subset if modality not in acquired]
     if absent:
         raise UsageError(
             f"{case.name}: --subset asks for {', '.join(absent)}, but the case has only {', '.join(acquired)}; "
             "leave --subset out to use all that there is"
         )
-    return settings.subset
+    return subset
 
 
-def _provenance(predictor: Predictor, files: CaseFiles, subset: Subset, settings: SegmentSettings) -> dict[str, str]:
+def provenance_of(predictor: Predictor, files: CaseFiles, subset: Subset) -> dict[str, str]:
+    """By which software, model and scans a result came about."""
     model = predictor.model
     return {
         "lacunet": version("lacunet"),
@@ -182,8 +198,6 @@ def _provenance(predictor: Predictor, files: CaseFiles, subset: Subset, settings
         "scans": ", ".join(files.images[modality].path.name for modality in subset),
         "network grid": f"{model.preparation.spacing:g} mm",
         "computed on": f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}",
-        "labels in the mask": settings.convention,
-        "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
     }
 
 

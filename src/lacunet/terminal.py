@@ -10,6 +10,7 @@ from lacunet.task import Task
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from lacunet.complete import Completed
     from lacunet.data.names import Problem
     from lacunet.segment import Segmented
 
@@ -64,6 +65,17 @@ def print_segmented(done: "Segmented", task: Task) -> None:
     say(f"{done.name}: {volumes}")
     for warning in done.warnings:
         say(f"    note: {warning}")
+
+
+def print_completed(done: "Completed", task: Task) -> None:
+    """One line a case."""
+    if done.skipped:
+        say(f"{done.name}: done before")
+    elif not done.estimated:
+        say(f"{done.name}: has every sequence, nothing to estimate (--subset leaves some out, to compare)")
+    else:
+        estimated = ", ".join(task.titles[modality] for modality in done.estimated)
+        say(f"{done.name}: {estimated} estimated from {task.subset_title(done.subset)}")
 
 
 def print_summary(summary: Any, task: Task) -> None:

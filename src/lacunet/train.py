@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from lacunet.batch import Batch
 from lacunet.case import CaseFiles
@@ -70,6 +71,7 @@ class _Run:
     progress: Progress
     log: TrainingLog
     notes: Notes
+    last_stage: int
 
     @property
     def first(self) -> bool:
@@ -130,8 +132,9 @@ def train(
     fabric = _fabric(recipe, device)
     torch.manual_seed(recipe.seed)
     method = in_channels_last(make_method(get_method(recipe.method, method_file), task, recipe.arguments))
-    stages = method.stages()
-    steps = recipe.steps_of([stage.name for stage in stages])
+    shares = recipe.steps_of([stage.name for stage in method.stages()])
+    stages = [stage for stage in method.stages() if stage.wanted]
+    steps = [share for share, stage in zip(shares, method.stages(), strict=True) if stage.wanted]
     _require_fit(recipe, method, stages, fabric.world_size)
     if init is not None:
         method.load_state_dict(_initial_weights(init, method, method_file))
@@ -150,6 +153,7 @@ def train(
         progress=progress,
         log=TrainingLog(folder, steps, active=fabric.global_rank == 0),
         notes=Notes(),
+        last_stage=len(stages) - 1,
     )
     try:
         _run_stages(run, stages, steps, resume)
@@ -193,6 +197,9 @@ def _run_stage(run: _Run, stage: Stage, steps: int, state: State, optimiser_stat
         at_end = state.step == steps
         if run.validation and (at_end or state.step % run.recipe.validate_.every == 0):
             _validate(run, stage, settings, state)
+            if settings.patience and state.stale >= settings.patience and not at_end:
+                run.log.write(stage.name, state.stage, state.step, {"ended_early": True})
+                break
         if run.first and not at_end and state.step % settings.save_every == 0:
             save_state(run.folder / "state" / "state.safetensors", state, run.method, wrapped)
     _finish_stage(run, state)
@@ -214,8 +221,7 @@ def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
     _require_finite(loss, "loss", terms, batch, stage, state)
     phase.optimiser.zero_grad(set_to_none=True)
     run.fabric.backward(loss)
-    limit = settings.clip_gradient or float("inf")
-    norm = torch.nn.utils.clip_grad_norm_([p for p in phase.parameters if p.grad is not None], limit)
+    norm = _clip(stage.trains, settings.clip_gradient or float("inf"))
     _require_finite(norm, "gradient", terms, batch, stage, state)
     phase.optimiser.step()
     if settings.average:
@@ -226,6 +232,17 @@ def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
         numbers |= {"gradient_norm": float(norm), "learning_rate": rate}
         run.log.write(stage.name, state.stage, done, {**numbers, **_apart(run.notes.take(), numbers, stage)})
     run.progress.stepped(stage.name, done, phase.steps, float(loss.detach()))
+
+
+def _clip(modules: Sequence[nn.Module], limit: float) -> Tensor:
+    """Clip the gradient of each module by itself, so that a steep loss of one does not slow the others.
+
+    Returns:
+        The norm over all of them, before clipping.
+    """
+    moved = [[p for p in module.parameters() if p.grad is not None] for module in modules]
+    norm: Tensor = torch.stack([clip_grad_norm_(parameters, limit) for parameters in moved if parameters]).norm()
+    return norm
 
 
 def _clock(run: _Run, phase: _Phase, state: State, note: Callable[[str, Tensor | float], None]) -> Clock:
@@ -259,10 +276,12 @@ def _validate(run: _Run, stage: Stage, settings: TrainSettings, state: State) ->
     score = scores["mean"]
     best = score > state.best or stage.select == "last"
     if best:
-        state.best = score
+        state.best, state.stale = score, 0
         if run.first:
             save_weights(run.folder / "state" / "best.safetensors", run.method)
-            _save_model(run, state.step, scores)
+            _save_model(run, state, scores)
+    else:
+        state.stale += 1
     run.method.load_state_dict(current)
     numbers = {f"validation_{name}": value for name, value in scores.items()}
     run.log.write(stage.name, state.stage, state.step, {"best": best, **numbers})
@@ -273,7 +292,8 @@ def _validate(run: _Run, stage: Stage, settings: TrainSettings, state: State) ->
 def _scores(run: _Run, stage: Stage, settings: TrainSettings, state: State) -> dict[str, float]:
     """What the stage is selected by, higher is better."""
     if stage.select == "dice":
-        return validation_dice(run.method, run.validation, run.recipe, run.fabric)
+        method = run.method if stage.judged is None else stage.judged()
+        return validation_dice(method, run.validation, run.recipe, run.fabric)
     if stage.select == "last":
         return {"mean": 0.0}
     cases = _prepared(run.recipe, run.validation, run.folder, run.fabric, Silent())
@@ -291,14 +311,17 @@ def _finish_stage(run: _Run, state: State) -> None:
         if state.average:
             run.method.load_state_dict(state.average)
         if run.first:
-            _save_model(run, state.step, {})
+            _save_model(run, state, {})
 
 
-def _save_model(run: _Run, step: int, scores: Mapping[str, float]) -> None:
+def _save_model(run: _Run, state: State, scores: Mapping[str, float]) -> None:
+    """The model folder, once the last stage has begun: before, what is deployed has not been trained."""
+    if state.stage < run.last_stage:
+        return
     card = {
         **run.card,
         "recipe": run.recipe.model_dump(by_alias=True, mode="json"),
-        "step": step,
+        "step": state.step,
         "training_cases": len(run.training),
         "validation": {name: round(value, 4) for name, value in scores.items()},
     }

@@ -45,7 +45,7 @@ def train(
     method_file: MethodFile = None,
 ) -> None:
     """Train a method by a recipe."""
-    from lacunet.data.missing import apply_missing, read_missing
+    from lacunet.data.missing import apply_missing, complete_share, read_missing
     from lacunet.data.split import folds
     from lacunet.recipe import read_recipe
     from lacunet.train import train as run_training
@@ -59,9 +59,12 @@ def train(
         first = folds(cases, 5, settings.seed)[0]
         training = [case for case in cases if case.name in first.train]
         validation = [case for case in cases if case.name in first.val]
+    card = {"data": f"{len(training)} cases of {data.resolve().name}"}
     if missing is not None:
         training = apply_missing(training, read_missing(missing, task))
-    card = {"data": f"{len(training)} cases of {data.resolve().name}"}
+        share = complete_share({case.name: task.subset(case.images) for case in training}, task)
+        card["data"] += f", {100 * share:.1f} % of them with every sequence"
+        say(f"training on {card['data']}")
     with progress() as bar:
         watcher = TrainingBar(bar)
         model = run_training(

@@ -8,7 +8,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from lacunet.case import Case, CaseFiles, Grid
 from lacunet.data.labels import to_disk, to_inside
-from lacunet.data.volume import CORNER_TOLERANCE_MM, corner_distance, read_file, read_image, triple
+from lacunet.data.volume import CORNER_TOLERANCE_MM, SYNTHETIC, corner_distance, read_file, read_image, triple
 from lacunet.errors import DataError, GeometryError, LabelError, OutputError
 from lacunet.files import whole_file
 from lacunet.task import GLIOMA, Task
@@ -18,6 +18,9 @@ LARGEST_BRAIN_ML = 2600.0
 
 LEAST_BORDER_BACKGROUND = 0.5
 """Share of the outermost voxels that are background in a skull-stripped scan (0.99 in BraTS, below 0.2 with skull)."""
+
+ESTIMATE_MEAN, ESTIMATE_DEVIATION = 1000, 100
+"""How an estimated sequence is written: these stand for the mean of the brain and one standard deviation."""
 
 _FORM_FIELDS = (
     "qform_code",
@@ -195,15 +198,38 @@ def write_mask(
         UsageError: unknown convention.
     """
     disk = to_disk(labels, convention, task)
-    _write(path, disk, case, f"labels {convention}", like)
+    _write(path, disk, case, f"lacunet: labels {convention}", like)
 
 
 def write_image(path: Path, values: np.ndarray, case: Case, description: str, like: Path | None = None) -> None:
     """Write a map of floats (a probability) on the grid the case has on disk, as `write_mask` does."""
-    _write(path, values.astype(np.float32), case, description, like)
+    _write(path, values.astype(np.float32), case, f"lacunet: {description}", like)
 
 
-def _write(path: Path, values: np.ndarray, case: Case, description: str, like: Path | None) -> None:
+def write_estimate(path: Path, values: np.ndarray, case: Case, modality: str, like: Path | None = None) -> None:
+    """Write an estimated sequence as `write_mask` does, marked in the header so that it is never read as a scan.
+
+    Args:
+        path: Ends in .nii.gz or .nii.
+        values: As `scaled_estimate` gives them.
+        case: Whose grid it is.
+        modality: What was estimated.
+        like: A NIfTI scan of the case; see `write_mask`.
+    """
+    units = f"{ESTIMATE_MEAN} = mean of the brain, {ESTIMATE_DEVIATION} = 1 SD"
+    _write(path, values, case, f"{SYNTHETIC} {modality}, not a scan; {units}", like, f"SYNTHETIC {modality}")
+
+
+def scaled_estimate(values: np.ndarray, case: Case) -> np.ndarray:
+    """Standard deviations from the mean of the brain, to intensities (int16): 1000 and 100 for each deviation.
+
+    A brain is then never 0, which its background is: wherever none of the case's images has signal.
+    """
+    brain = np.logical_or.reduce([image != 0 for image in case.images.values()])
+    return np.where(brain, np.rint(ESTIMATE_MEAN + ESTIMATE_DEVIATION * values), 0).astype(np.int16)
+
+
+def _write(path: Path, values: np.ndarray, case: Case, description: str, like: Path | None, intent: str = "") -> None:
     if not path.name.lower().endswith((".nii.gz", ".nii")):
         raise OutputError(f"{path}: results are NIfTI; end the name in .nii.gz")
     if values.shape != case.grid.shape:
@@ -214,7 +240,8 @@ def _write(path: Path, values: np.ndarray, case: Case, description: str, like: P
     image.set_sform(case.native.affine, code=1)
     if like is not None and not like.name.lower().endswith(".mha"):
         _keep_place(image.header, nib.load(like).header)
-    image.header["descrip"] = f"lacunet: {description}".encode()[:79]
+    image.header["descrip"] = description.encode()[:79]
+    image.header["intent_name"] = intent.encode()[:15]
     with whole_file(path) as temporary:
         nib.save(image, temporary)
 

@@ -35,6 +35,9 @@ DEFLATE_RATIO = 1032
 MOST_TRAILING = 2**20
 """Bytes after the voxels that are still read for the checksum."""
 
+SYNTHETIC = "lacunet: SYNTHETIC"
+"""How the description in the header of an estimated sequence begins; such a file is never read as a scan."""
+
 _LENGTHS = {1: "metres", 3: "micrometres"}
 _UNREADABLE = (
     ImageFileError,
@@ -124,6 +127,8 @@ def _nifti_header(path: Path) -> _Header:
     if not kinds:
         raise DataError(f"{path.name}: is not a NIfTI file, whatever its name says; convert it to .nii.gz")
     raw = kinds[0](start[: kinds[0].sizeof_hdr], check=False)
+    if bytes(raw["descrip"]).startswith(SYNTHETIC.encode()):
+        raise DataError(f"{path.name}: is an estimate that lacunet complete wrote, not a scan; leave it out")
     shape = tuple(int(size) for size in raw["dim"][1 : int(raw["dim"][0]) + 1])
     voxel = raw.get_data_dtype()
     if voxel.kind not in "iuf":

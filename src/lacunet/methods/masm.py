@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lacunet.batch import Batch, Images, Logits, Presence
 from lacunet.blocks.conv import ConvBlock
 from lacunet.blocks.unet import Decoder, Encoder, level_widths
-from lacunet.losses import cross_entropy_loss, dice_loss
+from lacunet.losses import cross_entropy_loss, deeply, dice_loss
 from lacunet.method import Clock, Method, Stage
 from lacunet.papers import Paper
 from lacunet.task import Task
@@ -186,18 +186,12 @@ class MASM(Method):
     def _segmentation(
         self, decoded: Sequence[Tensor], regions: Float[Tensor, "batch region x y z"]
     ) -> dict[str, Tensor]:
-        """Dice and cross-entropy at the finest resolutions, each with half the weight of the one before; they sum to 1.
-
-        A coarse voxel's reference is the share of it that the region fills.
-        """
-        terms = dict.fromkeys(("dice", "cross_entropy"), torch.zeros((), device=regions.device))
-        everything = sum(0.5**level for level in range(len(self.outputs)))
-        for level, output in enumerate(self.outputs):
-            logits, shares = output(decoded[-1 - level]), F.avg_pool3d(regions, 2**level)
-            weight = 0.5**level / everything
-            terms["dice"] = terms["dice"] + weight * dice_loss(logits, shares)
-            terms["cross_entropy"] = terms["cross_entropy"] + weight * cross_entropy_loss(logits, shares)
-        return terms
+        """Dice and cross-entropy at the finest resolutions."""
+        logits = [output(decoded[-1 - level]) for level, output in enumerate(self.outputs)]
+        return {
+            "dice": deeply(dice_loss, logits, regions),
+            "cross_entropy": deeply(cross_entropy_loss, logits, regions),
+        }
 
 
 class ModalityAware(nn.Module):

@@ -9,7 +9,7 @@ from io import BytesIO
 import numpy as np
 from contourpy import contour_generator
 from jaxtyping import Bool, Shaped, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from lacunet.case import Grid
 from lacunet.report.planes import PLANES, Box, Plane, box_around, busiest, section, size_mm
@@ -149,15 +149,28 @@ def _closed(points: np.ndarray) -> str:
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points[:-1]) + "Z"
 
 
-def pictures(image: Shaped[np.ndarray, "x y z"], title: str, at: list[Cut]) -> list[Picture]:
-    """One sequence in every cut, in one window of grey values."""
+def pictures(image: Shaped[np.ndarray, "x y z"], title: str, at: list[Cut], stamp: str = "") -> list[Picture]:
+    """One sequence in every cut, in one window of grey values; a stamp is burnt into the pixels."""
     low, high = window(image)
     found = []
     for cut in at:
         values = section(image[cut.box], cut.plane, cut.index - cut.box[cut.plane.normal].start)
         grey = np.clip((values - low) / (high - low), 0, 1) * 255
-        found.append(Picture(cut, f"{title}, {cut.plane.name}", png_uri(np.nan_to_num(grey).astype(np.uint8))))
+        pixels = np.nan_to_num(grey).astype(np.uint8)
+        uri = png_uri(stamped(pixels, stamp) if stamp else pixels)
+        found.append(Picture(cut, f"{title}, {cut.plane.name}", uri))
     return found
+
+
+def stamped(grey: UInt8[np.ndarray, "row column"], words: str) -> UInt8[np.ndarray, "row column"]:
+    """White words on black in the upper left corner, half as wide as the picture."""
+    canvas = Image.fromarray(grey)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(max(6.0, 0.5 * grey.shape[1] / len(words) / 0.62))
+    left, top, right, bottom = draw.textbbox((2, 2), words, font=font)
+    draw.rectangle((left - 2, top - 2, right + 2, bottom + 2), fill=0)
+    draw.text((2, 2), words, fill=255, font=font)
+    return np.asarray(canvas)
 
 
 def window(image: Shaped[np.ndarray, "x y z"]) -> tuple[float, float]:

@@ -1,0 +1,548 @@
+"""Dual-stage: sequences are missing in training too. Rebuild them, complete the cases, distil; a prompt makes heads."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from lacunet.batch import Batch, Images, Logits, Presence, hide
+from lacunet.blocks.conv import GroupNorm
+from lacunet.blocks.unet import level_widths
+from lacunet.errors import ModelError
+from lacunet.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
+from lacunet.method import Clock, Method, Stage, make_method
+from lacunet.papers import Paper
+from lacunet.prompts import prompt_vectors
+from lacunet.task import Task
+
+Feature = Float[Tensor, "batch _ _ _ _"]
+Seen = Bool[Tensor, "batch modality _ _ _"]
+"""Where a network may look: voxel by voxel, or one truth value for a whole image."""
+
+Indicator = Literal["none", "binary", "text", "text+visual"]
+Vectors = Float[Tensor, "subset width"]
+"""A row per subset, in the order of its number (the sum of 2 ** index of what is in it), from 1."""
+
+
+class Features(NamedTuple):
+    """The levels of a U-Net, finest first; the coarsest encoded one is the bottleneck, which is not decoded."""
+
+    encoded: list[Tensor]
+    decoded: list[Tensor]
+
+
+class Answer(NamedTuple):
+    """Region logits of the finest resolutions, finest first, and the features they come from."""
+
+    logits: list[Tensor]
+    features: Features
+
+
+class DualStage(Method):
+    """A network that learned to rebuild absent modalities lends its sight to one that segments without them.
+
+    First, a network learns to rebuild all modalities from masked ones; where a modality was never acquired, a frozen
+    critic says by its segmentation whether the estimate looks like the real thing (eq. 1-3). It then starts two: a
+    recovery module, which completes each training case, and the student, which sees a random subset of what was
+    acquired. A frozen teacher sees the completed case; the student learns its features, and the recovery module is
+    refined by its segmentation (eq. 4, 5, 7). Teacher and student have prediction layers that a hyper-network makes
+    from a sentence that names the modalities, and from what is seen (eq. 6). The student alone is used.
+
+    Args:
+        task: Modalities in, regions out.
+        width: Channels of the finest level; doubled at each level below, up to 320.
+        levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels.
+        fill: What stands for what is not seen: `zero`, or a `learned` number per modality.
+        patches: Masked patches along each side of a crop: 8 are 16 voxels wide in a crop of 128.
+        masked: Share of the patches of all modalities that is masked in reconstruction, absent ones counted.
+        distribution: Weight of the critic in reconstruction (lambda of eq. 3); 0 leaves it out, and needs no critic.
+        da_input: What the critic judges: the `rebuilt` modalities, or `merged` ones, real where they were acquired.
+        ctd: Complete-then-distil (table 3): `off` (a), the teacher sees what is `available` (b), completed by a `fixed`
+            recovery module (c), or by one that is `refined` (d).
+        teacher: `finetuned` like the student without a teacher, or the `critic`.
+        supervise: What teacher and student are asked for: `dice`, as eq. 7 has it, or `dice+cross_entropy`. Dice alone
+            says next to nothing of false voxels where a crop has no tumour at all.
+        refine: Weight of the refinement of the recovery module (alpha of eq. 7).
+        distil: Weight of the distillation (beta of eq. 7).
+        compare: Features are distilled `normed`, as the next layer's group norm sees them, or `plain`, as eq. 4 has it.
+        reach: Whether the distillation moves the recovery module too.
+        indicator: What the prediction layers of teacher and student depend on (figure 5): `none`, the `binary` code of
+            what is there, the `text` of the prompt, or `text+visual`.
+        text: The table of prompts: `minilm`, or a file that `lacunet prompts` wrote.
+        keep: What a model folder holds: the student, or the recovery module too, for `lacunet complete`.
+        parts: Which networks there are. Only a model folder says other than `all`.
+        text_width: The width of a model folder's own table of prompts, which is among its weights.
+
+    Departures from the paper:
+        The text encoder is MiniLM, whose weights a Python package carries, not CLIP; `lacunet prompts` makes CLIP's
+        table where there are weights. Each region has a sigmoid.
+
+    Not stated in the paper:
+        The critic (zero-filled, modality dropout, Dice and cross-entropy, plain heads) and the teacher (the pre-trained
+        network fine-tuned as the student is, without a teacher; its code says that all is there). Masking: a uniform
+        number of modalities is dropped, of the rest as many patches as leave one eighth of all, as M3AE; never-acquired
+        modalities count as masked. The critic judges the whole reconstruction; norms are means over voxels. Distilled
+        are the encoder's levels and the decoder's but the finest, normed, since the streams of residual blocks have no
+        scale of their own and would drown the task; the teacher's are constants, so that eq. 5 alone moves the recovery
+        module. The prediction layers are the heads of the three finest resolutions, each trained by half of the finer
+        one's weight; the hyper-network adds to learned weights, and adds nothing at first. The visual part is the mean
+        of the bottleneck. What all sentences share is taken off their embeddings.
+    """
+
+    paper = Paper(
+        title="Tackling Dual-stage Missing Modalities in Brain Tumor Segmentation via Robust Modality Reconstruction "
+        "and Prompt-guided Modality Adaptation",
+        authors="Zhao et al.",
+        year=2026,
+        venue="AAAI (an earlier version: arXiv 2406.01987)",
+        url="https://arxiv.org/abs/2406.01987",
+        idea="Sequences missing in training too: rebuilt under a critic's eye, a teacher sees the completed case, a "
+        "prompt makes the heads.",
+    )
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        width: int = 16,
+        levels: int = 4,
+        fill: Literal["zero", "learned"] = "zero",
+        patches: int = 8,
+        masked: float = 0.875,
+        distribution: float = 0.1,
+        da_input: Literal["rebuilt", "merged"] = "rebuilt",
+        ctd: Literal["off", "available", "fixed", "refined"] = "refined",
+        teacher: Literal["finetuned", "critic"] = "finetuned",
+        supervise: Literal["dice", "dice+cross_entropy"] = "dice",
+        refine: float = 1.0,
+        distil: float = 0.1,
+        compare: Literal["normed", "plain"] = "normed",
+        reach: bool = False,
+        indicator: Indicator = "text+visual",
+        text: str = "minilm",
+        keep: Literal["student", "student+recovery"] = "student",
+        parts: Literal["all", "student", "student+recovery"] = "all",
+        text_width: int = 0,
+    ) -> None:
+        super().__init__(task)
+        if levels < 2:
+            raise ValueError(f"levels = {levels}: at least 2, for a U-Net")
+        if not 0 <= masked < 1:
+            raise ValueError(f"masked = {masked}: a share from 0 to below 1")
+        if patches < 1:
+            raise ValueError(f"patches = {patches}: at least 1 along each side")
+        self.patches, self.masked = patches, masked
+        self.distribution, self.da_input = distribution, da_input
+        self.ctd, self.taught_by, self.refine, self.distil = ctd, teacher, refine, distil
+        self.supervise, self.compare, self.reach = supervise, compare, reach
+        self.divisor = 2 ** (levels - 1)
+        self.keep, self.parts = keep, parts
+        self._kept: dict[str, Any] = {"width": width, "levels": levels, "fill": fill, "indicator": indicator}
+        vectors = None
+        if indicator in ("text", "text+visual"):
+            if parts == "all":
+                text, vectors = prompt_vectors(text, task)
+            else:  # a model folder has them among its weights
+                vectors = torch.zeros((len(task.subsets), text_width))
+            self._kept |= {"text": text, "text_width": vectors.shape[1]}
+        widths = level_widths(width, levels)
+        self.student = Segmenter(task, widths, fill, indicator, vectors)
+        self.recovery = Recovery(len(task.modalities), widths, fill) if parts != "student" else None
+        if parts == "all":
+            self.critic = Segmenter(task, widths, fill, "none", None)
+            self.teacher = Segmenter(task, widths, fill, indicator, vectors)
+
+    # ------------------------------------------------ in use: the student alone
+
+    def encode(self, images: Images, presence: Presence) -> Images:
+        """The images, absent modalities zero; all mixing happens at the input."""
+        return hide(images, presence)
+
+    def decode(self, encoded: Images, presence: Presence) -> Logits:
+        """The whole student over the present modalities."""
+        answer: Answer = self.student(encoded, presence)
+        return answer.logits[0]
+
+    def complete(self, images: Images, presence: Presence) -> Images:
+        """Real where present, the recovery module's estimate elsewhere.
+
+        Raises:
+            ModelError: the model was kept without its recovery module.
+        """
+        if self.recovery is None:
+            raise ModelError(
+                "the model was kept without its recovery module; train with arguments.keep = 'student+recovery'"
+            )
+        seen = presence[:, :, None, None, None]
+        if bool(presence.all()):
+            return images
+        return torch.where(seen, images, self.recovery(images, seen).to(images.dtype))
+
+    def deployed(self) -> Method:
+        """The student, and the recovery module where `keep` says so; the prompts are among the weights."""
+        return self if self.parts != "all" else self._alone(self.student, self.keep)
+
+    def _alone(self, segmenter: "Segmenter", parts: str = "student") -> Method:
+        """A method that uses this network, not a copy of it."""
+        plain = segmenter.hyper is None
+        arguments = self._kept | {"parts": parts} | ({"indicator": "none"} if plain else {})
+        alone = make_method(type(self), self.task, arguments)
+        assert isinstance(alone, DualStage)
+        alone.student = segmenter
+        if alone.recovery is not None:
+            alone.recovery = self.recovery
+        return alone
+
+    # ------------------------------------------------ training
+
+    def stages(self) -> list[Stage]:
+        """A critic, reconstruction, a teacher, distillation; ablations leave some of it out."""
+        if self.parts != "all" or self.recovery is None:
+            raise ModelError("a model folder of dual_stage holds what is used; train from a recipe without `parts`")
+        distilled = [self.student, self.recovery] if self.ctd == "refined" else [self.student]
+        return [
+            Stage(
+                name="critic",
+                loss=self._critic_loss,
+                trains=[self.critic],
+                judged=lambda: self._alone(self.critic),
+                wanted=bool(self.distribution) or (self.ctd != "off" and self.taught_by == "critic"),
+            ),
+            Stage(name="reconstruct", loss=self._reconstruct_loss, trains=[self.recovery], select="loss"),
+            Stage(
+                name="teacher",
+                loss=self._teacher_loss,
+                trains=[self.teacher],
+                before=lambda: self._start(self.teacher),
+                judged=lambda: self._alone(self.teacher),
+                wanted=self.ctd != "off" and self.taught_by == "finetuned",
+            ),
+            Stage(
+                name="distil",
+                loss=self._distil_loss,
+                trains=distilled,
+                before=lambda: self._start(self.student),
+            ),
+        ]
+
+    def _start(self, segmenter: "Segmenter") -> None:
+        """What was learned by reconstruction, all but the last layer."""
+        assert self.recovery is not None
+        segmenter.body.load_state_dict(self.recovery.body.state_dict())
+
+    def _critic_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
+        """Stage 0: a segmentation network on incomplete data."""
+        logits = self.critic(batch.images, batch.presence).logits
+        return {
+            "dice": deeply(dice_loss, logits, batch.regions),
+            "cross_entropy": deeply(cross_entropy_loss, logits, batch.regions),
+        }
+
+    def _reconstruct_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
+        """Stage 1: mask-reconstruction, with the frozen critic's segmentation of it (eq. 3)."""
+        assert self.recovery is not None
+        images, acquired = hide(batch.images, batch.acquired), batch.acquired
+        seen = draw_seen(acquired, images.shape[2:], self.patches, self.masked)
+        rebuilt = self.recovery(images, seen)
+        clock.note("hidden_error", _mean_where(acquired[:, :, None, None, None] & ~seen, rebuilt.detach() - images))
+        terms = {"reconstruction": reconstruction_loss(rebuilt, images, acquired)}
+        if self.distribution:
+            judged = rebuilt
+            if self.da_input == "merged":
+                judged = torch.where(acquired[:, :, None, None, None], images, rebuilt)
+            logits = self.critic(judged, torch.ones_like(acquired)).logits[0]
+            terms["distribution"] = self.distribution * segmentation_loss(logits, batch.regions)
+        return terms
+
+    def _teacher_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
+        """Stage 2a: the task alone, with modality dropout."""
+        answer: Answer = self.teacher(batch.images, batch.presence)
+        return {"task": self._task_loss(answer, batch)}
+
+    def _distil_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
+        """Stage 2b: complete, then distil (eq. 7)."""
+        student: Answer = self.student(batch.images, batch.presence)
+        terms = {"task": self._task_loss(student, batch)}
+        if self.ctd == "off":
+            return terms
+        shown, images = batch.acquired, batch.images
+        if self.ctd != "available":
+            clock.note("completed", (~batch.acquired).any(dim=1).float().mean())
+            shown, images = torch.ones_like(shown), self.complete(images, shown)
+        teacher: Answer = (self.critic if self.taught_by == "critic" else self.teacher)(images, shown)
+        if self.ctd == "refined" and self.refine:
+            terms["recovery"] = self.refine * segmentation_loss(teacher.logits[0], batch.regions)  # eq. 5
+        if self.distil:
+            levels = [distilled_levels(answer.features) for answer in (teacher, student)]
+            if self.compare == "normed":
+                levels = [[normed(feature) for feature in features] for features in levels]
+            taught = levels[0] if self.reach else [feature.detach() for feature in levels[0]]
+            terms["distillation"] = self.distil * feature_distance(taught, levels[1])
+        return terms
+
+    def _task_loss(self, answer: Answer, batch: Batch) -> Tensor:
+        return deeply(dice_loss if self.supervise == "dice" else segmentation_loss, answer.logits, batch.regions)
+
+
+# ------------------------------------------------ networks: M3AE's U-Net (Liu et al., 2023), with three kinds of heads
+
+
+class ResidualBlock(nn.Module):
+    """Twice group norm, ReLU, convolution; added to what was given."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        groups = min(8, channels)
+        self.first_norm, self.second_norm = GroupNorm(groups, channels), GroupNorm(groups, channels)
+        self.first = nn.Conv3d(channels, channels, 3, padding=1)
+        self.second = nn.Conv3d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Feature) -> Feature:
+        """Features of the same shape."""
+        change = self.first(F.relu(self.first_norm(features)))
+        features = features + self.second(F.relu(self.second_norm(change)))
+        return features
+
+
+class Rise(nn.Module):
+    """One level up in the decoder: fewer channels, twice the resolution, plus the skip, a block."""
+
+    def __init__(self, below: int, channels: int) -> None:
+        super().__init__()
+        self.narrow = nn.Conv3d(below, channels, 1)
+        self.block = ResidualBlock(channels)
+
+    def forward(self, below: Feature, skip: Feature) -> Feature:
+        """The decoded features of this level."""
+        enlarged = F.interpolate(self.narrow(below), size=skip.shape[2:], mode="trilinear")
+        features: Tensor = self.block(enlarged + skip)
+        return features
+
+
+class Body(nn.Module):
+    """All of a U-Net but its heads, the same in every network of the method: one starts the others.
+
+    Args:
+        modalities: Channels of the images.
+        widths: Channels of each level, finest first.
+        fill: What stands for what is not seen.
+    """
+
+    def __init__(self, modalities: int, widths: Sequence[int], fill: str) -> None:
+        super().__init__()
+        blocks = [1, *[2] * (len(widths) - 2), 4]
+        into = [nn.Conv3d(modalities, widths[0], 3, padding=1)]
+        into += [nn.Conv3d(above, channels, 3, 2, padding=1) for above, channels in pairwise(widths)]
+        self.fill = nn.Parameter(torch.zeros(modalities)) if fill == "learned" else None
+        self.levels = nn.ModuleList(
+            nn.Sequential(first, *[ResidualBlock(channels) for _ in range(count)])
+            for first, channels, count in zip(into, widths, blocks, strict=True)
+        )
+        self.rises = nn.ModuleList(Rise(below, channels) for channels, below in pairwise(widths))
+
+    def forward(self, images: Images, seen: Seen) -> Features:
+        """The features of what is seen."""
+        filling = images.new_zeros(()) if self.fill is None else self.fill[:, None, None, None].to(images.dtype)
+        features = torch.where(seen, images, filling)
+        encoded: list[Tensor] = []
+        for level in self.levels:
+            features = level(features)
+            encoded.append(features)
+        decoded: list[Tensor] = []
+        for rise, skip in reversed(list(zip(self.rises, encoded[:-1], strict=True))):
+            features = rise(features, skip)
+            decoded.insert(0, features)
+        return Features(encoded, decoded)
+
+
+class Recovery(nn.Module):
+    """Images, as far as they are seen, to all modalities: phi of eq. 3, later the recovery module."""
+
+    def __init__(self, modalities: int, widths: Sequence[int], fill: str) -> None:
+        super().__init__()
+        self.body = Body(modalities, widths, fill)
+        self.head = nn.Conv3d(widths[0], modalities, 1)
+
+    def forward(self, images: Images, seen: Seen) -> Images:
+        """Every modality, rebuilt; float32."""
+        rebuilt: Tensor = self.head(self.body(images, seen).decoded[0])
+        return rebuilt.float()
+
+
+class Segmenter(nn.Module):
+    """A network that segments; its heads may depend on which modalities there are.
+
+    Args:
+        task: Modalities and regions.
+        widths: Channels of each level, finest first.
+        fill: What stands for absent modalities.
+        indicator: What the heads depend on.
+        vectors: The prompts as vectors, where they do on text.
+    """
+
+    def __init__(
+        self, task: Task, widths: Sequence[int], fill: str, indicator: Indicator, vectors: Vectors | None
+    ) -> None:
+        super().__init__()
+        self.body = Body(len(task.modalities), widths, fill)
+        self.heads = nn.ModuleList(nn.Conv3d(channels, len(task.regions), 1) for channels in widths[:-1][:3])
+        self.hyper = None
+        if indicator != "none":
+            describe: Binary | Prompt = Binary(len(task.modalities))
+            if vectors is not None:
+                describe = Prompt(vectors, widths[-1] if indicator == "text+visual" else 0)
+            self.hyper = HyperNetwork(describe, [(len(task.regions), channels) for channels in widths[:-1][:3]])
+
+    def forward(self, images: Images, presence: Presence) -> Answer:
+        """Logits at the finest resolutions, and the features."""
+        features = self.body(images, presence[:, :, None, None, None])
+        levels = features.decoded[: len(self.heads)]
+        if self.hyper is None:
+            return Answer([head(level) for head, level in zip(self.heads, levels, strict=True)], features)
+        changes = self.hyper(features.encoded[-1], presence)
+        logits = [predict(*layer) for layer in zip(self.heads, levels, changes, strict=True)]
+        return Answer(logits, features)
+
+
+class Binary(nn.Module):
+    """The paper's simpler indicator: the code of what is there, through two layers."""
+
+    width = 64
+
+    def __init__(self, modalities: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(modalities, self.width), nn.GELU(), nn.Linear(self.width, self.width))
+
+    def forward(self, bottleneck: Feature, presence: Presence) -> Float[Tensor, "batch width"]:
+        """The indicator of each case."""
+        indicator: Tensor = self.mlp(presence.float())
+        return indicator
+
+
+class Prompt(nn.Module):
+    """The sentence that names the modalities, as a vector, beside the mean of the features (Z_v and Z_t of eq. 6).
+
+    Args:
+        vectors: Of the sentences. Frozen, and kept among the weights, so that a model needs no text encoder.
+        visual: Channels of the features; 0 leaves them out.
+    """
+
+    vectors: Tensor
+
+    def __init__(self, vectors: Vectors, visual: int) -> None:
+        super().__init__()
+        self.register_buffer("vectors", vectors.clone())
+        self.norm = nn.LayerNorm(visual) if visual else None
+        self.width = visual + vectors.shape[1]
+
+    def forward(self, bottleneck: Feature, presence: Presence) -> Float[Tensor, "batch width"]:
+        """The indicator of each case."""
+        text = self.vectors[subset_number(presence) - 1]
+        return text if self.norm is None else torch.cat([self.norm(bottleneck.float().mean((2, 3, 4))), text], dim=1)
+
+
+class HyperNetwork(nn.Module):
+    """The perceptron of eq. 6: an indicator to what is added to the weights and biases of the prediction layers.
+
+    Its last layer begins at zero: the network begins as one with plain heads.
+
+    Args:
+        describe: Makes the indicator.
+        layers: Regions and channels of each prediction layer.
+    """
+
+    def __init__(self, describe: Binary | Prompt, layers: Sequence[tuple[int, int]], hidden: int = 256) -> None:
+        super().__init__()
+        self.describe = describe
+        self.shapes = [(regions, channels + 1) for regions, channels in layers]
+        last = nn.Linear(hidden, sum(rows * columns for rows, columns in self.shapes))
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.mlp = nn.Sequential(nn.Linear(describe.width, hidden), nn.GELU(), last)
+
+    def forward(self, bottleneck: Feature, presence: Presence) -> list[Float[Tensor, "batch region _"]]:
+        """For each prediction layer, weights and (last) bias; float32."""
+        with torch.autocast(bottleneck.device.type, enabled=False):
+            numbers = self.mlp(self.describe(bottleneck, presence))
+        parts = numbers.split([rows * columns for rows, columns in self.shapes], dim=1)
+        return [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+
+def predict(
+    head: nn.Module, features: Feature, changes: Float[Tensor, "batch region _"]
+) -> Float[Tensor, "batch region _ _ _"]:
+    """A prediction layer whose weights and biases are each case's own."""
+    assert isinstance(head, nn.Conv3d)
+    assert head.bias is not None
+    weights, biases = head.weight + changes[:, :, :-1, None, None, None], head.bias + changes[:, :, -1]
+    cases = zip(features, weights, biases, strict=True)
+    return torch.cat([F.conv3d(case[None], weight, bias) for case, weight, bias in cases])
+
+
+def subset_number(presence: Presence) -> Tensor:
+    """The sum of 2 ** index of the modalities that are there."""
+    return (presence * 2 ** torch.arange(presence.shape[1], device=presence.device)).sum(dim=1)
+
+
+# ------------------------------------------------ formulas
+
+
+def draw_seen(acquired: Presence, shape: Sequence[int], patches: int, masked: float) -> Seen:
+    """MASK of eq. 3: modalities and patches together (M3AE's way), exactly a share of the patches of all modalities.
+
+    Of a case's acquired modalities a uniform number is dropped, never all; of the others so many patches are seen,
+    drawn uniformly, that `masked` of all patches are not. What was not acquired counts as masked.
+
+    Args:
+        acquired: What there is to be seen.
+        shape: Of a crop, in voxels.
+        patches: Along each side.
+        masked: The share.
+    """
+    sides = [-(-length // patches) for length in shape]
+    grid = [-(-length // side) for length, side in zip(shape, sides, strict=True)]
+    count, each = acquired.numel() // len(acquired), grid[0] * grid[1] * grid[2]
+    seen = torch.zeros((len(acquired), count, each), dtype=torch.bool)
+    for case, there in zip(seen, acquired.cpu(), strict=True):
+        members = there.nonzero()[:, 0]
+        left = len(members) - int(torch.randint(len(members), ()))
+        shown = members[torch.randperm(len(members))[:left]]
+        chosen = torch.randperm(left * each)[: round((1 - masked) * count * each)]
+        case[shown[chosen // each], chosen % each] = True
+    voxels = seen.view(*seen.shape[:2], *grid)
+    for axis, (side, length) in enumerate(zip(sides, shape, strict=True), start=2):
+        voxels = voxels.repeat_interleave(side, axis).narrow(axis, 0, length)
+    return voxels.to(acquired.device)
+
+
+def reconstruction_loss(rebuilt: Images, images: Images, acquired: Presence) -> Float[Tensor, ""]:
+    """Eq. 1: the mean square over the voxels of what was acquired, seen or not; its mean over modalities and cases."""
+    there = acquired[:, :, None, None, None]
+    squares = torch.where(there, rebuilt.float() - images, 0.0).square().mean((2, 3, 4))
+    return (squares.sum(dim=1) / acquired.sum(dim=1)).mean()
+
+
+def distilled_levels(features: Features) -> list[Tensor]:
+    """F_l of eq. 4: all levels of the encoder, and of the decoder all but the finest, whose logits have a reference."""
+    return [*features.encoded, *features.decoded[1:]]
+
+
+def feature_distance(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """Eq. 4, with the mean of squares of each level."""
+    pairs = zip(teacher, student, strict=True)
+    return torch.stack([(one.float() - other.float()).square().mean() for one, other in pairs]).sum()
+
+
+def normed(features: Feature) -> Feature:
+    """Group norm without weights of its own: the scale of a residual stream, which every next layer takes off."""
+    channels = features.shape[1]
+    return F.group_norm(features.float().contiguous(), min(8, channels))
+
+
+def _mean_where(where: Tensor, values: Tensor) -> Tensor:
+    """The root of the mean square where it is true; 0 where it never is."""
+    return (torch.where(where, values.float(), 0.0).square().sum() / where.sum().clamp_min(1)).sqrt()
