@@ -14,7 +14,7 @@ from lacunet.case import Case, CaseFiles
 from lacunet.data.labels import labels_on_disk
 from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case, write_image, write_mask
-from lacunet.errors import LacunetError, UsageError
+from lacunet.errors import LacunetError, OutputError, UsageError
 from lacunet.files import write_json
 from lacunet.layout import Layout, Places, begin_bids, places, require_apart
 from lacunet.metrics import dice, region_masks, volume_ml
