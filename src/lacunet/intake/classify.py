@@ -1,0 +1,219 @@
+"""Asks the image itself which sequence it is. A few small networks over `features`, in plain numpy, shipped with the package.
+
+`scripts/train_identity.py` made the weights (`identity.safetensors`, `identity.json`) and prints how often they are right;
+docs/import.md has the numbers. "unknown" is an answer: below a confidence fixed in training, nothing is claimed.
+
+T1 before and after contrast agent differ by little that one scan shows. Where a study has several T1 scans, they are
+compared with each other (`look_at_study`): vessels, mucosa and perhaps a tumour are brighter in the later one.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from jaxtyping import Float
+from safetensors.numpy import load
+
+from lacunet.case import Grid
+from lacunet.intake.features import features
+from lacunet.task import GLIOMA, Task
+
+OTHER, UNKNOWN = "other", "unknown"
+T1_FAMILY = ("t1n", "t1c")
+
+Numbers = Float[np.ndarray, " feature"]
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What an image looks like.
+
+    Attributes:
+        modality: `t1n`, `t1c`, `t2w`, `t2f`, `other` (no sequence that lacunet uses) or `unknown` (not sure).
+        confidence: How sure, 0..1, calibrated on scans the networks were not trained on. Of the likeliest class.
+        probabilities: By class; they add up to 1. Empty where there is too little inside the head to see.
+    """
+
+    modality: str
+    confidence: float
+    probabilities: Mapping[str, float]
+
+    @property
+    def family(self) -> str:
+        """`t1`, `t2w`, `t2f`, `other` or `unknown`: what is sure even where before and after contrast agent is not."""
+        t1 = sum(self.probabilities.get(name, 0.0) for name in T1_FAMILY)
+        if t1 >= classifier().least_confidence:
+            return "t1"
+        return self.modality
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The shipped networks.
+
+    Attributes:
+        classes: In the order of the networks' outputs.
+        mean: Of each feature in training.
+        scale: Standard deviation of each feature in training.
+        layers: Weights and biases, member by member: `(member, out, in)` and `(member, out)` for each layer.
+        pair: Weight of each scaled feature's difference for "the first is after contrast agent, the second before".
+        temperature: Divides the logits; fixed on scans left out of training.
+        least_confidence: Below it, the answer is "unknown".
+        sure: A contradiction is told from this confidence on.
+        pair_sure: Two T1 scans are told apart from this confidence on.
+    """
+
+    classes: tuple[str, ...]
+    mean: Numbers
+    scale: Numbers
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+    pair: Numbers
+    temperature: float
+    least_confidence: float
+    sure: float
+    pair_sure: float
+
+    def scaled(self, numbers: Numbers) -> Numbers:
+        """Features with mean 0 and standard deviation 1 in training; what lies far outside is brought nearer."""
+        return np.asarray(((numbers - self.mean) / self.scale).clip(-5.0, 5.0), dtype=np.float32)
+
+    def probabilities(self, numbers: Numbers) -> dict[str, float]:
+        """By class, the mean over the members."""
+        hidden = np.repeat(self.scaled(numbers)[None], len(self.layers[0][0]), axis=0)
+        for weight, bias in self.layers[:-1]:
+            hidden = np.maximum(np.einsum("moi,mi->mo", weight, hidden) + bias, 0.0)
+        weight, bias = self.layers[-1]
+        logits = (np.einsum("moi,mi->mo", weight, hidden) + bias) / self.temperature
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        mean = (odds / odds.sum(axis=1, keepdims=True)).mean(axis=0)
+        return {name: float(value) for name, value in zip(self.classes, mean, strict=True)}
+
+    def later(self, first: Numbers, second: Numbers) -> float:
+        """Probability that of two T1 scans of a person the first is the one after contrast agent. Antisymmetric."""
+        return float(1.0 / (1.0 + np.exp(-self.pair @ (self.scaled(first) - self.scaled(second)))))
+
+    def opinion(self, probabilities: Mapping[str, float]) -> Opinion:
+        """The likeliest class, or "unknown"."""
+        best = max(probabilities, key=lambda name: probabilities[name])
+        confidence = probabilities[best]
+        return Opinion(best if confidence >= self.least_confidence else UNKNOWN, confidence, probabilities)
+
+
+@cache
+def classifier() -> Classifier:
+    """The networks that the package carries."""
+    folder = files("lacunet.intake")
+    said = json.loads(folder.joinpath("identity.json").read_text(encoding="utf-8"))
+    arrays = load(folder.joinpath("identity.safetensors").read_bytes())
+    count = sum(name.startswith("weight") for name in arrays)
+    return Classifier(
+        classes=tuple(said["classes"]),
+        mean=arrays["mean"],
+        scale=arrays["scale"],
+        layers=tuple((arrays[f"weight{k}"], arrays[f"bias{k}"]) for k in range(count)),
+        pair=arrays["pair"],
+        temperature=said["temperature"],
+        least_confidence=said["least_confidence"],
+        sure=said["sure"],
+        pair_sure=said["pair_sure"],
+    )
+
+
+NOTHING_TO_SEE = Opinion(UNKNOWN, 0.0, {})
+"""Of an image with too little inside the head."""
+
+
+def look_at(voxels: np.ndarray, grid: Grid) -> Opinion:
+    """One image alone, raw or skull-stripped, in any orientation."""
+    numbers = features(voxels, grid)
+    if numbers is None:
+        return NOTHING_TO_SEE
+    return classifier().opinion(classifier().probabilities(numbers))
+
+
+def look_at_study(images: Sequence[tuple[np.ndarray, Grid]]) -> list[Opinion]:
+    """Images of one person at one visit, each in the light of the others: see `compared`."""
+    return compared([features(voxels, grid) for voxels, grid in images])
+
+
+def compared(numbers: Sequence[Numbers | None]) -> list[Opinion]:
+    """Opinions on the images of one study, from their features; None where there was too little to see.
+
+    Two or more T1 scans are ordered by enhancement. Between the ones that differ most, the later is `t1c` and the
+    earlier `t1n` when the difference is sure enough; scans in between follow the one they are more like.
+    """
+    judge = classifier()
+    opinions = [
+        NOTHING_TO_SEE if one is None else judge.opinion(judge.probabilities(one)) for one in numbers
+    ]
+    t1 = [k for k, opinion in enumerate(opinions) if opinion.family == "t1"]
+    if len(t1) < 2:
+        return opinions
+    seen = {k: one for k, one in enumerate(numbers) if one is not None}
+    order = sorted(t1, key=lambda k: float(judge.pair @ judge.scaled(seen[k])))
+    low, high = order[0], order[-1]
+    if judge.later(seen[high], seen[low]) < judge.pair_sure:
+        return opinions
+    for k in order:
+        after = judge.later(seen[k], seen[low]) * judge.later(seen[k], seen[high]) * 2.0
+        chance = 1.0 - judge.later(seen[low], seen[high]) if k == high else min(after, 1.0)
+        if k == low:
+            chance = judge.later(seen[low], seen[high])
+        opinions[k] = _as_t1(opinions[k], chance, judge)
+    return opinions
+
+
+def _as_t1(opinion: Opinion, after: float, judge: Classifier) -> Opinion:
+    """The same opinion with its T1 share dealt out anew: `after` of it to `t1c`."""
+    share = sum(opinion.probabilities[name] for name in T1_FAMILY)
+    dealt = {**opinion.probabilities, "t1c": share * after, "t1n": share * (1.0 - after)}
+    return judge.opinion(dealt)
+
+
+def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task = GLIOMA) -> list[str]:
+    """Sentences such as "labelled T2, looks like FLAIR", for scans that plainly are not what they are called.
+
+    Args:
+        images: By modality, as `Case.images`.
+        grid: Of all of them.
+        task: Knows what people call a modality.
+    """
+    numbers = {modality: features(image, grid) for modality, image in images.items()}
+    return contradictions_of(numbers, task)
+
+
+def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task = GLIOMA) -> list[str]:
+    """As `contradictions`, from features."""
+    opinions = dict(zip(numbers, compared(list(numbers.values())), strict=True))
+    told = []
+    for modality, opinion in opinions.items():
+        if looks := contradiction(modality, opinion):
+            told.append(f"labelled {task.titles[modality]}, looks like {described(looks, task)}")
+    return told
+
+
+def contradiction(modality: str, opinion: Opinion) -> str | None:
+    """The class that an image plainly is instead of `modality`: one of the modalities, `t1`, `other`; or None."""
+    judge = classifier()
+    if modality not in judge.classes or opinion.probabilities.get(modality, 1.0) > 1.0 - judge.sure:
+        return None
+    if opinion.confidence >= judge.sure:
+        return opinion.modality
+    t1 = sum(opinion.probabilities[name] for name in T1_FAMILY)
+    return "t1" if t1 >= judge.sure and modality not in T1_FAMILY else None
+
+
+def described(looks: str, task: Task = GLIOMA) -> str:
+    """What a class is called in a sentence."""
+    if looks == "t1":
+        return "T1 (with or without contrast agent)"
+    return task.titles.get(looks, "no T1, T2 or FLAIR")
+
+
+def with_confidence(opinion: Opinion, least: float) -> Opinion:
+    """The same opinion, "unknown" below another confidence."""
+    best = max(opinion.probabilities, key=lambda name: opinion.probabilities[name], default=UNKNOWN)
+    return replace(opinion, modality=best if opinion.confidence >= least else UNKNOWN)
