@@ -1,6 +1,6 @@
 """What the classifier of sequence types learns from: real and invented scans, with heads around them, seen in many ways.
 
-A sample starts from a skull-stripped scan at 2 mm (a real case's, or an invented patient's by another scanner) and is
+A sample starts from a skull-stripped scan at 3 mm (a real case's, or an invented patient's by another scanner) and is
 changed at random: contrast, coil, noise, blur, a simulated head around the brain (fluid and dura, skull, scalp, face and
 neck), thick slices in any plane, a cut field of view, a stripping that took too much. Then the package's own
 `lacunet.intake.features` measures it, as it would measure a hospital's.
@@ -15,8 +15,9 @@ from scipy import ndimage
 from lacunet.case import Case, Grid
 from lacunet.data import anatomy, scan, signal
 from lacunet.data.phantom import brain_of, draw_patient
+from lacunet.intake.features import to_cubes
 
-BASE_MM = 2.0
+BASE_MM = 3.0
 
 # Brightness of what surrounds the brain, over the brain's median: from, to.
 SURROUNDINGS = {
@@ -29,16 +30,40 @@ SURROUNDINGS = {
 # Maps that are no sequence lacunet uses: brightness by tissue.
 OTHERS = {
     "adc": {"white": 0.75, "grey": 0.85, "fluid": 3.0, "vessel": 1.5, "oedema": 1.35, "solid": 1.0, "necrosis": 2.1},
-    "density": {"white": 0.77, "grey": 0.86, "fluid": 1.0, "vessel": 0.5, "oedema": 0.87, "solid": 0.88, "necrosis": 0.95},
-    "anisotropy": {"white": 0.5, "grey": 0.15, "fluid": 0.06, "vessel": 0.1, "oedema": 0.25, "solid": 0.15, "necrosis": 0.1},
+    "density": {
+        "white": 0.77,
+        "grey": 0.86,
+        "fluid": 1.0,
+        "vessel": 0.5,
+        "oedema": 0.87,
+        "solid": 0.88,
+        "necrosis": 0.95,
+    },
+    "anisotropy": {
+        "white": 0.5,
+        "grey": 0.15,
+        "fluid": 0.06,
+        "vessel": 0.1,
+        "oedema": 0.25,
+        "solid": 0.15,
+        "necrosis": 0.1,
+    },
     "blood": {"white": 1.0, "grey": 2.2, "fluid": 0.1, "vessel": 12.0, "oedema": 0.8, "solid": 3.5, "necrosis": 0.1},
-    "ct": {"white": 1.030, "grey": 1.038, "fluid": 1.006, "vessel": 1.055, "oedema": 1.020, "solid": 1.035, "necrosis": 1.012},
+    "ct": {
+        "white": 1.030,
+        "grey": 1.038,
+        "fluid": 1.006,
+        "vessel": 1.055,
+        "oedema": 1.020,
+        "solid": 1.035,
+        "necrosis": 1.012,
+    },
 }
 
 
 @dataclass(frozen=True)
 class Base:
-    """A skull-stripped scan at 2 mm in RAS+, its type, and whose it is; background 0."""
+    """A skull-stripped scan at 3 mm in RAS+, its type, and whose it is; background 0."""
 
     person: str
     kind: str
@@ -47,10 +72,11 @@ class Base:
 
 def real_bases(case: Case) -> list[Base]:
     """The scans of a real case (at 1 mm, RAS+)."""
-    box = tuple(slice(int(edge.min()), int(edge.max()) + 1) for edge in np.nonzero(np.any(list(case.images.values()), 0)))
-    zoom = [step / BASE_MM for step in case.grid.spacing]
+    box = tuple(
+        slice(int(edge.min()), int(edge.max()) + 1) for edge in np.nonzero(np.any(list(case.images.values()), 0))
+    )
     return [
-        Base(case.person, modality, ndimage.zoom(image[box], zoom, order=1, grid_mode=True, mode="nearest"))
+        Base(case.person, modality, _in_cubes(image[box], image[box] > 0, case.grid.spacing))
         for modality, image in case.images.items()
     ]
 
@@ -58,12 +84,12 @@ def real_bases(case: Case) -> list[Base]:
 def invented_bases(seed: int, scanners: int) -> Iterator[Base]:
     """An invented patient, scanned by several scanners, and maps that are none of the four sequences."""
     patient = draw_patient(seed)
-    grid = anatomy.box_grid(BASE_MM)
+    grid = anatomy.box_grid(2.0)
     contents, points, brain = brain_of(patient, seed, grid)
     generator = np.random.default_rng([seed, 77])
     person = f"phantom-{seed}"
     for _ in range(scanners):
-        images = scan.scan(contents, points, brain, signal.draw_scanner(generator), BASE_MM, generator)
+        images = scan.scan(contents, points, brain, signal.draw_scanner(generator), 2.0, generator)
         yield from (Base(person, kind, _cropped(image, brain)) for kind, image in images.items())
     for name in generator.permutation(list(OTHERS))[:2]:
         yield Base(person, f"other:{name}", _cropped(_map_of(OTHERS[name], contents, brain, generator), brain))
@@ -73,14 +99,20 @@ def _map_of(levels: dict[str, float], contents: scan.Contents, brain: np.ndarray
     values = sum(fraction * levels[name] for name, fraction in contents.fractions.items())
     volume = np.zeros(brain.shape, np.float32)
     volume[brain] = values * 300.0
-    volume = ndimage.gaussian_filter(volume, generator.uniform(0.3, 0.8))
+    volume = ndimage.gaussian_filter(volume, generator.uniform(0.2, 0.5))
     volume += generator.normal(0, generator.uniform(0.01, 0.05) * 300.0, brain.shape)
     return np.where(brain, volume.clip(1.0), 0.0).astype(np.float32)
 
 
 def _cropped(volume: np.ndarray, brain: np.ndarray) -> np.ndarray:
     box = tuple(slice(int(edge.min()), int(edge.max()) + 1) for edge in np.nonzero(brain))
-    return volume[box]
+    return _in_cubes(volume[box], brain[box], (2.0, 2.0, 2.0))
+
+
+def _in_cubes(volume: np.ndarray, brain: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """At `BASE_MM`; cubes that the brain does not fill are background."""
+    whole = to_cubes(brain.astype(np.float32), spacing) > 0.95
+    return np.where(whole, to_cubes(volume, spacing).clip(1e-6), 0.0)
 
 
 def seen(base: Base, generator: np.random.Generator) -> tuple[np.ndarray, Grid]:
@@ -90,25 +122,25 @@ def seen(base: Base, generator: np.random.Generator) -> tuple[np.ndarray, Grid]:
     if generator.random() < 0.65:
         volume = with_head(volume, base.kind, generator)
         volume *= np.exp(generator.uniform(0.0, 0.3) * _smooth_noise(volume.shape, 60.0, generator))
-        volume = ndimage.gaussian_filter(volume, generator.uniform(0.0, 0.7))
+        volume = ndimage.gaussian_filter(volume, generator.uniform(0.0, 0.5))
         noise = generator.uniform(0.01, 0.07)
         volume = signal.rician(volume, noise, generator).astype(np.float32)
     else:
         brain = volume > 0
-        volume = ndimage.gaussian_filter(volume, generator.uniform(0.0, 0.5))
+        volume = ndimage.gaussian_filter(volume, generator.uniform(0.0, 0.35))
         volume *= np.exp(generator.uniform(0.0, 0.3) * _smooth_noise(volume.shape, 60.0, generator))
         volume += generator.normal(0, generator.uniform(0.0, 0.04), volume.shape)
         if generator.random() < 0.3:
-            brain = ndimage.binary_erosion(brain, iterations=int(generator.integers(1, 4)))
-        volume = np.pad(np.where(brain, volume.clip(1e-3), 0.0), 6)
+            brain = ndimage.binary_erosion(brain, iterations=int(generator.integers(1, 3)))
+        volume = np.pad(np.where(brain, volume.clip(1e-3), 0.0), 4)
     volume = _with_cut_view(volume, generator)
     return _with_slices(volume, generator)
 
 
 def with_head(brain_volume: np.ndarray, kind: str, generator: np.random.Generator) -> np.ndarray:
     """A head around a brain: fluid and dura, skull with marrow, scalp, and the flesh of face and neck below."""
-    down = int(generator.uniform(8, 36))
-    volume = np.pad(brain_volume, ((16, 16), (18, 16), (down, 16)))
+    down = int(generator.uniform(5, 24))
+    volume = np.pad(brain_volume, ((10, 10), (11, 10), (down, 10)))
     brain = volume > 0
     kinds = SURROUNDINGS[kind] if kind in SURROUNDINGS else SURROUNDINGS[str(generator.choice(list(SURROUNDINGS)))]
     level = {name: generator.uniform(*limits) for name, limits in kinds.items()}
@@ -136,7 +168,10 @@ def with_head(brain_volume: np.ndarray, kind: str, generator: np.random.Generato
 
 def _face_and_neck(brain: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """A cylinder below and an ellipsoid in front and below, from the brain's own box (RAS+)."""
-    low, high = (np.array([edge.min() for edge in np.nonzero(brain)]), np.array([edge.max() for edge in np.nonzero(brain)]))
+    low, high = (
+        np.array([edge.min() for edge in np.nonzero(brain)]),
+        np.array([edge.max() for edge in np.nonzero(brain)]),
+    )
     middle, size = (low + high) / 2, (high - low).astype(float)
     x, y, z = np.ogrid[tuple(slice(0, extent) for extent in brain.shape)]
     neck = ((x - middle[0]) / (0.38 * size[0])) ** 2 + ((y - middle[1] + 0.1 * size[1]) / (0.35 * size[1])) ** 2 < 1

@@ -11,22 +11,17 @@ Cross-validation is by person over all real cases; the weights that are written 
 """
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from identity_samples import Base, invented_bases, real_bases, seen
-from safetensors.numpy import save
 from torch import nn
 
-from lacunet.case import ImageFile
+from identity_samples import Base, invented_bases, real_bases, seen
 from lacunet.data.find import find_cases
-from lacunet.data.names import image_files, understand
 from lacunet.data.nifti import load_case
-from lacunet.data.volume import read_image
-from lacunet.intake.classify import Classifier, Opinion, compared
+from lacunet.intake.classify import Classifier
 from lacunet.intake.features import features
 from lacunet.task import GLIOMA
 
@@ -116,7 +111,9 @@ def _fit_member(inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tens
         optimiser.step()
         schedule.step()
     return [
-        (layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in network if isinstance(layer, nn.Linear)
+        (layer.weight.detach().numpy(), layer.bias.detach().numpy())
+        for layer in network
+        if isinstance(layer, nn.Linear)
     ]
 
 
@@ -153,7 +150,15 @@ def as_classifier(fitted, temperature: float = 1.0, least: float = 0.7, sure: fl
     """What the package uses."""
     mean, scale, layers, pair_weights = fitted
     return Classifier(
-        CLASSES, mean.astype(np.float32), scale.astype(np.float32), tuple(layers), pair_weights, temperature, least, sure, pair
+        CLASSES,
+        mean.astype(np.float32),
+        scale.astype(np.float32),
+        tuple(layers),
+        pair_weights,
+        temperature,
+        least,
+        sure,
+        pair,
     )
 
 

@@ -9,7 +9,7 @@ compared with each other (`look_at_study`): vessels, mucosa and perhaps a tumour
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -21,7 +21,7 @@ from lacunet.case import Grid
 from lacunet.intake.features import features
 from lacunet.task import GLIOMA, Task
 
-OTHER, UNKNOWN = "other", "unknown"
+T1, OTHER, UNKNOWN = "t1", "other", "unknown"
 T1_FAMILY = ("t1n", "t1c")
 
 Numbers = Float[np.ndarray, " feature"]
@@ -35,19 +35,13 @@ class Opinion:
         modality: `t1n`, `t1c`, `t2w`, `t2f`, `other` (no sequence that lacunet uses) or `unknown` (not sure).
         confidence: How sure, 0..1, calibrated on scans the networks were not trained on. Of the likeliest class.
         probabilities: By class; they add up to 1. Empty where there is too little inside the head to see.
+        family: The same, but `t1` where T1 is sure: also where contrast agent is not.
     """
 
     modality: str
     confidence: float
     probabilities: Mapping[str, float]
-
-    @property
-    def family(self) -> str:
-        """`t1`, `t2w`, `t2f`, `other` or `unknown`: what is sure even where before and after contrast agent is not."""
-        t1 = sum(self.probabilities.get(name, 0.0) for name in T1_FAMILY)
-        if t1 >= classifier().least_confidence:
-            return "t1"
-        return self.modality
+    family: str = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,9 @@ class Classifier:
         """The likeliest class, or "unknown"."""
         best = max(probabilities, key=lambda name: probabilities[name])
         confidence = probabilities[best]
-        return Opinion(best if confidence >= self.least_confidence else UNKNOWN, confidence, probabilities)
+        modality = best if confidence >= self.least_confidence else UNKNOWN
+        t1 = sum(probabilities[name] for name in T1_FAMILY)
+        return Opinion(modality, confidence, probabilities, T1 if t1 >= self.least_confidence else modality)
 
 
 @cache
@@ -146,10 +142,8 @@ def compared(numbers: Sequence[Numbers | None]) -> list[Opinion]:
     earlier `t1n` when the difference is sure enough; scans in between follow the one they are more like.
     """
     judge = classifier()
-    opinions = [
-        NOTHING_TO_SEE if one is None else judge.opinion(judge.probabilities(one)) for one in numbers
-    ]
-    t1 = [k for k, opinion in enumerate(opinions) if opinion.family == "t1"]
+    opinions = [NOTHING_TO_SEE if one is None else judge.opinion(judge.probabilities(one)) for one in numbers]
+    t1 = [k for k, opinion in enumerate(opinions) if opinion.family == T1]
     if len(t1) < 2:
         return opinions
     seen = {k: one for k, one in enumerate(numbers) if one is not None}
@@ -197,23 +191,20 @@ def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task = GLIOMA
 
 def contradiction(modality: str, opinion: Opinion) -> str | None:
     """The class that an image plainly is instead of `modality`: one of the modalities, `t1`, `other`; or None."""
+    if modality not in opinion.probabilities:
+        return None
     judge = classifier()
-    if modality not in judge.classes or opinion.probabilities.get(modality, 1.0) > 1.0 - judge.sure:
+    if opinion.probabilities[modality] > 1.0 - judge.sure:
         return None
     if opinion.confidence >= judge.sure:
         return opinion.modality
     t1 = sum(opinion.probabilities[name] for name in T1_FAMILY)
-    return "t1" if t1 >= judge.sure and modality not in T1_FAMILY else None
+    return T1 if t1 >= judge.sure and modality not in T1_FAMILY else None
 
 
 def described(looks: str, task: Task = GLIOMA) -> str:
     """What a class is called in a sentence."""
-    if looks == "t1":
+    if looks == T1:
         return "T1 (with or without contrast agent)"
     return task.titles.get(looks, "no T1, T2 or FLAIR")
 
-
-def with_confidence(opinion: Opinion, least: float) -> Opinion:
-    """The same opinion, "unknown" below another confidence."""
-    best = max(opinion.probabilities, key=lambda name: opinion.probabilities[name], default=UNKNOWN)
-    return replace(opinion, modality=best if opinion.confidence >= least else UNKNOWN)

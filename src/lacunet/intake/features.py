@@ -46,12 +46,12 @@ def standard(voxels: np.ndarray, grid: Grid) -> tuple[Volume, Inside]:
     if not np.isfinite(voxels.sum()):
         voxels = np.where(np.isfinite(voxels), voxels, np.float32(0))
     if not looks_stripped(voxels, grid.voxel_ml):
-        volume = _to_cubes(voxels, grid.spacing)
+        volume = to_cubes(voxels, grid.spacing)
         return volume, inside_of_head(volume)
     brain = voxels != background_of(voxels)[0]
     box = _box(brain, 3)
-    volume = _to_cubes(voxels[box], grid.spacing)
-    return volume, _to_cubes(brain[box].astype(np.float32), grid.spacing) > 0.95
+    volume = to_cubes(voxels[box], grid.spacing)
+    return volume, to_cubes(brain[box].astype(np.float32), grid.spacing) > 0.95
 
 
 def inside_of_head(volume: Volume) -> Inside:
@@ -151,13 +151,15 @@ def _box(mask: Inside, margin: int) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _to_cubes(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Volume:
+def to_cubes(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Volume:
     """Means over blocks of whole voxels, then linear interpolation to `SPACING_MM`."""
     zoom = []
     for axis, step in enumerate(spacing):
         block = max(1, min(int(SPACING_MM / step + 1e-3), voxels.shape[axis]))
         whole = voxels.shape[axis] // block * block
-        parts = [voxels[tuple(slice(k, whole, block) if a == axis else slice(None) for a in range(3))] for k in range(block)]
+        parts = [
+            voxels[tuple(slice(k, whole, block) if a == axis else slice(None) for a in range(3))] for k in range(block)
+        ]
         voxels = np.add.reduce(parts) * np.float32(1.0 / block) if block > 1 else voxels
         zoom.append(step * block / SPACING_MM)
     if np.allclose(zoom, 1.0, atol=0.02):

@@ -7,6 +7,10 @@ Archives are unpacked into a temporary folder that only the user may read and th
 while unpacking, not taken from the archive's own word. Messages never repeat a name found inside: it may be a patient's.
 """
 
+import bz2
+import gzip
+import io
+import lzma
 import os
 import shutil
 import stat
@@ -14,12 +18,11 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import IO
 
 from lacunet.errors import DataError
 
@@ -44,7 +47,17 @@ SPARE_BYTES = 2**28
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 UNKNOWN_ARCHIVES = (".7z", ".rar", ".iso", ".cab", ".lzh", ".zst")
 _CHUNK = 2**20
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"the source: a folder in it cannot be opened ({error.strerror}); check its permissions") from error
+        raise DataError(
+            f"the source: a folder in it cannot be opened ({error.strerror}); check its permissions"
+        ) from error
 
 
 def _reason_to_pass(entry: os.DirEntry[str], root: Path, depth: int) -> str | None:
@@ -174,7 +189,9 @@ class _Meter:
                 "zip bomb and was refused"
             )
         if self.written > self.free_bytes - SPARE_BYTES:
-            raise DataError("the archive: there is too little free space to unpack it; make room, or unpack it yourself")
+            raise DataError(
+                "the archive: there is too little free space to unpack it; make room, or unpack it yourself"
+            )
 
 
 def _unpack(source: Path, folder: Path) -> Counter[str]:
@@ -213,20 +230,21 @@ def _unpack_zip(source: Path, folder: Path, meter: _Meter) -> Counter[str]:
                 continue
             meter.count_file()
             if kind == stat.S_IFLNK:
-                target = archive.read(member)[:4096].decode("utf-8", "replace")
+                with archive.open(member) as stream:
+                    target = stream.read(4096).decode("utf-8", "replace")
                 _refuse_link_out(PurePosixPath(*parts[:-1]), target)
                 passed["links inside the archive"] += 1
             elif kind not in (0, stat.S_IFREG):
                 raise DataError("the archive: holds a device or a pipe, as no export of scans does; it was refused")
             else:
                 with archive.open(member) as stream:
-                    _write(stream, folder, parts, meter)
+                    _write(stream.read, folder, parts, meter)
     return passed
 
 
 def _unpack_tar(source: Path, folder: Path, meter: _Meter) -> Counter[str]:
     passed: Counter[str] = Counter()
-    with tarfile.open(source, "r:*") as archive:
+    with _decompressed(source) as whole, tarfile.open(fileobj=_Sips(whole), mode="r:") as archive:
         for member in archive:
             parts = _parts(member.name)
             meter.count_file()
@@ -238,10 +256,42 @@ def _unpack_tar(source: Path, folder: Path, meter: _Meter) -> Counter[str]:
                 stream = archive.extractfile(member)
                 if stream is not None and parts:
                     with stream:
-                        _write(stream, folder, parts, meter)
+                        _write(stream.read, folder, parts, meter)
             elif not member.isdir():
                 raise DataError("the archive: holds a device or a pipe, as no export of scans does; it was refused")
     return passed
+
+
+def _decompressed(source: Path) -> io.BufferedIOBase:
+    kinds = {("gz",): gzip.GzipFile, ("bz2", "tbz2"): bz2.BZ2File, ("xz", "txz"): lzma.LZMAFile}
+    for endings, kind in {**kinds, ("tgz",): gzip.GzipFile}.items():
+        if source.name.lower().endswith(endings):
+            return kind(source, "rb")
+    return source.open("rb")
+
+
+class _Sips(io.BufferedIOBase):
+    """A stream that refuses to be read in one great gulp: a header inside a .tar may claim any size."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream = stream
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= 16 * _CHUNK:
+            raise tarfile.ReadError("a header that claims to be huge")
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -252,7 +302,9 @@ def _parts(name: str) -> tuple[str, ...]:
     """
     name = name.replace("\\", "/")
     if name.startswith("/") or name[1:3] == ":/":
-        raise DataError("the archive: holds an absolute path, which would be written outside its folder; it was refused")
+        raise DataError(
+            "the archive: holds an absolute path, which would be written outside its folder; it was refused"
+        )
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise DataError("the archive: holds a path with '..', which leads out of its folder; it was refused")
@@ -281,7 +333,7 @@ def _refuse_link_out(start: PurePosixPath, target: str) -> None:
         raise DataError("the archive: holds a link that leads out of its folder; it was refused")
 
 
-def _write(stream: IO[bytes], folder: Path, parts: tuple[str, ...], meter: _Meter) -> None:
+def _write(read: Callable[[int], bytes], folder: Path, parts: tuple[str, ...], meter: _Meter) -> None:
     """One member, counted as it is written; a second one of the same name is numbered."""
     path = folder.joinpath(*parts)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -290,7 +342,7 @@ def _write(stream: IO[bytes], folder: Path, parts: tuple[str, ...], meter: _Mete
         path = path.with_name(f"{number}-{parts[-1]}")
         number += 1
     with path.open("xb") as output:
-        while chunk := stream.read(_CHUNK):
+        while chunk := read(_CHUNK):
             meter.count_bytes(len(chunk))
             output.write(chunk)
 
