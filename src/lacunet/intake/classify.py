@@ -135,13 +135,13 @@ def look_at_study(images: Sequence[tuple[np.ndarray, Grid]]) -> list[Opinion]:
     return compared([features(voxels, grid) for voxels, grid in images])
 
 
-def compared(numbers: Sequence[Numbers | None]) -> list[Opinion]:
+def compared(numbers: Sequence[Numbers | None], judge: Classifier | None = None) -> list[Opinion]:
     """Opinions on the images of one study, from their features; None where there was too little to see.
 
     Two or more T1 scans are ordered by enhancement. Between the ones that differ most, the later is `t1c` and the
     earlier `t1n` when the difference is sure enough; scans in between follow the one they are more like.
     """
-    judge = classifier()
+    judge = judge or classifier()
     opinions = [NOTHING_TO_SEE if one is None else judge.opinion(judge.probabilities(one)) for one in numbers]
     t1 = [k for k, opinion in enumerate(opinions) if opinion.family == T1]
     if len(t1) < 2:
@@ -189,11 +189,11 @@ def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task = GLIOMA
     return told
 
 
-def contradiction(modality: str, opinion: Opinion) -> str | None:
+def contradiction(modality: str, opinion: Opinion, judge: Classifier | None = None) -> str | None:
     """The class that an image plainly is instead of `modality`: one of the modalities, `t1`, `other`; or None."""
     if modality not in opinion.probabilities:
         return None
-    judge = classifier()
+    judge = judge or classifier()
     if opinion.probabilities[modality] > 1.0 - judge.sure:
         return None
     if opinion.confidence >= judge.sure:
