@@ -56,8 +56,9 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
     numbers = [features(image, one.grid) for image, one in zip(images, candidates, strict=True)]
     prints = [_fingerprint(image, one.grid) for image, one in zip(images, candidates, strict=True)]
     del images
-    opinions = compared(numbers)
     guesses = in_order([one.guess for one in candidates], [one.clues for one in candidates])
+    said = [one.forced or guessed.modality for one, guessed in zip(candidates, guesses, strict=True)]
+    opinions = compared(numbers, known_t1=[k for k, modality in enumerate(said) if modality in (T1, *T1_FAMILY)])
     weighed: list[Candidate] = []
     left_out: list[LeftOut] = []
     seen: dict[str, Candidate] = {}

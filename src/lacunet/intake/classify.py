@@ -8,7 +8,7 @@ compared with each other (`look_at_study`): vessels, mucosa and perhaps a tumour
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -57,7 +57,6 @@ class Classifier:
         temperature: Divides the logits; fixed on scans left out of training.
         least_confidence: Below it, the answer is "unknown".
         sure: A contradiction is told from this confidence on.
-        pair_sure: Two T1 scans are told apart from this confidence on.
     """
 
     classes: tuple[str, ...]
@@ -68,7 +67,6 @@ class Classifier:
     temperature: float
     least_confidence: float
     sure: float
-    pair_sure: float
 
     def scaled(self, numbers: Numbers) -> Numbers:
         """Features with mean 0 and standard deviation 1 in training; what lies far outside is brought nearer."""
@@ -114,7 +112,6 @@ def classifier() -> Classifier:
         temperature=said["temperature"],
         least_confidence=said["least_confidence"],
         sure=said["sure"],
-        pair_sure=said["pair_sure"],
     )
 
 
@@ -135,36 +132,42 @@ def look_at_study(images: Sequence[tuple[np.ndarray, Grid]]) -> list[Opinion]:
     return compared([features(voxels, grid) for voxels, grid in images])
 
 
-def compared(numbers: Sequence[Numbers | None], judge: Classifier | None = None) -> list[Opinion]:
+def compared(
+    numbers: Sequence[Numbers | None], judge: Classifier | None = None, known_t1: Collection[int] = ()
+) -> list[Opinion]:
     """Opinions on the images of one study, from their features; None where there was too little to see.
 
-    Two or more T1 scans are ordered by enhancement. Between the ones that differ most, the later is `t1c` and the
-    earlier `t1n` when the difference is sure enough; scans in between follow the one they are more like.
+    Where there are two or more T1 scans, whether contrast agent was given is decided by comparison alone: the brightest in
+    vessels with the darkest, those in between with both. Where the comparison is not sure, neither is claimed.
+
+    Args:
+        numbers: By image.
+        judge: Other networks than the shipped ones.
+        known_t1: Which images are T1 by their header or name: they are compared unless they plainly look like another.
     """
     judge = judge or classifier()
     opinions = [NOTHING_TO_SEE if one is None else judge.opinion(judge.probabilities(one)) for one in numbers]
-    t1 = [k for k, opinion in enumerate(opinions) if opinion.family == T1]
-    if len(t1) < 2:
+    seen: dict[int, Numbers] = {}
+    for k, (one, opinion) in enumerate(zip(numbers, opinions, strict=True)):
+        plainly_another = opinion.family not in (T1, UNKNOWN) and opinion.confidence >= judge.sure
+        if one is not None and (opinion.family == T1 or (k in known_t1 and not plainly_another)):
+            seen[k] = one
+    order = sorted(seen, key=lambda k: float(judge.pair @ judge.scaled(seen[k])))
+    if len(order) < 2:
         return opinions
-    seen = {k: one for k, one in enumerate(numbers) if one is not None}
-    order = sorted(t1, key=lambda k: float(judge.pair @ judge.scaled(seen[k])))
-    low, high = order[0], order[-1]
-    if judge.later(seen[high], seen[low]) < judge.pair_sure:
-        return opinions
+    low, high = seen[order[0]], seen[order[-1]]
     for k in order:
-        after = judge.later(seen[k], seen[low]) * judge.later(seen[k], seen[high]) * 2.0
-        chance = 1.0 - judge.later(seen[low], seen[high]) if k == high else min(after, 1.0)
-        if k == low:
-            chance = judge.later(seen[low], seen[high])
-        opinions[k] = _as_t1(opinions[k], chance, judge)
+        after, before = judge.later(seen[k], low), judge.later(high, seen[k])
+        chance = after if k == order[-1] else 1.0 - before if k == order[0] else after / (after + before)
+        opinions[k] = _as_t1(opinions[k], chance, judge, whole=k in known_t1)
     return opinions
 
 
-def _as_t1(opinion: Opinion, after: float, judge: Classifier) -> Opinion:
-    """The same opinion with its T1 share dealt out anew: `after` of it to `t1c`."""
-    share = sum(opinion.probabilities[name] for name in T1_FAMILY)
-    dealt = {**opinion.probabilities, "t1c": share * after, "t1n": share * (1.0 - after)}
-    return judge.opinion(dealt)
+def _as_t1(opinion: Opinion, after: float, judge: Classifier, whole: bool) -> Opinion:
+    """The same opinion with its T1 share dealt out anew, `after` of it to `t1c`; the whole of it for a known T1 scan."""
+    share = 1.0 if whole else sum(opinion.probabilities[name] for name in T1_FAMILY)
+    dealt = {**opinion.probabilities} if not whole else dict.fromkeys(opinion.probabilities, 0.0)
+    return judge.opinion({**dealt, "t1c": share * after, "t1n": share * (1.0 - after)})
 
 
 def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task = GLIOMA) -> list[str]:
@@ -181,7 +184,8 @@ def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task = GL
 
 def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task = GLIOMA) -> list[str]:
     """As `contradictions`, from features."""
-    opinions = dict(zip(numbers, compared(list(numbers.values())), strict=True))
+    known_t1 = [k for k, modality in enumerate(numbers) if modality in T1_FAMILY]
+    opinions = dict(zip(numbers, compared(list(numbers.values()), known_t1=known_t1), strict=True))
     told = []
     for modality, opinion in opinions.items():
         if looks := contradiction(modality, opinion):
