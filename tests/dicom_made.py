@@ -134,7 +134,7 @@ class Examination:
         data.InstitutionName, data.OperatorsName, data.AccessionNumber = "Sankt-Elsewhere", "Dr-Feelgood", "ACC-998877"
         data.ReferringPhysicianName, data.PatientComments = "Dr-Feelgood", "knows Mustermann"
         data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = self.uid, series, self.frame
-        data.SOPInstanceUID = generate_uid()
+        data.SOPInstanceUID, data.StudyID = generate_uid(), "1"
         data.StudyDate, data.StudyTime = self.date, "100000"
         data.AcquisitionDate, data.AcquisitionTime = self.date, self._clock()
         data.SeriesNumber, data.SeriesDescription, data.Modality = number, description, "MR"

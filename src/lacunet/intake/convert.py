@@ -171,7 +171,9 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     image = _without_text(path, read_file(ImageFile(path))[1])
     expected = expected_grid(series)
     turns = ornt_transform(io_orientation(image.affine), io_orientation(expected.affine))
+    scale = image.header.get_slope_inter()
     image = image.as_reoriented(turns)
+    image.header.set_slope_inter(*scale)  # turning forgets it
     if image.shape != expected.shape:
         raise DataError(f"{series.label}: became {image.shape} voxels, but its files hold {expected.shape}")
     tolerance = max(PLACE_TOLERANCE_MM, 2 * series.largest_step_mm if series.unevenness_mm > UNEVEN_MM else 0.0)

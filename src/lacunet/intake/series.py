@@ -157,7 +157,7 @@ def _split(headers: Sequence[Header]) -> list[list[Header]]:
     for header in headers:
         parts[_split_key(header)].append(header)
     merged = [sorted(part, key=lambda header: (header.instance or 0, header.sop_instance)) for part in parts.values()]
-    return sorted(merged, key=lambda part: (part[0].instance or 0, part[0].sop_instance))
+    return sorted(merged, key=lambda part: (part[0].instance or 0, part[0].slices[0].echo_ms or 0.0, part[0].sop_instance))
 
 
 def _split_key(header: Header) -> tuple[object, ...]:
