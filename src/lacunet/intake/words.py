@@ -49,14 +49,18 @@ MANUFACTURERS = (
 
 _WITHOUT = (
     r"\b(?:ohne|sans|senza|sin|sem|zonder|uden|utan|bez|without|w o|wo|no|non|vor|avant|before|pre)\s+"
-    r"(?:i\s*v\s*)?(?:km|kontrast|kontrastem|kontrastu|contrast|contraste|contrasto|mdc|gd|gad|gado|gadolinium|inj|injection|civ|ce|iv)\w*"
+    r"(?:i\s*v\s*)?(?:km|kontra\w*|contrast|contraste|contrasto|mdc|gd|gad|gado|gadolinium|inj|injection|civ|ce|iv)\w*"
     r"|\b(?:nativ|native|unenhanced|precontrast|pregad|pregd|plain|t1pre|pre|nonenhanced)\b"
     r"|\bc-|-\s?c\b(?=\s*$)|(?<=\s)-c\b|\b(?:w o|wo|without|ohne|sans|sin|senza|zonder)\s*$"
+)
+_BOTH = (
+    r"\b(?:with|mit|avec|con|pre|vor|w)\s(?:(?:and|und|et|y|e|or|oder)\s)?(?:without|ohne|sans|sin|post|nach|wo|w o)\b"
+    r"|\b(?:without|ohne|sans|sin|wo|w o)\s(?:and|und|et|y|e|or|oder)\s(?:with|mit|avec|con|w)\b"
 )
 _WITH = (
     r"\bpost(?!\s*(?:fossa|erior|proc))\b|\bpost(?:gd|gad|gado|contrast|km|inj|con|c)\w*"
     r"|\b(?:gd|gad|gado|gadolinium|gadovist|dotarem|magnevist|prohance|multihance|omniscan|clariscan)\b"
-    r"|\b(?:km|mdc|civ|ce|kontrast\w*|contrast\w*|enhanced|enh|inj|injection|gadolin\w*|gadobut\w*|gadoter\w*)\b"
+    r"|\b(?:km|mdc|civ|ce|kontra\w*|contrast\w*|enhanced|enh|inj|injection|gadolin\w*|gadobut\w*|gadoter\w*)\b"
     r"|(?:\+\s?c\b)|\bc\+|\bt1(?:c|ce|gd|post|gad)\b|\+\s?(?:km|gd|gad|gado|mdc)\b|\bt1w?\s?\+|\bt1w?[ ]c\b|\b(?:with|mit|avec|con|met)\s*$"
 )
 
@@ -101,6 +105,8 @@ def manufacturer(text: str) -> str | None:
 def says_agent(texts: Sequence[str]) -> bool | None:
     """Whether words speak of contrast agent given (True) or not given (False); None: neither, or both."""
     plains = [plain(text) for text in texts]
+    if any(re.search(_BOTH, text) for text in plains):
+        return None
     without = any(re.search(_WITHOUT, text) for text in plains)
     given = any(re.search(_WITH, re.sub(_WITHOUT, " ", text)) for text in plains)
     return given if given != without else None
