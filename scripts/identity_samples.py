@@ -1,8 +1,9 @@
-"""What the classifier of sequence types learns from: real and invented scans, with heads around them, seen in many ways.
+"""What the classifier of sequence types learns from: real and invented scans, with heads around them, seen in many
+ways.
 
 A sample starts from a skull-stripped scan at 3 mm (a real case's, or an invented patient's by another scanner) and is
-changed at random: contrast, coil, noise, blur, a simulated head around the brain (fluid and dura, skull, scalp, face and
-neck), thick slices in any plane, a cut field of view, a stripping that took too much. Then the package's own
+changed at random: contrast, coil, noise, blur, a simulated head around the brain (fluid and dura, skull, scalp, face
+and neck), thick slices in any plane, a cut field of view, a stripping that took too much. Then the package's own
 `lacunet.intake.features` measures it, as it would measure a hospital's.
 """
 
@@ -202,7 +203,7 @@ def _with_slices(volume: np.ndarray, generator: np.random.Generator) -> tuple[np
         axis = int(generator.integers(3))
         step = generator.uniform(3.0, 7.0)
         width = step * generator.uniform(0.7, 1.0)
-        smooth = ndimage.uniform_filter1d(volume, max(int(round(width / BASE_MM)), 1), axis=axis)
+        smooth = ndimage.uniform_filter1d(volume, max(round(width / BASE_MM), 1), axis=axis)
         places = np.arange(0, (volume.shape[axis] - 1) * BASE_MM, step) / BASE_MM
         volume = np.take(smooth, np.round(places).astype(int), axis=axis)
         spacing[axis] = step

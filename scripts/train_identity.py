@@ -1,11 +1,12 @@
 """Train the classifier of sequence types, and print how often it is right.
 
     python scripts/train_identity.py --data GLIOMA --raw RAW --samples samples.npz            # the tables
-    python scripts/train_identity.py --data GLIOMA --raw RAW --samples samples.npz --write    # and the package's weights
+    python scripts/train_identity.py --data GLIOMA --raw RAW --samples samples.npz --write    # and the package's
+    weights
 
-GLIOMA is a folder of cases with a split.json (train, val, test); RAW a folder of unregistered scans of one person, named
-so that lacunet knows their sequences. Samples (features, no voxels) are made once and kept in `--samples`.
-One thread; about ten minutes for the samples and five for the tables.
+GLIOMA is a folder of cases with a split.json (train, val, test); RAW a folder of unregistered scans of one person,
+named so that lacunet knows their sequences. Samples (features, no voxels) are made once and kept in `--samples`. One
+thread; about ten minutes for the samples and five for the tables.
 
 Cross-validation is by person over all real cases; the weights that are written never saw the test persons.
 """
@@ -13,6 +14,7 @@ Cross-validation is by person over all real cases; the weights that are written 
 import argparse
 import json
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +117,7 @@ def _fit_members(inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Ten
             (torch.randn(MEMBERS, out, into, generator=generator) * (2.0 / into) ** 0.5).requires_grad_(),
             torch.zeros(MEMBERS, out, requires_grad=True),
         )
-        for into, out in zip(sizes[:-1], sizes[1:], strict=True)
+        for into, out in pairwise(sizes)
     ]
     optimiser = torch.optim.AdamW([part for layer in layers for part in layer], lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
@@ -222,7 +224,9 @@ def table(title: str, judged: list[Judged], in_study: bool) -> None:
     unknown = sum(counts[kind]["unknown"] for kind in CLASSES)
     wrong = total - right - unknown
     print(f"\n### {title}, {'with its study' if in_study else 'alone'}\n")
-    print(f"{total} scans: {right} right ({right / total:.1%}), {unknown} unknown, {wrong} wrong ({wrong / total:.1%})\n")
+    print(
+        f"{total} scans: {right} right ({right / total:.1%}), {unknown} unknown, {wrong} wrong ({wrong / total:.1%})\n"
+    )
     print("| is \\ said | " + " | ".join(answers) + " |\n|---|" + "--:|" * len(answers))
     for kind in CLASSES:
         if sum(counts[kind].values()):

@@ -92,7 +92,9 @@ class Examination:
         data.ComplexImageComponent = "MAGNITUDE"
         settings = SETTINGS[kind]
         shared = Dataset()
-        shared.MRTimingAndRelatedParametersSequence = Items([_item(RepetitionTime=float(settings["RepetitionTime"]), FlipAngle=90.0)])
+        shared.MRTimingAndRelatedParametersSequence = Items(
+            [_item(RepetitionTime=float(settings["RepetitionTime"]), FlipAngle=90.0)]
+        )
         shared.MREchoSequence = Items([_item(EffectiveEchoTime=float(settings["EchoTime"]))])
         if "InversionTime" in settings:
             shared.MRModifierSequence = Items(
@@ -109,13 +111,23 @@ class Examination:
         organisation = generate_uid()
         data.DimensionOrganizationSequence = Items([_item(DimensionOrganizationUID=organisation)])
         data.DimensionIndexSequence = Items(
-            [_item(DimensionOrganizationUID=organisation, DimensionIndexPointer=0x00209057, FunctionalGroupPointer=0x00209111)]
+            [
+                _item(
+                    DimensionOrganizationUID=organisation,
+                    DimensionIndexPointer=0x00209057,
+                    FunctionalGroupPointer=0x00209111,
+                )
+            ]
         )
         frames = []
         for k in range(volume.shape[2]):
             frame = Dataset()
             frame.FrameContentSequence = Items(
-                [_item(StackID="1", InStackPositionNumber=k + 1, DimensionIndexValues=[k + 1], FrameAcquisitionNumber=1)]
+                [
+                    _item(
+                        StackID="1", InStackPositionNumber=k + 1, DimensionIndexValues=[k + 1], FrameAcquisitionNumber=1
+                    )
+                ]
             )
             frame.PlanePositionSequence = Items([_item(ImagePositionPatient=_position(affine, k))])
             frame.MRImageFrameTypeSequence = Items([_item(FrameType=["ORIGINAL", "PRIMARY", "T1", "NONE"])])

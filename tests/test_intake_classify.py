@@ -122,7 +122,10 @@ def test_a_wrong_name_is_told_and_a_right_one_is_not(case) -> None:
 def test_only_what_is_sure_is_a_contradiction() -> None:
     sure = classifier().sure
     assert contradiction("t2w", Opinion("t2f", sure, {"t2w": 1 - sure, "t2f": sure}, "t2f")) == "t2f"
-    assert contradiction("t2w", Opinion("t2f", sure - 0.01, {"t2w": 0.01, "t2f": sure - 0.01, "t1n": 0.0, "t1c": 0.0})) is None
+    assert (
+        contradiction("t2w", Opinion("t2f", sure - 0.01, {"t2w": 0.01, "t2f": sure - 0.01, "t1n": 0.0, "t1c": 0.0}))
+        is None
+    )
     assert contradiction("t2w", Opinion("unknown", 0.5, {"t2w": 0.0, "t1n": 0.5, "t1c": 0.5}, "t1")) == "t1"
     assert contradiction("t1n", Opinion("unknown", 0.5, {"t2w": 0.0, "t1n": 0.5, "t1c": 0.5}, "t1")) is None
     assert contradiction("t2w", NOTHING_TO_SEE) is None

@@ -23,7 +23,7 @@ from lacunet.task import GLIOMA
 pytest.importorskip("pydicom", reason='needs the extra "dicom"')
 pytest.importorskip("dcm2niix", reason='needs the extra "dicom"')
 
-from dicom_made import CT, ENHANCED, PET, SECONDARY, SECRETS, Examination  # noqa: E402
+from dicom_made import CT, ENHANCED, PET, SECONDARY, SECRETS, Examination
 
 DESCRIPTIONS = {"t1n": "t1_tse_tra", "t1c": "t1_tse_tra_KM", "t2w": "t2_tse_tra", "t2f": "t2_tirm_tra_dark-fluid"}
 
@@ -239,7 +239,11 @@ def test_a_dicomdir_is_passed_over(examination, images, affine, work) -> None:
 
 def test_nothing_personal_is_said_or_written(examination, images, affine, work) -> None:
     examination.folder = examination.folder / "Mustermann_Erika_4711"
-    tags = {"ProtocolName": "T1 for Mustermann Erika 4711", "ImageComments": "Mustermann", "ContrastBolusAgent": "Mustermann"}
+    tags = {
+        "ProtocolName": "T1 for Mustermann Erika 4711",
+        "ImageComments": "Mustermann",
+        "ContrastBolusAgent": "Mustermann",
+    }
     examination.write(images["t1c"], affine, 3, "T1 Mustermann KM Erika 19640812", "t1c", tags=tags)
     examination.write(images["t2w"], affine, 4, "Mustermann", "t2w", tags=tags)
     examination.write(images["t1n"], affine, 5, "ADC Mustermann", "t1n")
@@ -266,8 +270,9 @@ def test_mixed_patients_are_refused_and_never_named(examination, images, affine,
     examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
     other = Examination(tmp_path / "source" / "b", person=("Musterfrau^Eva", "4712", "19700101"))
     other.write(images["t2f"], affine, 6, "FLAIR", "t2f")
-    with pytest.raises(DataError, match=r"files of 2 patients \(patient-[0-9a-f]{8}: 22 files, patient-") as caught, survey_source(
-        tmp_path / "source", work
+    with (
+        pytest.raises(DataError, match=r"files of 2 patients \(patient-[0-9a-f]{8}: 22 files, patient-") as caught,
+        survey_source(tmp_path / "source", work),
     ):
         pass
     assert not [secret for secret in (*SECRETS, "Musterfrau", "Eva", "4712") if secret in str(caught.value)]
@@ -317,7 +322,10 @@ def test_who_counts_as_one_person(tmp_path, images, affine, work, person, mixed)
 ])  # fmt: skip
 def test_what_is_no_scan_to_use_is_left_out_or_refused(examination, images, affine, work, tags, reason) -> None:
     examination.write(images["t1n"], affine, 8, "T1", "t1n", tags=tags)
-    with pytest.raises(DataError, match=f"no MR scan that can be used .*{reason}"), survey_source(examination.folder, work):
+    with (
+        pytest.raises(DataError, match=f"no MR scan that can be used .*{reason}"),
+        survey_source(examination.folder, work),
+    ):
         pass
     examination.write(images["t2f"], affine, 9, "FLAIR", "t2f")
     with survey_source(examination.folder, work) as survey:
@@ -328,8 +336,9 @@ def test_what_is_no_scan_to_use_is_left_out_or_refused(examination, images, affi
 
 def test_a_localiser_alone_is_refused(examination, images, affine, work) -> None:
     examination.write(images["t1n"], affine, 1, "AAHead_Scout", "t1n", slices=[9, 10, 11])
-    with pytest.raises(DataError, match="no MR scan that can be used .1 series: is a localiser"), survey_source(
-        examination.folder, work
+    with (
+        pytest.raises(DataError, match=r"no MR scan that can be used .1 series: is a localiser"),
+        survey_source(examination.folder, work),
     ):
         pass
 
@@ -369,7 +378,10 @@ def test_a_time_series_is_left_out(examination, images, affine, work) -> None:
     uid = generate_uid()
     for time in range(3):
         examination.write(images["t1c"], affine, 4, "T1 vibe", "t1c", series=uid, suffix=f".{time}")
-    with pytest.raises(DataError, match="holds the same slices 3 times or more"), survey_source(examination.folder, work):
+    with (
+        pytest.raises(DataError, match="holds the same slices 3 times or more"),
+        survey_source(examination.folder, work),
+    ):
         pass
 
 
@@ -438,14 +450,14 @@ def test_truncated_compressed_files_are_noticed(examination, images, affine, wor
     noise = np.random.default_rng(0).integers(0, 999, images["t2f"].shape)
     for path in examination.write(noise, affine, 6, "FLAIR", "t2f", compress="rle"):
         path.write_bytes(path.read_bytes()[:-300])
-    with pytest.raises(DataError, match=r"22 files could not be read: truncated: its compressed pixels have no end"):
-        with survey_source(examination.folder, work):
-            pass
+    words = "22 files could not be read: truncated: its compressed pixels have no end"
+    with pytest.raises(DataError, match=words), survey_source(examination.folder, work):
+        pass
 
 
 def test_an_empty_folder_and_one_without_images_are_refused(tmp_path, work) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no scan .it is empty"), survey_source(tmp_path / "empty", work):
+    with pytest.raises(DataError, match=r"holds no scan .it is empty"), survey_source(tmp_path / "empty", work):
         pass
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "Mustermann.pdf").write_bytes(b"%PDF" * 100)
@@ -490,9 +502,11 @@ def test_a_study_is_chosen_by_date_or_name(tmp_path, images, affine, work, form)
 
 
 def test_a_study_that_is_not_there_is_said_with_those_that_are(tmp_path, images, affine, work) -> None:
-    with pytest.raises(UsageError, match=r"no such study; there are study-.* of 2021-03-04, .*2020-02-02, .*2019-01-01"):
-        with survey_source(two_studies(tmp_path, images, affine), work, Wishes(study="1999-01-01")):
-            pass
+    with (
+        pytest.raises(UsageError, match=r"no such study; there are study-.* of 2021-03-04, .*2020-02-02, .*2019-01-01"),
+        survey_source(two_studies(tmp_path, images, affine), work, Wishes(study="1999-01-01")),
+    ):
+        pass
 
 
 def test_the_better_of_two_is_chosen_with_its_reason(examination, images, affine, work) -> None:
@@ -590,7 +604,7 @@ def test_a_result_that_lies_elsewhere_is_refused(examination, images, affine, wo
         return grid
 
     monkeypatch.setattr(convert, "expected_grid", moved)
-    with pytest.raises(DataError, match="came to lie 2.0 mm away"), survey_source(examination.folder, work):
+    with pytest.raises(DataError, match=r"came to lie 2.0 mm away"), survey_source(examination.folder, work):
         pass
 
 

@@ -64,15 +64,16 @@ def test_a_bids_data_set_gives_a_visit_per_session(tmp_path: Path, images, work)
         assert [one.reason for one in survey.visits[2].left_out] == ["its description says diffusion imaging"]
         scan = survey.visits[0].scans["t2w"]
         assert (scan.facts.source, scan.facts.repetition_ms, scan.facts.echo_ms) == ("bids", 4500, 95)
-        assert "its name says T2, and TR 4500 ms, TE 95 ms weight T2" in scan.reason.lower().replace("tr 4", "TR 4").replace(
-            "t2", "T2"
-        ).replace("te 95", "TE 95")
+        assert "its name says T2, and TR 4500 ms, TE 95 ms weight T2" in scan.reason.lower().replace(
+            "tr 4", "TR 4"
+        ).replace("t2", "T2").replace("te 95", "TE 95")
 
 
 def test_sidecars_of_dcm2niix_tell_what_names_do_not(tmp_path: Path, images, work) -> None:
     common = {"Manufacturer": "Siemens", "MagneticFieldStrength": 3, "MRAcquisitionType": "2D"}
     write(tmp_path / "s" / "scan_1.nii.gz", images["t2f"],
-          {**common, "RepetitionTime": 9, "EchoTime": 0.12, "InversionTime": 2.5, "SeriesDescription": "AX"})  # fmt: skip
+          {**common, "RepetitionTime": 9, "EchoTime": 0.12, "InversionTime": 2.5,
+           "SeriesDescription": "AX"})  # fmt: skip
     write(tmp_path / "s" / "scan_2.nii.gz", images["t1c"],
           {**common, "RepetitionTime": 0.55, "EchoTime": 0.01, "ContrastBolusIngredient": "GADOLINIUM"})  # fmt: skip
     with survey_source(tmp_path / "s", work) as survey:
@@ -210,16 +211,16 @@ def test_wishes_name_files_inside_and_outside(tmp_path: Path, images, work) -> N
     with survey_source(tmp_path / "s", work, Wishes({"t1c": inside, "t2w": outside})) as survey:
         assert set(labels(survey)) == {"t1c", "t2w", "t2f"}
         assert survey.visits[0].scans["t2w"].label == "the file given for T2"
-    with pytest.raises(UsageError, match="--t1c: there is no such file"):
-        with survey_source(tmp_path / "s", work, Wishes({"t1c": "gone.nii.gz"})):
-            pass
+    wishes, words = Wishes({"t1c": "gone.nii.gz"}), "--t1c: there is no such file"
+    with pytest.raises(UsageError, match=words), survey_source(tmp_path / "s", work, wishes):
+        pass
 
 
 def test_an_image_that_contradicts_its_name_is_told(tmp_path: Path, work) -> None:
     """At 3 mm, where the classifier is sure of phantoms."""
     case = make_phantom(2, spacing=3.0)
     for name, modality in (("t2", "t2f"), ("t1ce", "t1c")):
-        nib.save(nib.Nifti1Image(case.images[modality], case.grid.affine), tmp_path / f"c_{name}.nii.gz")
+        nib.save(nib.Nifti1Image(case.images[modality], case.grid.affine), tmp_path / f"x_{name}.nii.gz")
     with survey_source(tmp_path, work) as survey:
         (warning,) = survey.visits[0].all_warnings
         assert warning == "file 2 (… T2): labelled T2, looks like FLAIR"

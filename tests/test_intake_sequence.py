@@ -21,13 +21,15 @@ from lacunet.task import GLIOMA
     ("T1W_SE nativ", "t1n"), ("T1 SE ohne KM", "t1n"), ("T1 tra nach KM", "t1c"), ("Ax T1 w/o", "t1n"),
     ("AX T1 WITHOUT", "t1n"), ("AX T1 WITH", "t1c"), ("T1 sans inj", "t1n"), ("T1 avec injection", "t1c"),
     ("T1 sin contraste", "t1n"), ("T1 con contraste", "t1c"), ("T1 senza mdc", "t1n"), ("T1 con mdc", "t1c"),
-    ("T1 bez kontrastu", "t1n"), ("T1 po kontraście", "t1c"), ("T1 zonder contrast", "t1n"), ("T1 ПОСЛЕ КОНТРАСТА", "t1c"),
+    ("T1 bez kontrastu", "t1n"), ("T1 po kontraście", "t1c"), ("T1 zonder contrast", "t1n"),
+    ("T1 ПОСЛЕ КОНТРАСТА", "t1c"),
     ("造影後 T1 ax", "t1c"), ("T1 単純", "t1n"), ("T1 增强 横断", "t1c"), ("T1 平扫", "t1n"), ("T1 조영", "t1c"),
     ("AX T2*", "other"), ("t2_fl2d_tra_hemo", "other"), ("SWI_Images", "other"), ("TOF_3D_multi-slab", "other"),
     ("ep2d_diff_3scan_trace_p2_ADC", "other"), ("perfusion DSC", "other"), ("AX PD", "other"), ("STIR cor", "other"),
     ("MPRAGE_POST_REFORMAT", "other"), ("T1 SUB", "other"), ("ax post fossa T2", "t2w"), ("T1 post fossa", "t1"),
     ("T1+C", "t1c"), ("T1C", "t1c"), ("T1ce", "t1c"), ("T1 C+", "t1c"), ("T1 -C", "t1n"), ("AX BRAVO +C", "t1c"),
-    ("FSPGR 3D GD", "t1c"), ("MPRAGE", "t1"), ("SAG CUBE FLAIR", "t2f"), ("3D FLAIR post Gd", "t2f"), ("CUBE T2", "t2w"),
+    ("FSPGR 3D GD", "t1c"), ("MPRAGE", "t1"), ("SAG CUBE FLAIR", "t2f"), ("3D FLAIR post Gd", "t2f"),
+    ("CUBE T2", "t2w"),
     ("VISTA", "unknown"), ("Mustermann", "unknown"), ("", "unknown"),
 ])  # fmt: skip
 def test_words(text: str, modality: str) -> None:
@@ -82,7 +84,8 @@ def test_the_order_in_time_decides_where_nothing_else_does() -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "Mustermann^Erika 4711 1964-08-12", "<script>alert(1)</script>", "T1\x00\x1b[31m MUSTERMANN", "T2 " * 400, "T1‮KM", "2.25.4711",
+    "Mustermann^Erika 4711 1964-08-12", "<script>alert(1)</script>",
+    "T1\x00\x1b[31m MUSTERMANN", "T2 " * 400, "T1‮KM", "2.25.4711",
 ])  # fmt: skip
 def test_only_words_of_the_list_are_shown(text: str) -> None:
     words = shown(text).split()

@@ -122,7 +122,9 @@ def test_an_archive_inside_is_counted_and_not_opened(tmp_path: Path) -> None:
         assert contents.passed_over == {"archives inside": 1}
 
 
-@pytest.mark.parametrize("name", [f"../{SECRET}", f"a/../../{SECRET}", f"..\\{SECRET}", f"/etc/{SECRET}", f"C:\\{SECRET}"])
+@pytest.mark.parametrize(
+    "name", [f"../{SECRET}", f"a/../../{SECRET}", f"..\\{SECRET}", f"/etc/{SECRET}", f"C:\\{SECRET}"]
+)
 def test_a_path_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
     words = "absolute path" if name[0] in "/C" else r"a path with '\.\.'"
     refused(make_zip(tmp_path / "a.zip", **{"good": b"1", name: b"2"}), words, tmp_path / "work")
@@ -133,7 +135,9 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
 @pytest.mark.parametrize("target", ["../../etc/passwd", "/etc/passwd", "a/../../b"])
 def test_a_link_in_a_tar_that_leads_out_is_refused(tmp_path: Path, kind: bytes, target: str) -> None:
-    refused(make_tar(tmp_path / "a.tar.gz", (member(SECRET, kind, target), b"")), "a link that leads out", tmp_path / "work")
+    refused(
+        make_tar(tmp_path / "a.tar.gz", (member(SECRET, kind, target), b"")), "a link that leads out", tmp_path / "work"
+    )
 
 
 def test_a_link_in_a_zip_that_leads_out_is_refused_and_one_inside_passed_over(tmp_path: Path) -> None:
@@ -240,7 +244,9 @@ def test_a_source_that_is_not_there_or_unknown_is_said_without_its_name(tmp_path
     refused(path, "an archive of a kind that is not read here", tmp_path / "work")
 
 
-def test_folders_deeper_than_any_export_are_refused_or_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_deeper_than_any_export_are_refused_or_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unpack, "DEEPEST", 3)
     refused(make_zip(tmp_path / "a.zip", **{"a/b/c/d/e": b"1"}), "more than 3 deep", tmp_path / "work")
     (tmp_path / "f/a/b/c/d").mkdir(parents=True)

@@ -1,4 +1,5 @@
-"""Candidates -> one scan per modality: header and image weighed against each other, then the best of several, with reasons."""
+"""Candidates -> one scan per modality: header and image weighed against each other, then the best of several, with
+reasons."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -114,8 +115,8 @@ def forced(one: Candidate, opinion: Opinion, task: Task) -> Guess:
 def weigh(guess: Guess, opinion: Opinion, task: Task) -> Guess:
     """What header and image say together.
 
-    A header that names the sequence wins, and a contradiction of the image is told; where the header is torn or silent, an
-    image that is sure decides; where neither is sure, the answer is "unknown".
+    A header that names the sequence wins, and a contradiction of the image is told; where the header is torn or
+    silent, an image that is sure decides; where neither is sure, the answer is "unknown".
     """
     if guess.modality == OTHER:
         return guess

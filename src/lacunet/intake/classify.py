@@ -1,7 +1,9 @@
-"""Asks the image itself which sequence it is. A few small networks over `features`, in plain numpy, shipped with the package.
+"""Asks the image itself which sequence it is. A few small networks over `features`, in plain numpy, shipped with the
+package.
 
-`scripts/train_identity.py` made the weights (`identity.safetensors`, `identity.json`) and prints how often they are right;
-docs/import.md has the numbers. "unknown" is an answer: below a confidence fixed in training, nothing is claimed.
+`scripts/train_identity.py` made the weights (`identity.safetensors`, `identity.json`) and prints how often they are
+right; docs/import.md has the numbers. "unknown" is an answer: below a confidence fixed in training, nothing is
+claimed.
 
 T1 before and after contrast agent differ by little that one scan shows. Where a study has several T1 scans, they are
 compared with each other (`look_at_study`): vessels, mucosa and perhaps a tumour are brighter in the later one.
@@ -137,8 +139,9 @@ def compared(
 ) -> list[Opinion]:
     """Opinions on the images of one study, from their features; None where there was too little to see.
 
-    Where there are two or more T1 scans, whether contrast agent was given is decided by comparison alone: the brightest in
-    vessels with the darkest, those in between with both. Where the comparison is not sure, neither is claimed.
+    Where there are two or more T1 scans, whether contrast agent was given is decided by comparison alone: the
+    brightest in vessels with the darkest, those in between with both. Where the comparison is not sure, neither is
+    claimed.
 
     Args:
         numbers: By image.
@@ -164,7 +167,8 @@ def compared(
 
 
 def _as_t1(opinion: Opinion, after: float, judge: Classifier, whole: bool) -> Opinion:
-    """The same opinion with its T1 share dealt out anew, `after` of it to `t1c`; the whole of it for a known T1 scan."""
+    """The same opinion with its T1 share dealt out anew, `after` of it to `t1c`; the whole of it for a known T1 scan.
+    The same opinion with its T1 share dealt out anew, `after` of it to `t1c`; the whole of it for a known T1 scan."""
     share = 1.0 if whole else sum(opinion.probabilities[name] for name in T1_FAMILY)
     dealt = {**opinion.probabilities} if not whole else dict.fromkeys(opinion.probabilities, 0.0)
     return judge.opinion({**dealt, "t1c": share * after, "t1n": share * (1.0 - after)})
@@ -211,4 +215,3 @@ def described(looks: str, task: Task = GLIOMA) -> str:
     if looks == T1:
         return "T1 (with or without contrast agent)"
     return task.titles.get(looks, "no T1, T2 or FLAIR")
-

@@ -1,7 +1,8 @@
 """DICOM series -> NIfTI by dcm2niix, checked against what the headers say; and NIfTI rid of its free text.
 
-dcm2niix (`pip install "lacunet[dicom]"`) is run without a shell, in a folder of its own, with a time limit, and on exactly
-the files of one series. It writes no sidecar: everything that lacunet shows was read from the headers by lacunet itself.
+dcm2niix (`pip install "lacunet[dicom]"`) is run without a shell, in a folder of its own, with a time limit, and on
+exactly the files of one series. It writes no sidecar: everything that lacunet shows was read from the headers by
+lacunet itself.
 """
 
 import os
@@ -68,7 +69,9 @@ def convert(series: Series, path: Path) -> Converted:
         image = _evenly(image, series)
         missing = series.missing_slices
         what = f"{_counted(missing, 'slice is', 'slices are')} missing" if missing else "its slices are unevenly spaced"
-        warnings.append(f"{what} (up to {series.largest_step_mm:.1f} mm apart); interpolated to steps of {series.step_mm:.1f} mm")
+        warnings.append(
+            f"{what} (up to {series.largest_step_mm:.1f} mm apart); interpolated to steps of {series.step_mm:.1f} mm"
+        )
     with whole_file(path) as temporary:
         nib.save(image, temporary)
     return Converted(path, read_file(ImageFile(path))[1], not uneven, tuple(warnings))
@@ -258,4 +261,3 @@ def _without_text(source: Path, grid: Grid) -> "nib.Nifti1Image":
     image.header.extensions.clear()
     image.header.set_slope_inter(slope, intercept)
     return image
-

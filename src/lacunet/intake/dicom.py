@@ -153,10 +153,10 @@ def choose_study(studies: Sequence[Study], wish: str | None, task: Task) -> tupl
 
 def _wished(studies: Sequence[Study], wish: str) -> Study:
     digits = "".join(letter for letter in wish if letter.isdigit())
+    names = {study.uid: (study.uid, study.name, study.name.removeprefix("study-")) for study in studies}
     found = [
-        study for study in studies
-        if wish in (study.uid, study.name, study.name.removeprefix("study-")) or (study.date and study.date.replace("-", "") == digits)
-    ]  # fmt: skip
+        study for study in studies if wish in names[study.uid] or (study.date and study.date.replace("-", "") == digits)
+    ]
     known = ", ".join(study.label for study in studies)
     if not found:
         raise UsageError(f"--study: no such study; there are {known}")

@@ -1,4 +1,5 @@
-"""One DICOM file -> what its header says. Pixels are not read; names, dates of birth and numbers of patients are not kept.
+"""One DICOM file -> what its header says. Pixels are not read; names, dates of birth and numbers of patients are not
+kept.
 
 Needs pydicom (`pip install "lacunet[dicom]"`). Whose file it is becomes a `person`: a keyed hash that says whether two
 files are of one person and nothing else, with a key that lives only as long as the program runs.
@@ -23,7 +24,7 @@ try:
     from pydicom.dataset import Dataset
     from pydicom.errors import InvalidDicomError
 except ImportError:
-    pydicom = None  # type: ignore[assignment]
+    pydicom = None
 
 _KEY = secrets.token_bytes(16)
 """Of the hashes of persons; another one each time the program runs."""
@@ -38,8 +39,10 @@ _TAGS = [
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentTime", "SeriesTime", "ImageType",
     "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "ScanningSequence", "SequenceVariant",
     "ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "EchoNumbers",
-    "ContrastBolusAgent", "ContrastBolusAgentSequence", "ContrastBolusVolume", "ContrastBolusRoute", "MagneticFieldStrength",
-    "Manufacturer", "Rows", "Columns", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
+    "ContrastBolusAgent", "ContrastBolusAgentSequence", "ContrastBolusVolume", "ContrastBolusRoute",
+
+    "MagneticFieldStrength", "Manufacturer", "Rows", "Columns", "PixelSpacing", "SliceThickness",
+    "SpacingBetweenSlices",
     "ImageOrientationPatient", "ImagePositionPatient", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
     "PixelRepresentation", "PhotometricInterpretation", "DiffusionBValue", "NumberOfTemporalPositions",
     "TemporalPositionIdentifier", "AcquisitionNumber", "SharedFunctionalGroupsSequence",
@@ -201,7 +204,7 @@ def _header(path: Path, data: "Dataset") -> Header:
             text
             for name in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
             if (text := _text(data, name))
-        ),  # fmt: skip
+        ),
         sequence=_words(data, "ScanningSequence"),
         variant=(*_words(data, "SequenceVariant"), *_words(data, "ScanOptions")),
         three_d={"3D": True, "2D": False}.get(_text(data, "MRAcquisitionType").upper()),
@@ -301,7 +304,7 @@ def _agent(data: "Dataset") -> bool | None:
         return False
     volume = _number(data.get("ContrastBolusVolume"))
     if text or sequence:
-        return False if volume == 0 and not text else True
+        return not (volume == 0 and not text)
     return True if volume else None
 
 

@@ -47,8 +47,8 @@ def is_image(path: Path) -> bool:
 def loose_visits(paths: Sequence[Path], root: Path, task: Task) -> list[LooseVisit]:
     """Group image files by person and visit.
 
-    BIDS names say it. Otherwise files of one folder are one visit, unless known names in it give one modality to several
-    cases; and where every folder holds a single file (a folder per sequence), the folder above is the visit.
+    BIDS names say it. Otherwise files of one folder are one visit, unless known names in it give one modality to
+    several cases; and where every folder holds a single file (a folder per sequence), the folder above is the visit.
     """
     files = [_file(number, path, task) for number, path in enumerate(paths, 1) if is_image(path)]
     found: dict[tuple[str, ...], list[LooseFile]] = defaultdict(list)

@@ -1,7 +1,8 @@
 """What the front door hands on: recognised scans as files, what was left out, and why.
 
-Everything here that is a word for people (`label`, `reason`, `warnings`, `name`, `Facts`) is free of personal data and may
-be shown, logged and written. `DicomSource` is not: it stays in memory, for whoever writes a result that refers to it.
+Everything here that is a word for people (`label`, `reason`, `warnings`, `name`, `Facts`) is free of personal data and
+may be shown, logged and written. `DicomSource` is not: it stays in memory, for whoever writes a result that refers to
+it.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ class Instance:
 
 @dataclass(frozen=True)
 class DicomSource:
-    """Where a scan came from, so that a DICOM SEG can refer to it. Local only, never shown or written by lacunet's import.
+    """Where a scan came from, so that a DICOM SEG can refer to it. Local only, never shown or written by lacunet's
+    import.
 
     Attributes:
         study_uid: StudyInstanceUID.
@@ -30,8 +32,8 @@ class DicomSource:
         frame_of_reference_uid: Its frame of reference; None where the files have none.
         instances: In the order of the slices; one file where it is multi-frame.
         multi_frame: Whether one file holds many slices (enhanced MR).
-        even: Slice k (third axis) of the NIfTI file is slice k of these files, and its first two axes are column and row.
-            False where slices were interpolated to even steps; then resample by the affine.
+        even: Slice k (third axis) of the NIfTI file is slice k of these files, and its first two axes are column and
+        row. False where slices were interpolated to even steps; then resample by the affine.
     """
 
     study_uid: str

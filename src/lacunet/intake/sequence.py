@@ -1,8 +1,9 @@
-"""Which sequence a series is, from what its header, sidecar or file name says. Every answer has its reason; "unknown" is one.
+"""Which sequence a series is, from what its header, sidecar or file name says. Every answer has its reason; "unknown"
+is one.
 
-Two witnesses are heard apart: words (descriptions and names, typed by people, in many languages) and numbers (TR, TE, TI and the kind
-of pulse sequence, written by the scanner). Where both speak and disagree, the numbers count, and it is told. Contrast
-agent has three: words, the header's `ContrastBolusAgent`, and the order in time within a study.
+Two witnesses are heard apart: words (descriptions and names, typed by people, in many languages) and numbers (TR, TE,
+TI and the kind of pulse sequence, written by the scanner). Where both speak and disagree, the numbers count, and it is
+told. Contrast agent has three: words, the header's `ContrastBolusAgent`, and the order in time within a study.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,8 @@ class Guess:
 
     Attributes:
         modality: `t1n`, `t1c`, `t2w`, `t2f`, `t1` (contrast agent not known), `other` or `unknown`.
-        reason: One sentence without its full stop: "its description says T2 FLAIR, and TI 2500 ms with TR 9000 ms agree".
+        reason: One sentence without its full stop: "its description says T2 FLAIR, and TI 2500 ms with TR 9000 ms
+        agree".
         confidence: 0..1.
         warnings: Contradictions.
     """
@@ -55,24 +57,49 @@ class Guess:
 
 
 _OTHERS = (
-    ("diffusion imaging", r"\b(?:dwi\w*|dti\w*|diff\w*|adc|e?adc|trace\w*|fa|b ?1000|b ?0|ep2d diff\w*|tensor|resolve|noddi|dki)\b"),
-    ("perfusion imaging", r"\b(?:perf\w*|dsc|dce|p?c?asl|pasl|cbf|cbv|r?cbv|mtt|ttp|tmax|ep2d perf|dynamic|dyn|twist|leakage|ktrans)\b"),
-    ("susceptibility imaging", r"\b(?:swi\w*|swan\w*|swip\w*|t2 ?star|t2 ?gre|hemo|haemo|hem|merge|medic|qsm|t2 ?ffe|t2 ?fl2d|fl2d t2)\b|t2 ?\*"),
+    (
+        "diffusion imaging",
+        r"\b(?:dwi\w*|dti\w*|diff\w*|adc|e?adc|trace\w*|fa|b ?1000|b ?0|ep2d diff\w*|tensor|resolve|noddi|"
+        r"dki)\b",
+    ),
+    (
+        "perfusion imaging",
+        r"\b(?:perf\w*|dsc|dce|p?c?asl|pasl|cbf|cbv|r?cbv|mtt|ttp|tmax|ep2d perf|dynamic|dyn|twist|"
+        r"leakage|ktrans)\b",
+    ),
+    (
+        "susceptibility imaging",
+        r"\b(?:swi\w*|swan\w*|swip\w*|t2 ?star|t2 ?gre|hemo|haemo|hem|merge|medic|qsm|t2 ?ffe|t2 ?fl2d|"
+        r"fl2d t2)\b|t2 ?\*",
+    ),
     ("angiography", r"\b(?:tof\w*|mra|mrv|angio\w*|pca|phase contrast|venogra\w*|inhance|pc3d|carotid\w*|arter\w*)\b"),
     ("functional imaging or spectroscopy", r"\b(?:bold|f ?mri|resting|mrs|csi|spectro\w*|press|svs|steam|mrsi)\b"),
     ("fluid-bright steady-state imaging", r"\b(?:ciss|fiesta\w*|trufi|true ?fisp|b ?ffe|bssfp|drive|balanced)\b"),
     ("proton density imaging", r"\b(?:pd|pdw|proton|pd ?t2|dual ?echo|pd fs)\b"),
     ("fat- and fluid-suppressed imaging (STIR, DIR)", r"\b(?:stir|dir|double inversion|psir)\b"),
-    ("a map", r"\b(?:b0 ?map|b1 ?map|field ?map\w*|t1 ?map\w*|t2 ?map\w*|mapit|relaxometry|r2 ?star|mdw|phase ?map|parametric|b1|gre field mapping|mp2rage t1 images)\b"),
+    (
+        "a map",
+        r"\b(?:b0 ?map|b1 ?map|field ?map\w*|t1 ?map\w*|t2 ?map\w*|mapit|relaxometry|r2 ?star|mdw|"
+        r"phase ?map|parametric|b1|gre field mapping|mp2rage t1 images)\b",
+    ),
     ("a subtraction", r"\b(?:sub|subtr\w*|subtraktion|soustraction|difference)\b"),
-    ("a reformat or a projection", r"\b(?:m?ini?p|mips?|reform\w*|recon\w* (?:cor|sag|ax)|rekon\w*|reconstr\w*|projection\w*|collage|screen ?save\w*)\b"),
-    ("an image of the neck, the spine or the eyes", r"\b(?:c ?spine|spine|cervical|lumbar|thorac\w*|hws|bws|lws|neck|orbit\w*|pituitary|hypophys\w*|sella|tmj|knee|shoulder)\b"),
-)  # fmt: skip
+    (
+        "a reformat or a projection",
+        r"\b(?:m?ini?p|mips?|reform\w*|recon\w* (?:cor|sag|ax)|rekon\w*|reconstr\w*|projection\w*|collage|"
+        r"screen ?save\w*)\b",
+    ),
+    (
+        "an image of the neck, the spine or the eyes",
+        r"\b(?:c ?spine|spine|cervical|lumbar|thorac\w*|hws|bws|lws|neck|orbit\w*|pituitary|hypophys\w*|"
+        r"sella|tmj|knee|shoulder)\b",
+    ),
+)
 _DUAL_ECHO = r"\bpd\W*t2|\bt2\W*pd|dual ?echo"
 _FLAIR = r"\bda fl\b|\b[es]?t?2? ?flair\w*|\btirm\b|\bdark ?fl\w*\b|\bdk ?fl\w*\b|\bt2f\b|\bt2 ?flair\b|\bfla\b"
 _T1_FLAIR = r"\bt1 ?(?:w )?(?:\w+ ){0,2}?flair\b|\bt1flair\b|\bflair t1\b"
 _T1 = (
-    r"\b[es]?t1\w{0,4}\b|\b(?:mp ?rage|mpr|spgr|ir spgr|f?spgr|bravo|3d ?tfe|tfe|tfl\w*|vibe|thrive|lava|irspgr|fspgr bravo|mp2rage"
+    r"\b[es]?t1\w{0,4}\b|\b(?:mp ?rage|mpr|spgr|ir spgr|f?spgr|bravo|3d ?tfe|tfe|tfl\w*|vibe|thrive|"
+    r"lava|irspgr|fspgr bravo|mp2rage"
     r"|gd|gad|ce)\b"
 )
 _T2 = r"\b[es]?t2(?!f|star|\*)\w{0,3}\b"
@@ -205,7 +232,8 @@ def _with_agent(found: Guess, clues: Clues) -> Guess:
 def in_order(guesses: Sequence[Guess], clues: Sequence[Clues]) -> list[Guess]:
     """T1 scans of which nothing says whether contrast agent was given, judged by when they were acquired in the study.
 
-    Earlier than every scan known to be after contrast agent: before. Later than one of those: after. Otherwise `t1` stays.
+    Earlier than every scan known to be after contrast agent: before. Later than one of those: after. Otherwise `t1`
+    stays.
     """
     after = [
         one.time for one, guessed in zip(clues, guesses, strict=True)

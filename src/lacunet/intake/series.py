@@ -1,7 +1,8 @@
-"""Headers -> series: files that belong together, in the order of their slices; and those that are no scan to use, with why.
+"""Headers -> series: files that belong together, in the order of their slices; and those that are no scan to use, with
+why.
 
-A DICOM series may hold several images (echoes, magnitude and phase, three planes of a localiser): it is split until each
-part is one stack of slices of one shape. Splits of one series are called `4a`, `4b`.
+A DICOM series may hold several images (echoes, magnitude and phase, three planes of a localiser): it is split until
+each part is one stack of slices of one shape. Splits of one series are called `4a`, `4b`.
 """
 
 from collections import defaultdict
@@ -29,8 +30,10 @@ _NO_IMAGES = {
     "DOC": "a document", "RWV": "a table of values", "AU": "a recording",
 }  # fmt: skip
 _OTHER_MODALITIES = {
-    "CT": "a CT", "PT": "a PET", "NM": "a nuclear medicine scan", "US": "an ultrasound", "CR": "a radiograph", "DX": "a radiograph",
-    "XA": "an angiogram", "RF": "a fluoroscopy", "MG": "a mammogram", "OT": "an image of no stated kind", "SC": "a screenshot",
+    "CT": "a CT", "PT": "a PET", "NM": "a nuclear medicine scan", "US": "an ultrasound",
+    "CR": "a radiograph", "DX": "a radiograph",
+    "XA": "an angiogram", "RF": "a fluoroscopy", "MG": "a mammogram",
+    "OT": "an image of no stated kind", "SC": "a screenshot",
     "XC": "a photograph", "ES": "an endoscopy", "SM": "a slide",
 }  # fmt: skip
 _SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"
@@ -157,7 +160,9 @@ def _split(headers: Sequence[Header]) -> list[list[Header]]:
     for header in headers:
         parts[_split_key(header)].append(header)
     merged = [sorted(part, key=lambda header: (header.instance or 0, header.sop_instance)) for part in parts.values()]
-    return sorted(merged, key=lambda part: (part[0].instance or 0, part[0].slices[0].echo_ms or 0.0, part[0].sop_instance))
+    return sorted(
+        merged, key=lambda part: (part[0].instance or 0, part[0].slices[0].echo_ms or 0.0, part[0].sop_instance)
+    )
 
 
 def _split_key(header: Header) -> tuple[object, ...]:
@@ -179,7 +184,7 @@ def _places(slices: Sequence[Slice], normal: np.ndarray | None) -> np.ndarray:
     """How far along the normal each slice lies, mm; empty where one does not say."""
     if normal is None or any(one.position is None for one in slices):
         return np.zeros(0)
-    return np.array([one.position for one in slices], float) @ normal
+    return np.asarray(np.array([one.position for one in slices], float) @ normal)
 
 
 def _sorted(series: Series) -> Series:
@@ -264,7 +269,10 @@ def _wrong_map(series: Series) -> str | None:
     return None
 
 
-_LOCALISER = r"\b(?:localizer|localiser|localizador|lokalizer|locator|scout|survey|topogram\w*|ubersicht|3 ?pl(?:ane)?s?(?: loc)?|3plane|plan scan|aahead|loc|calibration|shim|smartbrain)\b"
+_LOCALISER = (
+    r"\b(?:localizer|localiser|localizador|lokalizer|locator|scout|survey|topogram\w*|ubersicht|"
+    r"3 ?pl(?:ane)?s?(?: loc)?|3plane|plan scan|aahead|loc|calibration|shim|smartbrain)\b"
+)
 
 
 def _wrong_stack(series: Series) -> str | None:

@@ -302,10 +302,10 @@ def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, for
         shape=grid.shape,
         spacing=grid.spacing,
     )
-    said = tuple(note.replace(path.name, label) for note in notes)
+    remarks = tuple(note.replace(path.name, label) for note in notes)
     return Candidate(
         key=f"{one.number:06d}", label=label, path=path, grid=grid, clues=one.clues, guess=found, facts=facts,
-        warnings=said, forced=forced,
+        warnings=remarks, forced=forced,
     )  # fmt: skip
 
 

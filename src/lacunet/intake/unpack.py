@@ -1,10 +1,12 @@
-"""A source as it arrives (a folder, an archive, a file) -> a list of regular files. Nothing that it says of itself is believed.
+"""A source as it arrives (a folder, an archive, a file) -> a list of regular files. Nothing that it says of itself is
+believed.
 
     with unpacked(Path("export.zip")) as contents:
         for path in contents.files: ...
 
 Archives are unpacked into a temporary folder that only the user may read and that is always removed. Sizes are counted
-while unpacking, not taken from the archive's own word. Messages never repeat a name found inside: it may be a patient's.
+while unpacking, not taken from the archive's own word. Messages never repeat a name found inside: it may be a
+patient's.
 """
 
 import bz2
@@ -23,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from lacunet.errors import DataError
 
@@ -266,7 +269,7 @@ def _decompressed(source: Path) -> io.BufferedIOBase:
     kinds = {("gz",): gzip.GzipFile, ("bz2", "tbz2"): bz2.BZ2File, ("xz", "txz"): lzma.LZMAFile}
     for endings, kind in {**kinds, ("tgz",): gzip.GzipFile}.items():
         if source.name.lower().endswith(endings):
-            return kind(source, "rb")
+            return cast(io.BufferedIOBase, kind(source, "rb"))
     return source.open("rb")
 
 

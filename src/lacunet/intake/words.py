@@ -1,7 +1,7 @@
 """Words that hospitals use for sequences: which are shown, and what they say.
 
-Series descriptions and file names are typed by people and may hold a patient's name. So nothing of them is ever shown or
-written but the words of this list, as it spells them; the rest becomes "…".
+Series descriptions and file names are typed by people and may hold a patient's name. So nothing of them is ever shown
+or written but the words of this list, as it spells them; the rest becomes "…".
 """
 
 import re
@@ -61,7 +61,8 @@ _WITH = (
     r"\bpost(?!\s*(?:fossa|erior|proc))\b|\bpost(?:gd|gad|gado|contrast|km|inj|con|c)\w*"
     r"|\b(?:gd|gad|gado|gadolinium|gadovist|dotarem|magnevist|prohance|multihance|omniscan|clariscan)\b"
     r"|\b(?:km|mdc|civ|ce|kontra\w*|contrast\w*|enhanced|enh|inj|injection|gadolin\w*|gadobut\w*|gadoter\w*)\b"
-    r"|(?:\+\s?c\b)|\bc\+|\bt1(?:c|ce|gd|post|gad)\b|\+\s?(?:km|gd|gad|gado|mdc)\b|\bt1w?\s?\+|\bt1w?[ ]c\b|\b(?:with|mit|avec|con|met)\s*$"
+    r"|(?:\+\s?c\b)|\bc\+|\bt1(?:c|ce|gd|post|gad)\b|\+\s?(?:km|gd|gad|gado|mdc)\b|\bt1w?\s?\+|"
+    r"\bt1w?[ ]c\b|\b(?:with|mit|avec|con|met)\s*$"
 )
 
 
