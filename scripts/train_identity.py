@@ -342,7 +342,7 @@ def main() -> None:
         right = sum(one.in_study.modality == one.kind for one in plain)
         persons = len({one.person for one in plain if one.person not in test})
         data = f"{persons} persons of BraTS 2018-2023 (train and val of the split) and invented patients"
-        write(shipped, {"data": data, "right_under_cross_validation": [right, len(plain)]})
+        write(shipped, {"data": data, "use": "research only", "right_under_cross_validation": [right, len(plain)]})
 
 
 if __name__ == "__main__":

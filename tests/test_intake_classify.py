@@ -12,6 +12,7 @@ from lacunet.data.nifti import load_case
 from lacunet.data.phantom import make_phantom
 from lacunet.intake.classify import (
     NOTHING_TO_SEE,
+    Classifier,
     Opinion,
     classifier,
     compared,
@@ -111,6 +112,23 @@ def test_t1_scans_are_dealt_out_by_comparison_and_equal_ones_are_not_claimed(cas
     same = compared([numbers[0], numbers[0]], known_t1=(0, 1))
     assert [one.modality for one in same] == ["unknown", "unknown"]
     assert [one.family for one in same] == ["t1", "t1"]
+
+
+def hand_made(pair: float) -> Classifier:
+    """One feature; networks that know nothing: every class is equally likely."""
+    one = np.ones(1, np.float32)
+    layers = ((np.zeros((1, 5, 1), np.float32), np.zeros((1, 5), np.float32)),)
+    return Classifier(("t1n", "t1c", "t2w", "t2f", "other"), one * 0, one, layers, one * pair, 1.0, 0.6, 0.98)
+
+
+def test_scans_known_to_be_t1_are_compared_although_the_image_alone_says_nothing() -> None:
+    low, middle, high = (np.full(1, value, np.float32) for value in (0.0, 1.0, 2.0))
+    assert [one.modality for one in compared([high, low], hand_made(2.0))] == ["unknown", "unknown"]
+    found = compared([high, low, middle], hand_made(2.0), known_t1=(0, 1))
+    assert [one.modality for one in found] == ["t1c", "t1n", "unknown"]
+    assert found[0].probabilities["t1c"] == pytest.approx(1 / (1 + np.exp(-4.0)))
+    three = compared([high, low, middle], hand_made(2.0), known_t1=(0, 1, 2))
+    assert three[2].probabilities["t1c"] == pytest.approx(0.5)
 
 
 def test_a_wrong_name_is_told_and_a_right_one_is_not(case) -> None:

@@ -6,10 +6,12 @@ files are of one person and nothing else, with a key that lives only as long as 
 """
 
 import hashlib
+import logging
 import secrets
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,8 +158,7 @@ def read_header(path: Path) -> Header | None:
         UnreadableFile: damaged or truncated.
     """
     try:
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")  # their texts repeat values, names among them
+        with _silently(), config.disable_value_validation():
             with path.open("rb") as stream:
                 dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
                 rest = path.stat().st_size - stream.tell()
@@ -172,6 +173,20 @@ def read_header(path: Path) -> Header | None:
     except (InvalidDicomError, AttributeError, ValueError, KeyError, TypeError, OSError, EOFError, NotImplementedError,
             struct.error, OverflowError, RecursionError, UnicodeError) as error:  # fmt: skip
         raise UnreadableFile(f"damaged or truncated ({type(error).__name__})") from None
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Without pydicom's warnings and log, whose texts may repeat values, names among them."""
+    log = logging.getLogger("pydicom")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _is_directory(dataset: "Dataset") -> bool:
