@@ -56,9 +56,7 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0) -> Case:
     _check(seed, task, spacing)
     patient = draw_patient(seed)
     grid = anatomy.box_grid(spacing)
-    body = anatomy.make_body(patient.shape, _stream(seed, 3))
-    points, brain = _brain_points(body, grid)
-    contents = _contents(body, points, patient.growth, _stream(seed, 4))
+    contents, points, brain = brain_of(patient, seed, grid)
     images = scan.scan(contents, points, brain, patient.scanner, spacing, _stream(seed, 5))
     reference = np.zeros(grid.shape, np.uint8)
     reference[brain] = contents.labels
@@ -71,6 +69,17 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0) -> Case:
         reference=reference,
         notes=("invented patient",),
     )
+
+
+def brain_of(patient: Patient, seed: int, grid: Grid) -> tuple[scan.Contents, np.ndarray, np.ndarray]:
+    """What the patient's brain holds on a grid of `anatomy.box_grid`, before anything scans it.
+
+    Returns:
+        The contents of the voxels in the brain, their places in mm (3 x n), and the mask of the brain.
+    """
+    body = anatomy.make_body(patient.shape, _stream(seed, 3))
+    points, brain = _brain_points(body, grid)
+    return _contents(body, points, patient.growth, _stream(seed, 4)), points, brain
 
 
 def write_phantoms(

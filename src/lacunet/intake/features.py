@@ -1,0 +1,170 @@
+"""Numbers that tell MR sequences apart, whichever way the head lies, with the skull or without it.
+
+They follow what a radiologist looks at: is fluid dark or bright, is grey matter darker or brighter than white, are
+there small bright things (vessels after contrast agent)? All are taken from the inside of the head, relative to its
+own intensities, and from isotropic filters, so that orientation, gain and the voxel's type do not matter.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import ndimage
+
+from lacunet.case import Grid
+from lacunet.data.nifti import background_of, looks_stripped
+
+SPACING_MM = 3.0
+"""Of the cubes that everything is measured on."""
+
+SCALP_AND_SKULL_MM = 18.0
+"""What lies nearer to the air than this is passed over where a scan shows the whole head."""
+
+LEAST_VOXELS = 1500
+"""Fewer than these (40 ml) inside the head say nothing."""
+
+_QUANTILES = (0.005, 0.02, 0.05, 0.1, 0.25, 0.75, 0.9, 0.95, 0.98, 0.995, 0.999)
+_CURVATURE_QUANTILES = (0.005, 0.02, 0.1, 0.25, 0.75, 0.9, 0.98, 0.995)
+_BINS = 6
+
+Volume = Float[np.ndarray, "x y z"]
+Inside = Bool[np.ndarray, "x y z"]
+
+
+def features(voxels: np.ndarray, grid: Grid) -> Float[np.ndarray, " feature"] | None:
+    """The numbers of one image, or None where there is too little inside to see.
+
+    Args:
+        voxels: Intensities on `grid`, in any orientation, raw or skull-stripped.
+        grid: Only its spacing is used.
+    """
+    volume, inside = standard(voxels, grid)
+    return measure(volume, inside)
+
+
+def standard(voxels: np.ndarray, grid: Grid) -> tuple[Volume, Inside]:
+    """The image on cubes of `SPACING_MM`, and which of them lie inside the head (its skull and scalp left out)."""
+    voxels = voxels.astype(np.float32, copy=False)
+    if not np.isfinite(voxels.sum()):
+        voxels = np.where(np.isfinite(voxels), voxels, np.float32(0))
+    if not looks_stripped(voxels, grid.voxel_ml):
+        volume = to_cubes(voxels, grid.spacing)
+        return volume, inside_of_head(volume)
+    brain = voxels != background_of(voxels)[0]
+    box = _box(brain, 3)
+    volume = to_cubes(voxels[box], grid.spacing)
+    return volume, to_cubes(brain[box].astype(np.float32), grid.spacing) > 0.95
+
+
+def inside_of_head(volume: Volume) -> Inside:
+    """Where a scan of a whole head is deeper than scalp and skull. Its lower end may be cut off by the field of view.
+    Where a scan of a whole head is deeper than scalp and skull. Its lower end may be cut off by the field of view."""
+    smooth = ndimage.gaussian_filter(volume, 1.0)
+    low, high = np.quantile(smooth, (0.02, 0.98))
+    head = smooth > low + 0.12 * (high - low)
+    pieces, count = ndimage.label(head)
+    if count == 0:
+        return np.zeros(volume.shape, bool)
+    head = pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1
+    head = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(head, 3), iterations=3))[3:-3, 3:-3, 3:-3]
+    if head.all():
+        return np.asarray(head)
+    depth = ndimage.distance_transform_edt(head) * SPACING_MM
+    return np.asarray(depth > SCALP_AND_SKULL_MM)
+
+
+def measure(volume: Volume, inside: Inside) -> Float[np.ndarray, " feature"] | None:
+    """The numbers of a volume on cubes of `SPACING_MM`."""
+    if int(inside.sum()) < LEAST_VOXELS:
+        return None
+    box = _box(inside, 2)
+    volume, inside = volume[box], inside[box]
+    depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1, 1:-1].astype(np.float32)
+    values = volume[inside]
+    low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
+    width = float(high - low)
+    if not width > 0:
+        return None
+    scaled = np.where(inside, (volume - middle) / width, 0.0).clip(-4.0, 6.0).astype(np.float32)
+    zero = float(np.quantile(volume, 0.01)) if middle <= 0 else 0.0
+    parts = [
+        np.quantile(scaled[inside], _QUANTILES),
+        np.quantile((values - zero) / max(float(middle) - zero, 1e-6), _QUANTILES).clip(-1.0, 8.0),
+        _shape_of_histogram(scaled[inside]),
+        _by_depth(scaled[inside], depth[inside]),
+        *(_curvature(scaled, inside, scale) for scale in (0.8, 1.5, 3.0)),
+        *(_around_extremes(scaled, inside, depth, share) for share in (0.06, -0.06)),
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _shape_of_histogram(values: np.ndarray) -> np.ndarray:
+    """Skewness, kurtosis (both of clipped values), and where the histogram has its peak."""
+    centred = values - values.mean()
+    spread = max(float(centred.std()), 1e-6)
+    histogram, edges = np.histogram(values, bins=40, range=(-2.0, 2.0))
+    smooth = ndimage.gaussian_filter1d(histogram.astype(float), 1.5)
+    peak = edges[int(smooth.argmax())] + 0.05
+    return np.array([(centred**3).mean() / spread**3, np.log((centred**4).mean() / spread**4), peak])
+
+
+def _by_depth(values: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Mean intensity from the surface inwards, in equal parts of the volume, and its correlation with depth."""
+    order = np.argsort(depth, kind="stable")
+    means = [part.mean() for part in np.array_split(values[order], _BINS)]
+    return np.array([*means, _correlation(values, depth)])
+
+
+def _curvature(scaled: Volume, inside: Inside, scale: float) -> np.ndarray:
+    """How bright or dark small things are against what is around them, by size; and whether those are bright or dark.
+    How bright or dark small things are against what is around them, by size; and whether those are bright or dark."""
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), scale)
+    wide = ndimage.gaussian_filter(scaled, scale) / np.maximum(weight, 1e-3)
+    core = ndimage.binary_erosion(inside, iterations=1) if inside.sum() > 2 * LEAST_VOXELS else inside
+    contrast = (scaled - wide)[core]
+    order = np.argsort(wide[core], kind="stable")
+    by_level = [part.mean() for part in np.array_split(contrast[order], _BINS)]
+    return np.array([*np.quantile(contrast, _CURVATURE_QUANTILES), contrast.std(), *by_level])
+
+
+def _around_extremes(scaled: Volume, inside: Inside, depth: Volume, share: float) -> np.ndarray:
+    """Mean intensity 1, 2, 3 ... cubes away from the darkest (`share` > 0) or brightest part, and how deep that lies.
+    Mean intensity 1, 2, 3 ... cubes away from the darkest (`share` > 0) or brightest part, and how deep that lies."""
+    values = scaled[inside]
+    dark = share > 0
+    limit = np.quantile(values, share if dark else 1.0 + share)
+    extreme = inside & ((scaled <= limit) if dark else (scaled >= limit))
+    distance = ndimage.distance_transform_edt(~extreme)
+    rings = [inside & (distance > near) & (distance <= near + 1.0) for near in (0.5, 1.5, 2.5, 3.5, 4.5)]
+    means = [float(scaled[ring].mean()) if ring.any() else 0.0 for ring in rings]
+    pieces = float(np.log1p(ndimage.label(extreme)[1]))
+    reach = float(distance[inside].mean())
+    return np.array([*means, float(depth[extreme].mean() / depth[inside].mean()), pieces, reach])
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    one, other = one - one.mean(), other - other.mean()
+    return float((one * other).mean() / max(float(one.std() * other.std()), 1e-6))
+
+
+def _box(mask: Inside, margin: int) -> tuple[slice, ...]:
+    """The box around a mask, with a margin in voxels; everything where the mask is empty."""
+    box = []
+    for axis in range(3):
+        there = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        box.append(slice(max(int(there[0]) - margin, 0), int(there[-1]) + margin + 1) if there.size else slice(None))
+    return tuple(box)
+
+
+def to_cubes(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Volume:
+    """Means over blocks of whole voxels, then linear interpolation to `SPACING_MM`."""
+    zoom = []
+    for axis, step in enumerate(spacing):
+        block = max(1, min(int(SPACING_MM / step + 1e-3), voxels.shape[axis]))
+        whole = voxels.shape[axis] // block * block
+        parts = [
+            voxels[tuple(slice(k, whole, block) if a == axis else slice(None) for a in range(3))] for k in range(block)
+        ]
+        voxels = np.add.reduce(parts) * np.float32(1.0 / block) if block > 1 else voxels
+        zoom.append(step * block / SPACING_MM)
+    if np.allclose(zoom, 1.0, atol=0.02):
+        return np.ascontiguousarray(voxels)
+    return np.asarray(ndimage.zoom(voxels, zoom, order=1, mode="nearest"))

@@ -1,0 +1,264 @@
+"""Which sequence a series is, from what its header, sidecar or file name says. Every answer has its reason; "unknown"
+is one.
+
+Two witnesses are heard apart: words (descriptions and names, typed by people, in many languages) and numbers (TR, TE,
+TI and the kind of pulse sequence, written by the scanner). Where both speak and disagree, the numbers count, and it is
+told. Contrast agent has three: words, the header's `ContrastBolusAgent`, and the order in time within a study.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lacunet.intake.words import has, plain, says_agent
+from lacunet.task import GLIOMA, Task
+
+T1, OTHER, UNKNOWN = "t1", "other", "unknown"
+SURE, GOOD, FAIR, WEAK = 0.98, 0.9, 0.8, 0.6
+
+
+@dataclass(frozen=True)
+class Clues:
+    """What is known of an image without its voxels. Times in ms.
+
+    Attributes:
+        texts: Description, protocol, sequence name or file name, as they are; never shown.
+        role: The modality that a known naming (BraTS, BIDS) gives it, or None.
+        agent: What the header says of contrast agent; None: nothing.
+        time: When it was acquired, as a number that orders within the study.
+    """
+
+    texts: tuple[str, ...]
+    role: str | None = None
+    repetition: float | None = None
+    echo: float | None = None
+    inversion: float | None = None
+    flip: float | None = None
+    sequence: tuple[str, ...] = ()
+    agent: bool | None = None
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class Guess:
+    """An answer.
+
+    Attributes:
+        modality: `t1n`, `t1c`, `t2w`, `t2f`, `t1` (contrast agent not known), `other` or `unknown`.
+        reason: One sentence without its full stop: "its description says T2 FLAIR, and TI 2500 ms with TR 9000 ms
+        agree".
+        confidence: 0..1.
+        warnings: Contradictions.
+    """
+
+    modality: str
+    reason: str
+    confidence: float
+    warnings: tuple[str, ...] = ()
+
+
+_OTHERS = (
+    (
+        "diffusion imaging",
+        r"\b(?:dwi\w*|dti\w*|diff\w*|adc|e?adc|trace\w*|fa|b ?1000|b ?0|ep2d diff\w*|tensor|resolve|noddi|"
+        r"dki)\b",
+    ),
+    (
+        "perfusion imaging",
+        r"\b(?:perf\w*|dsc|dce|p?c?asl|pasl|cbf|cbv|r?cbv|mtt|ttp|tmax|ep2d perf|dynamic|dyn|twist|"
+        r"leakage|ktrans)\b",
+    ),
+    (
+        "susceptibility imaging",
+        r"\b(?:swi\w*|swan\w*|swip\w*|t2 ?star|t2 ?gre|hemo|haemo|hem|merge|medic|qsm|t2 ?ffe|t2 ?fl2d|"
+        r"fl2d t2)\b|t2 ?\*",
+    ),
+    ("angiography", r"\b(?:tof\w*|mra|mrv|angio\w*|pca|phase contrast|venogra\w*|inhance|pc3d|carotid\w*|arter\w*)\b"),
+    ("functional imaging or spectroscopy", r"\b(?:bold|f ?mri|resting|mrs|csi|spectro\w*|press|svs|steam|mrsi)\b"),
+    ("fluid-bright steady-state imaging", r"\b(?:ciss|fiesta\w*|trufi|true ?fisp|b ?ffe|bssfp|drive|balanced)\b"),
+    ("proton density imaging", r"\b(?:pd|pdw|proton|pd ?t2|dual ?echo|pd fs)\b"),
+    ("fat- and fluid-suppressed imaging (STIR, DIR)", r"\b(?:stir|dir|double inversion|psir)\b"),
+    (
+        "a map",
+        r"\b(?:b0 ?map|b1 ?map|field ?map\w*|t1 ?map\w*|t2 ?map\w*|mapit|relaxometry|r2 ?star|mdw|"
+        r"phase ?map|parametric|b1|gre field mapping|mp2rage t1 images)\b",
+    ),
+    ("a subtraction", r"\b(?:sub|subtr\w*|subtraktion|soustraction|difference)\b"),
+    (
+        "a reformat or a projection",
+        r"\b(?:m?ini?p|mips?|reform\w*|recon\w* (?:cor|sag|ax)|rekon\w*|reconstr\w*|projection\w*|collage|"
+        r"screen ?save\w*)\b",
+    ),
+    (
+        "an image of the neck, the spine or the eyes",
+        r"\b(?:c ?spine|spine|cervical|lumbar|thorac\w*|hws|bws|lws|neck|orbit\w*|pituitary|hypophys\w*|"
+        r"sella|tmj|knee|shoulder)\b",
+    ),
+)
+_DUAL_ECHO = r"\bpd\W*t2|\bt2\W*pd|dual ?echo"
+_FLAIR = r"\bda fl\b|\b[es]?t?2? ?flair\w*|\btirm\b|\bdark ?fl\w*\b|\bdk ?fl\w*\b|\bt2f\b|\bt2 ?flair\b|\bfla\b"
+_T1_FLAIR = r"\bt1 ?(?:w )?(?:\w+ ){0,2}?flair\b|\bt1flair\b|\bflair t1\b"
+_T1 = (
+    r"\b[es]?t1\w{0,4}\b|\b(?:mp ?rage|mpr|spgr|ir spgr|f?spgr|bravo|3d ?tfe|tfe|tfl\w*|vibe|thrive|"
+    r"lava|irspgr|fspgr bravo|mp2rage"
+    r"|gd|gad|ce)\b"
+)
+_T2 = r"\b[es]?t2(?!f|star|\*)\w{0,3}\b"
+
+
+def guess(clues: Clues, task: Task = GLIOMA) -> Guess:
+    """What words and numbers say of one image, each heard apart, then together."""
+    said = by_words(clues.texts) if clues.role is None else _by_role(clues.role, task)
+    measured = by_numbers(clues)
+    if said is not None and said.modality == OTHER:
+        second_echo = measured is not None and measured.modality == "t2w" and has(clues.texts, _DUAL_ECHO)
+        return replace(measured, confidence=FAIR) if second_echo and measured is not None else said
+    if said is None and measured is None:
+        return Guess(UNKNOWN, "neither words nor numbers in its header tell the sequence", 0.0)
+    if said is None:
+        assert measured is not None
+        return _with_agent(measured, clues)
+    if measured is None:
+        return _with_agent(said, clues)
+    return _with_agent(_together(said, measured, task), clues)
+
+
+def _together(said: Guess, measured: Guess, task: Task) -> Guess:
+    family = T1 if said.modality in ("t1n", "t1c") else said.modality
+    if family == measured.modality:
+        return replace(said, reason=f"{said.reason}, and {measured.reason}", confidence=SURE)
+    warning = f"{said.reason}, but {measured.reason}, as for {_title(measured.modality, task)}"
+    if measured.confidence >= GOOD:
+        return Guess(measured.modality, f"{measured.reason}, although {said.reason}", WEAK, (warning,))
+    return Guess(said.modality, f"{said.reason}, although {measured.reason}", WEAK, (warning,))
+
+
+def _title(modality: str, task: Task) -> str:
+    return {T1: "T1", OTHER: "another sequence"}.get(modality, task.titles.get(modality, modality))
+
+
+def _by_role(role: str, task: Task) -> Guess:
+    return Guess(role, f"its name says {task.titles[role]}", GOOD)
+
+
+# ---------------------------------------------------------------- words
+
+
+def by_words(texts: Sequence[str]) -> Guess | None:
+    """What descriptions say, the first one that says anything; None where none does."""
+    for text in texts:
+        if found := _by_text(text):
+            return found
+    return None
+
+
+def _by_text(text: str) -> Guess | None:
+    one = [text]
+    t1_flair = has(one, _T1_FLAIR)
+    for what, pattern in _OTHERS:
+        if has(one, pattern):
+            return Guess(OTHER, f"its description says {what}", GOOD)
+    flair, t1, t2 = has(one, _FLAIR) and not t1_flair, has(one, _T1), has(one, _T2)
+    if flair:
+        return Guess("t2f", "its description says FLAIR", GOOD)
+    if t2 and not has(one, r"\bt1\w{0,4}\b"):
+        return Guess("t2w", "its description says T2", GOOD)
+    if t1 and not t2:
+        return Guess(T1, "its description says T1", GOOD)
+    return None
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def by_numbers(clues: Clues) -> Guess | None:
+    """What TR, TE and TI say (typical ranges at 1.5 and 3 T); None where they are missing or typical of nothing."""
+    tr, te, ti = clues.repetition, clues.echo, clues.inversion
+    if tr is None or te is None or tr <= 0 or te <= 0:
+        return None
+    said = f"TR {tr:.0f} ms, TE {te:.0f} ms" + (f", TI {ti:.0f} ms" if ti else "")
+    gradient = "GR" in clues.sequence and "SE" not in clues.sequence
+    if "EP" in clues.sequence and te < 150 and not ti:
+        return Guess(OTHER, f"its sequence is echo-planar ({said})", FAIR)
+    if ti and ti >= 1400 and tr >= 4000 and te >= 60:
+        return Guess("t2f", f"{said} null fluid", GOOD)
+    if ti and ti < 300 and tr > 1500 and te >= 15:
+        return Guess(OTHER, f"{said} null fat (STIR)", FAIR)
+    if ti and 300 <= ti <= 1400 and te < 40:
+        return Guess(T1, f"{said} weight T1", GOOD)
+    if gradient or (tr < 100 and not ti):
+        if te < 12 and tr < 60:
+            return Guess(T1, f"{said} weight T1", FAIR)
+        return Guess(OTHER, f"{said} are of a gradient echo weighted by susceptibility", FAIR) if te >= 12 else None
+    if ti:
+        return None
+    if tr <= 1200 and te < 40:
+        return Guess(T1, f"{said} weight T1", GOOD)
+    if tr >= 1800 and te >= 60:
+        return Guess("t2w", f"{said} weight T2", GOOD if te < 200 or tr < 4000 else FAIR)
+    if tr >= 1800 and te < 45:
+        return Guess(OTHER, f"{said} weight proton density", FAIR)
+    return None
+
+
+# ---------------------------------------------------------------- contrast agent
+
+
+def _with_agent(found: Guess, clues: Clues) -> Guess:
+    """For T1: with or without contrast agent, where words or the header say so."""
+    if found.modality != T1:
+        return found
+    words = says_agent(clues.texts)
+    if words is None and clues.agent is None:
+        return found
+    if words is None:
+        said = (
+            "its header names a contrast agent" if clues.agent else "its header says that no contrast agent was given"
+        )
+        confidence = min(found.confidence, GOOD)
+    else:
+        said = f"{'with' if words else 'without'} contrast agent by its description"
+        confidence = found.confidence
+    warnings = found.warnings
+    if words is False and clues.agent:
+        confidence = min(confidence, FAIR)
+        warnings = (*warnings, "described as before contrast agent, but its header names one")
+    if words is True and clues.agent is False:
+        confidence = min(confidence, FAIR)
+        warnings = (*warnings, "described as after contrast agent, but its header says none was given")
+    given = words if words is not None else bool(clues.agent)
+    return Guess("t1c" if given else "t1n", f"{found.reason}, {said}", confidence, warnings)
+
+
+def in_order(guesses: Sequence[Guess], clues: Sequence[Clues]) -> list[Guess]:
+    """T1 scans of which nothing says whether contrast agent was given, judged by when they were acquired in the study.
+
+    Earlier than every scan known to be after contrast agent: before. Later than one of those: after. Otherwise `t1`
+    stays.
+    """
+    after = [
+        one.time for one, guessed in zip(clues, guesses, strict=True)
+        if guessed.modality == "t1c" and guessed.confidence >= FAIR and one.time is not None
+    ]  # fmt: skip
+    return [_by_order(guessed, one, after) for guessed, one in zip(guesses, clues, strict=True)]
+
+
+def _by_order(found: Guess, clues: Clues, after: Sequence[float]) -> Guess:
+    if found.modality != T1 or clues.time is None or not after:
+        return found
+    if clues.time < min(after):
+        said = "acquired before the first scan with contrast agent"
+        return Guess("t1n", f"{found.reason}, {said}", min(found.confidence, FAIR), found.warnings)
+    said = "acquired after a scan with contrast agent"
+    return Guess("t1c", f"{found.reason}, {said}", min(found.confidence, FAIR), found.warnings)
+
+
+def without_agent(found: Guess) -> Guess:
+    """The last resort for a T1 scan of which nothing at all tells: most scans after contrast agent say so."""
+    reason = f"{found.reason}, and nothing speaks of contrast agent"
+    warning = "nothing says whether contrast agent was given; taken as T1 before contrast agent"
+    return Guess("t1n", reason, min(found.confidence, WEAK), (*found.warnings, warning))
+
+
+def described(texts: Sequence[str]) -> str:
+    """For tests and messages: the texts made plain."""
+    return " | ".join(plain(text) for text in texts)

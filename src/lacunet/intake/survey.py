@@ -1,0 +1,349 @@
+"""A source as hospitals have it -> its scans, recognised and converted. The one entry to this half of the front door.
+
+    with survey_source(Path("export.zip"), work) as survey:
+        for visit in survey.visits:
+            visit.files      # {"t1c": Path, "t2f": Path}
+            visit.left_out   # what else there was, and why it is not used
+
+Nothing that could name a patient leaves this module in words: see `words` for descriptions, `dicom` for persons, and
+`Survey` for what may be shown.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lacunet.case import ImageFile
+from lacunet.data.names import SUFFIXES, bare_name
+from lacunet.data.volume import read_file
+from lacunet.errors import DataError, UsageError
+from lacunet.intake.choose import Candidate, choose
+from lacunet.intake.convert import clean_copy, convert
+from lacunet.intake.dicom import (
+    Pile,
+    Study,
+    choose_study,
+    clues_of,
+    read_pile,
+    reason_against,
+    require_one_person,
+    short_hash,
+    studies_of,
+)
+from lacunet.intake.loose import LooseFile, LooseVisit, is_image, is_reference, loose_visits
+from lacunet.intake.scan import DicomSource, Facts, Instance, LeftOut, Survey, Visit
+from lacunet.intake.sequence import OTHER, Clues, Guess, guess
+from lacunet.intake.series import Series
+from lacunet.intake.unpack import Contents, unpacked
+from lacunet.intake.words import manufacturer, shown
+from lacunet.task import GLIOMA, Task
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for.
+
+    Attributes:
+        overrule: Modality -> a NIfTI file, a file of a series, a series' number as the survey gives it ("4", "4a"), its
+            SeriesInstanceUID, or a file's path inside the source.
+        study: A study's date (2021-03-04 or 20210304), its name ("study-1a2b3c4d") or its UID; None: the newest that
+            has a usable scan.
+        show_names: Loose files are called by their names in messages. They may hold a patient's; off unless asked for.
+    """
+
+    overrule: Mapping[str, Path | str] = field(default_factory=dict)
+    study: str | None = None
+    show_names: bool = False
+
+
+@contextmanager
+def survey_source(source: Path, work: Path, wishes: Wishes | None = None, task: Task = GLIOMA) -> Iterator[Survey]:
+    """A folder, an archive (.zip, .tar, .tar.gz ...) or a single file -> its scans, as NIfTI files below `work`.
+
+    DICOM files of an archive (`Scan.dicom`) exist within the block only; write a DICOM SEG in it. The NIfTI files stay:
+    `work` is the caller's.
+
+    Args:
+        source: What the user named.
+        work: An existing folder for the converted scans.
+        wishes: What the user asked for; None: nothing in particular.
+        task: Says which modalities there are.
+
+    Raises:
+        DataError: nothing usable is there; several patients; an unsafe or damaged archive.
+        UsageError: a wish names nothing that is there; DICOM files, and the extra `dicom` is not installed.
+    """
+    wishes = wishes or Wishes()
+    wishes = replace(wishes, overrule={task.modality(word): value for word, value in wishes.overrule.items()})
+    with unpacked(source, work) as contents:
+        yield survey_contents(contents, work, wishes, task)
+
+
+def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task = GLIOMA) -> Survey:
+    """As `survey_source`, for files that lie in a folder already.
+
+    Raises:
+        DataError: see `survey_source`.
+        UsageError: see `survey_source`.
+    """
+    pile = read_pile(contents.files)
+    images = [path for path in pile.others if is_image(path)]
+    if pile.headers and (any(header.modality == "MR" for header in pile.headers) or not images):
+        survey = _survey_dicom(pile, contents, work, wishes, task)
+        beside = len(images)
+    elif images:
+        survey = _survey_loose(images, contents, work, wishes, task)
+        beside = 0
+    else:
+        raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM, NIfTI or .mha files")
+    return replace(survey, notes=(*survey.notes, *_notes(contents, pile, beside)))
+
+
+def _what_else(contents: Contents, pile: Pile) -> str:
+    said = [*_notes(contents, pile, 0), *([] if contents.files else ["it is empty"])]
+    return "; ".join(said)
+
+
+def _notes(contents: Contents, pile: Pile, beside: int) -> list[str]:
+    """What was passed over, in counts."""
+    strangers = sum(not is_image(path) and path.suffix.lower() != ".json" for path in pile.others)
+    notes = [f"{_files(count)} could not be read: {reason}" for reason, count in sorted(pile.damaged.items())]
+    if strangers:
+        notes.append(f"{_files(strangers)} passed over: no images")
+    if pile.directories:
+        notes.append(f"{_files(pile.directories)} passed over: lists of contents (DICOMDIR)")
+    if beside:
+        notes.append(f"{_files(beside)} in NIfTI passed over, since the source holds DICOM")
+    return notes + [f"{count} passed over: {reason}" for reason, count in sorted(contents.passed_over.items()) if count]
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'s' if count != 1 else ''}"
+
+
+# ---------------------------------------------------------------- DICOM
+
+
+def _survey_dicom(pile: Pile, contents: Contents, work: Path, wishes: Wishes, task: Task) -> Survey:
+    require_one_person(pile.headers)
+    study, others = choose_study(studies_of(pile.headers), wishes.study, task)
+    forced = {_series_wished(wish, modality, study, contents): modality for modality, wish in _inside(wishes).items()}
+    if len(forced) < len(_inside(wishes)):
+        raise UsageError("one series is given for two sequences; give each its own")
+    candidates: list[Candidate] = []
+    left_out: list[LeftOut] = []
+    name = f"case-{short_hash(study.uid)}"
+    folder = work / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for series in study.series:
+        modality = forced.get(series.key)
+        if modality is None and (reason := reason_against(series, task)):
+            left_out.append(LeftOut(series.label, reason))
+            continue
+        try:
+            candidates.append(_candidate(series, folder, modality, task))
+        except DataError as error:
+            if modality is not None:
+                raise
+            left_out.append(LeftOut(series.label, str(error).removeprefix(f"{series.label}: ")))
+    candidates += _outside(wishes, folder, task)
+    visit = _visit(name, candidates, left_out, task)
+    if lost := sum(pile.damaged.values()):
+        visit = replace(visit, warnings=(f"{_files(lost)} of the source could not be read; a scan may lack slices",))
+    return Survey("dicom", (visit,), tuple(others))
+
+
+def _candidate(series: Series, folder: Path, forced: str | None, task: Task) -> Candidate:
+    converted = convert(series, folder / f"series-{series.key.replace('?', 'x')}.nii.gz")
+    clues = clues_of(series)
+    first = series.first
+    facts = Facts(
+        words=shown(*first.texts),
+        source="dicom",
+        manufacturer=manufacturer(first.maker),
+        field_tesla=first.field_tesla,
+        repetition_ms=clues.repetition,
+        echo_ms=clues.echo,
+        inversion_ms=clues.inversion,
+        contrast_agent=first.agent,
+        three_d=first.three_d,
+        shape=converted.grid.shape,
+        spacing=converted.grid.spacing,
+    )
+    source = DicomSource(
+        study_uid=first.study,
+        series_uid=first.series,
+        frame_of_reference_uid=first.frame_of_reference,
+        instances=tuple(Instance(header.path, header.sop_class, header.sop_instance) for header in series.headers),
+        multi_frame=first.multi_frame,
+        even=converted.even,
+    )
+    return Candidate(
+        key=series.key,
+        label=series.label,
+        path=converted.path,
+        grid=converted.grid,
+        clues=clues,
+        guess=guess(clues, task),
+        facts=facts,
+        derived=series.derived,
+        warnings=converted.warnings,
+        dicom=source,
+        forced=forced,
+    )
+
+
+def _inside(wishes: Wishes) -> dict[str, Path | str]:
+    """Wishes that name something in the source: all but NIfTI files."""
+    return {modality: wish for modality, wish in wishes.overrule.items() if not _is_own_file(wish)}
+
+
+def _is_own_file(wish: Path | str) -> bool:
+    return str(wish).lower().endswith(SUFFIXES) and Path(wish).is_file()
+
+
+def _series_wished(wish: Path | str, modality: str, study: Study, contents: Contents) -> str:
+    """The key of the series that the user means."""
+    places = {Path(wish), contents.root / wish, Path(wish).absolute()} if str(wish) else set()
+    resolved = {place.resolve() for place in places if place.exists()}
+    for series in study.series:
+        if str(wish) in (series.key, series.first.series):
+            return series.key
+        if resolved & {header.path.resolve() for header in series.headers}:
+            return series.key
+    known = ", ".join(series.key for series in study.series)
+    raise UsageError(
+        f"--{modality}: no series of {study.name} is called so, and no file of it is meant; its series are {known}"
+    )
+
+
+# ---------------------------------------------------------------- NIfTI
+
+
+def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes: Wishes, task: Task) -> Survey:
+    visits = loose_visits(images, contents.root, task)
+    if len(visits) > 1 and wishes.overrule:
+        raise UsageError(
+            f"the source holds {len(visits)} visits; a file for a sequence can be given for one visit only"
+        )
+    done: list[Visit] = []
+    left_out: list[LeftOut] = []
+    problems: list[str] = []
+    for number, loose in enumerate(visits, 1):
+        name = loose.name or ("case" if len(visits) == 1 else f"case-{number:03d}")
+        try:
+            done.append(_loose_visit(name, loose, contents, work, wishes, task))
+        except DataError as error:
+            problems.append(str(error))
+            left_out.append(LeftOut(name, str(error)))
+    if not done:
+        raise DataError(problems[0])
+    kind = "bids" if any(one.source == "bids" for loose in visits for one in loose.files) else "nifti"
+    return Survey(kind, tuple(done), tuple(left_out))
+
+
+def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, wishes: Wishes, task: Task) -> Visit:
+    folder = work / name
+    folder.mkdir(parents=True, exist_ok=True)
+    inside = {_file_wished(wish, modality, loose, contents): modality for modality, wish in wishes.overrule.items()}
+    candidates: list[Candidate] = []
+    left_out: list[LeftOut] = []
+    for one in loose.files:
+        label = _label(one, wishes)
+        found = guess(one.clues, task)
+        modality = inside.get(one.path)
+        if modality is None and (is_reference(one.path, task) or found.modality == OTHER):
+            reason = "is a mask by its name" if is_reference(one.path, task) else found.reason
+            left_out.append(LeftOut(label, reason))
+            continue
+        try:
+            candidates.append(_loose_candidate(one, label, folder, found, modality))
+        except DataError as error:
+            if modality is not None:
+                raise
+            left_out.append(LeftOut(label, str(error).removeprefix(f"{label}: ")))
+    outside = {
+        modality: wish for path, modality in inside.items() if path is None for wish in [wishes.overrule[modality]]
+    }
+    candidates += _outside(replace(wishes, overrule=outside), folder, task)
+    return _visit(name, candidates, left_out, task)
+
+
+def _label(one: LooseFile, wishes: Wishes) -> str:
+    """`file 3 (T1 AX POST GAD)`: files are counted in the order of their names."""
+    if wishes.show_names:
+        return one.path.name
+    words = shown(bare_name(one.path.name) if one.source == "nifti" else bare_name(one.path.name).split("_", 1)[1])
+    return f"file {one.number} ({words})" if words else f"file {one.number}"
+
+
+def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, forced: str | None) -> Candidate:
+    path = folder / f"file-{one.number}.nii.gz"
+    try:
+        clean_copy(one.path, path)
+        _, grid, notes = read_file(ImageFile(path))
+    except DataError as error:
+        said = str(error).replace(str(one.path), label).replace(one.path.name, label)
+        raise type(error)(said) from None
+    text = str(one.sidecar.get("Manufacturer", ""))
+    field_tesla = one.sidecar.get("MagneticFieldStrength")
+    kind = {"3D": True, "2D": False}.get(str(one.sidecar.get("MRAcquisitionType", "")).upper())
+    facts = Facts(
+        words=shown(*one.clues.texts),
+        source=one.source,
+        manufacturer=manufacturer(text),
+        field_tesla=float(field_tesla) if isinstance(field_tesla, int | float) else None,
+        repetition_ms=one.clues.repetition,
+        echo_ms=one.clues.echo,
+        inversion_ms=one.clues.inversion,
+        contrast_agent=one.clues.agent,
+        three_d=kind,
+        shape=grid.shape,
+        spacing=grid.spacing,
+    )
+    remarks = tuple(note.replace(path.name, label) for note in notes)
+    return Candidate(
+        key=f"{one.number:06d}", label=label, path=path, grid=grid, clues=one.clues, guess=found, facts=facts,
+        warnings=remarks, forced=forced,
+    )  # fmt: skip
+
+
+def _file_wished(wish: Path | str, modality: str, loose: LooseVisit, contents: Contents) -> Path | None:
+    """The file of the visit that the user means; None: a file outside the source."""
+    places = {Path(wish).resolve(), (contents.root / wish).resolve()}
+    for one in loose.files:
+        if one.path.resolve() in places or str(wish) == str(one.number):
+            return one.path
+    if _is_own_file(wish):
+        return None
+    raise UsageError(f"--{modality}: there is no such file, neither in the source nor outside it")
+
+
+def _outside(wishes: Wishes, folder: Path, task: Task) -> list[Candidate]:
+    """Files that the user gave beside the source."""
+    candidates = []
+    for modality, wish in wishes.overrule.items():
+        if not _is_own_file(wish):
+            continue
+        label = f"the file given for {task.titles[modality]}"
+        one = LooseFile(0, Path(wish), Clues((bare_name(Path(wish).name),)), {}, "nifti")
+        made = _loose_candidate(one, label, folder / modality, guess(one.clues, task), modality)
+        candidates.append(replace(made, key=modality))
+    return candidates
+
+
+# ---------------------------------------------------------------- both
+
+
+def _visit(name: str, candidates: Sequence[Candidate], left_out: Sequence[LeftOut], task: Task) -> Visit:
+    chosen = choose(candidates, task)
+    everything = (*left_out, *chosen.left_out)
+    if not chosen.scans:
+        said = "; ".join(f"{one.label}: {one.reason}" for one in everything[:8])
+        raise DataError(f"{name}: none of its scans can be used ({said}); name one yourself, as --t1c FILE")
+    used = {scan.path for scan in chosen.scans.values()}
+    for one in candidates:
+        if one.path not in used:
+            one.path.unlink(missing_ok=True)
+    return Visit(name, chosen.scans, everything)
