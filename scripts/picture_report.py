@@ -54,7 +54,7 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1265, "height": 1000})
         open_viewer(page, demo.folder / "report.html")
         page.evaluate("scrollTo(0, 0)")
-        page.screenshot(path=output / "demo.png", full_page=True, clip={"x": 0, "y": 0, "width": 1265, "height": 1560})
+        page.screenshot(path=output / "demo.png", full_page=True, clip={"x": 0, "y": 0, "width": 1265, "height": 1530})
         page.close()
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         open_viewer(page, four.folder / "report.html")

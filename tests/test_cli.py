@@ -78,6 +78,15 @@ def test_segment_single_scans_of_two_sequences(lacunet, model, cohort, tmp_path)
     assert json.loads((tmp_path / "Jane" / "case.json").read_text())["subset"] == "t1c+t2f"
 
 
+@pytest.mark.parametrize(("words", "there"), [([], True), (["--viewer"], True), (["--no-viewer"], False)])
+def test_segment_puts_a_viewer_into_the_page_or_leaves_it_out(lacunet, model, cohort, tmp_path, words, there):
+    case = sorted(cohort.iterdir())[0]
+    status, _, _ = lacunet("segment", case, "-o", tmp_path, "--model", model, *words)
+    assert status == 0
+    page = (tmp_path / case.name / "report.html").read_text(encoding="utf-8")
+    assert ('<section class="viewer"' in page, "<script" in page) == (there, there)
+
+
 def test_failures_are_listed_at_the_end_and_the_status_is_one(lacunet, model, cohort, tmp_path):
     bad = tmp_path / "cases" / "bad-00001-000"
     bad.mkdir(parents=True)
