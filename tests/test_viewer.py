@@ -462,11 +462,14 @@ def browser() -> Iterator[object]:
         started.close()
 
 
+SCREEN = {"width": 820, "height": 540}
+
+
 def open_tab(browser, view: CaseView, folder: Path, script: str = "", **settings) -> Tab:
     """The view's page, with every request but the one for the page itself refused and kept."""
     write_case_page(folder / "page.html", view)
     address = (folder / "page.html").as_uri()
-    context = browser.new_context(viewport={"width": 820, "height": 540}, **settings)
+    context = browser.new_context(viewport=SCREEN, **settings)
     context.set_default_timeout(PATIENCE)
     tab = Tab(context.new_page())
 
@@ -592,12 +595,16 @@ def test_browser_switches_between_prediction_and_reference(viewer):
 
 
 def test_browser_hides_a_sequence_and_gives_its_room_to_the_other(viewer):
+    viewer.page.set_viewport_size({"width": 820, "height": 1600})  # tall enough that the width decides
+    viewer.pixels("t2f")
     width = viewer.panel("t2f").bounding_box()["width"]
     viewer.switch("viewer-scan", "t1c", on=False)
+    viewer.pixels("t2f")
     assert not viewer.panel("t1c").is_visible()
     assert viewer.panel("t2f").bounding_box()["width"] > width
     viewer.switch("viewer-scan", "t1c")
     assert viewer.panel("t1c").is_visible()
+    viewer.page.set_viewport_size(SCREEN)
 
 
 def test_browser_shows_each_plane_and_all_three(viewer):

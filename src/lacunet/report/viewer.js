@@ -60,6 +60,8 @@
       multiplanarPadPixels: 4, crosshairColor: [0.35, 0.8, 0.88, 1], crosshairWidthUnit: "mm", crosshairGap: 16,
     });
     await nv.attachToCanvas(canvas, false);
+    const drawScene = nv.drawScene.bind(nv);
+    nv.drawScene = () => { if (canvas.clientWidth) drawScene(); };  // hidden, it has no size to draw in
     const [low, high] = scan.window;
     nv.drawRimOpacity = 1;
     if (data.masks.length) nv.drawLut = niivue.cmapper.makeDrawLut(colourTable());
