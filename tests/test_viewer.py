@@ -466,7 +466,7 @@ def open_tab(browser, view: CaseView, folder: Path, script: str = "", **settings
     """The view's page, with every request but the one for the page itself refused and kept."""
     write_case_page(folder / "page.html", view)
     address = (folder / "page.html").as_uri()
-    context = browser.new_context(viewport={"width": 820, "height": 540}, **settings)
+    context = browser.new_context(viewport={"width": 820, "height": 700}, **settings)
     context.set_default_timeout(PATIENCE)
     tab = Tab(context.new_page())
 
@@ -753,7 +753,7 @@ def test_browser_fits_a_narrow_screen(viewer, scheme):
     viewer.page.set_viewport_size({"width": 420, "height": 900})
     assert viewer.page.evaluate("document.documentElement.scrollWidth") <= 420
     assert coloured(viewer.pixels()).any()
-    viewer.page.set_viewport_size({"width": 820, "height": 540})
+    viewer.page.set_viewport_size({"width": 820, "height": 700})
     viewer.page.emulate_media(color_scheme="light")
 
 
