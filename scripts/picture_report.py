@@ -2,13 +2,15 @@
 
 python scripts/picture_report.py [--output docs/images]
 
-demo.png is the top of the page of `lacunet demo`; viewer.png is the viewer of an invented patient with all four
-sequences, segmented by the shipped model. Needs Chromium, and the package `playwright` of the extra `test`.
+Says how long the viewers took to open. demo.png is the top of the page of `lacunet demo`; viewer.png is the viewer of an
+invented patient with all four sequences, segmented by the shipped model. Needs Chromium, and the package `playwright` of
+the extra `test`.
 """
 
 import argparse
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from PIL import Image
@@ -29,8 +31,10 @@ def open_viewer(page: Page, report: Path) -> None:
     """The report with its viewer drawn, however long that takes without a graphics card."""
     page.set_default_timeout(600_000)
     page.goto(report.as_uri())
+    start = time.perf_counter()
     page.get_by_role("button", name="Open the viewer").click()
     page.wait_for_selector("html[data-viewer=ready]")
+    print(f"{report.parent.name}: viewer open after {time.perf_counter() - start:.0f} s")
     page.wait_for_timeout(3000)
 
 

@@ -462,7 +462,7 @@ def browser() -> Iterator[object]:
         started.close()
 
 
-SCREEN = {"width": 820, "height": 540}
+SCREEN = {"width": 820, "height": 700}
 
 
 def open_tab(browser, view: CaseView, folder: Path, script: str = "", **settings) -> Tab:
@@ -760,7 +760,7 @@ def test_browser_fits_a_narrow_screen(viewer, scheme):
     viewer.page.set_viewport_size({"width": 420, "height": 900})
     assert viewer.page.evaluate("document.documentElement.scrollWidth") <= 420
     assert coloured(viewer.pixels()).any()
-    viewer.page.set_viewport_size({"width": 820, "height": 540})
+    viewer.page.set_viewport_size({"width": 820, "height": 700})
     viewer.page.emulate_media(color_scheme="light")
 
 
