@@ -229,6 +229,7 @@ def test_the_log_has_the_error_where_nothing_was_seen() -> None:
         ({}, "distil", {"recovery", "student"}),
         ({"teacher": "critic"}, "distil", {"recovery", "student"}),
         ({"ctd": "fixed"}, "distil", {"student"}),
+        ({"ctd": "fixed", "reach": True}, "distil", {"student"}),
         ({"ctd": "available"}, "distil", {"student"}),
         ({"ctd": "off"}, "distil", {"student"}),
     ],
