@@ -179,6 +179,7 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="FILE:PART, such as split.json:test.")] = None,
     subsets: Annotated[str, typer.Option(help="all, or names such as t1c+t2f,t2f.")] = "all",
     policy: Annotated[str, typer.Option(help="What empty masks score (docs/metrics.md).")] = "brats",
+    task: Annotated[str | None, typer.Option(help="Read the cases as of another task than the model's: mets.")] = None,
     postprocess: Rules = None,
     resume: Resume = False,
     labels: Labels = None,
@@ -193,18 +194,18 @@ def evaluate(
     from lacunet.metrics import get_policy
     from lacunet.postprocess import get_rule
 
-    task = _task_of(model)
+    cases_are = get_task(task) if task else _task_of(model)
     settings = EvaluateSettings(
-        subsets=task.subsets_named(subsets.split(",")),
+        subsets=cases_are.subsets_named(subsets.split(",")),
         policy=get_policy(policy),
         rules=[get_rule(rule) for rule in postprocess or []],
         data=f"{data.resolve().name}{', ' + split.rpartition(':')[2] if split else ''}",
         resume=resume,
     )
-    cases = _labelled(data, task, labels)
+    cases = _labelled(data, cases_are, labels)
     if split is not None:
         cases = _named_part(cases, split)
-    predictor = _predictor(model, device, precision, window, method_file)
+    predictor = _predictor(model, device, precision, window, method_file, task)
     with progress() as bar:
         job = bar.add_task("evaluating", total=len(cases))
         result = run_evaluation(
@@ -214,7 +215,7 @@ def evaluate(
             settings,
             lambda case, done, total: bar.update(job, completed=done, description=case),
         )
-    print_summary(result.summary, task)
+    print_summary(result.summary, cases_are)
     say(f"\npage: {output / 'report.html'}")
     _exit_with(result.problems)
 
@@ -266,7 +267,7 @@ def phantom(
 def check(
     data: Annotated[Path, typer.Argument(help="Folder of cases, or a manifest.csv.")],
     labels: Labels = None,
-    task: Annotated[str, typer.Option(help="glioma, or a JSON file.")] = "glioma",
+    task: Annotated[str, typer.Option(help="glioma, mets, or a JSON file.")] = "glioma",
 ) -> None:
     """What is there, what is missing, what is wrong."""
     from lacunet.data.check import check as examine
@@ -317,16 +318,21 @@ def _task_of(model: str) -> Task:
     return Task.from_json(read_description(model_folder(model))["task"])
 
 
-def _predictor(model: str, device: str, precision: str, window: int, method_file: Path | None) -> "Predictor":
+def _predictor(
+    model: str, device: str, precision: str, window: int, method_file: Path | None, task: str | None = None
+) -> "Predictor":
     if precision not in ("auto", "bf16", "float32"):
         raise UsageError(f"--precision {precision}: use auto, bf16 or float32")
     if window and window < 32:
         raise UsageError(f"--window {window}: at least 32 voxels, or 0 for the whole brain at once")
-    from lacunet.model import load_model
+    from lacunet.model import for_task, load_model
     from lacunet.predict import Predictor, Windows
 
     windows = Windows((window, window, window)) if window else Windows()
-    return Predictor(load_model(model, method_file), device, precision, windows)  # type: ignore[arg-type]
+    loaded = load_model(model, method_file)
+    if task is not None:
+        loaded = for_task(loaded, get_task(task))
+    return Predictor(loaded, device, precision, windows)  # type: ignore[arg-type]
 
 
 def _sources(

@@ -214,6 +214,10 @@ class SMSN(Method):
         ]
         return answers[0] if len(answers) == 1 else torch.stack(answers).mean(dim=0)
 
+    def fuse(self, encoded: Encoded, presence: Presence, *, drawn: bool = False) -> Fused:
+        """One subset at the coarsest level, in the order of evaluation, for a look at what passes the bottlenecks."""
+        return self._fused(encoded, presence, self._ranks(presence), self._evaluation_rule, drawn=drawn)
+
     def _levels(self, images: Images, presence: Presence) -> list[list[Feature]]:
         """Of each modality the features of every level, finest first, with a row for each case that shows it."""
         images = hide(images, presence)
@@ -248,11 +252,14 @@ class SMSN(Method):
 
     def _evaluation_orders(self, presence: Presence) -> list[tuple[Lots, Rule]]:
         if self.orders == 1:
-            rule: Rule = "fixed" if self.reorder == "fixed" else "available_first"
-            return [(self._ranks(presence), rule)]
+            return [(self._ranks(presence), self._evaluation_rule)]
         generator = torch.Generator().manual_seed(0)
         drawn = torch.rand((self.orders, 1, 2, presence.shape[1]), generator=generator).to(presence.device)
         return [(lots.expand(len(presence), -1, -1), self.reorder) for lots in drawn]
+
+    @property
+    def _evaluation_rule(self) -> Rule:
+        return "fixed" if self.reorder == "fixed" else "available_first"
 
     def _ranks(self, presence: Presence) -> Lots:
         """The order of evaluation as lots."""
