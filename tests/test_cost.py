@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from lacunet.blocks.attention import Attention
 from lacunet.method import make_method
-from lacunet.methods.masm import MASM, Attention
+from lacunet.methods.masm import MASM
 from lacunet.task import GLIOMA
 
 

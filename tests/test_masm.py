@@ -11,15 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from lacunet.batch import Batch
+from lacunet.blocks.attention import Attention, Layer
 from lacunet.case import CaseFiles
 from lacunet.errors import RecipeError, UsageError
 from lacunet.method import Clock, make_method
 from lacunet.methods.masm import (
     MASM,
-    Attention,
     Join,
     KeepScore,
-    Layer,
     ModalityAware,
     ModalityShift,
     ShiftLayer,

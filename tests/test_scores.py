@@ -100,6 +100,7 @@ def test_means_are_over_cases_and_then_over_subsets():
     assert summary["subsets"]["t1n"]["wt"] == {"dice": pytest.approx(0.3), "hd95": 2.0, "n": 2, "n_hd95": 2}
     assert summary["subsets"]["t1c"]["et"] == {"dice": pytest.approx(0.3), "hd95": 2.0, "n": 1, "n_hd95": 1}
     assert summary["mean"]["wt"] == {"dice": pytest.approx(0.45), "hd95": 2.0}
+    assert summary["deviation"]["wt"] == {"dice": pytest.approx(0.15), "hd95": 0.0}
 
 
 def test_subsets_regions_and_sizes_come_in_the_order_of_the_task():

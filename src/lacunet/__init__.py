@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "task": ("Task", "GLIOMA", "get_task"),
+    "task": ("Task", "GLIOMA", "METS", "get_task"),
     "case": ("Case", "CaseFiles", "Grid", "ImageFile"),
     "errors": ("LacunetError",),
     "data.find": ("find_cases", "case_from_files"),
@@ -22,7 +22,7 @@ _HOMES = {
     "method": ("Clock", "Method", "Stage", "get_method", "make_method"),
     "recipe": ("Recipe", "read_recipe", "make_recipe"),
     "model_folder": ("shipped_models",),
-    "model": ("Model", "load_model", "save_model"),
+    "model": ("Model", "for_task", "load_model", "save_model"),
     "predict": ("Prediction", "Predictor", "Windows"),
     "segment": ("SegmentSettings", "segment_case", "segment_cases"),
     "evaluate": ("EvaluateSettings",),

@@ -154,6 +154,7 @@ def _identity(predictor: Predictor, settings: EvaluateSettings) -> dict[str, Any
     task = predictor.model.task
     return {
         "weights": predictor.model.sha256,
+        "task": task.name,
         "policy": settings.policy.name,
         "subsets": [task.subset_name(subset) for subset in settings.subsets],
         "postprocessing": [rule.name for rule in settings.rules],

@@ -1,8 +1,9 @@
 """A trained model on disk: weights, the method's arguments, the task, the preparation, and a card."""
 
+import copy
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from lacunet.data.prepare import Preparation
-from lacunet.errors import LacunetError, ModelError
+from lacunet.errors import LacunetError, ModelError, UsageError
 from lacunet.files import whole_file, write_json
 from lacunet.method import Method, get_method, make_method
 from lacunet.model_folder import DESCRIPTION, FORMAT, WEIGHTS, model_folder, read_description, shipped_models
@@ -108,6 +109,23 @@ def load_model(source: str, method_file: Path | None = None) -> Model:
         raise ModelError(f"{folder}: does not fit its method ({first_line}); get the model again") from error
     name = source if source in shipped_models() else folder.resolve().name
     return Model(name, method.eval(), preparation, description["card"], description["sha256"])
+
+
+def for_task(model: Model, task: Task) -> Model:
+    """The same network, unchanged, read as another task's: a glioma model on metastases. The weights are shared.
+
+    Raises:
+        UsageError: the task has other modalities or regions, or another order of them.
+    """
+    for what in ("modalities", "regions"):
+        own, other = (tuple(getattr(one, what)) for one in (model.task, task))
+        if own != other:
+            raise UsageError(
+                f"{model.name} was trained for {what} {', '.join(own)}; the task '{task.name}' has {', '.join(other)}"
+            )
+    method = copy.copy(model.method)
+    method.task = task
+    return replace(model, method=method)
 
 
 def _refuse_pickles(folder: Path) -> None:

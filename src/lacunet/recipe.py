@@ -129,7 +129,7 @@ class Recipe(_Section):
 
     Attributes:
         method: A method of the package (`lacunet methods` lists them).
-        task: `glioma`, or a JSON file that describes another task.
+        task: `glioma`, `mets`, or a JSON file that describes another task.
         seed: Of everything random.
         arguments: Keyword arguments of the method.
         prepare: See `PrepareSettings`.

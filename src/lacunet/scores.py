@@ -2,11 +2,11 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from math import isfinite, isnan
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
 from lacunet.errors import DataError
@@ -87,7 +87,8 @@ def summarise(
     """The content of `summary.json`: means over cases, then over subsets.
 
     A subset's means rest on the cases that have all its modalities: `n` says how many, `n_hd95` how many of them have
-    an HD95. The mean of no HD95 at all is None (`null` in JSON), and further means leave it out. `aurc` (of Dice, 0..1)
+    an HD95. The mean of no HD95 at all is None (`null` in JSON), and further means leave it out. `deviation` says how
+    far the subsets' means lie apart: the standard deviation of those that there are. `aurc` (of Dice, 0..1)
     is there only where every subset of the task was evaluated. `empty` counts, per region, the cases whose reference is
     empty and the predictions, each of a case from a subset, that are.
 
@@ -112,6 +113,7 @@ def summarise(
         "subsets_evaluated": len(subsets),
         "subsets": subsets,
         "mean": _over_subsets(list(subsets.values()), task),
+        "deviation": _over_subsets(list(subsets.values()), task, pstdev),
         "by_size": sizes,
         "empty": _empty(rows, task),
     }
@@ -142,14 +144,16 @@ def _over_cases(rows: Sequence[Row]) -> Means:
     }
 
 
-def _over_subsets(subsets: Sequence[Mapping[str, Means]], task: Task) -> dict[str, Means]:
-    """Means of the subsets' means: every subset counts the same, however many cases it rests on."""
+def _over_subsets(
+    subsets: Sequence[Mapping[str, Means]], task: Task, statistic: Callable[[Sequence[float]], float] = fmean
+) -> dict[str, Means]:
+    """Mean or deviation of the subsets' means: every subset counts the same, however many cases it rests on."""
     means: dict[str, Means] = {}
     for region in task.regions:
         distances = [subset[region]["hd95"] for subset in subsets if subset[region]["hd95"] is not None]
         means[region] = {
-            "dice": fmean(subset[region]["dice"] for subset in subsets),
-            "hd95": fmean(distances) if distances else None,
+            "dice": statistic([subset[region]["dice"] for subset in subsets]),
+            "hd95": statistic(distances) if distances else None,
         }
     return means
 

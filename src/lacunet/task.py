@@ -5,7 +5,7 @@ A task is data, not code: another disease or another set of modalities is anothe
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -153,6 +153,20 @@ GLIOMA = Task(
 )
 """Adult glioma from T1, T1ce, T2 and FLAIR, with the regions of BraTS."""
 
+METS = replace(
+    GLIOMA,
+    name="mets",
+    titles=GLIOMA.titles | {"wt": "whole metastases", "tc": "metastasis core", "et": "enhancing metastases"},
+    conventions={name: GLIOMA.conventions[name] for name in ("brats2023", "brats2024")},
+)
+"""Brain metastases from the same sequences, with the regions and labels of BraTS-METS: 1 non-enhancing core, 2 oedema
+(SNFH), 3 enhancing; 4, where there is one, is a resection cavity.
+
+What a network was taught on one of the two tasks can be asked on the other: modalities and regions are the same.
+"""
+
+BUILT_IN = (GLIOMA, METS)
+
 
 def get_task(name: str) -> Task:
     """A built-in task by name, or one's own from a JSON file in the form of `Task.to_json`.
@@ -160,11 +174,15 @@ def get_task(name: str) -> Task:
     Raises:
         UsageError: neither a built-in name nor a readable file with every field.
     """
-    if name == GLIOMA.name:
-        return GLIOMA
+    for task in BUILT_IN:
+        if name == task.name:
+            return task
     try:
         return Task.from_json(json.loads(Path(name).read_text(encoding="utf-8")))
     except OSError as error:
-        raise UsageError(f"no task '{name}': built in is '{GLIOMA.name}'; otherwise name a JSON file") from error
+        known = [task.name for task in BUILT_IN]
+        raise UsageError(
+            f"no task '{name}'{nearest(name, known)}; built in: {', '.join(known)}; otherwise name a JSON file"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{name}: not a task ({error!r}); `Task.to_json` shows the fields that it needs") from error

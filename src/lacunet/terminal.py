@@ -91,6 +91,8 @@ def print_summary(summary: Any, task: Task) -> None:
     for name, scores in summary["subsets"].items():
         table.add_row(name, *_cells(scores, task))
     table.add_row("mean", *_cells(summary["mean"], task), style="bold")
+    if "deviation" in summary:  # a card's table may be older
+        table.add_row("deviation", *_cells(summary["deviation"], task), style="dim")
     Console().print(table)
 
 

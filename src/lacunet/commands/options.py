@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lacunet.errors import DataError, UsageError
-from lacunet.task import Task
+from lacunet.task import Task, get_task
 from lacunet.terminal import print_problems
 
 if TYPE_CHECKING:
@@ -33,17 +33,22 @@ def task_of(model: str) -> Task:
     return Task.from_json(read_description(model_folder(model))["task"])
 
 
-def predictor_of(model: str, device: str, precision: str, window: int, method_file: Path | None) -> "Predictor":
-    """A loaded model, ready to predict."""
+def predictor_of(
+    model: str, device: str, precision: str, window: int, method_file: Path | None, task: str | None = None
+) -> "Predictor":
+    """A loaded model, ready to predict; the cases may be of another task than the model's own."""
     if precision not in ("auto", "bf16", "float32"):
         raise UsageError(f"--precision {precision}: use auto, bf16 or float32")
     if window and window < 32:
         raise UsageError(f"--window {window}: at least 32 voxels, or 0 for the whole brain at once")
-    from lacunet.model import load_model
+    from lacunet.model import for_task, load_model
     from lacunet.predict import Predictor, Windows
 
     windows = Windows((window, window, window)) if window else Windows()
-    return Predictor(load_model(model, method_file), device, precision, windows)  # type: ignore[arg-type]
+    loaded = load_model(model, method_file)
+    if task is not None:
+        loaded = for_task(loaded, get_task(task))
+    return Predictor(loaded, device, precision, windows)  # type: ignore[arg-type]
 
 
 def cases_of(

@@ -36,7 +36,7 @@ def models() -> None:
 def check(
     data: Annotated[Path, typer.Argument(help="Folder of cases, or a manifest.csv.")],
     labels: Labels = None,
-    task: Annotated[str, typer.Option(help="glioma, or a JSON file.")] = "glioma",
+    task: Annotated[str, typer.Option(help="glioma, mets, or a JSON file.")] = "glioma",
 ) -> None:
     """What is there, what is missing, what is wrong."""
     from lacunet.data.check import check as examine

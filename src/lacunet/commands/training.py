@@ -88,6 +88,7 @@ def evaluate(
     precision: PrecisionName = "auto",
     window: Window = 0,
     method_file: MethodFile = None,
+    task: Annotated[str | None, typer.Option(help="Read the cases as of another task than the model's: mets.")] = None,
 ) -> None:
     """Score a model on every subset of sequences: a table, a summary and a page."""
     from lacunet.evaluate import EvaluateSettings
@@ -95,18 +96,18 @@ def evaluate(
     from lacunet.metrics import get_policy
     from lacunet.postprocess import get_rule
 
-    task = task_of(model)
+    cases_are = get_task(task) if task else task_of(model)
     settings = EvaluateSettings(
-        subsets=task.subsets_named(subsets.split(",")),
+        subsets=cases_are.subsets_named(subsets.split(",")),
         policy=get_policy(policy),
         rules=[get_rule(rule) for rule in postprocess or []],
         data=f"{data.resolve().name}{', ' + split.rpartition(':')[2] if split else ''}",
         resume=resume,
     )
-    cases = labelled(data, task, labels)
+    cases = labelled(data, cases_are, labels)
     if split is not None:
         cases = named_part(cases, split)
-    predictor = predictor_of(model, device, precision, window, method_file)
+    predictor = predictor_of(model, device, precision, window, method_file, task)
     with progress() as bar:
         job = bar.add_task("evaluating", total=len(cases))
         result = run_evaluation(
@@ -116,6 +117,6 @@ def evaluate(
             settings,
             lambda case, done, total: bar.update(job, completed=done, description=case),
         )
-    print_summary(result.summary, task)
+    print_summary(result.summary, cases_are)
     say(f"\npage: {output / 'report.html'}")
     exit_with(result.problems)

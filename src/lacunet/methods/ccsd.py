@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lacunet.batch import Batch, Images, Logits, Presence, hide
 from lacunet.blocks.conv import ConvBlock, GroupNorm
+from lacunet.blocks.fusion import SkipParts, spread
 from lacunet.blocks.unet import Encoder, level_widths
 from lacunet.losses import segmentation_losses
 from lacunet.method import Clock, Method, Stage
@@ -74,18 +75,6 @@ class Composition(nn.Module):
     def forward(self, shared: Feature, specific: Feature) -> Feature:
         """The fused feature."""
         return F.leaky_relu(self.norm(self.convolution(torch.cat([shared, specific], dim=1))), 0.01)
-
-
-class SkipParts(nn.Module):
-    """The 1x1x1 convolution of a concatenated skip as the sum of a part per modality, so that each is computed once."""
-
-    def __init__(self, modalities: int, channels: int) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList([nn.Conv3d(channels, channels, 1, bias=False) for _ in range(modalities)])
-
-    def forward(self, features: Sequence[Feature]) -> list[Feature]:
-        """Each modality's part, of its feature."""
-        return [part(feature) for part, feature in zip(self.parts, features, strict=True)]
 
 
 class Rise(nn.Module):
@@ -209,9 +198,9 @@ class CCSD(Method):
         if self.residual:
             fused = [one + other for one, other in zip(fused, shared, strict=True)]
         return Encoded(
-            fused=_spread(fused, there),
-            shared=_spread(shared, there),
-            specific=_spread(specific, there),
+            fused=spread(fused, there),
+            shared=spread(shared, there),
+            specific=spread(specific, there),
             empty=empty,
             skips=[
                 self._skip(level.split(counts), parts, there) for level, parts in zip(finer, self.skips, strict=True)
@@ -262,9 +251,9 @@ class CCSD(Method):
     def _skip(self, level: Sequence[Feature], parts: nn.Module, there: Sequence[Bool[Tensor, "batch"]]) -> Skip:
         *shared, empty = level
         return Skip(
-            parts=_spread(parts(shared), there),
+            parts=spread(parts(shared), there),
             absent=parts([empty] * len(shared)),
-            shared=[] if self.fill == "empty" else _spread(shared, there),
+            shared=[] if self.fill == "empty" else spread(shared, there),
             empty=empty,
         )
 
@@ -471,16 +460,3 @@ def _chosen(choice: Choice, present: Feature, absent: Feature) -> Feature:
     if isinstance(choice, Tensor):
         return torch.where(choice, present, absent)
     return present if choice else absent.expand_as(present)
-
-
-def _spread(rows: Sequence[Feature], there: Sequence[Bool[Tensor, "batch"]]) -> list[Feature]:
-    """Features of the cases that have a modality, to features of all cases: zero elsewhere. One item per modality."""
-    return [_spread_one(row, cases) for row, cases in zip(rows, there, strict=True)]
-
-
-def _spread_one(rows: Feature, there: Bool[Tensor, "batch"]) -> Feature:
-    if len(rows) == len(there):
-        return rows
-    spread = rows.new_zeros((len(there), *rows.shape[1:])).contiguous(memory_format=torch.channels_last_3d)
-    spread[there] = rows
-    return spread

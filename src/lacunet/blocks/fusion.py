@@ -1,0 +1,34 @@
+"""From features of each modality to features of a subset."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Feature = Float[Tensor, "_ _ _ _ _"]
+
+
+class SkipParts(nn.Module):
+    """The 1x1x1 convolution of a concatenated skip as the sum of a part per modality, so that each is computed once."""
+
+    def __init__(self, modalities: int, channels: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([nn.Conv3d(channels, channels, 1, bias=False) for _ in range(modalities)])
+
+    def forward(self, features: Sequence[Feature]) -> list[Feature]:
+        """Each modality's part, of its feature."""
+        return [part(feature) for part, feature in zip(self.parts, features, strict=True)]
+
+
+def spread(rows: Sequence[Feature], there: Sequence[Bool[Tensor, "batch"]]) -> list[Feature]:
+    """Features of the cases that have a modality, to features of all cases: zero elsewhere. One item per modality."""
+    return [_spread_one(row, cases) for row, cases in zip(rows, there, strict=True)]
+
+
+def _spread_one(rows: Feature, there: Bool[Tensor, "batch"]) -> Feature:
+    if len(rows) == len(there):
+        return rows
+    everywhere = rows.new_zeros((len(there), *rows.shape[1:])).contiguous(memory_format=torch.channels_last_3d)
+    everywhere[there] = rows
+    return everywhere

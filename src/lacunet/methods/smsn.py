@@ -1,0 +1,590 @@
+"""SMSN: what modalities share is compressed step by step, in two Gaussian bottlenecks that they enter in turn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lacunet.batch import Batch, Images, Logits, Presence, hide
+from lacunet.blocks.attention import Layer
+from lacunet.blocks.conv import ConvBlock, GroupNorm
+from lacunet.blocks.fusion import SkipParts, spread
+from lacunet.blocks.unet import level_widths
+from lacunet.losses import segmentation_losses
+from lacunet.method import Clock, Method, Stage
+from lacunet.papers import Paper
+from lacunet.task import Task
+
+Feature = Float[Tensor, "_ _ _ _ _"]
+Stacked = Float[Tensor, "batch modality channel x y z"]
+PerCase = Float[Tensor, "batch"]
+Order = Int[Tensor, "batch position"]
+"""Which modality enters where: its index in the task, at each position of the sequence."""
+
+Lots = Float[Tensor, "batch 2 modality"]
+"""Numbers in [0, 1) that decide an order: a row for who is first, a row for the rest."""
+
+Kind = Literal["sequential", "one_stage", "parallel", "concat"]
+Rule = Literal["paper", "available_first", "fixed"]
+
+_FIRST = ("t1c", "t2f", "t2w", "t1n")
+"""The order of evaluation: what shows most of a glioma's regions first."""
+
+_BOUND = 8.0
+"""Log-variances stay between minus this and this: deviations from 0.02 to 55."""
+
+_ACTIVE = 0.01
+"""A channel that says less, in nats at a place on average, has collapsed onto the prior."""
+
+
+@dataclass
+class Encoded:
+    """What all subsets are made of.
+
+    Attributes:
+        features: Of the coarsest level; zero where the modality is not there.
+        skips: At each finer level, finest first, what each modality adds to the skip.
+    """
+
+    features: Stacked
+    skips: list[list[Feature]]
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """A Gaussian for each channel at each place, and the code that was drawn from it (or is its mean)."""
+
+    mean: Feature
+    log_variance: Feature
+    code: Feature
+
+    def nats(self) -> Feature:
+        """KL(p(z|x) || N(0, 1)) of each channel at each place; their sum bounds I(Z;X) from above, on average."""
+        return 0.5 * (self.mean.square() + torch.exp(self.log_variance) - 1.0 - self.log_variance)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """One subset at the coarsest level, fused in one order.
+
+    Attributes:
+        features: For the decoder.
+        order: In which the modalities entered.
+        shared: z2, what the modalities have in common.
+        specific: What each has besides; zero where it is not there.
+        bottlenecks: The Gaussian ones that were passed.
+    """
+
+    features: Feature
+    order: Order
+    shared: Feature
+    specific: Stacked
+    bottlenecks: list[Bottleneck]
+
+
+class SMSN(Method):
+    """Sequential information-bottleneck fusion (Liu et al., 2026).
+
+    Each modality has an encoder of its own. At the coarsest level they enter a sequence, an available one first: the
+    first two are fused into a bottleneck z1, z1 and the others into z2. A transformer takes from each modality what z2
+    does not say, x_s,i, and the decoder is given x'_i = x_s,i + z2 of every modality; one that is absent gives z2
+    alone. Finer levels reach the decoder through skips fused of the present modalities.
+
+    Args:
+        task: Modalities in, regions out.
+        width: Channels of the finest level; doubled at each level below, up to 320.
+        levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels.
+        fusion: `sequential`; `one_stage` (in sequence, but only the last stage is a bottleneck); `parallel` (one
+            bottleneck of all modalities at once, with the same posterior and KL: the twin that the paper's claim is
+            held against); `concat` (all at once and no bottleneck: without the paper's IBFM).
+        reorder: Who enters first in training: `paper` (an available one; the rest in any order, available or not),
+            `available_first` (all that are available, in any order), `fixed` (`order`, available or not).
+        order: Modalities in the order of evaluation, available ones before the others: T1ce, FLAIR, T2, T1 if not
+            given, and whatever else the task has behind them.
+        orders: Evaluation averages the logits of so many seeded random orders; 1 takes `order`.
+        beta: Weight of what z1 is to reconstruct.
+        gamma: Weight of what z2 is to reconstruct. With beta = gamma = 0 nothing is reconstructed.
+        kl: Weight of the bottlenecks' KL divergence.
+        warmup: Share of the training in which that weight rises from zero, linearly.
+        target: What is reconstructed: the encoders' `features`, detached, or the `image` in coarse voxels.
+        specific: Whether there are specific features; without them x'_i = z2.
+        orthogonality: Weight of the orthogonality loss; 0 leaves it out.
+        inner: What it squares at each place: the `cosine` of z2 and x_s,i, or their inner `product` by channels.
+        heads: Of the transformer's attention.
+        grid: Places along each axis of its position embedding, which is interpolated to those of the box.
+        auxiliary: Weight of the predictions from single modalities; 0 leaves them out.
+        deep: Weight of the predictions from coarser levels; 0 leaves them out.
+
+    Departures from the paper:
+        Encoders and decoder are M2FTrans' in plan (residual levels, skips fused by three convolutions, an auxiliary
+        decoder that modalities share, predictions at every level), with group norm that has affine parameters, zero
+        padding, and fewer channels before the decoder enlarges. Without its transformer: bottlenecks take its place.
+        Logits are of regions, so the loss is Dice and binary cross-entropy; coarser levels are compared at their own
+        resolution with the share of a voxel that a region fills.
+        A modality that is hidden supervises nothing: no prediction of its own, no reconstruction, no orthogonality.
+
+    Not stated in the paper:
+        The weights: beta = gamma = 1 (inside the box that the paper tests), KL and orthogonality as below, the mean
+        of single and of coarse predictions once each. The KL is averaged over channels and places, so that its weight
+        depends on neither, and warmed up. Posteriors: convolutions with layer norm and a GELU between, as many channels
+        as the encoders', log-variances within +-8, begun nearly certain. An embedding tells whose features enter; a
+        reconstruction is told whose to make. Errors are squared, averaged over the case's present modalities.
+        Evaluation takes means, and its order is ours. The transformer: one layer, pre-norm, twice as wide within,
+        embeddings of place and owner, absent modalities neither asked nor heard. The inner product is a cosine, which
+        cannot be lowered by making features small, averaged over places and the case's present modalities. Two
+        modalities first and then the rest, also where there are more or fewer than four.
+    """
+
+    paper = Paper(
+        title="Sequential Information Bottleneck Fusion: Towards Robust and Generalizable Multi-Modal Brain Tumor "
+        "Segmentation",
+        authors="Liu et al.",
+        year=2026,
+        venue="ICLR 2026",
+        url="https://openreview.net/forum?id=tmV2sOZ8TV",
+        idea="Modalities enter two information bottlenecks in turn, an available one first; the rest stays specific.",
+    )
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        width: int = 16,
+        levels: int = 5,
+        fusion: Kind = "sequential",
+        reorder: Rule = "paper",
+        order: Sequence[str] | None = None,
+        orders: int = 1,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        kl: float = 1e-2,
+        warmup: float = 0.1,
+        target: Literal["features", "image"] = "features",
+        specific: bool = True,
+        orthogonality: float = 0.1,
+        inner: Literal["cosine", "product"] = "cosine",
+        heads: int = 8,
+        grid: int = 5,
+        auxiliary: float = 1.0,
+        deep: float = 1.0,
+    ) -> None:
+        super().__init__(task)
+        if levels < 2:
+            raise ValueError(f"levels = {levels}: at least 2, one to skip from and one to fuse at")
+        if orders < 1 or (orders > 1 and (reorder == "fixed" or fusion in ("parallel", "concat"))):
+            raise ValueError(f"orders = {orders}: at least 1, and no more where modalities do not change places")
+        modalities, widths = len(task.modalities), level_widths(width, levels)
+        self.divisor = 2 ** (levels - 1)
+        self.reorder: Rule = "fixed" if fusion in ("parallel", "concat") else reorder
+        self.orders, self.target, self.inner = orders, target, inner
+        self.kl, self.warmup, self.orthogonality = kl, warmup, orthogonality
+        self.auxiliary, self.deep = auxiliary, deep
+        self.register_buffer("rank", rank_of(order, task), persistent=False)
+        self.encoders = nn.ModuleList(ResidualEncoder(1, widths) for _ in range(modalities))
+        self.owner = nn.Parameter(0.02 * torch.randn(modalities, widths[-1]))
+        self.fusion = BottleneckFusion(modalities, widths[-1], fusion)
+        self.reconstructions = nn.ModuleList(
+            Reconstruction(modalities, widths[-1], positions, weight, target)
+            for positions, weight in self.fusion.to_reconstruct(beta, gamma)
+        )
+        self.specific = SpecificFeatures(modalities, widths[-1], heads, grid) if specific else None
+        self.parts = nn.ModuleList(SkipParts(modalities, channels) for channels in widths)
+        self.joins = nn.ModuleList(Join(channels) for channels in widths)
+        self.decoder = Decoder(widths)
+        self.outputs = nn.ModuleList(nn.Conv3d(channels, len(task.regions), 1) for channels in widths)
+        self.single = SingleDecoder(widths, len(task.regions)) if auxiliary else None
+
+    # ------------------------------------------------ features of each modality, and any subset of them
+
+    def encode(self, images: Images, presence: Presence) -> Encoded:
+        """Each present modality by its own encoder."""
+        return self._encoded(self._levels(images, presence), presence)
+
+    def decode(self, encoded: Encoded, presence: Presence) -> Logits:
+        """One subset, fused in the order of evaluation or in several orders, and decoded."""
+        skips = self._skips(encoded, presence)
+        answers = [
+            self._logits(self._fused(encoded, presence, lots, rule, drawn=False), skips)
+            for lots, rule in self._evaluation_orders(presence)
+        ]
+        return answers[0] if len(answers) == 1 else torch.stack(answers).mean(dim=0)
+
+    def fuse(self, encoded: Encoded, presence: Presence, *, drawn: bool = False) -> Fused:
+        """One subset at the coarsest level, in the order of evaluation, for a look at what passes the bottlenecks."""
+        return self._fused(encoded, presence, self._ranks(presence), self._evaluation_rule, drawn=drawn)
+
+    def _levels(self, images: Images, presence: Presence) -> list[list[Feature]]:
+        """Of each modality the features of every level, finest first, with a row for each case that shows it."""
+        images = hide(images, presence)
+        return [encoder(images[presence[:, i], i : i + 1]) for i, encoder in enumerate(self.encoders)]
+
+    def _encoded(self, levels: Sequence[Sequence[Feature]], presence: Presence) -> Encoded:
+        there = presence.unbind(dim=1)
+        *finer, coarsest = zip(*levels, strict=True)
+        skips = [spread(parts(level), there) for parts, level in zip(self.parts, finer, strict=False)]
+        return Encoded(torch.stack(spread(coarsest, there), dim=1), skips)
+
+    def _skips(self, encoded: Encoded, presence: Presence) -> list[Feature]:
+        sums = [_sum_of_present(level, presence) for level in encoded.skips]
+        return [join(level) for join, level in zip(self.joins, sums, strict=False)]
+
+    def _logits(self, fused: Fused, skips: Sequence[Feature]) -> Logits:
+        logits: Logits = self.outputs[0](self.decoder(fused.features, skips)[0])
+        return logits
+
+    def _fused(self, encoded: Encoded, presence: Presence, lots: Lots, rule: Rule, *, drawn: bool) -> Fused:
+        """Re-ordering, the bottlenecks, specific features and their sum with z2."""
+        there = presence[:, :, None, None, None, None]
+        features = torch.where(there, encoded.features + self.owner[:, :, None, None, None], 0.0)
+        order = order_of(presence, lots, rule)
+        shared, bottlenecks = self.fusion(in_order(features, order), drawn)
+        specific = torch.zeros_like(features)
+        if self.specific is not None:
+            specific = self.specific(features, shared, presence)
+        aggregated = specific + shared[:, None]  # x'_i; z2 alone where modality i is absent
+        first, *others = self.parts[-1](aggregated.unbind(dim=1))
+        return Fused(self.joins[-1](sum(others, first)), order, shared, specific, bottlenecks)
+
+    def _evaluation_orders(self, presence: Presence) -> list[tuple[Lots, Rule]]:
+        if self.orders == 1:
+            return [(self._ranks(presence), self._evaluation_rule)]
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.rand((self.orders, 1, 2, presence.shape[1]), generator=generator).to(presence.device)
+        return [(lots.expand(len(presence), -1, -1), self.reorder) for lots in drawn]
+
+    @property
+    def _evaluation_rule(self) -> Rule:
+        return "fixed" if self.reorder == "fixed" else "available_first"
+
+    def _ranks(self, presence: Presence) -> Lots:
+        """The order of evaluation as lots."""
+        return self.get_buffer("rank").expand(len(presence), 2, -1)
+
+    # ------------------------------------------------ training
+
+    def stages(self) -> list[Stage]:
+        """One stage: segment, compress, reconstruct, and keep apart what is specific."""
+        return [Stage(name="segment", loss=self._loss, trains=[self])]
+
+    def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
+        presence = batch.presence
+        levels = self._levels(batch.images, presence)
+        encoded = self._encoded(levels, presence)
+        lots = torch.rand((len(presence), 2, presence.shape[1]), device=presence.device)
+        if self.reorder == "fixed":
+            lots = self._ranks(presence)
+        fused = self._fused(encoded, presence, lots, self.reorder, drawn=True)
+        terms = self._segmentation(fused, self._skips(encoded, presence), batch.regions)
+        if self.single is not None:
+            singles = self.single(levels)
+            terms["auxiliary"] = self.auxiliary * single_losses(singles, presence, batch.regions).mean()
+        if fused.bottlenecks and self.kl:
+            weight = self.kl * min(1.0, clock.progress / self.warmup) if self.warmup else self.kl
+            terms["kl"] = weight * torch.stack([bottleneck.nats().mean() for bottleneck in fused.bottlenecks]).sum()
+        if len(self.reconstructions):
+            terms["reconstruction"] = self._reconstructed(fused, encoded, batch).mean()
+        if self.specific is not None and self.orthogonality:
+            overlap = overlaps(fused.shared, fused.specific, presence, self.inner)
+            terms["orthogonality"] = self.orthogonality * overlap.mean()
+        _watch(fused.bottlenecks, clock)
+        return terms
+
+    def _segmentation(
+        self, fused: Fused, skips: Sequence[Feature], regions: Float[Tensor, "batch region x y z"]
+    ) -> dict[str, Tensor]:
+        """Dice and cross-entropy of the finest level, and their mean over the coarser ones."""
+        losses = [
+            segmentation_losses(output(features), F.avg_pool3d(regions, 2**level)).mean()
+            for level, (output, features) in enumerate(
+                zip(self.outputs, self.decoder(fused.features, skips), strict=True)
+            )
+            if level == 0 or self.deep
+        ]
+        terms = {"segmentation": losses[0]}
+        if self.deep:
+            terms["deep"] = self.deep * torch.stack(losses[1:]).mean()
+        return terms
+
+    def _reconstructed(self, fused: Fused, encoded: Encoded, batch: Batch) -> PerCase:
+        """L_r: squared errors, weighed by beta and gamma, averaged over each case's present modalities."""
+        targets = encoded.features.detach()
+        if self.target == "image":
+            targets = F.avg_pool3d(hide(batch.images, batch.presence), self.divisor // 2)[:, :, None]
+        total = torch.zeros(len(batch.presence), device=targets.device)
+        for reconstruction, bottleneck in zip(self.reconstructions, fused.bottlenecks, strict=True):
+            total = total + reconstruction(bottleneck.code, targets, fused.order, batch.presence)
+        return total / batch.presence.sum(dim=1).clamp_min(1)
+
+
+class ResidualEncoder(nn.Module):
+    """Levels of a convolution, which halves the resolution after the first, and two more around a shortcut."""
+
+    def __init__(self, channels_in: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        pairs = pairwise([channels_in, *widths])
+        self.enter = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv3d(above, channels, 3, stride=2 if level else 1, padding=1, bias=False), *_norm(channels)
+            )
+            for level, (above, channels) in enumerate(pairs)
+        )
+        self.blocks = nn.ModuleList(ConvBlock(channels, channels) for channels in widths)
+
+    def forward(self, images: Feature) -> list[Feature]:
+        """The features of every level, finest first."""
+        features: list[Feature] = []
+        for enter, block in zip(self.enter, self.blocks, strict=True):
+            images = enter(images)
+            images = images + block(images)
+            features.append(images)
+        return features
+
+
+class Fuse(nn.Module):
+    """Features side by side in one: convolution, layer norm (as the paper does after each fusion), GELU, convolution.
+
+    Args:
+        inputs: Channels that enter.
+        channels: Of the code.
+        gaussian: Whether the code is drawn from a Gaussian.
+    """
+
+    def __init__(self, inputs: int, channels: int, gaussian: bool) -> None:
+        super().__init__()
+        self.gaussian = gaussian
+        self.mix = nn.Conv3d(inputs, channels, 1)
+        self.norm = nn.LayerNorm(channels)
+        self.describe = nn.Conv3d(channels, 2 * channels if gaussian else channels, 3, padding=1)
+        if gaussian:
+            assert self.describe.bias is not None
+            nn.init.constant_(self.describe.bias[channels:], -4.0)  # a deviation of 0.1: nothing is lost at first
+
+    def forward(self, features: Feature, drawn: bool) -> tuple[Feature, Bottleneck | None]:
+        """The code, and the bottleneck that it came through."""
+        mixed = self.norm(self.mix(features).movedim(1, -1)).movedim(-1, 1)
+        described = self.describe(F.gelu(mixed))
+        if not self.gaussian:
+            return described, None
+        mean, raw = described.float().chunk(2, dim=1)
+        log_variance = _BOUND * torch.tanh(raw / _BOUND)
+        code = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean) if drawn else mean
+        return code, Bottleneck(mean, log_variance, code)
+
+
+class BottleneckFusion(nn.Module):
+    """The paper's IBFM, and what it is compared with: modalities enter in groups, each with the code so far."""
+
+    def __init__(self, modalities: int, channels: int, kind: Kind) -> None:
+        super().__init__()
+        at_once = kind in ("parallel", "concat") or modalities <= 2
+        self.sizes = [modalities] if at_once else [2, modalities - 2]
+        self.stages = nn.ModuleList(
+            Fuse((size + (stage > 0)) * channels, channels, _is_gaussian(kind, last=stage == len(self.sizes) - 1))
+            for stage, size in enumerate(self.sizes)
+        )
+
+    def forward(self, ordered: Stacked, drawn: bool) -> tuple[Feature, list[Bottleneck]]:
+        """z2, and the bottlenecks on the way to it.
+
+        Args:
+            ordered: Features in the order in which they enter; zero for absent modalities.
+            drawn: Whether codes are drawn, or are the means of their Gaussians.
+        """
+        code, bottlenecks = ordered[:, 0, :0], []
+        for stage, group in zip(self.stages, torch.split(ordered, self.sizes, dim=1), strict=True):
+            code, bottleneck = stage(torch.cat([code, group.flatten(1, 2)], dim=1), drawn)
+            bottlenecks += [bottleneck] if bottleneck is not None else []
+        return code, bottlenecks
+
+    def to_reconstruct(self, beta: float, gamma: float) -> list[tuple[slice, float]]:
+        """For each bottleneck the positions that have entered since the last one, and the weight of their errors."""
+        if not (beta or gamma):
+            return []
+        positions, entered = [], 0
+        for stage, end in zip(self.stages, torch.tensor(self.sizes).cumsum(0).tolist(), strict=True):
+            if stage.gaussian:
+                positions.append(slice(entered, end))
+                entered = end
+        return list(zip(positions, [beta, gamma][-len(positions) :], strict=True)) if positions else []
+
+
+class Reconstruction(nn.Module):
+    """A decoder that says from a bottleneck's code what entered it (q_psi of eq. L_r), told which modality to make.
+
+    Args:
+        modalities: How many there are.
+        channels: Of the code.
+        positions: Of the sequence, to be reconstructed.
+        weight: Of the errors.
+        target: `features`, or the `image` at twice the code's resolution.
+    """
+
+    def __init__(
+        self, modalities: int, channels: int, positions: slice, weight: float, target: Literal["features", "image"]
+    ) -> None:
+        super().__init__()
+        self.positions, self.weight = positions, weight
+        self.hidden = nn.Conv3d(channels, channels, 3, padding=1)
+        self.scale = nn.Parameter(torch.zeros(modalities, channels))
+        self.shift = nn.Parameter(torch.zeros(modalities, channels))
+        features = target == "features"
+        self.out = nn.Conv3d(channels, channels, 1) if features else nn.ConvTranspose3d(channels, 1, 2, stride=2)
+
+    def forward(self, code: Feature, targets: Stacked, order: Order, presence: Presence) -> PerCase:
+        """Each case's weighed mean squared errors, summed over what is present; the absent is not even computed."""
+        entered = order[:, self.positions]
+        case, place = presence.gather(1, entered).nonzero(as_tuple=True)
+        modality = entered[case, place]
+        hidden = F.gelu(self.hidden(code))[case]
+        scale, shift = (each[modality][:, :, None, None, None] for each in (self.scale, self.shift))
+        made = self.out(hidden * (1 + scale) + shift)
+        errors = (made.float() - targets[case, modality].float()).square().mean((1, 2, 3, 4))
+        return torch.zeros(len(presence), device=errors.device).index_add(0, case, self.weight * errors)
+
+
+class SpecificFeatures(nn.Module):
+    """A transformer layer over the places of z2 and of the present modalities; what it makes of a modality is x_s,i."""
+
+    def __init__(self, modalities: int, channels: int, heads: int, grid: int) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.zeros(1, channels, grid, grid, grid))
+        self.owner = nn.Parameter(0.02 * torch.randn(modalities + 1, channels))
+        self.layer = Layer(channels, heads)
+
+    def forward(self, features: Stacked, shared: Feature, presence: Presence) -> Stacked:
+        """Specific features, zero where a modality is not there."""
+        places = F.interpolate(self.position, size=shared.shape[2:], mode="trilinear")
+        maps = torch.cat([features, shared[:, None]], dim=1) + self.owner[:, :, None, None, None] + places
+        tokens = maps.flatten(3).transpose(2, 3)
+        there = F.pad(presence, (0, 1), value=True)[:, :, None].expand(tokens.shape[:3]).flatten(1)
+        mixed = self.layer.gathered(tokens.flatten(1, 2), there, there).view_as(tokens)
+        return torch.unflatten(mixed[:, :-1].transpose(2, 3), 3, shared.shape[2:])
+
+
+class Join(nn.Sequential):
+    """The modalities of a level in one: convolutions of 1, 3 and 1 voxels of their features side by side.
+
+    The first is `SkipParts`; this is the rest, done to the parts' sum.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            *_norm(channels),
+            nn.Conv3d(channels, channels, 3, padding=1, bias=False),
+            *_norm(channels),
+            nn.Conv3d(channels, channels, 1, bias=False),
+            *_norm(channels),
+        )
+
+
+class Decoder(nn.Module):
+    """From the coarsest level up: fewer channels, twice the resolution, beside the skip, two convolutions."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.narrow = nn.ModuleList(nn.Conv3d(below, channels, 1) for channels, below in pairwise(widths))
+        self.blocks = nn.ModuleList(ConvBlock(2 * channels, channels) for channels in widths[:-1])
+
+    def forward(self, coarsest: Feature, skips: Sequence[Feature]) -> list[Feature]:
+        """The decoded features of every level, finest first, the coarsest as they came."""
+        decoded = [coarsest]
+        for narrow, block, skip in reversed(list(zip(self.narrow, self.blocks, skips, strict=True))):
+            enlarged = F.interpolate(narrow(decoded[0]), size=skip.shape[2:], mode="trilinear")
+            decoded.insert(0, block(torch.cat([enlarged, skip], dim=1)))
+        return decoded
+
+
+class SingleDecoder(nn.Module):
+    """Predictions from each modality alone, by one decoder for all; only training asks it."""
+
+    def __init__(self, widths: Sequence[int], regions: int) -> None:
+        super().__init__()
+        self.decoder = Decoder(widths)
+        self.output = nn.Conv3d(widths[0], regions, 1)
+
+    def forward(self, levels: Sequence[Sequence[Feature]]) -> Float[Tensor, "row region x y z"]:
+        """A row for each modality and each case that shows it, the cases of the first modality first."""
+        *finer, coarsest = [torch.cat(level) for level in zip(*levels, strict=True)]
+        logits: Tensor = self.output(self.decoder(coarsest, finer)[0])
+        return logits
+
+
+def rank_of(order: Sequence[str] | None, task: Task) -> Float[Tensor, "modality"]:
+    """Each modality's place in the order of evaluation, from 0 to below 1.
+
+    Raises:
+        ValueError: a modality is not named, or named twice.
+    """
+    if order is None:
+        order = [modality for modality in _FIRST if modality in task.modalities]
+        order += [modality for modality in task.modalities if modality not in order]
+    names = [task.modality(word) for word in order]
+    if sorted(names) != sorted(task.modalities):
+        raise ValueError(f"order = {list(order)}: each of {', '.join(task.modalities)} once")
+    return torch.tensor([names.index(modality) / len(names) for modality in task.modalities])
+
+
+def order_of(presence: Presence, lots: Lots, rule: Rule) -> Order:
+    """Who enters when. The paper: the available modality of the lowest lot, then all others by their second lots."""
+    first, rest = lots.unbind(dim=1)
+    if rule == "available_first":
+        rest = rest + (~presence).float()
+    if rule == "paper":
+        chosen = torch.where(presence, first, 2.0).argmin(dim=1, keepdim=True)
+        rest = rest.scatter(1, chosen, -1.0)
+    return rest.argsort(dim=1)
+
+
+def in_order(features: Stacked, order: Order) -> Stacked:
+    """Features by position; `in_order(ordered, order.argsort(1))` puts them back."""
+    return features[torch.arange(len(order), device=order.device)[:, None], order]
+
+
+def overlaps(shared: Feature, specific: Stacked, presence: Presence, inner: Literal["cosine", "product"]) -> PerCase:
+    """L_o: the square of z2 . x_s,i at each place, averaged over places and the case's present modalities."""
+    one, other = shared[:, None].float(), specific.float()
+    if inner == "cosine":
+        one, other = F.normalize(one, dim=2), F.normalize(other, dim=2)
+    squares = (one * other).sum(dim=2).square().mean((2, 3, 4))
+    return torch.where(presence, squares, 0.0).sum(dim=1) / presence.sum(dim=1).clamp_min(1)
+
+
+def single_losses(
+    logits: Float[Tensor, "row region x y z"], presence: Presence, regions: Float[Tensor, "batch region x y z"]
+) -> PerCase:
+    """What the rows of `SingleDecoder` cost, averaged over each case's present modalities."""
+    case = presence.T.nonzero()[:, 1]
+    losses = segmentation_losses(logits, regions[case])
+    total = torch.zeros(len(presence), device=losses.device).index_add(0, case, losses)
+    return total / presence.sum(dim=1).clamp_min(1)
+
+
+def _is_gaussian(kind: Kind, last: bool) -> bool:
+    return kind in ("sequential", "parallel") or (kind == "one_stage" and last)
+
+
+def _sum_of_present(parts: Sequence[Feature], presence: Presence) -> Feature:
+    """The sum over the modalities that are there; no selection where the cases agree."""
+    kept = [
+        part if all(cases) else torch.where(presence[:, index, None, None, None, None], part, 0.0)
+        for index, (part, cases) in enumerate(zip(parts, presence.T.tolist(), strict=True))
+        if any(cases)
+    ]
+    return sum(kept[1:], kept[0])
+
+
+def _norm(channels: int) -> list[nn.Module]:
+    return [GroupNorm(min(8, channels), channels), nn.LeakyReLU(0.01)]
+
+
+def _watch(bottlenecks: Sequence[Bottleneck], clock: Clock) -> None:
+    """Note what passes each bottleneck: nats of a case, summed over channels and places, and active channels."""
+    for number, bottleneck in enumerate(bottlenecks, start=3 - len(bottlenecks)):
+        nats = bottleneck.nats().detach()
+        clock.note(f"nats_z{number}", nats.sum((1, 2, 3, 4)).mean())
+        clock.note(f"active_z{number}", (nats.mean((0, 2, 3, 4)) > _ACTIVE).float().mean())
