@@ -46,14 +46,14 @@ def network(**arguments: Any) -> SMSN:
 def options(**changed: Any) -> Any:
     from argparse import Namespace
 
-    settings = {"directions": 2, "radius": 0.2, "points": 1, "iterations": 2, "draws": 2, "seed": 1, "crop": 16}
+    settings = {"directions": 2, "radius": 0.2, "points": 1, "iterations": 1, "draws": 2, "seed": 1, "crop": 16}
     return Namespace(**settings | changed)
 
 
 def crop_with(claim: ModuleType) -> Any:
     generator = torch.Generator().manual_seed(2)
-    images = torch.randn((1, 4, 16, 16, 16), generator=generator)
-    return claim.Crop("a", images, (torch.rand((1, 3, 16, 16, 16), generator=generator) > 0.7).float())
+    images = torch.randn((1, 4, 8, 8, 8), generator=generator)
+    return claim.Crop("a", images, (torch.rand((1, 3, 8, 8, 8), generator=generator) > 0.7).float())
 
 
 def test_everything_is_written_for_both_models(
