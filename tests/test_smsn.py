@@ -608,7 +608,7 @@ def test_the_recipe_of_the_paper_takes_two_steps():
     recipe = read_recipe(RECIPE)
     torch.manual_seed(1)
     method = in_channels_last(make_method(SMSN, GLIOMA, recipe.arguments)).train()
-    assert sum(parameter.numel() for parameter in method.parameters()) == 0
+    assert sum(parameter.numel() for parameter in method.parameters()) == 41_626_962
     batch = batch_of(EVERYTHING, side=recipe.train.crop[0])
     optimiser = torch.optim.AdamW(method.parameters(), lr=recipe.train.learning_rate)
     before = method.outputs[0].weight.detach().clone()
