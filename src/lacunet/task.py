@@ -156,7 +156,7 @@ GLIOMA = Task(
 METS = replace(
     GLIOMA,
     name="mets",
-    titles=GLIOMA.titles | {"wt": "whole metastases", "tc": "metastasis core", "et": "enhancing metastases"},
+    titles={**GLIOMA.titles, "wt": "whole metastases", "tc": "metastasis core", "et": "enhancing metastases"},
     conventions={name: GLIOMA.conventions[name] for name in ("brats2023", "brats2024")},
 )
 """Brain metastases from the same sequences, with the regions and labels of BraTS-METS: 1 non-enhancing core, 2 oedema
