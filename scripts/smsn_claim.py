@@ -22,7 +22,7 @@ of it. Skips and specific features go round the bottlenecks: nats_z2 is about z2
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -223,21 +223,34 @@ def nats_tables(method: SMSN, crops: Sequence[Crop], options: argparse.Namespace
 
 
 def gain_tables(method: SMSN, crops: Sequence[Crop], options: argparse.Namespace) -> dict[str, Table]:
-    """The largest gain from images to logits, and from the encoders' features to z2."""
+    """`gains_of` every crop and subset."""
     tables: dict[str, Table] = {"gain_logits": {}, "gain_fusion": {}}
     for crop in crops:
         for subset in method.task.subsets:
-            presence, key = presence_of(method, subset), (crop.name, subset)
-            with torch.no_grad():
-                encoded = method.encode(crop.images, presence)
-            for name, function, at in (
-                ("gain_logits", lambda x, p=presence: method(x, p), hide(crop.images, presence)),
-                ("gain_fusion", lambda x, e=encoded, p=presence: method.fuse(replace(e, features=x), p).shared,
-                 encoded.features),
-            ):  # fmt: skip
-                generator = torch.Generator().manual_seed(options.seed)
-                tables[name][key] = largest_gain(function, at, generator, iterations=options.iterations)
+            for name, gain in gains_of(method, crop, subset, options).items():
+                tables[name][crop.name, subset] = gain
     return tables
+
+
+def gains_of(method: SMSN, crop: Crop, subset: Subset, options: argparse.Namespace) -> dict[str, float]:
+    """The largest gain from images to logits, and from the encoders' features to z2."""
+    presence = presence_of(method, subset)
+    with torch.no_grad():
+        encoded = method.encode(crop.images, presence)
+
+    def logits(images: Tensor) -> Tensor:
+        return method(images, presence)
+
+    def shared(features: Tensor) -> Tensor:
+        return method.fuse(replace(encoded, features=features), presence).shared
+
+    def gain(function: Callable[[Tensor], Tensor], at: Tensor) -> float:
+        return largest_gain(function, at, torch.Generator().manual_seed(options.seed), iterations=options.iterations)
+
+    return {
+        "gain_logits": gain(logits, hide(crop.images, presence)),
+        "gain_fusion": gain(shared, encoded.features),
+    }
 
 
 def rows_of(name: str, found: Measured, model: Model) -> list[dict[str, Any]]:

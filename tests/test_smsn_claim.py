@@ -46,14 +46,14 @@ def network(**arguments: Any) -> SMSN:
 def options(**changed: Any) -> Any:
     from argparse import Namespace
 
-    settings = {"directions": 2, "radius": 0.2, "points": 1, "iterations": 2, "draws": 2, "seed": 1, "crop": 16}
+    settings = {"directions": 2, "radius": 0.2, "points": 1, "iterations": 1, "draws": 2, "seed": 1, "crop": 16}
     return Namespace(**settings | changed)
 
 
 def crop_with(claim: ModuleType) -> Any:
     generator = torch.Generator().manual_seed(2)
-    images = torch.randn((1, 4, 16, 16, 16), generator=generator)
-    return claim.Crop("a", images, (torch.rand((1, 3, 16, 16, 16), generator=generator) > 0.7).float())
+    images = torch.randn((1, 4, 8, 8, 8), generator=generator)
+    return claim.Crop("a", images, (torch.rand((1, 3, 8, 8, 8), generator=generator) > 0.7).float())
 
 
 def test_everything_is_written_for_both_models(
@@ -112,15 +112,14 @@ def test_curves_leave_the_network_as_it_was(claim: ModuleType):
 
 def test_gains_see_only_what_is_present(claim: ModuleType):
     method, crop = network(), crop_with(claim)
-    found = claim.gain_tables(method, [crop], options())
     changed = crop.images.clone()
     changed[:, 0] = 50.0
-    again = claim.gain_tables(method, [claim.Crop("a", changed, crop.regions)], options())
-    for name in ("gain_logits", "gain_fusion"):
-        for (case, subset), gain in found[name].items():
-            assert gain > 0
-            if "t1n" not in subset:
-                assert again[name][case, subset] == pytest.approx(gain, rel=1e-3)
+    for subset in (("t1c", "t2f"), ("t1n", "t2f")):
+        found = claim.gains_of(method, crop, subset, options())
+        again = claim.gains_of(method, claim.Crop("a", changed, crop.regions), subset, options())
+        for name in ("gain_logits", "gain_fusion"):
+            assert found[name] > 0
+            assert (again[name] == pytest.approx(found[name], rel=1e-3)) == ("t1n" not in subset), (name, subset)
 
 
 def test_another_method_is_refused(claim: ModuleType, tmp_path: Path):
