@@ -2,8 +2,8 @@
 
 python scripts/picture_report.py [--output docs/images]
 
-Says how long the viewers took to open. demo.png is the top of the page of `lacunet demo`; viewer.png is the viewer of
-an invented patient with all four sequences, segmented by the shipped model. Needs Chromium, and the package
+demo.png is the top of the page of `lacunet demo`; viewer.png is the viewer of an invented patient with all four
+sequences, segmented by the shipped model. Says how long the viewers took to open. Needs Chromium, and the package
 `playwright` of the extra `test`.
 """
 
