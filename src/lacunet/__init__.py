@@ -1,8 +1,8 @@
 """Segments brain tumours from whichever MRI sequences a patient has.
 
 The public names are flat: `from lacunet import load_model, Predictor, find_cases, load_case`. They are imported when
-they are first used, so that `import lacunet` is quick and needs no torch. Training and evaluation are modules that hold
-a function of their name: `from lacunet.train import train`, `from lacunet.evaluate import evaluate`.
+they are first used, so that `import lacunet` is quick and needs no torch. Training, evaluation and comparison are
+modules that hold a function of their name: `from lacunet.train import train`, `from lacunet.evaluate import evaluate`.
 """
 
 from importlib import import_module
@@ -26,6 +26,7 @@ _HOMES = {
     "predict": ("Prediction", "Predictor", "Windows"),
     "segment": ("SegmentSettings", "segment_case", "segment_cases"),
     "evaluate": ("EvaluateSettings",),
+    "compare": ("CompareSettings",),
     "metrics": ("MetricPolicy", "aurc", "dice", "get_policy", "hd95"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

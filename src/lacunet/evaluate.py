@@ -98,6 +98,7 @@ def evaluate(
     task = predictor.model.task
     extra = {
         "data": settings.data,
+        "task": task.to_json(),
         "identity": identity,
         "failed": {problem.case: problem.message for problem in problems},
         "environment": describe_environment(),

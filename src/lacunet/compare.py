@@ -1,0 +1,235 @@
+"""Evaluations side by side: one list of numbers, of which the table, the page and the terminal show each a part.
+
+Tests, intervals and what may be compared with what: docs/compare.md. No torch here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lacunet.comparable import Shared, share
+from lacunet.entries import (
+    ALL,
+    HERE,
+    KEYS,
+    MEAN,
+    Entry,
+    entries_against,
+    entries_of_run,
+    entries_of_table,
+    entries_of_trainings,
+    pooled,
+    sizes_of,
+    write_entries,
+)
+from lacunet.errors import DataError, UsageError, nearest
+from lacunet.evaluations import Run, read_runs
+from lacunet.files import write_text
+from lacunet.paired import Resampling, smallest_p
+from lacunet.published import PublishedTable, choose, differences, tables_of_cases
+from lacunet.task import GLIOMA
+
+LEVEL = 0.05
+"""What a test is said to pass."""
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What is compared with what.
+
+    Attributes:
+        baseline: The run that the others are held against; empty is the first.
+        published: Published tables, or data sets (`brats2018`).
+        resampling: How intervals are made.
+    """
+
+    baseline: str = ""
+    published: tuple[str, ...] = ()
+    resampling: Resampling = field(default_factory=Resampling)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison, done.
+
+    Attributes:
+        runs: In the order given.
+        shared: The cases and subsets that all of them have.
+        baseline: Name of the run that the others are held against.
+        entries: Every number.
+        tables: The published tables beside them.
+        settings: As asked for.
+    """
+
+    runs: tuple[Run, ...]
+    shared: Shared
+    baseline: str
+    entries: tuple[Entry, ...]
+    tables: tuple[PublishedTable, ...]
+    settings: CompareSettings
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the runs."""
+        return tuple(run.name for run in self.runs)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The runs that are held against the baseline."""
+        return tuple(name for name in self.names if name != self.baseline)
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """`1 of 4` and so on, as far as subsets of this size were scored."""
+        return tuple(sizes_of(self.shared))
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The task's regions and their mean."""
+        return (*self.shared.task.regions, MEAN)
+
+    @property
+    def rules(self) -> dict[str, tuple[str, ...]]:
+        """Run -> its post-processing, that of all its trainings together."""
+        return {
+            run.name: tuple(
+                dict.fromkeys(rule for one in run.trainings for rule in one.summary.identity.postprocessing)
+            )
+            for run in self.runs
+        }
+
+    def apart(self, table: PublishedTable) -> list[str]:
+        """Why a published table is not to be put beside the runs here; what holds for some of them names them."""
+        cases, policy = self.shared.cases, self.shared.policy.name
+        found = {name: differences(table, cases, policy, rules) for name, rules in self.rules.items()}
+        common = [words for words in found[self.baseline] if all(words in own for own in found.values())]
+        return common + [f"{name}: {words}" for name, own in found.items() for words in own if words not in common]
+
+    @property
+    def family(self) -> int:
+        """How many tests are corrected together."""
+        return len(self.others) * len(self.regions)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must not miss."""
+        return (*self.shared.warnings, *_warn_of_power(self), *_warn_of_subsets(self.shared))
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What a reader may want next."""
+        shown = {table.name for table in self.tables}
+        known = [name for name in tables_of_cases(self.shared.cases) if name not in shown]
+        options = " ".join(f"--published {name}" for name in known)
+        return (f"these are the test cases of published tables; {options} shows them beside",) if known else ()
+
+    @cached_property
+    def _index(self) -> Mapping[tuple[Any, ...], Entry]:
+        return {tuple(getattr(entry, key) for key in KEYS): entry for entry in self.entries}
+
+    def find(
+        self,
+        method: str,
+        measure: str,
+        region: str,
+        *,
+        subsets: str = ALL,
+        cases: str = ALL,
+        against: str = "",
+        group: str = HERE,
+        case: str = "",
+        training: int | None = None,
+    ) -> Entry | None:
+        """The entry that is described, or None."""
+        return self._index.get((group, method, training, against, region, subsets, cases, case, measure))
+
+
+def compare(words: Sequence[str], folder: Path, settings: CompareSettings | None = None) -> Comparison:
+    """Write `comparison.csv` and `compare.html` into a folder; earlier ones are replaced.
+
+    Args:
+        words: `NAME=DIR` or `DIR`, as for `lacunet.evaluations.read_runs`.
+        folder: Where the results go.
+        settings: What is compared with what.
+
+    Raises:
+        UsageError: the baseline or a published table is unknown, or runs have no names that tell them apart.
+        DataError: an evaluation cannot be read, or cannot be compared with the others.
+        OutputError: the folder cannot be written.
+    """
+    from lacunet.report.comparison import comparison_page
+
+    comparison = compare_runs(read_runs(words), settings or CompareSettings())
+    page = comparison_page(comparison, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    write_entries(folder / "comparison.csv", comparison.entries)
+    write_text(folder / "compare.html", page)
+    return comparison
+
+
+def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:
+    """Every number of a comparison; `compare` also writes it."""
+    names = [run.name for run in runs]
+    baseline = settings.baseline or names[0]
+    if baseline not in names:
+        raise UsageError(f"no run '{baseline}'{nearest(baseline, names)}; there are: {', '.join(names)}")
+    tables = choose(settings.published)
+    shared = share(runs)
+    _refuse_other_regions(shared, tables)
+    means = {name: pooled(trainings) for name, trainings in shared.scores.items()}
+    entries = [
+        *(entry for name in names for entry in entries_of_run(shared, name, means[name], settings.resampling)),
+        *(entry for name in names for entry in entries_of_trainings(shared, name)),
+        *entries_against(shared, means, baseline, settings.resampling),
+        *(entry for table in tables for entry in entries_of_table(shared, table)),
+    ]
+    return Comparison(tuple(runs), shared, baseline, tuple(entries), tuple(tables), settings)
+
+
+def _refuse_other_regions(shared: Shared, tables: Sequence[PublishedTable]) -> None:
+    """`mean` is a word of ours, and the published tables are of one task."""
+    if MEAN in shared.task.regions:
+        raise DataError(
+            f"the task '{shared.task.name}' has a region called '{MEAN}', which names the mean of all regions"
+        )
+    subsets = {shared.task.subset_name(subset) for subset in shared.task.subsets}
+    for table in tables:
+        theirs = {subset for score in table.scores for subset in score.subsets}
+        if not theirs <= subsets or {score.region for score in table.scores} != set(shared.task.regions):
+            raise UsageError(
+                f"{table.name}: published for {GLIOMA.name}; these runs are of the task '{shared.task.name}'"
+            )
+
+
+def largest_differences(comparison: Comparison, name: str, count: int = 3) -> list[Entry]:
+    """The subsets and regions in which a run is farthest from the baseline, farthest first."""
+    regions, subsets = comparison.shared.task.regions, comparison.shared.subsets
+    found = [
+        comparison.find(name, "difference", region, subsets=subset, against=comparison.baseline)
+        for subset in subsets
+        for region in regions
+    ]
+    known = [entry for entry in found if entry is not None and entry.value is not None]
+    return sorted(known, key=lambda entry: -abs(entry.value or 0.0))[:count]
+
+
+def _warn_of_power(comparison: Comparison) -> list[str]:
+    """Whether any test of the family could pass at all."""
+    cases, family = len(comparison.shared.cases), comparison.family
+    if not family or family * smallest_p(cases) <= LEVEL:
+        return []
+    return [
+        f"No test here can pass {LEVEL}: with {cases} case{'s' if cases > 1 else ''} p is {smallest_p(cases):.2g} at "
+        f"the least, {min(1.0, family * smallest_p(cases)):.2g} when corrected for {family} tests"
+    ]
+
+
+def _warn_of_subsets(shared: Shared) -> list[str]:
+    missing = len(shared.task.subsets) - len(shared.subsets)
+    if not missing:
+        return []
+    return [
+        f"{missing} of {len(shared.task.subsets)} subsets are not compared, so there is no AURC and no mean over all"
+    ]

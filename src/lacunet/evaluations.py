@@ -1,0 +1,189 @@
+"""Evaluation folders, found and read: `cases.csv` and `summary.json`, checked against each other. No torch here."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isclose
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lacunet.errors import DataError, UsageError
+from lacunet.metrics import MetricPolicy, get_policy
+from lacunet.scores import Row, read_rows, summarise
+from lacunet.task import GLIOMA, Task
+
+FILES = ("cases.csv", "summary.json")
+
+
+class Identity(BaseModel):
+    """What was evaluated, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    weights: str = ""
+    postprocessing: tuple[str, ...] = ()
+    precision: str = "not stated"
+    windows: tuple[int, ...] | None = None
+
+
+class Summary(BaseModel):
+    """The entries of `summary.json` that a comparison reads; the numbers themselves come from `cases.csv`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    policy: str
+    mean: dict[str, dict[str, float | None]]
+    model: str = ""
+    data: str = "not stated"
+    identity: Identity = Identity()
+    failed: dict[str, str] = {}
+    environment: dict[str, Any] = {}
+    task: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `lacunet evaluate` left in a folder.
+
+    Attributes:
+        folder: Where it lies.
+        summary: Of `summary.json`.
+        rows: Of `cases.csv`.
+        task: As written; an evaluation that names none is of the built-in task.
+        policy: By which it was scored.
+    """
+
+    folder: Path
+    summary: Summary
+    rows: Sequence[Row]
+    task: Task
+    policy: MetricPolicy
+
+
+@dataclass(frozen=True)
+class Run:
+    """A column of a comparison: one evaluation, or those of several trainings of one method (seeds)."""
+
+    name: str
+    trainings: tuple[Evaluation, ...]
+
+
+def read_runs(words: Sequence[str]) -> list[Run]:
+    """Runs from `NAME=DIR` or `DIR`, in their order; a name given several times collects trainings of one method.
+
+    A `DIR` is the folder of an evaluation, or a run in which exactly one lies. Without a name it is called as its run.
+
+    Raises:
+        UsageError: no run, one folder twice, or folders that no name tells apart.
+        DataError: a folder holds no evaluation, or several, or one that cannot be read.
+    """
+    if not words:
+        raise UsageError("nothing to compare: name folders that `lacunet evaluate` wrote, or NAME=FOLDER")
+    given = [_named(word) for word in words]
+    folders = [evaluation_folder(path) for _, path in given]
+    _refuse_twice(folders)
+    names = _names([name for name, _ in given], folders)
+    evaluations = [read_evaluation(folder) for folder in folders]
+    return [
+        Run(name, tuple(one for own, one in zip(names, evaluations, strict=True) if own == name))
+        for name in dict.fromkeys(names)
+    ]
+
+
+def evaluation_folder(path: Path) -> Path:
+    """The folder itself, or the only evaluation right below it.
+
+    Raises:
+        DataError: there is none, it is not finished, or there are several.
+    """
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; name one that `lacunet evaluate` wrote")
+    if _complete(path):
+        return path
+    if (path / "parts").is_dir() or any((path / name).exists() for name in FILES):
+        raise DataError(f"{path}: the evaluation is not finished; `lacunet evaluate ... --resume` goes on with it")
+    inside = sorted(entry for entry in path.iterdir() if entry.is_dir() and _complete(entry))
+    if len(inside) > 1:
+        listed = ", ".join(entry.name for entry in inside)
+        raise DataError(f"{path}: holds several evaluations ({listed}); name one of them, such as {inside[0]}")
+    if not inside:
+        raise DataError(f"{path}: no evaluation here ({' and '.join(FILES)}); `lacunet evaluate` writes one")
+    return inside[0]
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read and check both files.
+
+    Raises:
+        DataError: one of them cannot be read, or they do not belong together.
+    """
+    summary = _read_summary(folder / "summary.json")
+    rows = read_rows(folder / "cases.csv")
+    try:
+        task = GLIOMA if summary.task is None else Task.from_json(summary.task)
+        policy = get_policy(summary.policy)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder / 'summary.json'}: its task cannot be read ({error!r}); evaluate again") from error
+    except UsageError as error:
+        raise DataError(f"{folder / 'summary.json'}: {error}") from error
+    if not _same_means(summary.mean, summarise(rows, task, policy, summary.model)["mean"]):
+        raise DataError(f"{folder}: summary.json does not hold the means of cases.csv; evaluate again")
+    return Evaluation(folder, summary, rows, task, policy)
+
+
+def _named(word: str) -> tuple[str, Path]:
+    """`NAME=DIR`; a folder whose own name has a `=` is a folder."""
+    name, equals, rest = word.partition("=")
+    return ("", Path(word)) if not equals or Path(word).is_dir() else (name.strip(), Path(rest))
+
+
+def _complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in FILES)
+
+
+def _refuse_twice(folders: Sequence[Path]) -> None:
+    counted = Counter(folder.resolve() for folder in folders)
+    twice = [str(folder) for folder, count in counted.items() if count > 1]
+    if twice:
+        raise UsageError(f"{', '.join(twice)}: given more than once; a run differs from itself in nothing")
+
+
+def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Names as given; else of the run, if need be with the evaluation's, if need be the whole path."""
+    for way in (_run_name, lambda folder: f"{_run_name(folder)}/{folder.resolve().name}", str):
+        names = [name or way(folder) for name, folder in zip(given, folders, strict=True)]
+        made = [name for name, own in zip(names, given, strict=True) if not own]
+        if all(names.count(name) == 1 for name in made):
+            return names
+    raise UsageError("runs cannot be told apart by their folders; give each a name: NAME=FOLDER")
+
+
+def _run_name(folder: Path) -> str:
+    """Of the run in which the evaluation lies, else of the evaluation's own folder."""
+    place = folder.resolve()
+    return place.parent.name if (place.parent / "recipe.toml").is_file() else place.name
+
+
+def _read_summary(path: Path) -> Summary:
+    try:
+        return Summary.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise DataError(f"{path}: is no summary of an evaluation ({where}: {first['msg']}); evaluate again") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a summary ({error}); evaluate again") from error
+
+
+def _same_means(written: dict[str, dict[str, float | None]], computed: dict[str, dict[str, float | None]]) -> bool:
+    """Whether two `mean` entries of a summary say the same."""
+    return set(written) == set(computed) and all(
+        _same(written[region].get(key), computed[region][key]) for region in computed for key in ("dice", "hd95")
+    )
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)

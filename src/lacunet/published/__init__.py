@@ -1,0 +1,233 @@
+"""Published scores, as data: `tables.toml` says what each table is, `subsets.csv` and `means.csv` hold its numbers.
+
+The files keep what the sources print (Dice in percent); everything read here is Dice 0 to 1 and HD95 in mm. No torch.
+"""
+
+import csv
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from statistics import fmean
+from typing import Any
+
+from lacunet.data.split import split_hash
+from lacunet.errors import UsageError, nearest
+from lacunet.metrics import aurc, get_policy
+
+
+@dataclass(frozen=True)
+class PublishedScore:
+    """One method and region of a published table.
+
+    Attributes:
+        method: As the table calls it.
+        region: `wt`, `tc`, `et`.
+        subsets: Dice of each subset, 0 to 1, in lacunet's order; empty where the source prints the mean alone.
+        printed_mean: Mean Dice as printed.
+        hd95: Mean HD95 in mm, or None.
+        spread: Standard deviation of Dice over cases by subset; empty where none is printed.
+    """
+
+    method: str
+    region: str
+    subsets: Mapping[str, float]
+    printed_mean: float
+    hd95: float | None = None
+    spread: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float:
+        """Mean Dice over the subsets: of the printed cells where there are any, else as printed."""
+        return fmean(self.subsets.values()) if self.subsets else self.printed_mean
+
+    @property
+    def by_size(self) -> dict[int, float]:
+        """Number of sequences -> mean Dice over its subsets."""
+        sizes: dict[int, list[float]] = defaultdict(list)
+        for name, dice in self.subsets.items():
+            sizes[name.count("+") + 1].append(dice)
+        return {size: fmean(values) for size, values in sorted(sizes.items())}
+
+    @property
+    def aurc(self) -> float | None:
+        """Area under the robustness curve; None without subsets."""
+        return aurc(list(self.by_size.values())) if self.subsets else None
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A table of a paper and the protocol behind it; the head of `tables.toml` explains each entry."""
+
+    name: str
+    dataset: str
+    protocol: str
+    source: str
+    url: str
+    read: str
+    scores: tuple[PublishedScore, ...]
+    test: tuple[str, ...] = ()
+    test_cases: int | None = None
+    policy: str = ""
+    postprocessing: tuple[str, ...] | None = None
+    quoted: Mapping[str, str] = field(default_factory=dict)
+    mean_differs: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+    ablation: bool = False
+
+    @property
+    def methods(self) -> list[str]:
+        """In the table's order."""
+        return list(dict.fromkeys(score.method for score in self.scores))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know: cautions, columns of another protocol, printed means that are not the cells'."""
+        quoted = [f"{method}: {words}" for method, words in self.quoted.items()]
+        other = [
+            f"{score.method}, {score.region.upper()}: the source prints a mean of {score.printed_mean:.4f}, its cells "
+            f"have {score.mean:.4f}"
+            for score in self.scores
+            if f"{score.method} {score.region}" in self.mean_differs
+        ]
+        return [*(caution[:1].upper() + caution[1:] for caution in self.cautions), *quoted, *other]
+
+    def score(self, method: str, region: str) -> PublishedScore | None:
+        """The scores of one method and region; None where the table has none."""
+        found = (score for score in self.scores if (score.method, score.region) == (method, region))
+        return next(found, None)
+
+
+@cache
+def published_tables() -> dict[str, PublishedTable]:
+    """Every table in the package, by name."""
+    folder = files("lacunet.published")
+    scores: dict[str, list[PublishedScore]] = defaultdict(list)
+    for table, score in (*_scores_by_subset(), *_scores_of_means()):
+        scores[table].append(score)
+    entries = tomllib.loads(folder.joinpath("tables.toml").read_text(encoding="utf-8"))
+    return {name: PublishedTable(name, scores=tuple(scores[name]), **_fields(entry)) for name, entry in entries.items()}
+
+
+def choose(names: Iterable[str]) -> list[PublishedTable]:
+    """Tables by their names, or all of a data set (`brats2018`: its methods, not the ablations), each once.
+
+    Raises:
+        UsageError: neither a table nor a data set is called so.
+    """
+    tables = published_tables()
+    sets = {name.partition("-")[0] for name in tables}
+    chosen: dict[str, PublishedTable] = {}
+    for name in names:
+        if name in tables:
+            chosen[name] = tables[name]
+        elif name in sets:
+            chosen |= {key: table for key, table in tables.items() if key.startswith(f"{name}-") and not table.ablation}
+        else:
+            known = [*sorted(sets), *tables]
+            raise UsageError(f"no published table '{name}'{nearest(name, known)}; known: {', '.join(known)}")
+    return list(chosen.values())
+
+
+def tables_of_cases(names: Sequence[str]) -> list[str]:
+    """Tables whose numbers are of exactly these cases (or are means over several lists, of which this is one)."""
+    ours = split_hash(names)
+    return [table.name for table in published_tables().values() if ours in table.test and not table.ablation]
+
+
+def differences(table: PublishedTable, cases: Sequence[str], policy: str, postprocessing: Sequence[str]) -> list[str]:
+    """Why an evaluation of ours is not to be put beside a published table; empty where nothing to be seen differs.
+
+    Args:
+        table: The published one.
+        cases: Names of the cases that we scored.
+        policy: Our metric policy.
+        postprocessing: Names of our rules.
+    """
+    found = [_other_cases(table, cases), _other_policy(table, policy), _other_rules(table, postprocessing)]
+    return [words for words in found if words]
+
+
+def _other_cases(table: PublishedTable, cases: Sequence[str]) -> str:
+    count = f"{table.test_cases} of {table.dataset}" if table.test_cases else f"{table.dataset}, how many is not stated"
+    if not table.test:
+        return f"other cases: here {len(cases)}, there {count}, and which is not stated"
+    if split_hash(cases) not in table.test:
+        return f"other cases: here {len(cases)}, there {count}"
+    if len(table.test) > 1:
+        return f"here one of the {len(table.test)} test sets, there the mean over all of them"
+    return ""
+
+
+def _other_policy(table: PublishedTable, policy: str) -> str:
+    if not table.policy:
+        return "what empty masks score there is not stated"
+    ours, theirs = get_policy(policy), get_policy(table.policy)
+    same_dice = (ours.dice_both_empty, ours.dice_one_empty) == (theirs.dice_both_empty, theirs.dice_one_empty)
+    if same_dice and (ours == theirs or all(score.hd95 is None for score in table.scores)):
+        return ""
+    return f"empty masks score by '{policy}' here and by '{table.policy}' there"
+
+
+def _other_rules(table: PublishedTable, postprocessing: Sequence[str]) -> str:
+    if table.postprocessing is None:
+        return "whether masks were post-processed there is not stated"
+    if tuple(postprocessing) == table.postprocessing:
+        return ""
+    ours, theirs = (", ".join(rules) or "none" for rules in (postprocessing, table.postprocessing))
+    return f"post-processing: {ours} here, {theirs} there"
+
+
+def _fields(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML's lists as tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+
+
+def _scores_by_subset() -> list[tuple[str, PublishedScore]]:
+    """The rows of `subsets.csv`, standard deviations joined to their Dice."""
+    rows = _rows("subsets.csv")
+    fixed = ("table", "method", "region", "measure", "mean")
+    cells = {
+        (row["table"], row["method"], row["region"], row["measure"]): {
+            name: float(value) / 100 for name, value in row.items() if name not in fixed
+        }
+        for row in rows
+    }
+    return [
+        (
+            row["table"],
+            PublishedScore(
+                row["method"],
+                row["region"],
+                cells[row["table"], row["method"], row["region"], "dice"],
+                float(row["mean"]) / 100,
+                spread=cells.get((row["table"], row["method"], row["region"], "dice_sd"), {}),
+            ),
+        )
+        for row in rows
+        if row["measure"] == "dice"
+    ]
+
+
+def _scores_of_means() -> list[tuple[str, PublishedScore]]:
+    """The rows of `means.csv`."""
+    return [
+        (
+            row["table"],
+            PublishedScore(
+                row["method"],
+                row["region"],
+                {},
+                float(row["dice"]) / 100,
+                float(row["hd95"]) if row["hd95"] else None,
+            ),
+        )
+        for row in _rows("means.csv")
+    ]
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = files("lacunet.published").joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
