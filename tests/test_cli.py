@@ -157,7 +157,11 @@ def test_train_evaluate_and_missing_end_to_end(lacunet, cohort, tmp_path):
     status, out, err = lacunet("evaluate", tmp_path / "run", cohort, "--split", f"{split}:val", "-o", tmp_path / "eval")
     assert status == 0, err
     assert "t1n+t1c+t2w+t2f" in out
-    assert json.loads((tmp_path / "eval" / "summary.json").read_text())["cases"] == 1
+    summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
+    assert (summary["cases"], summary["task"]["name"]) == (1, "glioma")
+    status, out, err = lacunet("compare", tmp_path / "eval", "-o", tmp_path / "compared")
+    assert status == 0, err
+    assert "page: " in out
 
 
 def test_a_recipe_key_that_does_not_exist_names_the_nearest(lacunet, cohort, tmp_path):

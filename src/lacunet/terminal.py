@@ -9,7 +9,9 @@ from lacunet.task import Task
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.table import Table
 
+    from lacunet.compare import Comparison
     from lacunet.complete import Completed
     from lacunet.data.names import Problem
     from lacunet.segment import Segmented
@@ -102,6 +104,96 @@ def _cells(scores: Any, task: Task) -> list[str]:
         hd95 = scores[region]["hd95"]
         cells += [f"{scores[region]['dice']:.3f}", "-" if hd95 is None else f"{hd95:.1f}"]
     return cells
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Mean Dice, AURC and HD95 of each run, every test against the baseline, and what its reader must not miss."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    console.print(_means_table(comparison))
+    if comparison.others:
+        console.print()
+        console.print(_tests_table(comparison))
+        cases = len(comparison.shared.cases)
+        say(f"Wilcoxon over {cases} case{'s' if cases > 1 else ''}; corrected after Holm for {comparison.family} tests")
+    for words in (*comparison.warnings, *comparison.hints):
+        console.print(Text(f"note: {words}"))
+
+
+def _means_table(comparison: "Comparison") -> "Table":
+    """A row for each run; `ET*` leaves out the cases that have none."""
+    from rich.text import Text
+
+    regions = list(comparison.shared.task.regions)
+    cut = [region for region in regions if comparison.find(comparison.baseline, "dice", region, cases="with-reference")]
+    stars = [f"\n{region.upper()}*" for region in cut]
+    table = _table(
+        "\nrun", [*_titles("Dice", regions), *stars, *_titles("AURC", regions), *_titles("HD95 mm", regions)]
+    )
+    for name in comparison.names:
+        cells = [_value(comparison, name, "dice", region, 3) for region in regions]
+        cells += [_value(comparison, name, "dice", region, 3, cases="with-reference") for region in cut]
+        cells += [_value(comparison, name, "aurc", region, 2) for region in regions]
+        cells += [_value(comparison, name, "hd95", region, 0) for region in regions]
+        table.add_row(Text(name), *cells)
+    if cut:
+        counts = [f"{int(comparison.shared.with_reference(region).sum())} with {region.upper()}" for region in cut]
+        table.caption = Text(f"* over the {' and the '.join(counts)}, of {len(comparison.shared.cases)} cases")
+    return table
+
+
+def _tests_table(comparison: "Comparison") -> "Table":
+    """A row for each test."""
+    from rich.text import Text
+
+    baseline = comparison.baseline
+    titles = [
+        "\nregion",
+        "Dice\nmore by",
+        "95 %\nfrom",
+        "\nto",
+        "cases\n+ = -",
+        "p\nas it is",
+        "\ncorrected",
+        "\nleast",
+    ]
+    table = _table(f"against {baseline}\nrun", titles)
+    for name in comparison.others:
+        for region in comparison.regions:
+            entry = comparison.find(name, "difference", region, against=baseline)
+            assert entry is not None
+            counts = [_value(comparison, name, key, region, 0, baseline) for key in ("wins", "ties", "losses")]
+            ps = [_value(comparison, name, key, region, 3, baseline) for key in ("p", "p_holm", "p_smallest")]
+            ends = [f"{value:+.3f}" for value in (entry.value, entry.low, entry.high)]
+            title = Text(region if region == "mean" else region.upper())
+            table.add_row(Text(name), title, *ends, " ".join(counts), *ps)
+    return table
+
+
+def _table(first: str, titles: list[str]) -> "Table":
+    """A table without lines: one column of words, the others of numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, caption_justify="left")
+    table.add_column(Text(first))
+    for title in titles:
+        table.add_column(Text(title), justify="right", no_wrap=True)
+    return table
+
+
+def _titles(score: str, regions: list[str]) -> list[str]:
+    """`Dice` over the first region, nothing over the others."""
+    return [f"{'' if place else score}\n{region.upper()}" for place, region in enumerate(regions)]
+
+
+def _value(
+    comparison: "Comparison", name: str, measure: str, region: str, digits: int, against: str = "", cases: str = "all"
+) -> str:
+    entry = comparison.find(name, measure, region, against=against, cases=cases)
+    return "-" if entry is None or entry.value is None else f"{entry.value:.{digits}f}"
 
 
 def print_problems(problems: "Sequence[Problem]") -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
+from math import ceil, floor
 from statistics import fmean
 from typing import Any
 
@@ -53,6 +54,32 @@ def robustness(curves: Mapping[str, Mapping[int, Sequence[float]]], legends: Map
         return _inline(figure, "robustness", "Mean Dice against the number of sequences, by region")
 
 
+def curves(lines: Mapping[str, Mapping[int, float]], most: int, place: int, title: str) -> Markup:
+    """Mean Dice against the number of sequences, a line per run; the axis is cut to what is there.
+
+    Args:
+        lines: Run -> number of sequences -> mean Dice.
+        most: How many sequences there are at most.
+        place: Which of several such charts of a page this is.
+        title: What is drawn, for those who do not see it.
+    """
+    name = f"curves-{place}"
+    with drawing(name):
+        figure = Figure(figsize=(3.5, 2.9))
+        axes = _axes(figure, (0.14, 0.16, 0.84, 0.81))
+        for number, sizes in enumerate(lines.values()):
+            colour, mark = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
+            shift = (number - (len(lines) - 1) / 2) * 0.04
+            points = [(size + shift, value) for size, value in sorted(sizes.items())]
+            axes.plot(*_columns(points), color=colour, marker=mark, markersize=5.5, linewidth=1.6)
+        values = [value for sizes in lines.values() for value in sizes.values()]
+        low = max(0.0, floor(10 * min(values, default=0.0) - 0.1) / 10)
+        high = min(1.0, max(ceil(10 * max(values, default=1.0) + 0.1) / 10, low + 0.2))
+        axes.set(xlim=(0.7, most + 0.3), ylim=(low, high), xticks=range(1, most + 1))
+        _labels(axes, "Number of sequences", "Mean Dice")
+        return _inline(figure, name, title)
+
+
 def volumes(points: Mapping[str, Sequence[tuple[float, float]]], legends: Mapping[str, str]) -> Markup:
     """Predicted against reference volume in ml; both axes are linear to 1 ml and logarithmic above, so that 0 is there.
 
@@ -88,10 +115,10 @@ def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _axes(figure: Figure) -> Axes:
-    """Plain axes on no background, rules behind the data."""
+def _axes(figure: Figure, place: tuple[float, float, float, float] = (0.115, 0.135, 0.87, 0.845)) -> Axes:
+    """Plain axes on no background, rules behind the data; `place` is left, bottom, width, height of the figure."""
     figure.patch.set_visible(False)
-    axes = figure.add_axes((0.115, 0.135, 0.87, 0.845))
+    axes = figure.add_axes(place)
     axes.patch.set_visible(False)
     axes.set_axisbelow(True)
     axes.grid(color=RULE, linewidth=0.7)
