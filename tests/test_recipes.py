@@ -11,7 +11,8 @@ from lacunet.recipe import Recipe, make_recipe, read_recipe, write_recipe
 from lacunet.task import get_task
 
 FOLDER = Path(__file__).parents[1] / "recipes"
-RECIPES = sorted(FOLDER.rglob("*.toml"))
+RECIPES = sorted([*FOLDER.glob("*.toml"), *FOLDER.glob("small/*.toml")])
+SWEEPS = sorted(FOLDER.glob("sweeps/*.toml"))
 NAMES = [str(path.relative_to(FOLDER)) for path in RECIPES]
 
 

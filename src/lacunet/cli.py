@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from lacunet.commands import comparing, completing, data, segmenting, showing, training
+from lacunet.commands import benchmarking, comparing, completing, data, segmenting, showing, training
 from lacunet.errors import LacunetError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(completing.complete)
 app.command()(training.train)
 app.command()(training.evaluate)
 app.command()(comparing.compare)
+app.command()(benchmarking.benchmark)
 app.command()(showing.methods)
 app.command()(showing.models)
 app.command()(showing.check)

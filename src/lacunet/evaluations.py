@@ -1,5 +1,6 @@
 """Evaluation folders, found and read: `cases.csv` and `summary.json`, checked against each other. No torch here."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lacunet.errors import DataError, UsageError
+from lacunet.files import write_json
 from lacunet.metrics import MetricPolicy, get_policy
-from lacunet.scores import Row, read_rows, summarise
+from lacunet.scores import Row, read_rows, summarise, write_rows
 from lacunet.task import GLIOMA, Task
 
 FILES = ("cases.csv", "summary.json")
@@ -130,6 +132,43 @@ def read_evaluation(folder: Path) -> Evaluation:
     if not _same_means(summary.mean, summarise(rows, task, policy, summary.model)["mean"]):
         raise DataError(f"{folder}: summary.json does not hold the means of cases.csv; evaluate again")
     return Evaluation(folder, summary, rows, task, policy)
+
+
+def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
+    """One evaluation of the folds of a cross-validation: the rows of all of them, each case once.
+
+    Args:
+        folders: Evaluations of disjoint cases by models of one recipe.
+        folder: Where `cases.csv` and `summary.json` go; earlier ones are replaced.
+
+    Raises:
+        DataError: they are of several tasks or policies, scored otherwise, or share a case.
+    """
+    found = [read_evaluation(place) for place in folders]
+    first = found[0]
+    for one in found[1:]:
+        settings = [x.summary.identity.model_copy(update={"weights": ""}) for x in (first, one)]
+        if (one.task.to_json(), one.policy, settings[1]) != (first.task.to_json(), first.policy, settings[0]):
+            raise DataError(f"{one.folder}: was not scored as {first.folder} was; folds are scored alike")
+    places: dict[str, Path] = {}
+    for one in found:
+        for case in {row.case for row in one.rows}:
+            if case in places:
+                raise DataError(f"{case}: is scored in {places[case]} and in {one.folder}; folds share no case")
+            places[case] = one.folder
+    rows = [row for one in found for row in one.rows]
+    weights = hashlib.sha256("\n".join(one.summary.identity.weights for one in found).encode()).hexdigest()
+    extra = {
+        "data": f"{first.summary.data}, out of {len(found)} folds",
+        "task": first.task.to_json(),
+        "identity": {**first.summary.identity.model_dump(mode="json"), "weights": weights},
+        "failed": {case: words for one in found for case, words in one.summary.failed.items()},
+        "environment": first.summary.environment,
+        "folds": [one.summary.identity.weights for one in found],
+    }
+    write_rows(folder / "cases.csv", rows)
+    write_json(folder / "summary.json", summarise(rows, first.task, first.policy, first.summary.model, extra))
+    return folder
 
 
 def _named(word: str) -> tuple[str, Path]:

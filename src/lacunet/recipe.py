@@ -174,21 +174,45 @@ class Recipe(_Section):
         return steps
 
 
-def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
-    """A recipe from a file, with changes as on the command line: `train.learning_rate=1e-4`.
+def read_recipe(path: Path, changes: Sequence[str] = (), over: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe from a file, with changes.
+
+    Args:
+        path: The file.
+        changes: As on the command line: `train.learning_rate=1e-4`. They come last.
+        over: Sections laid over the file's, key by key: `{"arguments": {"hmsd": 0.0}}`.
 
     Raises:
         RecipeError: not TOML, an unknown key (the nearest is named), or a value that means nothing.
     """
+    fields = laid_over(read_toml(path), over or {})
+    for change in changes:
+        _apply(fields, change)
+    return make_recipe(fields, str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The plain values of a recipe or another file of settings.
+
+    Raises:
+        RecipeError: it cannot be read, or is not TOML.
+    """
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); name a recipe, a .toml file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not TOML ({error})") from error
-    for change in changes:
-        _apply(fields, change)
-    return make_recipe(fields, str(path))
+
+
+def laid_over(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections merged key by key; whatever is no section is replaced."""
+    merged = dict(fields)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = laid_over(below, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def make_recipe(fields: Mapping[str, Any], where: str = "recipe") -> Recipe:

@@ -58,6 +58,21 @@ class TrainingBar:
         self.bar.update(self.jobs[key], completed=done, description=words)
 
 
+class BenchmarkBar(TrainingBar):
+    """Draws a benchmark's progress; see `lacunet.plan.BenchmarkProgress`."""
+
+    def doing(self, words: str) -> None:
+        """A line that stays; the bars of what was done before go."""
+        for job in self.jobs.values():
+            self.bar.remove_task(job)
+        self.jobs.clear()
+        self.bar.console.print(words, markup=False, highlight=False)
+
+    def evaluating(self, case: str, done: int, total: int) -> None:
+        """So many of the cases are scored."""
+        self._update("evaluating", done, total, f"scoring {case}")
+
+
 def print_segmented(done: "Segmented", task: Task) -> None:
     """One line a case, and what its reader must not miss."""
     if done.skipped:

@@ -21,6 +21,7 @@ from lacunet.case import CaseFiles
 from lacunet.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
 from lacunet.data.augment import NO_AUGMENTATION, Augmentation
 from lacunet.data.patches import Crops, PreparedCase, crops_from, prepare_cases
+from lacunet.data.split import split_hash
 from lacunet.device import choose_device
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, ModelError, OutputError, RecipeError
@@ -40,7 +41,7 @@ from lacunet.predict import in_channels_last
 from lacunet.progress import Notes, Progress, Silent, TrainingLog
 from lacunet.recipe import Recipe, TrainSettings, read_recipe, write_recipe
 from lacunet.seeds import seed_step, shared_generator
-from lacunet.task import get_task
+from lacunet.task import Task, get_task
 from lacunet.validate import on_device, validation_dice, validation_loss
 
 
@@ -67,6 +68,7 @@ class _Run:
     method: Method
     training: Sequence[PreparedCase]
     validation: Sequence[CaseFiles]
+    prepared: Path
     card: Mapping[str, Any]
     progress: Progress
     log: TrainingLog
@@ -103,6 +105,7 @@ def train(
     method_file: Path | None = None,
     card: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    prepared: Path | None = None,
 ) -> Path:
     """Train a method as a recipe says.
 
@@ -117,6 +120,7 @@ def train(
         method_file: File of a method that is not of the package.
         card: What the model shall say of itself (data, licence).
         progress: Told of every step.
+        prepared: Where prepared cases lie, which several runs may share; None keeps them in the run.
 
     Returns:
         The model folder.
@@ -147,9 +151,10 @@ def train(
         folder=folder,
         fabric=fabric,
         method=method,
-        training=_prepared(recipe, training, folder, fabric, progress),
+        training=_prepared(recipe, training, prepared or folder / "prepared", fabric, progress),
         validation=validation,
-        card=dict(card or {}),
+        prepared=prepared or folder / "prepared",
+        card={**_cases_of(task, training, validation), **(card or {})},
         progress=progress,
         log=TrainingLog(folder, steps, active=fabric.global_rank == 0),
         notes=Notes(),
@@ -296,7 +301,7 @@ def _scores(run: _Run, stage: Stage, settings: TrainSettings, state: State) -> d
         return validation_dice(method, run.validation, run.recipe, run.fabric)
     if stage.select == "last":
         return {"mean": 0.0}
-    cases = _prepared(run.recipe, run.validation, run.folder, run.fabric, Silent())
+    cases = _prepared(run.recipe, run.validation, run.prepared, run.fabric, Silent())
     crops = _crops(cases, run, settings.model_copy(update={"batch": 1}), state.stage, 4 * len(cases), NO_AUGMENTATION)
     crops.rank, crops.ranks = 0, 1  # every process looks at all of them, and they agree
     return validation_loss(stage, crops, state.stage, run.fabric.device)
@@ -326,6 +331,15 @@ def _save_model(run: _Run, state: State, scores: Mapping[str, float]) -> None:
         "validation": {name: round(value, 4) for name, value in scores.items()},
     }
     save_model(run.folder / "model", run.method, run.recipe.prepare.preparation(), card)
+
+
+def _cases_of(task: Task, training: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> dict[str, Any]:
+    """Which cases trained and chose the weights, as the hashes of their lists; and how many have every modality."""
+    return {
+        "training_list": split_hash(case.name for case in training),
+        "validation_list": split_hash(case.name for case in validation) if validation else None,
+        "complete_cases": sum(set(case.images) >= set(task.modalities) for case in training),
+    }
 
 
 def _fabric(recipe: Recipe, device: str) -> Fabric:
@@ -391,7 +405,7 @@ def _prepared(
     """Rank 0 prepares, then the others open what it has written."""
     prepared: list[PreparedCase] = []
     with fabric.rank_zero_first():
-        for case in prepare_cases(cases, get_task(recipe.task), recipe.prepare.preparation(), folder / "prepared"):
+        for case in prepare_cases(cases, get_task(recipe.task), recipe.prepare.preparation(), folder):
             prepared.append(case)
             progress.preparing(len(prepared), len(cases))
     return prepared

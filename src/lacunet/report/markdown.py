@@ -28,7 +28,7 @@ def _single(comparison: Comparison) -> list[str]:
     rows = [[task.subset_title(task.subset(subset)), *_scores(comparison, name, subset)] for subset in subsets]
     rows += [[f"*mean of subsets of {size[0]}*", *_scores(comparison, name, size)] for size in comparison.sizes]
     rows += [[f"**mean of the {len(subsets)} subsets**", *_scores(comparison, name, ALL)]]
-    return [_table(head, rows), _protocol(comparison), *_empty(comparison)]
+    return [markdown_table(head, rows), _protocol(comparison), *_empty(comparison)]
 
 
 def _several(comparison: Comparison) -> list[str]:
@@ -41,7 +41,7 @@ def _side_by_side(comparison: Comparison) -> str:
     head = ["", "region", *comparison.sizes, f"mean of {len(comparison.shared.subsets)}", "AURC", "HD95 (mm)"]
     rows = [
         [
-            _plain(name),
+            plain(name),
             region.upper(),
             *(_dice(comparison, name, region, size) for size in comparison.sizes),
             f"**{_dice(comparison, name, region, ALL)}**",
@@ -51,7 +51,7 @@ def _side_by_side(comparison: Comparison) -> str:
         for name in comparison.names
         for region in comparison.shared.task.regions
     ]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _tests(comparison: Comparison) -> str:
@@ -75,15 +75,15 @@ def _tests(comparison: Comparison) -> str:
                 )
             ]
             label = "mean" if region == MEAN else region.upper()
-            rows.append([_plain(name), label, f"{entry.value or 0.0:+.3f}", ends, ", ".join(numbers[:3]), *numbers[3:]])
-    return _table(head, rows)
+            rows.append([plain(name), label, f"{entry.value or 0.0:+.3f}", ends, ", ".join(numbers[:3]), *numbers[3:]])
+    return markdown_table(head, rows)
 
 
 def _family(comparison: Comparison) -> str:
     """What was tested, and corrected for what."""
     cases, resamples = len(comparison.shared.cases), comparison.settings.resampling.resamples
     return (
-        f"Differences of mean Dice to {_plain(comparison.baseline)}. Wilcoxon signed-rank over {cases} cases, "
+        f"Differences of mean Dice to {plain(comparison.baseline)}. Wilcoxon signed-rank over {cases} cases, "
         f"two-sided; Holm's correction over all {comparison.family} tests of the table; intervals are percentiles of "
         f"{resamples:,} resamples of the cases."
     )
@@ -99,9 +99,9 @@ def _cases(comparison: Comparison) -> str:
             assert entry is not None
             values[name] = entry.value or 0.0
         gains = [values[name] - values[comparison.baseline] for name in comparison.others]
-        rows.append([_plain(case), *(f"{value:.3f}" for value in values.values()), *(f"{gain:+.3f}" for gain in gains)])
-    head = ["case", *map(_plain, comparison.names), *(f"{_plain(name)} better by" for name in comparison.others)]
-    return _table(head, rows)
+        rows.append([plain(case), *(f"{value:.3f}" for value in values.values()), *(f"{gain:+.3f}" for gain in gains)])
+    head = ["case", *map(plain, comparison.names), *(f"{plain(name)} better by" for name in comparison.others)]
+    return markdown_table(head, rows)
 
 
 def _empty(comparison: Comparison) -> list[str]:
@@ -116,7 +116,7 @@ def _empty(comparison: Comparison) -> list[str]:
                 continue
             false = f"{found.value * (found.n or 0):.0f} of {found.n}"
             rows.append(
-                [_plain(name), _dice(comparison, name, region, ALL), f"{there.value:.3f}", false, f"{volume.value:.1f}"]
+                [plain(name), _dice(comparison, name, region, ALL), f"{there.value:.3f}", false, f"{volume.value:.1f}"]
             )
         present, total = int(comparison.shared.with_reference(region).sum()), len(comparison.shared.cases)
         title = region.upper()
@@ -127,7 +127,7 @@ def _empty(comparison: Comparison) -> list[str]:
             "false segmentations of the others",
             "ml",
         ]
-        parts += [_table(head, rows)] if rows else []
+        parts += [markdown_table(head, rows)] if rows else []
     return parts
 
 
@@ -136,7 +136,7 @@ def _published(comparison: Comparison, table: PublishedTable) -> list[str]:
     name, shared = table.name, comparison.shared
     rows = [
         [
-            _plain(method),
+            plain(method),
             region.upper(),
             *(_dice(comparison, method, region, size, name) for size in comparison.sizes),
             f"**{_dice(comparison, method, region, ALL, name)}**",
@@ -147,15 +147,15 @@ def _published(comparison: Comparison, table: PublishedTable) -> list[str]:
         for region in shared.task.regions
     ]
     head = [name, "region", *comparison.sizes, "mean of 15", "AURC", "HD95 (mm)"]
-    reasons = _plain("; ".join(comparison.apart(table)))
+    reasons = plain("; ".join(comparison.apart(table)))
     words = f"{table.source} ({table.url}). {sentence(table.protocol)}."
     words += f" **Not comparable with ours**: {reasons}." if reasons else ""
-    return [_table(head, rows), words, *_list(table.notes)]
+    return [markdown_table(head, rows), words, *_list(table.notes)]
 
 
 def _list(sentences: Sequence[str]) -> list[str]:
     """A part with a line for each sentence; none where there is none."""
-    return ["\n".join(f"* {_plain(words)}." for words in sentences)] if sentences else []
+    return ["\n".join(f"* {plain(words)}." for words in sentences)] if sentences else []
 
 
 def _protocol(comparison: Comparison) -> str:
@@ -195,12 +195,12 @@ def _number(
     return NOTHING if entry is None or entry.value is None else f"{entry.value:.{digits}f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A markdown table; an empty first title takes no more room than a rule."""
     lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
     return "\n".join([lines[0].replace("|  |", "| |"), "|" + "---|" * len(head), *lines[1:]])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Words of others that cannot end a cell or a line."""
     return escape(" ".join(text.split()), quote=False).replace("\\", "\\\\").replace("|", "\\|")

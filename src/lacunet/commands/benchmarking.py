@@ -1,0 +1,142 @@
+"""Many trainings under one protocol: `lacunet benchmark`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lacunet.commands.options import (
+    Device,
+    Labels,
+    MethodFile,
+    Output,
+    PrecisionName,
+    Rules,
+    Window,
+    exit_with,
+    labelled,
+    part_of,
+    require_writable,
+)
+from lacunet.errors import UsageError
+from lacunet.task import Task, get_task
+from lacunet.terminal import BenchmarkBar, print_comparison, progress, say
+
+if TYPE_CHECKING:
+    from lacunet.case import CaseFiles
+    from lacunet.plan import Part
+
+
+def benchmark(
+    recipes: Annotated[
+        list[str], typer.Argument(help="Recipes, FILE or NAME=FILE, and sweeps (recipes/sweeps/ccsd-table3.toml).")
+    ],
+    data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
+    output: Output = Path("benchmark"),
+    split: Annotated[Path | None, typer.Option(help="Split file with train, val and test.")] = None,
+    folds: Annotated[
+        int,
+        typer.Option(min=0, help="Cross-validate by person: over all cases, or a split's train and val."),
+    ] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Train each so many times, with the seeds 1, 2, ...")] = 1,
+    budget: Annotated[
+        str | None, typer.Option(help="Of each training: 2000steps, or 30min (measured, then turned into steps).")
+    ] = None,
+    common: Annotated[
+        Path | None, typer.Option(help="A recipe whose preparation, augmentation and validation all are given.")
+    ] = None,
+    base: Annotated[Path | None, typer.Option(help="The recipe that sweeps vary, instead of their own.")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, for all of them.")] = None,
+    missing: Annotated[
+        Path | None, typer.Option(help="Manifest of what each training case keeps (lacunet missing).")
+    ] = None,
+    subsets: Annotated[str, typer.Option(help="What is scored: all, or names such as t1c+t2f,t2f.")] = "all",
+    policy: Annotated[str, typer.Option(help="What empty masks score (docs/metrics.md).")] = "brats",
+    postprocess: Rules = None,
+    baseline: Annotated[str, typer.Option(help="What the others are held against; else the first.")] = "",
+    published: Annotated[
+        list[str] | None, typer.Option(help="A published table or data set to show beside; may be repeated.")
+    ] = None,
+    labels: Labels = None,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    window: Window = 0,
+    method_file: MethodFile = None,
+) -> None:
+    """Train methods under one protocol, score each once, compare. A second call goes on where the first stopped."""
+    from lacunet.benchmark import benchmark as run_benchmark
+    from lacunet.metrics import get_policy
+    from lacunet.pace import Budget, read_budget
+    from lacunet.plan import BenchmarkSettings, differing
+    from lacunet.postprocess import get_rule
+    from lacunet.sweep import entrants_of
+
+    entrants = entrants_of(recipes, changes or [], base, common)
+    task = get_task(entrants[0].recipe.task)
+    settings = BenchmarkSettings(
+        data=_data_words(data, split, folds),
+        seeds=tuple(range(1, seeds + 1)),
+        budget=read_budget(budget) if budget else Budget(),
+        subsets=task.subsets_named(subsets.split(",")),
+        policy=get_policy(policy),
+        rules=tuple(get_rule(rule) for rule in postprocess or []),
+        baseline=baseline,
+        published=tuple(published or ()),
+        missing=_file_words(missing),
+        method_file=method_file,
+        device=device,
+        precision=precision,
+        window=window,
+    )
+    parts = _without_lost(_parts(labelled(data, task, labels), split, folds), missing, task)
+    require_writable(output)
+    for words in differing(entrants):
+        say(f"note: {words}")
+    with progress() as bar:
+        done = run_benchmark(entrants, parts, output, settings, BenchmarkBar(bar))
+    if done.comparison is not None:
+        print_comparison(done.comparison)
+        say(f"\npage: {output / 'compare.html'}, protocol and tables: {output / 'benchmark.md'}")
+    exit_with(done.problems)
+
+
+def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Part]":
+    """A split's three parts, or folds of persons."""
+    from lacunet.plan import Part, parts_by_person
+
+    if folds == 1 or (split is None and not folds):
+        raise UsageError("which cases train and which are scored? give --split FILE, or --folds 4")
+    if split is None:
+        return parts_by_person(cases, folds)
+    train, val = part_of(cases, split, "train"), part_of(cases, split, "val")
+    if folds:
+        return parts_by_person([*train, *val], folds)
+    return [Part("", train, val, part_of(cases, split, "test"))]
+
+
+def _without_lost(parts: "list[Part]", missing: Path | None, task: Task) -> "list[Part]":
+    """Training cases as the manifest leaves them."""
+    from dataclasses import replace
+
+    from lacunet.data.missing import apply_missing, read_missing
+
+    if missing is None:
+        return parts
+    manifest = read_missing(missing, task)
+    return [replace(part, train=apply_missing(part.train, manifest)) for part in parts]
+
+
+def _data_words(data: Path, split: Path | None, folds: int) -> str:
+    words = data.resolve().name
+    if folds:
+        return f"{words}, {'train and val, ' if split else ''}{folds} folds"
+    return f"{words}, test"
+
+
+def _file_words(path: Path | None) -> str:
+    """A file's name and the hash of its content."""
+    import hashlib
+
+    if path is None or not path.is_file():
+        return ""
+    return f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"

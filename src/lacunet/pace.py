@@ -1,0 +1,164 @@
+"""How long a step of a recipe takes here, and how many steps a budget of seconds holds.
+
+Steps are decided before a training begins, from a measurement: schedules then end where they should, and the recipe
+that is written down replays without a clock.
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean, median
+
+from lacunet.case import CaseFiles
+from lacunet.errors import RecipeError, UsageError
+from lacunet.method import get_method, make_method
+from lacunet.progress import Silent
+from lacunet.recipe import Recipe, make_recipe
+from lacunet.task import get_task
+from lacunet.train import train
+
+UNCOUNTED = 5
+"""First steps of a stage, in which memory is found and kernels are chosen."""
+COUNTED = 12
+ROUNDS = 3
+LEAST = 10
+"""A budget that holds fewer steps is none."""
+
+_UNITS = {"steps": 0.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each training may use: steps, or seconds; of neither, the recipe's own steps."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+
+def read_budget(words: str) -> Budget:
+    """`2000steps`, `1800s`, `30min`, `1.5h`.
+
+    Raises:
+        UsageError: something else.
+    """
+    match = re.fullmatch(r"([\d_]+(?:\.\d+)?)\s*(steps|s|min|h)", words.strip())
+    if not match or float(match[1]) <= 0 or (match[2] == "steps" and "." in match[1]):
+        raise UsageError(f"--budget {words}: expected such as 2000steps, 1800s, 30min or 1.5h")
+    if match[2] == "steps":
+        return Budget(steps=int(match[1]))
+    return Budget(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+class _Stopwatch(Silent):
+    """Notes when each step of each stage ended."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[float]] = {}
+
+    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
+        """A step is done."""
+        self.times.setdefault(stage, []).append(time.perf_counter())
+
+    def counted(self) -> dict[str, list[float]]:
+        """Stage -> seconds of its counted steps."""
+        return {
+            stage: [after - before for before, after in pairwise(times[UNCOUNTED:])]
+            for stage, times in self.times.items()
+        }
+
+
+def seconds_a_step(
+    recipes: Mapping[str, Recipe],
+    cases: Sequence[CaseFiles],
+    scratch: Path,
+    *,
+    prepared: Path | None = None,
+    device: str = "auto",
+    method_files: Mapping[str, Path] | None = None,
+    counted: int = COUNTED,
+    rounds: int = ROUNDS,
+) -> dict[str, dict[str, float]]:
+    """Measured by short trainings without validation, the recipes taking turns, data and all.
+
+    A step is the same draw in every round, so that the median over the rounds leaves out what else the machine did. The
+    gradients that `gradients_every` looks at are not measured.
+
+    Args:
+        recipes: By name.
+        cases: Two or three training cases.
+        scratch: An empty folder for the short trainings.
+        prepared: See `train`.
+        device: See `train`.
+        method_files: Files of methods that are not of the package, by the recipe's name.
+        counted: Steps of each stage that are measured.
+        rounds: How often.
+
+    Returns:
+        Name -> stage -> seconds, of the stages that the recipe's arguments want.
+    """
+    turns: dict[str, list[dict[str, list[float]]]] = {name: [] for name in recipes}
+    for number in range(rounds):
+        for place, (name, recipe) in enumerate(recipes.items()):
+            watch, file = _Stopwatch(), (method_files or {}).get(name)
+            short = _short(recipe, stage_names(recipe, file), counted)
+            folder = scratch / f"{place}-{number}"
+            train(short, cases, [], folder, device=device, method_file=file, progress=watch, prepared=prepared)
+            turns[name].append(watch.counted())
+    return {
+        name: {
+            stage: fmean(median(times) for times in zip(*(turn[stage] for turn in all_turns), strict=True))
+            for stage in all_turns[0]
+        }
+        for name, all_turns in turns.items()
+    }
+
+
+def stage_names(recipe: Recipe, method_file: Path | None = None) -> list[str]:
+    """The stages that share `train.steps`, also those that the arguments leave out."""
+    method = make_method(get_method(recipe.method, method_file), get_task(recipe.task), recipe.arguments)
+    return [stage.name for stage in method.stages()]
+
+
+def steps_within(recipe: Recipe, names: Sequence[str], pace: Mapping[str, float], seconds: float) -> int:
+    """The `train.steps` with which the stages that run take so many seconds together.
+
+    Args:
+        recipe: Its `[stages]` say how steps are shared.
+        names: All stages, in the method's order.
+        pace: Seconds a step of the stages that run.
+        seconds: The budget.
+
+    Raises:
+        RecipeError: it holds fewer than `LEAST` steps.
+    """
+    shares = {name: recipe.stages[name].share if name in recipe.stages else 1.0 for name in names}
+    mean = sum(shares[name] * pace[name] for name in pace) / sum(shares.values())
+    steps = round(seconds / mean)
+    if steps < LEAST:
+        raise RecipeError(
+            f"{recipe.method}: {seconds:g} s hold {steps} steps of {mean:.2g} s; give more, or a smaller recipe"
+        )
+    return steps
+
+
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with other steps, validated as often as before."""
+    every = max(1, round(recipe.validate_.every * steps / recipe.train.steps))
+    return recipe.model_copy(
+        update={
+            "train": recipe.train.model_copy(update={"steps": steps}),
+            "validate_": recipe.validate_.model_copy(update={"every": every}),
+        }
+    )
+
+
+def _short(recipe: Recipe, names: Sequence[str], counted: int) -> Recipe:
+    """As many steps in each stage, whatever its share."""
+    fields = recipe.model_dump(by_alias=True, exclude_none=True, mode="json")
+    each = UNCOUNTED + counted + 1
+    fields["train"] |= {"steps": each * len(names), "gradients_every": 0, "save_every": each}
+    fields["stages"] = {name: {**fields["stages"].get(name, {}), "share": 1.0} for name in names}
+    return make_recipe(fields)

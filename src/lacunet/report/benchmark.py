@@ -1,0 +1,114 @@
+"""The page of a benchmark as markdown: protocol, trainings, comparison. `benchmark.md`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lacunet.compare import Comparison
+from lacunet.report.markdown import NOTHING, markdown, markdown_table, plain
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One training, done.
+
+    Attributes:
+        entrant: Whose.
+        seed: Its seed.
+        part: Its fold, or empty.
+        seconds: By its own clock, validation included.
+        commit: Of the code that began it.
+    """
+
+    entrant: str
+    seed: int
+    part: str
+    seconds: float
+    commit: str
+
+
+def benchmark_page(
+    plan: Mapping[str, Any],
+    trainings: Sequence[TrainingRow],
+    comparisons: Mapping[str, Comparison],
+    differing: Sequence[str],
+) -> str:
+    """Everything that the numbers rest on, then the numbers.
+
+    Args:
+        plan: As in `benchmark.json`.
+        trainings: Those that are done.
+        comparisons: Post-processing rule (empty is none) -> comparison.
+        differing: In what the entrants were not given the same.
+    """
+    parts = ["# Benchmark", _protocol(plan), _entrants(plan, trainings)]
+    parts += ["\n".join(f"* Not the same for all: {plain(words)}." for words in differing)] if differing else []
+    parts += [_trainings(trainings)]
+    for rule, comparison in comparisons.items():
+        parts += [f"## {'After ' + rule if rule else 'Without post-processing'}", markdown(comparison)]
+    if len(comparisons) > 1:
+        parts += ["## Post-processing on and off", _side_by_side(comparisons)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _protocol(plan: Mapping[str, Any]) -> str:
+    """Data, lists and their hashes, budget, policy, machine."""
+    protocol, environment = plan["protocol"], plan["environment"]
+    budget = protocol["budget"]
+    words = "each recipe's own steps"
+    if budget["steps"] is not None:
+        words = f"{budget['steps']:,} steps a training"
+    elif budget["seconds"] is not None:
+        words = f"{budget['seconds']:g} seconds a training, as steps measured before"
+    rows = [
+        ["data", plain(protocol["data"])],
+        *(
+            [f"{name}: {part}", f"{told['cases']} cases, `{told['sha256']}`"]
+            for name, lists in protocol["split"].items()
+            for part, told in lists.items()
+            if told["cases"]
+        ),
+        ["training cases lose", plain(protocol["missing"])],
+        *([f"prepared at {plain(name)}", f"`{sha}`"] for name, sha in plan["prepared"].items()),
+        ["budget", words],
+        ["policy", f"`{protocol['policy']}`"],
+        ["subsets scored", str(len(protocol["subsets"]))],
+        ["commit", plain(str(environment["commit"] or "not stated"))],
+        [
+            "machine",
+            plain(f"{environment['cuda'] or environment['processor']}, {environment['threads']} threads"),
+        ],
+        ["torch", plain(str(environment["packages"]["torch"]))],
+    ]
+    return markdown_table(["protocol", ""], rows)
+
+
+def _entrants(plan: Mapping[str, Any], trainings: Sequence[TrainingRow]) -> str:
+    """Recipe, steps, and the seconds that they were planned to take."""
+    rows = []
+    for name in dict.fromkeys(row.entrant for row in trainings):
+        entrant = plan["entrants"][name]
+        train, pace = entrant["recipe"]["train"], entrant["seconds_a_step"]
+        measured = ", ".join(f"{stage} {value:.3g}" for stage, value in pace.items()) if pace else NOTHING
+        cells = [f"`{entrant['file']}`", entrant["recipe"]["method"], f"{train['steps']:,}", str(train["batch"])]
+        rows.append([plain(name), *cells, measured])
+    return markdown_table(["", "recipe", "method", "steps", "batch", "seconds a step, measured before"], rows)
+
+
+def _trainings(trainings: Sequence[TrainingRow]) -> str:
+    rows = [
+        [plain(row.entrant), str(row.seed), row.part or NOTHING, f"{row.seconds:,.0f}", row.commit] for row in trainings
+    ]
+    return markdown_table(["training", "seed", "fold", "seconds by its own clock, validation included", "commit"], rows)
+
+
+def _side_by_side(comparisons: Mapping[str, Comparison]) -> str:
+    """Mean Dice of each entrant and region under each rule."""
+    first = next(iter(comparisons.values()))
+    rows = []
+    for name in first.names:
+        for region in first.shared.task.regions:
+            found = [comparison.find(name, "dice", region) for comparison in comparisons.values()]
+            cells = [NOTHING if entry is None or entry.value is None else f"{entry.value:.3f}" for entry in found]
+            rows.append([plain(name), region.upper(), *cells])
+    return markdown_table(["mean Dice", "region", *(rule or "none" for rule in comparisons)], rows)
