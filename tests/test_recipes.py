@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from lacunet.method import get_method, make_method, method_names
+from lacunet.pace import stage_names
 from lacunet.papers import method_names as names_without_torch
+from lacunet.published.lists import known_lists
 from lacunet.recipe import Recipe, make_recipe, read_recipe, write_recipe
+from lacunet.reproducible import find_target
+from lacunet.sweep import read_sweep, recipes_folder, rows_of
 from lacunet.task import get_task
 
 FOLDER = Path(__file__).parents[1] / "recipes"
@@ -91,3 +95,54 @@ def test_a_recipe_needs_nothing_but_its_method():
 def _voxels(recipe: Recipe) -> int:
     x, y, z = recipe.train.crop
     return recipe.train.steps * recipe.train.batch * x * y * z
+
+
+# Sweeps
+
+
+@pytest.fixture(params=SWEEPS, ids=[path.stem for path in SWEEPS])
+def sweep(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+def test_every_row_of_a_sweep_is_another_recipe_that_its_method_takes(sweep: Path):
+    rows = rows_of(sweep, read_sweep(sweep))
+    recipes = [row.recipe.model_dump_json() for row in rows]
+    assert len(set(recipes)) == len(recipes)
+    for row in rows:
+        assert sum(row.recipe.steps_of(stage_names(row.recipe))) == row.recipe.train.steps
+
+
+def test_a_sweep_is_called_after_its_method_and_its_rows_after_the_published_ones(sweep: Path):
+    fields = read_sweep(sweep)
+    assert sweep.stem.startswith(rows_of(sweep, fields)[0].recipe.method)
+    assert get_task("glioma").subsets_named(fields.subsets)
+    if not fields.published:
+        return
+    target = find_target(sweep.stem, known_lists())
+    assert target.table is not None
+    if target.table.ablation:
+        assert list(fields.rows) == target.table.methods
+
+
+def test_what_a_published_table_states_a_sweep_does_not_change(sweep: Path):
+    fields = read_sweep(sweep)
+    if not fields.published:
+        return
+    target = find_target(sweep.stem, known_lists())
+    assert target.table is not None
+    assert not target.table.test or target.table.test == (target.lists.parts["test"].sha256,)
+    assert target.table.test_cases in (None, target.lists.parts["test"].cases)
+    assert target.table.policy in ("", fields.policy)
+    assert target.table.postprocessing in (None, fields.postprocess)
+    assert target.table.dataset == target.lists.dataset
+
+
+def test_every_sweep_of_lists_names_lists_that_are_known(sweep: Path):
+    fields = read_sweep(sweep)
+    assert fields.lists in ("", *known_lists())
+
+
+def test_all_recipes_and_sweeps_are_found_from_the_package():
+    assert recipes_folder() == FOLDER
+    assert len(SWEEPS) >= 15

@@ -31,7 +31,7 @@ class Sweep(BaseModel):
         published: The published table whose methods are called as the rows here; `lacunet reproduce` needs it.
         lists: The published lists of cases (`lacunet.protocols`).
         policy: What empty masks score, where the table is reproduced.
-        postprocess: The rules of the published masks.
+        postprocess: The rule of the published masks, if any.
         complete: Share of the training cases that keep every sequence.
     """
 
@@ -44,7 +44,7 @@ class Sweep(BaseModel):
     published: str = ""
     lists: str = ""
     policy: str = "brats"
-    postprocess: tuple[str, ...] = ()
+    postprocess: tuple[str, ...] = Field((), max_length=1)
     complete: float = Field(1.0, ge=0, le=1)
 
 

@@ -1,4 +1,4 @@
-"""Many trainings under one protocol: `lacunet benchmark`."""
+"""Many trainings under one protocol: `lacunet benchmark`, `lacunet reproduce`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,6 +98,77 @@ def benchmark(
         print_comparison(done.comparison)
         say(f"\npage: {output / 'compare.html'}, protocol and tables: {output / 'benchmark.md'}")
     exit_with(done.problems)
+
+
+def reproduce(
+    table: Annotated[str, typer.Argument(help="A published table (ccsd-table1), or the file of a sweep.")],
+    data: Annotated[Path, typer.Option(help="Folder with all cases of the data set, with references.")],
+    output: Output = Path("reproduced"),
+    lists: Annotated[
+        Path | None, typer.Option(help="Folder with the published lists of cases, or a split; else the data's folder.")
+    ] = None,
+    runs: Annotated[
+        list[str] | None, typer.Option("--run", help="A trained run instead of training: RUN, or ROW=RUN; repeatable.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train each row so many times, with the seeds 1, 2, ...")] = 1,
+    labels: Labels = None,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    window: Window = 0,
+) -> None:
+    """A published table: trained and scored by its protocol, beside its numbers only where all of that matches."""
+    from dataclasses import replace
+
+    from lacunet.files import write_text
+    from lacunet.plan import BenchmarkSettings
+    from lacunet.published.lists import find_lists, known_lists
+    from lacunet.report.reproduction import reproduction
+    from lacunet.reproduce import part_of_lists, with_incomplete_cases
+    from lacunet.reproduce import reproduce as run_reproduction
+    from lacunet.reproducible import find_target
+
+    target = find_target(table, known_lists())
+    given = _given(runs or [], list(target.sweep.rows))
+    names, task = find_lists(lists or data, target.lists), get_task("glioma")
+    part = part_of_lists(names, labelled(data, task, labels), data)
+    require_writable(output)
+    settings = BenchmarkSettings(
+        data=f"{target.lists.dataset}, lists {target.lists.name}",
+        seeds=tuple(range(1, seeds + 1)),
+        device=device,
+        precision=precision,
+        window=window,
+    )
+    part, missing = with_incomplete_cases(part, target.sweep.complete, task, output)
+    with progress() as bar:
+        rows, problems = run_reproduction(
+            target, part, output, replace(settings, missing=missing), given or None, BenchmarkBar(bar)
+        )
+    if rows:
+        page = reproduction(target, rows)
+        write_text(output / "table.md", page)
+        say(page)
+    exit_with(problems)
+    if any(row.refusals for row in rows):
+        raise typer.Exit(1)
+
+
+def _given(runs: list[str], rows: list[str]) -> dict[str, Path]:
+    """`--run RUN` for a table of one row, `--run ROW=RUN` for any."""
+    from lacunet.errors import nearest
+
+    found: dict[str, Path] = {}
+    for word in runs:
+        name, equals, rest = word.rpartition("=")
+        if not equals and len(rows) > 1:
+            raise UsageError(f"--run {word}: of which row? --run 'ROW={word}'; rows: {', '.join(rows)}")
+        row = name if equals else rows[0]
+        if row not in rows:
+            raise UsageError(f"--run {word}: no row '{row}'{nearest(row, rows)}; rows: {', '.join(rows)}")
+        if row in found:
+            raise UsageError(f"--run {word}: '{row}' is given already")
+        found[row] = Path(rest if equals else word)
+    return found
 
 
 def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Part]":

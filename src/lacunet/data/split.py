@@ -94,6 +94,18 @@ def _read_parts(path: Path) -> dict[str, list[str]]:
         raise DataError(f"{path}: cannot be read as a split ({cause})") from error
 
 
+def read_list(path: Path) -> list[str]:
+    """Names of cases, one a line.
+
+    Raises:
+        DataError: the file cannot be read as text.
+    """
+    try:
+        return _lines(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a list ({getattr(error, 'strerror', None) or error})") from error
+
+
 def _lines(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 

@@ -137,6 +137,16 @@ def tables_of_cases(names: Sequence[str]) -> list[str]:
     return [table.name for table in published_tables().values() if ours in table.test and not table.ablation]
 
 
+def not_stated(table: PublishedTable) -> list[str]:
+    """What a source leaves open of what decides its numbers, in words."""
+    facts = {
+        "which cases were scored": table.test,
+        "what empty masks score": table.policy,
+        "whether masks were post-processed": table.postprocessing is not None,
+    }
+    return [words for words, known in facts.items() if not known]
+
+
 def differences(table: PublishedTable, cases: Sequence[str], policy: str, postprocessing: Sequence[str]) -> list[str]:
     """Why an evaluation of ours is not to be put beside a published table; empty where nothing to be seen differs.
 

@@ -1,0 +1,284 @@
+"""Published tables reproduced on a small stand-in: invented patients under BraTS 2018's names."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from evaluations_made import rows_made, steady, write_evaluation
+from lacunet.cli import main
+from lacunet.data.find import find_cases
+from lacunet.data.labels import with_conventions
+from lacunet.data.phantom import write_phantoms
+from lacunet.data.split import split_hash
+from lacunet.errors import DataError, UsageError
+from lacunet.evaluations import read_evaluation
+from lacunet.files import write_json
+from lacunet.published import lists as lists_module
+from lacunet.published import published_tables
+from lacunet.published.lists import KnownList, Lists, find_lists, get_lists, known_lists
+from lacunet.recipe import make_recipe, read_recipe, write_recipe
+from lacunet.reproduce import part_of_lists, with_incomplete_cases
+from lacunet.reproducible import find_target, recipe_differences, refusals
+from lacunet.task import GLIOMA
+from small import tiny_recipe
+
+WORDS = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
+NAMES = [f"Brats18_TCIA0{number}_{number}00_1" for number in range(1, 5)]
+PARTS = {"train": NAMES[:2], "val": NAMES[2:3], "test": NAMES[3:]}
+SWEEP = """title = "A table"
+recipe = "tiny.toml"
+published = "brats2018-ccsd"
+lists = "stand-in"
+policy = "rfnet"
+subsets = ["t1c", "t1c+t2f"]
+
+[rows.CCSD]
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four invented patients in BraTS 2018's layout and labels, the lists of several splits beside them."""
+    made, folder = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("BraTS2018")
+    write_phantoms(made, 4, seed=1, spacing=4.0)
+    for patient, name in zip(sorted(path for path in made.iterdir() if path.is_dir()), NAMES, strict=True):
+        home = folder / "HGG" / name
+        home.mkdir(parents=True)
+        for modality, word in WORDS.items():
+            (patient / f"{patient.name}-{modality}.nii.gz").rename(home / f"{name}_{word}.nii.gz")
+        reference = nib.load(patient / f"{patient.name}-seg.nii.gz")
+        labels = np.asarray(reference.dataobj).astype(np.uint8)
+        nib.save(nib.Nifti1Image(np.where(labels == 3, 4, labels), reference.affine), home / f"{name}_seg.nii.gz")
+    for part, names in PARTS.items():
+        (folder / f"{part}1.txt").write_text("\n".join(names), encoding="utf-8")
+        (folder / f"{part}2.txt").write_text("\n".join(NAMES[::2]), encoding="utf-8")  # another split's, overlapping
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Lists:
+    """The stand-in's lists are published ones."""
+    lists = Lists("stand-in", "BraTS 2018", "nowhere", {p: KnownList(len(n), split_hash(n)) for p, n in PARTS.items()})
+    known = {**known_lists(), "stand-in": lists}
+    monkeypatch.setattr(lists_module, "known_lists", lambda: known)
+    return lists
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    write_recipe(tmp_path / "tiny.toml", tiny_recipe(train={"steps": 2}, validate={"every": 2, "subsets": ["t1c"]}))
+    (tmp_path / "table.toml").write_text(SWEEP, encoding="utf-8")
+    return tmp_path / "table.toml"
+
+
+@pytest.fixture
+def lacunet(monkeypatch, capsys):
+    """Run a command in this process: its exit status, what it printed, and its complaints."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lacunet", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_a_table_is_trained_scored_and_printed_beside_or_not(lacunet, data, sweep, tmp_path):
+    """One training; then the same run given, a run of another recipe, and a run of which nobody knows the cases."""
+    published = published_tables()["brats2018-ccsd"].score("CCSD", "wt")
+    words = ("reproduce", sweep, "--data", data, "--device", "cpu", "--precision", "float32")
+    status, out, err = lacunet(*words, "-o", tmp_path / "out")
+    assert status == 0, err
+    ours = json.loads((tmp_path / "out/CCSD/seed-1/test/summary.json").read_text())
+    here = ours["mean"]["wt"]["dice"]
+    assert f"| CCSD | WT | {here:.4f} | " in out
+    assert f" | {published.mean:.4f} | {here - published.mean:+.4f} |" in out
+    assert f"| {published.subsets['t1c+t2f']:.4f} |" in out
+    assert "Not stated by the source: which cases were scored: here the test list of stand-in" in out
+    assert out.strip() == (tmp_path / "out/table.md").read_text().strip()
+    switched = json.loads((tmp_path / "out/CCSD/seed-1/test-et500-ncr/summary.json").read_text())
+    assert (ours["policy"], switched["identity"]["postprocessing"]) == ("rfnet", ["et500-ncr"])
+
+    run = tmp_path / "out/CCSD/seed-1"
+    status, again, err = lacunet(*words, "-o", tmp_path / "given", "--run", run)
+    assert status == 0, err
+    assert again == out
+
+    write_recipe(
+        sweep.with_name("tiny.toml"), tiny_recipe(train={"steps": 3}, validate={"every": 2, "subsets": ["t1c"]})
+    )
+    status, out, _ = lacunet(*words, "-o", tmp_path / "given", "--run", run)
+    assert status == 1
+    assert f"{published.mean:.4f}" not in out
+    assert f"{published.subsets['t1c+t2f']:.4f}" not in out
+    assert "**CCSD does not stand beside the published column:**" in out
+    assert "* recipe: train.steps is 2, not 3." in out
+    assert f"| CCSD | WT | {here:.4f} | " in out  # ours are printed all the same
+
+    write_recipe(sweep.with_name("tiny.toml"), read_recipe(run / "recipe.toml"))
+    card = json.loads((run / "model/model.json").read_text())
+    del card["card"]["training_list"]
+    write_json(run / "model/model.json", card)
+    status, out, _ = lacunet(*words, "-o", tmp_path / "given", "--run", run)
+    assert status == 1
+    assert "the train cases are not the train list of stand-in (not stated by the model)" in out
+
+
+def test_lists_of_other_cases_are_refused_before_anything_trains(lacunet, data, sweep, tmp_path):
+    sweep.write_text(SWEEP.replace("stand-in", "brats2018-1"), encoding="utf-8")
+    status, _, err = lacunet("reproduce", sweep, "--data", data, "-o", tmp_path / "out")
+    assert status == 1
+    assert "no list here is the train list of brats2018-1 (199 cases, hash d7026e1360bb...)" in err
+    assert "train1 (2)" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_lack_a_case_of_the_lists_are_refused(data):
+    cases = find_cases(data)
+    with pytest.raises(DataError, match=rf"1 of the 4 cases of the lists are not there, such as {NAMES[0]}"):
+        part_of_lists(PARTS, cases[1:], data)
+
+
+def test_lists_are_recognised_by_what_they_hold_whatever_they_are_called(tmp_path, stand_in):
+    (tmp_path / "a.txt").write_text("\n".join(reversed(PARTS["train"])) + "\n", encoding="utf-8")
+    (tmp_path / "b.txt").write_text(PARTS["val"][0], encoding="utf-8")
+    (tmp_path / "c.txt").write_text(PARTS["test"][0], encoding="utf-8")
+    (tmp_path / "d.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    found = find_lists(tmp_path, stand_in)
+    assert {part: sorted(names) for part, names in found.items()} == PARTS
+    write_json(tmp_path / "split.json", PARTS)
+    assert find_lists(tmp_path / "split.json", stand_in) == PARTS
+
+
+def test_the_published_lists_have_the_sizes_of_the_field():
+    sizes = {name: tuple(one.cases for one in lists.parts.values()) for name, lists in known_lists().items()}
+    assert sizes == {
+        "brats2018-1": (199, 29, 57), "brats2018-2": (199, 29, 57), "brats2018-3": (199, 29, 57),
+        "brats2020": (219, 50, 100), "brats2021": (876, 125, 250),
+    }  # fmt: skip
+    hashes = [one.sha256 for lists in known_lists().values() for one in lists.parts.values()]
+    assert len(set(hashes)) == 15
+    assert all(len(sha) == 64 for sha in hashes)
+    tables = {sha for table in published_tables().values() for sha in table.test}
+    assert tables <= set(hashes)
+    with pytest.raises(UsageError, match="no published lists 'brats2019'; did you mean 'brats20"):
+        get_lists("brats2019")
+
+
+def test_a_share_of_complete_cases_is_drawn_and_written_down(data, tmp_path):
+    part = part_of_lists(PARTS, with_conventions(find_cases(data)), data)
+    assert with_incomplete_cases(part, 1.0, GLIOMA, tmp_path) == (part, "")
+    left, words = with_incomplete_cases(part, 0.01, GLIOMA, tmp_path)
+    assert sum(len(case.images) == 4 for case in left.train) == 1
+    assert "50.0 % of the cases" in words
+    assert (tmp_path / "missing.csv").is_file()
+    assert left.test == part.test
+
+
+# What a run must share with the table
+
+
+def test_recipes_differ_by_what_is_learnt_and_by_nothing_else():
+    one = make_recipe({"method": "ccsd", "arguments": {"width": 8}})
+    same = {
+        "method": "ccsd",
+        "seed": 9,
+        "arguments": {"width": 8, "hmsd": 1.0, "recompute": True},
+        "train": {"workers": 3},
+    }
+    found = make_recipe(same).model_dump(by_alias=True, mode="json")
+    assert recipe_differences(one, found) == []
+    other = make_recipe({"method": "ccsd", "arguments": {"width": 8, "hmsd": 0.0}, "augment": {"noise": 0.3}})
+    assert recipe_differences(one, other.model_dump(by_alias=True, mode="json")) == [
+        "arguments.hmsd is 0.0, not 1.0",
+        "augment.noise is 0.3, not 0.1",
+    ]
+    assert recipe_differences(one, None) == ["the model does not say how it was trained"]
+
+
+@pytest.fixture
+def given(sweep, tmp_path, stand_in):
+    """A model's description and an evaluation that fit the table, both to be changed."""
+    recipe = read_recipe(sweep.with_name("tiny.toml"))
+    card = {"recipe": recipe.model_dump(by_alias=True, mode="json"), "complete_cases": 2}
+    card |= {"training_list": split_hash(PARTS["train"]), "validation_list": split_hash(PARTS["val"])}
+    fields = {"format": 1, "method": "early_fusion", "arguments": {}, "task": {}, "preparation": {}, "sha256": "w"}
+
+    def told(
+        card_changes=None, cases=PARTS["test"], subsets=("t1c", "t1c+t2f"), policy="rfnet", **identity
+    ) -> list[str]:
+        model = tmp_path / "model"
+        model.mkdir(exist_ok=True)
+        write_json(model / "model.json", {**fields, "card": {**card, **(card_changes or {})}})
+        rows = rows_made(steady(0.5), cases=cases, subsets=subsets)
+        place = write_evaluation(tmp_path / "evaluation", rows, policy, identity={"weights": "w", **identity})
+        target = find_target(str(sweep), {"stand-in": stand_in})
+        return refusals(target, recipe, str(model), read_evaluation(place))
+
+    return told
+
+
+def test_a_run_that_fits_may_stand_beside(given):
+    assert given() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"card_changes": {"training_list": "0" * 64}}, "the train cases are not the train list of stand-in (hash 000"),
+        ({"card_changes": {"validation_list": None}}, "the val cases are not the val list of stand-in"),
+        ({"card_changes": {"complete_cases": 1}}, "1 training cases were complete, not 2"),
+        ({"cases": NAMES[2:]}, "2 cases were scored, which are not the test list of stand-in"),
+        ({"subsets": ("t1c",)}, "other subsets were scored"),
+        ({"policy": "brats"}, "empty masks score by 'brats', not by 'rfnet'"),
+        ({"postprocessing": ["et500-ncr"]}, "post-processing: et500-ncr, not none"),
+        ({"weights": "others"}, "the evaluation is of other weights"),
+    ],
+)
+def test_each_difference_keeps_a_run_away(given, changes, words):
+    (reason,) = given(**changes)
+    assert reason.startswith(words)
+
+
+def test_what_a_source_states_binds_the_sweep(given, monkeypatch, sweep):
+    """A table whose test cases and rules are stated refuses a sweep that assumes others."""
+    stated = replace(published_tables()["brats2018-ccsd"], test=("0" * 64,), postprocessing=("et500",))
+    monkeypatch.setattr("lacunet.reproducible.choose", lambda names: [stated])
+    reasons = given()
+    assert any(words.startswith("other cases: here 1, there 57") for words in reasons)
+    assert any(words.startswith("post-processing: none here, et500 there") for words in reasons)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ccsd-table9", "no table 'ccsd-table9'; did you mean 'ccsd-table"),
+        ("masm-ablation", "names no published lists; `lacunet benchmark .*masm-ablation.toml` trains its rows"),
+    ],
+)
+def test_tables_that_cannot_be_reproduced_say_why(name, words):
+    with pytest.raises(UsageError, match=words):
+        find_target(name, known_lists())
+
+
+def test_a_row_that_the_published_table_lacks_is_refused(sweep, stand_in):
+    sweep.write_text(SWEEP.replace("rows.CCSD", "rows.CCDS"), encoding="utf-8")
+    with pytest.raises(UsageError, match="brats2018-ccsd has no 'CCDS'; did you mean 'CCSD'"):
+        find_target(str(sweep), {"stand-in": stand_in})
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [(["--run", "nobody=x"], "no row 'nobody'"), (["--run", "a", "--run", "b"], "'CCSD' is given already")],
+)
+def test_a_run_of_no_row_is_refused(lacunet, data, sweep, tmp_path, words, complaint):
+    status, _, err = lacunet("reproduce", sweep, "--data", data, "-o", tmp_path / "out", *words)
+    assert status == 2
+    assert complaint in err
