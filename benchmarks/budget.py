@@ -3,18 +3,17 @@
     python benchmarks/budget.py [--recipe recipes/small/NAME.toml ...] [--steps 12] [--rounds 3]
 
 Comparing methods fairly wants equal seconds on the same machine; this is what the steps of the small recipes are chosen
-by. Data and all, without validation; each round's first five steps are not counted. A step is the same draw in every
-round, so that a method whose steps differ is compared like with like.
+by, as `lacunet benchmark --budget 30min` chooses steps. Data and all, without validation; the first five steps of each
+stage are not counted. A step is the same draw in every round, so that a method whose steps differ is compared like with
+like.
 """
 
 import argparse
 import contextlib
 import tempfile
 from pathlib import Path
-from statistics import fmean, median
 
 from measure import conditions, print_table, use_cores, write_phantom
-from training import UNCOUNTED, by_lacunet
 
 SMALL = Path(__file__).parents[1] / "recipes/small"
 
@@ -36,24 +35,26 @@ def main() -> None:
 
 
 def measure(folder: Path, paths: list[Path], steps: int, rounds: int) -> list[list[str]]:
-    """Seconds of each counted step of each recipe, the recipes taking turns."""
+    """Seconds of the counted steps of each recipe, the recipes taking turns; stages by their shares."""
     from lacunet.data.find import find_cases  # here, so that the number of threads is set before
     from lacunet.data.labels import with_conventions
+    from lacunet.pace import seconds_a_step, stage_names
     from lacunet.recipe import read_recipe
 
     for seed in (7, 8):
         write_phantom(folder / "cases", seed, spacing=2.0)
     cases = with_conventions(find_cases(folder / "cases"))
-    times: dict[Path, list[list[float]]] = {path: [] for path in paths}
-    for number in range(rounds):
-        for path in paths:
-            short = read_recipe(path, [f"train.steps={steps + UNCOUNTED + 1}"])
-            times[path].append(by_lacunet(short, cases, folder / f"{path.stem}-{number}"))
+    recipes = {str(path): read_recipe(path) for path in paths}
+    pace = seconds_a_step(recipes, cases, folder / "runs", device="cpu", counted=steps, rounds=rounds)
     rows = []
     for path in paths:
-        settings, step = read_recipe(path).train, fmean(median(turns) for turns in zip(*times[path], strict=True))
-        crops = settings.steps * settings.batch
-        rows.append([path.stem, f"{step:.3f}", f"{settings.steps:,}", f"{crops:,}", f"{step * settings.steps:,.0f}"])
+        recipe, of_stage = recipes[str(path)], pace[str(path)]
+        names = stage_names(recipe)
+        shared = dict(zip(names, recipe.steps_of(names), strict=True))
+        total = sum(shared[stage] * seconds for stage, seconds in of_stage.items())
+        done = sum(shared[stage] for stage in of_stage)
+        crops = sum(shared[stage] * recipe.for_stage(stage).batch for stage in of_stage)
+        rows.append([path.stem, f"{total / done:.3f}", f"{done:,}", f"{crops:,}", f"{total:,.0f}"])
     return rows
 
 

@@ -1,10 +1,13 @@
-"""Invented patients at 4 mm, made once for all tests."""
+"""Invented patients at 4 mm, made once for all tests; the commands as a user types them."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lacunet.case import CaseFiles
+from lacunet.cli import main
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.phantom import write_phantoms
@@ -16,3 +19,17 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> list[CaseFiles]:
     folder: Path = tmp_path_factory.mktemp("phantoms")
     write_phantoms(folder, count=3, seed=1, spacing=4.0)
     return with_conventions(find_cases(folder))
+
+
+@pytest.fixture
+def lacunet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: its exit status, what it printed, and its complaints."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lacunet", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return run

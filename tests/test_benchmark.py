@@ -173,6 +173,32 @@ def test_a_part_without_cases_is_refused(part, tmp_path, name, missing):
         benchmark([entrant()], [replace(part, **{name: []})], tmp_path, settings())
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"baseline": "onne"}, "no baseline 'onne'; did you mean 'one'"),
+        ({"published": ("brats2018-ccsdd",)}, "no published table 'brats2018-ccsdd'"),
+    ],
+)
+def test_a_typing_error_does_not_wait_for_the_trainings(part, tmp_path, changes, words):
+    with pytest.raises(UsageError, match=words):
+        benchmark([entrant()], [part], tmp_path, settings(**changes))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["prepared", "splits", "et500-ncr", "a=b"])
+def test_names_that_are_taken_are_refused(part, tmp_path, name):
+    with pytest.raises(UsageError, match=f"an entrant cannot be called '{name}'"):
+        benchmark([entrant(name)], [part], tmp_path, settings(rules=(get_rule("et500-ncr"),)))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"protocol": {}}'])
+def test_a_file_that_is_no_plan_is_refused(part, tmp_path, text):
+    (tmp_path / "benchmark.json").write_text(text, encoding="utf-8")
+    with pytest.raises(OutputError, match="is no plan of a benchmark"):
+        benchmark([entrant()], [part], tmp_path, settings())
+
+
 def test_what_is_not_the_same_for_all_is_said(part, tmp_path):
     other = entrant("two", augment={"noise": 0.5})
     (words,) = differing([entrant(), other])
@@ -306,3 +332,45 @@ def test_folds_that_share_a_case_or_were_scored_otherwise_are_not_joined(tmp_pat
         join_evaluations([a, c], tmp_path / "joined")
     joined = read_evaluation(join_evaluations([a, d], tmp_path / "joined"))
     assert joined.summary.mean["wt"]["dice"] == pytest.approx((0.5 + 0.5 + 0.9) / 3)
+
+
+# The command
+
+
+def test_the_command_trains_by_folds_or_by_a_split(lacunet, cases, tmp_path):
+    data = Path(cases[0].images["t1c"].path).parents[1]
+    write_recipe(tmp_path / "one.toml", tiny_recipe(train={"steps": 2}, validate={"every": 2, "subsets": ["t1c"]}))
+    write_recipe(tmp_path / "two.toml", tiny_recipe(train={"steps": 2}, augment={"noise": 0.4}))
+    words = ("--data", data, "--subsets", "t1c", "--device", "cpu", "--precision", "float32")
+    both = (tmp_path / "one.toml", tmp_path / "two.toml")
+    status, out, err = lacunet("benchmark", *both, *words, "-o", tmp_path / "folds", "--folds", 2, "--budget", "3steps")
+    assert status == 0, err
+    assert "note: augmentation differs (one | two); --common RECIPE gives all that of one recipe" in out
+    assert "against one" in out
+    assert "page: " in out
+    assert read_recipe(tmp_path / "folds/two/seed-1/fold-2/recipe.toml").train.steps == 3
+    assert len({row.case for row in read_rows(tmp_path / "folds/two/seed-1/test/cases.csv")}) == 4
+
+    names = [case.name for case in cases]
+    (tmp_path / "split.json").write_text(json.dumps({"train": names[:2], "val": names[2:3], "test": names[3:]}))
+    manifest = tmp_path / "missing.csv"
+    manifest.write_text(f"case,acquired\n{names[0]},t1c+t2f\n{names[1]},t1c\n", encoding="utf-8")
+    status, out, err = lacunet(
+        "benchmark", *both, *words, "-o", tmp_path / "split", "--split", tmp_path / "split.json",
+        "--common", both[0], "--missing", manifest,
+    )  # fmt: skip
+    assert status == 0, err
+    assert "augmentation differs" not in out
+    protocol = json.loads((tmp_path / "split/benchmark.json").read_text())["protocol"]
+    assert protocol["missing"].startswith("missing.csv, sha256 ")
+    assert protocol["complete_training_cases"] == {"split": 0}
+
+
+@pytest.mark.parametrize("words", [(), ("--folds", "1")])
+def test_cases_to_train_on_and_to_score_must_be_said(lacunet, cases, tmp_path, words):
+    data = Path(cases[0].images["t1c"].path).parents[1]
+    write_recipe(tmp_path / "one.toml", tiny_recipe())
+    status, _, err = lacunet("benchmark", tmp_path / "one.toml", "--data", data, "-o", tmp_path / "out", *words)
+    assert status == 2
+    assert "give --split FILE, or --folds 4" in err
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,6 @@
 """Published tables reproduced on a small stand-in: invented patients under BraTS 2018's names."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from evaluations_made import rows_made, steady, write_evaluation
-from lacunet.cli import main
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.phantom import write_phantoms
@@ -74,20 +72,6 @@ def sweep(tmp_path: Path) -> Path:
     write_recipe(tmp_path / "tiny.toml", tiny_recipe(train={"steps": 2}, validate={"every": 2, "subsets": ["t1c"]}))
     (tmp_path / "table.toml").write_text(SWEEP, encoding="utf-8")
     return tmp_path / "table.toml"
-
-
-@pytest.fixture
-def lacunet(monkeypatch, capsys):
-    """Run a command in this process: its exit status, what it printed, and its complaints."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lacunet", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def test_a_table_is_trained_scored_and_printed_beside_or_not(lacunet, data, sweep, tmp_path):

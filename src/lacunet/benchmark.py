@@ -17,6 +17,7 @@ from lacunet.evaluate import EvaluateSettings, evaluate
 from lacunet.evaluations import FILES, join_evaluations
 from lacunet.files import write_json, write_text
 from lacunet.model import load_model
+from lacunet.model_folder import model_folder, read_description
 from lacunet.plan import BenchmarkProgress, BenchmarkSettings, Part, Quiet, differing, make_plan, method_file_of
 from lacunet.postprocess import Rule
 from lacunet.predict import Predictor, Windows
@@ -149,7 +150,7 @@ def score(
     progress: Callable[[str, int, int], None],
 ) -> list[Problem]:
     """One evaluation of a run, gone on with where it was stopped; returns the cases that failed."""
-    own = json.loads((run / "model" / "model.json").read_text(encoding="utf-8"))["method"]
+    own = read_description(model_folder(str(run)))["method"]
     model = load_model(str(run), method_file_of(own, settings))
     windows = Windows((settings.window,) * 3) if settings.window else Windows()
     predictor = Predictor(model, settings.device, settings.precision, windows)  # type: ignore[arg-type]

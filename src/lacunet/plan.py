@@ -15,13 +15,14 @@ from lacunet.case import CaseFiles
 from lacunet.data.patches import prepare_cases
 from lacunet.data.split import folds, split_hash
 from lacunet.environment import describe_environment
-from lacunet.errors import DataError, OutputError, UsageError
+from lacunet.errors import DataError, OutputError, UsageError, nearest
 from lacunet.files import write_json
 from lacunet.metrics import BRATS, MetricPolicy
 from lacunet.pace import Budget, seconds_a_step, stage_names, steps_within, with_steps
 from lacunet.papers import method_names
 from lacunet.postprocess import Rule
 from lacunet.progress import Progress, Silent
+from lacunet.published import choose
 from lacunet.recipe import Recipe
 from lacunet.sweep import Entrant
 from lacunet.task import Subset, get_task
@@ -120,6 +121,32 @@ def _require_one_task(entrants: Sequence[Entrant]) -> None:
         raise UsageError(f"the recipes are of several tasks ({', '.join(sorted(tasks))}); a benchmark is of one")
 
 
+def _require_names(entrants: Sequence[Entrant], settings: BenchmarkSettings) -> None:
+    """What a typing error would spoil only after the trainings."""
+    names = [entrant.name for entrant in entrants]
+    if settings.baseline and settings.baseline not in names:
+        raise UsageError(
+            f"no baseline '{settings.baseline}'{nearest(settings.baseline, names)}; there are: {', '.join(names)}"
+        )
+    choose(settings.published)
+    taken = {"prepared", "splits", *(rule.name for rule in settings.rules)}
+    for entrant in entrants:
+        if entrant.folder in taken or "=" in entrant.name:
+            raise UsageError(f"an entrant cannot be called '{entrant.name}'; give it another name")
+
+
+def _old_plan(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {"entrants": {}}
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OutputError(f"{path}: is no plan of a benchmark ({error}); choose another folder") from error
+    if not isinstance(plan, dict) or not {"protocol", "prepared", "entrants", "environment"} <= set(plan):
+        raise OutputError(f"{path}: is no plan of a benchmark; choose another folder")
+    return plan
+
+
 def _require_parts(parts: Sequence[Part]) -> None:
     for part in parts:
         for words, cases in (("to train on", part.train), ("to score", part.test)):
@@ -147,8 +174,9 @@ def make_plan(
     """
     _require_one_task(entrants)
     _require_parts(parts)
+    _require_names(entrants, settings)
     path = folder / PLAN
-    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"entrants": {}}
+    old = _old_plan(path)
     asked = {"protocol": _protocol(entrants, parts, settings)}
     _require_same(path, old.get("protocol"), asked["protocol"])
     watch.doing("preparing cases")
