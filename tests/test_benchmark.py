@@ -257,6 +257,20 @@ def test_seconds_a_step_are_those_of_each_stage(cases, tmp_path):
     assert pace["segment"] > 0.3 > pace["recover"]
 
 
+def test_seconds_are_measured_once_and_the_steps_stay(part, tmp_path, monkeypatch):
+    monkeypatch.setattr("lacunet.pace.LEAST", 1)
+    once, again = Listener(), Listener()
+    benchmark([entrant()], [part], tmp_path, settings(budget=Budget(seconds=0.4)), once)
+    told = json.loads((tmp_path / "benchmark.json").read_text())["entrants"]["one"]
+    steps, pace = told["recipe"]["train"]["steps"], told["seconds_a_step"]["segment"]
+    assert steps == round(0.4 / pace)
+    assert read_recipe(tmp_path / "one/seed-1/recipe.toml").train.steps == steps
+    benchmark([entrant()], [part], tmp_path, settings(budget=Budget(seconds=0.4), seeds=(1, 2)), again)
+    assert ("measuring seconds a step" in once.said, "measuring seconds a step" in again.said) == (True, False)
+    assert read_recipe(tmp_path / "one/seed-2/recipe.toml").train.steps == steps
+    assert not list(tmp_path.glob(".pace-*"))
+
+
 def test_the_seconds_of_a_resumed_training_add_up(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps({"seconds": value}) + "\n" for value in (1.0, 5.0, 2.0, 3.5)), encoding="utf-8")
