@@ -196,7 +196,7 @@ def loss_table(method: SMSN, crops: Sequence[Crop]) -> Table:
 def loss_curves(method: SMSN, crops: Sequence[Crop], options: argparse.Namespace) -> list[dict[float, Table]]:
     """The loss along each direction, on both sides of the solution."""
     weights, curves = list(method.parameters()), []
-    distances = [side * options.radius * n / options.points for n in range(1, options.points + 1) for side in (-1, 1)]
+    distances = distances_of(options.radius, options.points)
     for number in range(options.directions):
         direction = filter_normalised(weights, torch.Generator().manual_seed(options.seed * 1000 + number))
         curve = {}
@@ -205,6 +205,11 @@ def loss_curves(method: SMSN, crops: Sequence[Crop], options: argparse.Namespace
                 curve[distance] = loss_table(method, crops)
         curves.append(curve)
     return curves
+
+
+def distances_of(radius: float, points: int) -> list[float]:
+    """Even steps to both sides, the last ones exactly at the radius."""
+    return [side * radius * (n / points) for n in range(1, points + 1) for side in (-1, 1)]
 
 
 @torch.no_grad()

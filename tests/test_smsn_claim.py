@@ -56,6 +56,13 @@ def crop_with(claim: ModuleType) -> Any:
     return claim.Crop("a", images, (torch.rand((1, 3, 8, 8, 8), generator=generator) > 0.7).float())
 
 
+@pytest.mark.parametrize("points", [1, 2, 3, 5, 7])
+def test_the_landscape_ends_exactly_at_the_radius(claim: ModuleType, points: int) -> None:
+    distances = claim.distances_of(0.2, points)
+    assert len(distances) == 2 * points
+    assert (min(distances), max(distances)) == (-0.2, 0.2)
+
+
 def test_everything_is_written_for_both_models(
     claim: ModuleType, phantoms: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
