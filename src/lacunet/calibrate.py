@@ -33,8 +33,8 @@ from lacunet.scores import Row, write_rows
 from lacunet.task import Task
 from lacunet.temperature import COLDEST, HOTTEST, calibration_error, fit_temperature, negative_log_likelihood
 
-Voxels = dict[int, tuple[Float[np.ndarray, "region voxel"], Bool[np.ndarray, "region voxel"]]]
-"""Logits and truth of sampled voxels by fold."""
+Voxels = dict[str, tuple[Float[np.ndarray, "region voxel"], Bool[np.ndarray, "region voxel"]]]
+"""Logits and truth of sampled voxels, by what is left out together (`groups_of`)."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def calibration_of(parts: Sequence[Part], folds: Sequence[HeldOut], settings: Ca
     task = Task.from_json(descriptions[0]["task"])
     table = Table(task, parts)
     coverage, seed = settings.coverage, settings.passing.seed
-    temperatures, reliability = _temperatures(parts, task)
+    temperatures, reliability = _temperatures(parts, table)
     return Calibration(
         lacunet=version("lacunet"),
         task=task.name,
@@ -185,35 +185,33 @@ def _fold_models(parts: Sequence[Part], descriptions: Sequence[Mapping[str, Any]
     ]
 
 
-def _temperatures(
-    parts: Sequence[Part], task: Task
-) -> tuple[dict[int, float], dict[int, dict[str, Reliability]]]:
+def _temperatures(parts: Sequence[Part], table: Table) -> tuple[dict[int, float], dict[int, dict[str, Reliability]]]:
     """By number of modalities. A number at a time, so that memory holds the sampled voxels of its subsets alone."""
     temperatures, reliability = {}, {}
-    for size in range(1, len(task.modalities) + 1):
-        voxels = logits_of(parts, task, size)
+    for size in range(1, len(table.task.modalities) + 1):
+        voxels = logits_of(parts, table.task, size, groups_of(table))
         if voxels:
             temperatures[size] = _fit(voxels, list(voxels))
-            reliability[size] = reliability_of(voxels, list(task.regions))
+            reliability[size] = reliability_of(voxels, table.regions)
     return temperatures, reliability
 
 
-def _fit(voxels: Voxels, folds: Sequence[int]) -> float:
+def _fit(voxels: Voxels, groups: Sequence[str]) -> float:
     """One temperature for all regions: dividing them alike keeps nested probabilities nested."""
-    logits = np.concatenate([voxels[fold][0].ravel() for fold in folds])
-    return fit_temperature(logits, np.concatenate([voxels[fold][1].ravel() for fold in folds]))
+    logits = np.concatenate([voxels[group][0].ravel() for group in groups])
+    return fit_temperature(logits, np.concatenate([voxels[group][1].ravel() for group in groups]))
 
 
 def reliability_of(voxels: Voxels, regions: Sequence[str]) -> dict[str, Reliability]:
-    """How far the probabilities of each region are off, as they are and with the other folds' temperature."""
-    others = {fold: [other for other in voxels if other != fold] for fold in voxels}
-    left_out = {fold: _fit(voxels, rest) for fold, rest in others.items() if rest}
+    """How far the probabilities of each region are off, as they are and with the temperature of the other groups."""
+    others = {group: [other for other in voxels if other != group] for group in voxels}
+    left_out = {group: _fit(voxels, rest) for group, rest in others.items() if rest}
     found = {}
     for place, region in enumerate(regions):
         logits = np.concatenate([one[place] for one, _ in voxels.values()])
         truth = np.concatenate([one[place] for _, one in voxels.values()])
         cooled = (
-            np.concatenate([one[place] / np.float32(left_out[fold]) for fold, (one, _) in voxels.items()])
+            np.concatenate([one[place] / np.float32(left_out[group]) for group, (one, _) in voxels.items()])
             if left_out
             else None
         )

@@ -15,7 +15,6 @@ from lacunet.intervals import Span, volume_span
 from lacunet.model_folder import DESCRIPTION, read_description
 from lacunet.task import Subset, Task
 
-FORMAT = 1
 CALIBRATION = "calibration.json"
 _LARGEST = 2**20
 _AGAIN = "make it again with lacunet calibrate, or remove the file"
@@ -137,7 +136,7 @@ class Calibration(_Part):
         notes: Sentences that whoever uses it must not miss.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     lacunet: str
     weights: str = ""
     task: str
@@ -216,6 +215,17 @@ def read_calibration_file(path: Path) -> Calibration:
         place = ".".join(map(str, problem["loc"]))
         where = f"'{place}': " if place else ""
         raise ModelError(f"{path}: not a calibration ({where}{problem['msg']}); {_AGAIN}") from error
+
+
+def calibration_words(calibration: Calibration | None) -> str:
+    """Whether a model is calibrated, and from how many cases."""
+    if calibration is None:
+        return "not calibrated"
+    folds, cases = len(calibration.folds), calibration.cases
+    return (
+        f"calibrated from {cases} out-of-fold case{'s' if cases > 1 else ''} of {calibration.persons} "
+        f"person{'s' if calibration.persons > 1 else ''}, {folds} fold{'s' if folds > 1 else ''} ({calibration.data})"
+    )
 
 
 def put_beside(calibration: Calibration, folder: Path) -> Path:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from lacunet.commands import completing, data, segmenting, showing, training
+from lacunet.commands import calibrating, completing, data, segmenting, showing, training
 from lacunet.errors import LacunetError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command()(segmenting.segment)
 app.command()(completing.complete)
 app.command()(training.train)
 app.command()(training.evaluate)
+app.command()(calibrating.calibrate)
 app.command()(showing.methods)
 app.command()(showing.models)
 app.command()(showing.check)

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from lacunet.case import Case, CaseFiles
 from lacunet.data.names import Problem, person_of
 from lacunet.data.nifti import load_case
-from lacunet.data.split import read_split
+from lacunet.data.split import RUN_SPLIT, bare_id, read_split
 from lacunet.errors import DataError, LacunetError, ModelError, OutputError
 from lacunet.files import whole_file, write_json
 from lacunet.metrics import BRATS, dice, region_masks, volume_ml
@@ -23,9 +23,6 @@ from lacunet.postprocess import Rule
 from lacunet.predict import Predictor
 from lacunet.scores import Row, read_rows, write_rows
 from lacunet.task import Subset, Task
-
-SPLIT = "split.json"
-"""In a run folder: the cases that it trained on and validated with, as a split file."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class Part:
 def own_split(source: str) -> Path | None:
     """The split file of the run that a model came from, where the run kept one."""
     folder = model_folder(source)
-    path = folder.parent / SPLIT if folder.name == "model" else folder / SPLIT
+    path = (folder.parent if folder.name == "model" else folder) / RUN_SPLIT
     return path if path.is_file() else None
 
 
@@ -105,14 +102,15 @@ def require_out_of_fold(folds: Sequence[HeldOut], persons: Mapping[str, str]) ->
                     "a person belongs to one fold: mend the split files"
                 )
         _refuse_seen(fold, persons)
-    _require_alike(folds)
+    require_alike([fold.model for fold in folds])
 
 
 def _refuse_seen(fold: HeldOut, persons: Mapping[str, str]) -> None:
     path = own_split(fold.model)
     if path is None:
         return
-    trained = {persons.get(name) or person_of(name): name for name in read_split(path).get("train", [])}
+    known = {bare_id(name): person for name, person in persons.items()}
+    trained = {known.get(name) or person_of(name): name for name in read_split(path).get("train", [])}
     for case in fold.cases:
         if case.person in trained:
             raise DataError(
@@ -121,14 +119,19 @@ def _refuse_seen(fold: HeldOut, persons: Mapping[str, str]) -> None:
             )
 
 
-def _require_alike(folds: Sequence[HeldOut]) -> None:
-    first = read_description(model_folder(folds[0].model))
-    for fold in folds[1:]:
-        other = read_description(model_folder(fold.model))
+def require_alike(models: Sequence[str]) -> None:
+    """Models of one method, with the same arguments, task and preparation.
+
+    Raises:
+        ModelError: one differs from the first; the first difference is named.
+    """
+    first = read_description(model_folder(models[0]))
+    for model in models[1:]:
+        other = read_description(model_folder(model))
         for what in ("method", "arguments", "task", "preparation"):
             if other[what] != first[what]:
                 raise ModelError(
-                    f"{fold.model}: its {what} is not that of {folds[0].model} ({other[what]} and {first[what]}); "
+                    f"{model}: its {what} is not that of {models[0]} ({other[what]} and {first[what]}); "
                     "folds stand for one model and are trained by one recipe"
                 )
 
@@ -188,7 +191,9 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tupl
         name = task.subset_name(prediction.subset)
         logits = prediction.logits.flatten(1)[:, chosen].numpy()
         if not np.isfinite(logits).all():
-            raise ModelError(f"{predictor.model.name}: its logits of {case.name} from {name} are no numbers; train it again")
+            raise ModelError(
+                f"{predictor.model.name}: its logits of {case.name} from {name} are no numbers; train it again"
+            )
         kept[name] = np.where(_brain(case, prediction.subset).ravel()[chosen], logits, np.float32(nan))
         labels = prediction.labels()
         for rule in settings.rules:
@@ -211,20 +216,27 @@ def sample_brain(brain: Bool[np.ndarray, "x y z"], number: int, seed: int, name:
 
 
 def logits_of(
-    parts: Sequence[Part], task: Task, size: int
-) -> dict[int, tuple[Float[np.ndarray, "region voxel"], Bool[np.ndarray, "region voxel"]]]:
-    """Logits and truth of the sampled voxels over all subsets of one size, by fold; read from the parts' files."""
-    found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    parts: Sequence[Part], task: Task, size: int, group: Mapping[str, str]
+) -> dict[str, tuple[Float[np.ndarray, "region voxel"], Bool[np.ndarray, "region voxel"]]]:
+    """Logits and truth of the sampled voxels over all subsets of one size, read from the parts' files.
+
+    Args:
+        parts: The cases.
+        task: Names and orders.
+        size: How many modalities the subsets have.
+        group: Case -> what the result is keyed by.
+    """
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for part in parts:
         kept = load_file(part.voxels)
         for subset in task.subsets:
             logits = kept.get(task.subset_name(subset))
             if len(subset) == size and logits is not None:
                 there = np.isfinite(logits).all(axis=0)
-                found.setdefault(part.fold, []).append((logits[:, there], kept["truth"][:, there].astype(bool)))
+                found.setdefault(group[part.name], []).append((logits[:, there], kept["truth"][:, there].astype(bool)))
     return {
-        fold: (np.concatenate([one for one, _ in pairs], axis=1), np.concatenate([one for _, one in pairs], axis=1))
-        for fold, pairs in found.items()
+        key: (np.concatenate([one for one, _ in pairs], axis=1), np.concatenate([one for _, one in pairs], axis=1))
+        for key, pairs in found.items()
     }
 
 
