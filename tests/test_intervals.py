@@ -79,7 +79,7 @@ def test_a_mean_of_too_few_persons_has_no_range():
 
 def test_radius_of_a_ball_and_back():
     assert radius_mm(4.18879) == pytest.approx(10.0, abs=1e-5)  # 4 / 3 pi 10^3 mm^3
-    assert radius_mm(0) == 0
+    assert radius_mm(0.0) == 0
     assert ball_ml(-3.0) == 0
     for volume in (0.001, 1.0, 84.1):
         assert ball_ml(radius_mm(volume)) == pytest.approx(volume)

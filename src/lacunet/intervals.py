@@ -5,10 +5,11 @@ What they assume, and what they do not promise: docs/calibration.md.
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, pi
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 Span = tuple[float, float]
 """The lower and the upper end."""
@@ -68,10 +69,17 @@ def mean_range(values: Sequence[float], persons: Sequence[str], coverage: float,
     if ranks(len(names), coverage) is None:
         return None
     sums, cases = np.bincount(places, weights=np.asarray(values, dtype=float)), np.bincount(places)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
+    drawn = _resamples(len(names), seed)
     means: Float[np.ndarray, " resample"] = (drawn @ sums) / (drawn @ cases)
     low, high = np.quantile(means, [(1 - coverage) / 2, (1 + coverage) / 2])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=4)
+def _resamples(persons: int, seed: int) -> Int[np.ndarray, "resample person"]:
+    """How often each person is in each resample; kept, since many means are of the same persons."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(persons, np.full(persons, 1 / persons), size=RESAMPLES)
 
 
 def radius_mm(volume_ml: float) -> float:
