@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from calibrations_made import SUBSETS, parts_made, tiny_model
-from lacunet.calibrate import CalibrateSettings, Table, calibrate, calibration_of, residual_mm
+from lacunet.calibrate import CalibrateSettings, Table, calibrate, calibration_of, reliability_of, residual_mm
 from lacunet.calibration import CALIBRATION, read_calibration, read_calibration_file
 from lacunet.case import CaseFiles
 from lacunet.cli import main
@@ -20,6 +21,7 @@ from lacunet.model import load_model
 from lacunet.out_of_fold import (
     HeldOut,
     PassSettings,
+    chose_weights,
     go_through,
     logits_of,
     own_split,
@@ -30,6 +32,7 @@ from lacunet.out_of_fold import (
 from lacunet.predict import Predictor
 from lacunet.scores import Row, read_rows
 from lacunet.task import GLIOMA
+from lacunet.temperature import negative_log_likelihood
 from lacunet.train import train
 from small import brain, hand_made_case, tiny_recipe
 
@@ -85,6 +88,14 @@ def test_a_case_whose_person_its_run_has_trained_on_is_refused(tmp_path):
 def test_the_model_folder_inside_a_run_knows_as_much_as_the_run(tmp_path):
     run = knowing(tmp_path, ["a"])
     assert own_split(run) == own_split(f"{run}/model") == tmp_path / "run" / "split.json"
+
+
+def test_a_fold_that_validated_its_own_model_is_known(models, tmp_path):
+    tiny_model(tmp_path / "run" / "model")
+    (tmp_path / "run" / "split.json").write_text(json.dumps({"train": ["a"], "val": ["b"]}))
+    held = [HeldOut(str(tmp_path / "run"), (files_of(name),)) for name in "bc"]
+    assert [chose_weights(fold) for fold in held] == [True, False]
+    assert not chose_weights(HeldOut(models[0], (files_of("b"),)))
 
 
 def test_folds_of_two_kinds_are_refused(models, tmp_path):
@@ -171,6 +182,17 @@ def test_temperatures_of_other_folds_mend_the_error_of_the_fold_left_out(made):
         assert two.likelihood_calibrated == pytest.approx(two.likelihood, rel=5e-3)
 
 
+def test_a_fold_s_own_voxels_have_no_say_in_the_temperature_it_is_judged_by():
+    """One fold as it should be, one four times too sure: each is judged by the other's temperature, and is worse off."""
+    generator = np.random.default_rng(2)
+    logits = generator.normal(-1, 3, (1, 20_000)).astype(np.float32)
+    truth = generator.random((1, 20_000)) < expit(logits)
+    found = reliability_of({"right": (logits, truth), "sure": (4 * logits, truth)}, ["wt"])["wt"]
+    softened, sure = (negative_log_likelihood(logits[0] * factor, truth[0]) for factor in (0.25, 4))
+    assert found.likelihood_calibrated == pytest.approx((softened + sure) / 2, rel=0.02)
+    assert found.likelihood_calibrated > found.likelihood
+
+
 def test_expected_dice_and_radii_are_those_of_the_table(made):
     calibration, table = made
     rows = table.rows("t1c+t2f", "tc")
@@ -223,7 +245,7 @@ def test_too_few_persons_give_no_ranges_but_means_and_say_so(tmp_path, models):
     assert (found.dice, found.dice_range, found.radius_mm) == (pytest.approx(0.6035), None, None)
     assert calibration.gains["t2f"]["t1c"]["et"].range is None
     assert calibration.volume_coverage == {}
-    assert "8 persons are too few for 80% ranges; they take 9 or more" in calibration.notes
+    assert "8 persons: too few for 80% ranges, which take 9" in calibration.notes
 
 
 def test_visits_of_a_person_count_once_for_ranges_and_not_as_persons(tmp_path, models):
@@ -363,8 +385,9 @@ def test_fold_runs_calibrate_a_model_from_the_command_line(phantoms, tmp_path, m
 
     status, out, err = lacunet("calibrate", *runs, *where, "--into", runs[0])
     assert (status, err.strip()) == (0, "")
+    assert "note: cases held out by 2 of 2 models also validated them" in out
     assert f"calibrated from 2 out-of-fold cases of 2 persons, 2 folds ({data.name})" in out
-    assert "2 persons are too few for 80% ranges" in out
+    assert "note: 2 persons: too few for 80% ranges, which take 9" in out
     assert read_calibration_file(tmp_path / "out" / CALIBRATION).weights == ""
     calibration = read_calibration(tmp_path / "one" / "model")
     assert calibration.persons == 2

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import torch
 
 from calibrations_made import calibration_made, tiny_model
 from lacunet.calibration import CALIBRATION, calibration_words, put_beside, read_calibration, write_calibration
+from lacunet.cli import main
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom import write_phantoms
 from lacunet.errors import ModelError
 from lacunet.intervals import ball_ml, radius_mm
 from lacunet.model import Model, for_task, load_model
+from lacunet.model_folder import shipped_models
 from lacunet.postprocess import get_rule
 from lacunet.predict import Predictor
 from lacunet.report.calibrated import helpful_sequence, span_words
@@ -206,6 +209,14 @@ def test_a_model_says_whether_it_is_calibrated():
     assert calibration_words(None) == "not calibrated"
     words = "calibrated from 22 out-of-fold cases of 22 persons, 2 folds (invented)"
     assert calibration_words(calibration_made()) == words
+
+
+def test_the_list_of_models_says_whether_each_is_calibrated(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lacunet", "models"])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr().out
+    assert printed.count("calibrated") == len(shipped_models())
 
 
 def test_without_a_calibration_the_card_is_all_there_is(model):

@@ -27,7 +27,7 @@ from lacunet.errors import DataError
 from lacunet.intervals import Span, enclosing, fewest, mean_range, radius_mm
 from lacunet.metrics import BRATS
 from lacunet.model_folder import model_folder, read_description
-from lacunet.out_of_fold import HeldOut, Part, PassSettings, logits_of, pass_through, require_out_of_fold
+from lacunet.out_of_fold import HeldOut, Part, PassSettings, chose_weights, logits_of, pass_through, require_out_of_fold
 from lacunet.predict import Predictor
 from lacunet.scores import Row, write_rows
 from lacunet.task import Task
@@ -126,7 +126,7 @@ def calibration_of(parts: Sequence[Part], folds: Sequence[HeldOut], settings: Ca
         subsets=_subsets(table, coverage),
         gains=_gains(table, coverage, seed),
         volume_coverage=_volume_coverage(table, coverage),
-        notes=_notes(table, temperatures, coverage),
+        notes=_notes(table, folds, temperatures, coverage),
     )
 
 
@@ -285,7 +285,7 @@ def _volume_coverage(table: Table, coverage: float) -> dict[str, Coverage]:
     return found
 
 
-def _notes(table: Table, temperatures: Mapping[int, float], coverage: float) -> list[str]:
+def _notes(table: Table, folds: Sequence[HeldOut], temperatures: Mapping[int, float], coverage: float) -> list[str]:
     notes = [
         f"the temperature of {size} sequence{'s' if size > 1 else ''} is at the end of what is looked for "
         f"({COLDEST:g} to {HOTTEST:g}): the network's probabilities say little"
@@ -294,9 +294,16 @@ def _notes(table: Table, temperatures: Mapping[int, float], coverage: float) -> 
     ]
     persons, needed = len(set(table.person.values())), fewest(coverage)
     if persons < needed:
-        notes.append(f"{persons} persons are too few for {coverage:.0%} ranges; they take {needed} or more")
+        notes.append(
+            f"{persons} person{'s' if persons > 1 else ''}: too few for {coverage:.0%} ranges, which take {needed}"
+        )
     if len(set(table.fold.values())) == 1:
         notes.append("a single model stands for the one that is calibrated; several folds would tell more")
+    if chosen := sum(chose_weights(fold) for fold in folds):
+        notes.append(
+            f"cases held out by {chosen} of {len(folds)} models also validated them: the weights may have been chosen for "
+            "these cases, and what is said of them a little too good"
+        )
     return notes
 
 

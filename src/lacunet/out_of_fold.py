@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from lacunet.case import Case, CaseFiles
 from lacunet.data.names import Problem, person_of
@@ -103,6 +103,13 @@ def require_out_of_fold(folds: Sequence[HeldOut], persons: Mapping[str, str]) ->
                 )
         _refuse_seen(fold, persons)
     require_alike([fold.model for fold in folds])
+
+
+def chose_weights(fold: HeldOut) -> bool:
+    """Whether the run says that it validated with some of the cases, and so may have chosen its weights by them."""
+    path = own_split(fold.model)
+    validated = read_split(path).get("val", []) if path is not None else []
+    return any(bare_id(case.name) in validated for case in fold.cases)
 
 
 def _refuse_seen(fold: HeldOut, persons: Mapping[str, str]) -> None:
@@ -247,7 +254,7 @@ def _brain(case: Case, subset: Sequence[str]) -> Bool[np.ndarray, "x y z"]:
 
 def _save_voxels(path: Path, kept: Mapping[str, np.ndarray]) -> None:
     with whole_file(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in kept.items()}, temporary)
+        temporary.write_bytes(save({name: np.ascontiguousarray(array) for name, array in kept.items()}))
 
 
 def _open_folder(folder: Path, folds: Sequence[HeldOut], settings: PassSettings) -> None:
