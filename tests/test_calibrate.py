@@ -183,7 +183,7 @@ def test_temperatures_of_other_folds_mend_the_error_of_the_fold_left_out(made):
 
 
 def test_a_fold_s_own_voxels_have_no_say_in_the_temperature_it_is_judged_by():
-    """One fold as it should be, one four times too sure: each is judged by the other's temperature, and is worse off."""
+    """One fold as it should be, one four times too sure: each is judged by the other's temperature and is worse off."""
     generator = np.random.default_rng(2)
     logits = generator.normal(-1, 3, (1, 20_000)).astype(np.float32)
     truth = generator.random((1, 20_000)) < expit(logits)

@@ -301,8 +301,8 @@ def _notes(table: Table, folds: Sequence[HeldOut], temperatures: Mapping[int, fl
         notes.append("a single model stands for the one that is calibrated; several folds would tell more")
     if chosen := sum(chose_weights(fold) for fold in folds):
         notes.append(
-            f"cases held out by {chosen} of {len(folds)} models also validated them: the weights may have been chosen for "
-            "these cases, and what is said of them a little too good"
+            f"cases held out by {chosen} of {len(folds)} models also validated them: the weights may have been chosen "
+            "for these cases, and what is said of them be a little too good"
         )
     return notes
 
