@@ -2,15 +2,19 @@
 
     python scripts/ship_model.py runs/first default
     lacunet evaluate default DATA --split DATA/split.json:test -o runs/default-test
-    python scripts/ship_model.py runs/first default --evaluation runs/default-test
+    lacunet calibrate runs/fold0 runs/fold1 runs/fold2 runs/fold3 --data DATA -o runs/calibration
+    python scripts/ship_model.py runs/first default --evaluation runs/default-test --calibration runs/calibration
 
-The first call writes the weights; the evaluation is of exactly these; the last call writes its table on the card.
+The first call writes the weights; the evaluation is of exactly these; the last call writes its table on the card, and
+puts beside the weights what models of the same recipe said of cases that they had not seen (docs/calibration.md).
 """
 
 import argparse
 import json
 from pathlib import Path
 
+from lacunet.calibration import CALIBRATION, put_beside, read_calibration, read_calibration_file
+from lacunet.errors import ModelError
 from lacunet.model import load_model, save_model
 
 MODELS = Path(__file__).resolve().parents[1] / "src" / "lacunet" / "models"
@@ -23,6 +27,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--evaluation", type=Path, help="folder that `lacunet evaluate` wrote")
+    parser.add_argument("--calibration", type=Path, help="folder that `lacunet calibrate` wrote")
     parser.add_argument("--data", default="19 glioma cases of BraTS 2018, 2021 and 2023")
     arguments = parser.parse_args()
     model = load_model(str(arguments.run))
@@ -30,6 +35,7 @@ def main() -> None:
     if arguments.evaluation is not None:
         card["results"] = results(arguments.evaluation)
     save_model(MODELS / arguments.name, model.method, model.preparation, card, half=True)
+    calibrate(MODELS / arguments.name, arguments.calibration)
     if arguments.evaluation is not None:
         require_same_weights(arguments.name, arguments.evaluation)
     size = sum(path.stat().st_size for path in (MODELS / arguments.name).iterdir())
@@ -48,6 +54,18 @@ def rounded(value: object) -> object:
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     return round(value, 4) if isinstance(value, float) else value
+
+
+def calibrate(model: Path, folder: Path | None) -> None:
+    """Put a calibration beside the weights; without one, remove that of other weights."""
+    if folder is not None:
+        put_beside(read_calibration_file(folder / CALIBRATION), model)
+        return
+    try:
+        read_calibration(model)
+    except ModelError as error:
+        (model / CALIBRATION).unlink()
+        print(f"removed: {error}")
 
 
 def require_same_weights(name: str, evaluation: Path) -> None:

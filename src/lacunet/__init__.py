@@ -22,6 +22,7 @@ _HOMES = {
     "method": ("Clock", "Method", "Stage", "get_method", "make_method"),
     "recipe": ("Recipe", "read_recipe", "make_recipe"),
     "model_folder": ("shipped_models",),
+    "calibration": ("Calibration", "read_calibration"),
     "model": ("Model", "for_task", "load_model", "save_model"),
     "predict": ("Prediction", "Predictor", "Windows"),
     "segment": ("SegmentSettings", "segment_case", "segment_cases"),

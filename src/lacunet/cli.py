@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from lacunet.commands import benchmarking, comparing, completing, data, segmenting, showing, training
+from lacunet.commands import benchmarking, calibrating, comparing, completing, data, segmenting, showing, training
 from lacunet.errors import LacunetError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(training.evaluate)
 app.command()(comparing.compare)
 app.command()(benchmarking.benchmark)
 app.command()(benchmarking.reproduce)
+app.command()(calibrating.calibrate)
 app.command()(showing.methods)
 app.command()(showing.models)
 app.command()(showing.check)

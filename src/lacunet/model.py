@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from lacunet.calibration import Calibration, read_calibration
 from lacunet.data.prepare import Preparation
 from lacunet.errors import LacunetError, ModelError, UsageError
 from lacunet.files import whole_file, write_json
@@ -32,6 +33,7 @@ class Model:
         preparation: What was done to its training images.
         card: What is known of it: training data, licence, and its table over the subsets.
         sha256: Of the weights file.
+        calibration: What out-of-fold cases say of it, where that lies beside the weights.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Model:
     preparation: Preparation
     card: Mapping[str, Any]
     sha256: str
+    calibration: Calibration | None = None
 
     @property
     def task(self) -> Task:
@@ -93,7 +96,8 @@ def load_model(source: str, method_file: Path | None = None) -> Model:
         method_file: Python file of a method that is not of the package; it is run.
 
     Raises:
-        ModelError: incomplete, changed since it was written, of an unknown format, or with a pickle in it.
+        ModelError: incomplete, changed since it was written, of an unknown format, with a pickle in it, or with a
+            calibration that is not its own.
     """
     folder = model_folder(source)
     _refuse_pickles(folder)
@@ -108,11 +112,14 @@ def load_model(source: str, method_file: Path | None = None) -> Model:
         first_line = str(error).splitlines()[0]
         raise ModelError(f"{folder}: does not fit its method ({first_line}); get the model again") from error
     name = source if source in shipped_models() else folder.resolve().name
-    return Model(name, method.eval(), preparation, description["card"], description["sha256"])
+    calibration = read_calibration(folder)
+    return Model(name, method.eval(), preparation, description["card"], description["sha256"], calibration)
 
 
 def for_task(model: Model, task: Task) -> Model:
     """The same network, unchanged, read as another task's: a glioma model on metastases. The weights are shared.
+
+    Its calibration is left behind: the cases it rests on say nothing of another disease.
 
     Raises:
         UsageError: the task has other modalities or regions, or another order of them.
@@ -125,7 +132,7 @@ def for_task(model: Model, task: Task) -> Model:
             )
     method = copy.copy(model.method)
     method.task = task
-    return replace(model, method=method)
+    return replace(model, method=method, calibration=model.calibration if task.name == model.task.name else None)
 
 
 def _refuse_pickles(folder: Path) -> None:

@@ -32,23 +32,26 @@ class Prediction:
     Attributes:
         subset: The modalities that were used.
         logits: One map per region, on the case's RAS+ grid.
+        temperature: What the model's calibration divides them by for probabilities; 1 without a calibration.
     """
 
     task: Task
     subset: Subset
     logits: Float[Tensor, "region x y z"]
+    temperature: float = 1.0
 
     def regions(self) -> dict[str, np.ndarray]:
-        """A boolean mask per region: probability above one half."""
+        """A boolean mask per region: probability above one half, at any temperature."""
         return dict(zip(self.task.regions, (self.logits > 0).numpy(), strict=True))
 
     def labels(self) -> np.ndarray:
         """Labels inside lacunet (uint8), painted from the regions in the task's order."""
         return labels_of(self.logits > 0, self.task).numpy()
 
-    def probabilities(self) -> dict[str, np.ndarray]:
-        """A float32 map per region, 0 to 1."""
-        return dict(zip(self.task.regions, torch.sigmoid(self.logits).numpy(), strict=True))
+    def probabilities(self, calibrated: bool = True) -> dict[str, np.ndarray]:
+        """A float32 map per region, 0 to 1; as the network gives them if not `calibrated`."""
+        temperature = self.temperature if calibrated else 1.0
+        return dict(zip(self.task.regions, torch.sigmoid(self.logits / temperature).numpy(), strict=True))
 
 
 Ask = Callable[[Float[Tensor, "1 modality x y z"], Sequence[Subset]], Iterator[Float[Tensor, "1 channel x y z"]]]
@@ -98,7 +101,13 @@ class Predictor:
             shown = task.subset({modality for subset in group for modality in subset})
             images = prepare_images(case.only(shown), task, self.model.preparation, frame)
             for subset, logits in zip(group, self._maps(images, partial(self._segment, shown), group), strict=True):
-                yield Prediction(task, subset, frame.undo(logits, fill=_FAR_OUTSIDE))
+                temperature = self._temperature(subset)
+                outside = _FAR_OUTSIDE * max(1.0, temperature)  # so that it stays certain at this temperature
+                yield Prediction(task, subset, frame.undo(logits, fill=outside), temperature)
+
+    def _temperature(self, subset: Subset) -> float:
+        calibration = self.model.calibration
+        return 1.0 if calibration is None else calibration.temperature(subset)
 
     def complete(self, case: Case, subset: Subset | None = None) -> dict[str, np.ndarray]:
         """Estimates of the modalities that are not in the subset, by modality, on the case's grid.

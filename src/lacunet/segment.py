@@ -23,6 +23,7 @@ from lacunet.postprocess import Rule
 from lacunet.predict import Predictor
 from lacunet.report.case import CaseView, Expectation, expectation_warnings, write_case_page
 from lacunet.task import Subset
+from lacunet.trust import Trust, trust_in
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SegmentSettings:
         convention: Label convention of the masks, by name.
         rules: Post-processing, in order; none by default.
         probabilities: Also write a probability map per region.
+        raw_probabilities: These maps as the network gives them, without the calibration's temperature.
         reference: Compare with the case's reference where it has one.
         overwrite: Replace results that are there.
         resume: Leave cases that are done already.
@@ -45,6 +47,7 @@ class SegmentSettings:
     convention: str = "brats2023"
     rules: Sequence[Rule] = ()
     probabilities: bool = False
+    raw_probabilities: bool = False
     reference: bool = False
     overwrite: bool = False
     resume: bool = False
@@ -117,24 +120,28 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
         labels = rule(labels, case.grid)
     masks = region_masks(labels, model.task)
     volumes = {region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()}
-    warnings = [*case.notes, *expectation_warnings(model.task, subset, model.expected_dice(subset))]
+    trust = trust_in(model, subset, volumes, [rule.name for rule in settings.rules], expectation(model, subset))
+    expected_dice = trust.expected.dice if trust.expected else {}
+    warnings = [*case.notes, *trust.warnings, *expectation_warnings(model.task, subset, expected_dice)]
     at = places(folder, files.name, settings.layout)
     like = files.images[subset[0]].path
     write_mask(at.mask, labels, case, settings.convention, model.task, like)
     if settings.probabilities:
-        for region, values in prediction.probabilities().items():
+        for region, values in prediction.probabilities(not settings.raw_probabilities).items():
             write_image(at.probability(region), values, case, f"probability {region}", like)
     facts = provenance_of(predictor, files, subset) | {
         "labels in the mask": settings.convention,
         "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
     }
-    write_case_page(at.page, _view(case, model, labels, subset, volumes, warnings, facts, settings))
+    write_case_page(at.page, _view(case, model, labels, subset, volumes, trust, warnings, facts, settings))
     record = {
         "case": case.name,
         "subset": model.task.subset_name(subset),
         "acquired": model.task.subset_name(case.acquired(model.task)),
         "volumes_ml": {region: round(volume, 3) for region, volume in volumes.items()},
-        "expected_dice": model.expected_dice(subset),
+        "expected_dice": dict(expected_dice),
+        "expected_dice_from": trust.expected.source if trust.expected else None,
+        "calibration": trust.record,
         "warnings": warnings,
         "label_convention": settings.convention,
         "postprocessing": [rule.name for rule in settings.rules],
@@ -207,6 +214,7 @@ def _view(
     labels: np.ndarray,
     subset: Subset,
     volumes: Mapping[str, float],
+    trust: Trust,
     warnings: Sequence[str],
     facts: Mapping[str, str],
     settings: SegmentSettings,
@@ -227,7 +235,9 @@ def _view(
         prediction=labels,
         subset=subset,
         volumes=volumes,
-        expected=expectation(model, subset),
+        expected=trust.expected,
+        volume_words=trust.volume_words,
+        helpful_sequence=trust.helpful_sequence,
         warnings=warnings,
         provenance=facts,
         viewer=settings.viewer,

@@ -21,7 +21,7 @@ from lacunet.case import CaseFiles
 from lacunet.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
 from lacunet.data.augment import NO_AUGMENTATION, Augmentation
 from lacunet.data.patches import Crops, PreparedCase, crops_from, prepare_cases
-from lacunet.data.split import split_hash
+from lacunet.data.split import RUN_SPLIT, split_hash
 from lacunet.device import choose_device
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, ModelError, OutputError, RecipeError
@@ -113,7 +113,8 @@ def train(
         recipe: Everything that decides the training.
         training: Cases with references; some may lack modalities.
         validation: Cases that choose the best weights; empty keeps the last.
-        folder: The run: `recipe.toml`, `log.jsonl`, TensorBoard events, `state/`, `model/`, `environment.json`.
+        folder: The run: `recipe.toml`, `split.json` (which cases), `log.jsonl`, TensorBoard events, `state/`, `model/`,
+            `environment.json`.
         resume: Go on where the folder's state stands.
         init: A model (shipped name or folder) to start the weights from.
         device: `auto`, `cpu`, `cuda`, ...
@@ -144,6 +145,7 @@ def train(
         method.load_state_dict(_initial_weights(init, method, method_file))
     if fabric.global_rank == 0:
         _open_folder(folder, recipe, resume)
+        write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
     fabric.barrier()
     progress = progress if progress is not None and fabric.global_rank == 0 else Silent()
     run = _Run(
@@ -434,6 +436,10 @@ def _crops(
         rank=run.fabric.global_rank,
         ranks=run.fabric.world_size,
     )
+
+
+def _names(cases: Sequence[CaseFiles]) -> list[str]:
+    return sorted(case.name for case in cases)
 
 
 def _initial_weights(source: str, method: Method, method_file: Path | None) -> dict[str, Tensor]:

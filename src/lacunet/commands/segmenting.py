@@ -50,6 +50,9 @@ def segment(
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Also write a map per region.")
     ] = False,
+    raw_probabilities: Annotated[
+        bool, typer.Option("--raw-probabilities", help="The same as the network gives them, not calibrated.")
+    ] = False,
     convention: Annotated[str, typer.Option(help="Label convention of the masks.")] = "brats2023",
     postprocess: Rules = None,
     layout: Annotated[str, typer.Option(help="plain (a folder per case) or bids (a BIDS derivative).")] = "plain",
@@ -76,7 +79,8 @@ def segment(
         subset=task.subset(subset) if subset else None,
         convention=known_convention(convention, task),
         rules=[get_rule(rule) for rule in postprocess or []],
-        probabilities=save_probabilities,
+        probabilities=save_probabilities or raw_probabilities,
+        raw_probabilities=raw_probabilities,
         overwrite=overwrite,
         resume=resume,
         layout=known_layout(layout),

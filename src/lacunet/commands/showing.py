@@ -21,6 +21,7 @@ def methods() -> None:
 
 def models() -> None:
     """The models that ship, with their measured Dice."""
+    from lacunet.calibration import calibration_words, read_calibration
     from lacunet.model_folder import model_folder, read_description, shipped_models
 
     for name in shipped_models():
@@ -31,6 +32,7 @@ def models() -> None:
         if "results" in card:
             say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
             print_summary(card["results"], Task.from_json(description["task"]))
+        say(f"  {calibration_words(read_calibration(model_folder(name)))}")
 
 
 def check(

@@ -14,6 +14,8 @@ from lacunet.data.names import person_of
 from lacunet.errors import DataError, nearest
 
 PARTS = ("train", "val", "test")
+RUN_SPLIT = "split.json"
+"""In a run folder: the split file of the cases that it trains on and validates with."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from jaxtyping import Shaped, UInt8
 
 from lacunet.case import Grid
 from lacunet.files import write_text
+from lacunet.intervals import Span
+from lacunet.report.calibrated import span_words
 from lacunet.report.page import dice, join_words, known, millilitres, render, resource, sentence
 from lacunet.report.pictures import Cut, cuts, pictures
 from lacunet.report.viewer import niivue_script, viewer_data
@@ -21,17 +23,27 @@ UNRELIABLE = 0.6
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a model's card says of one subset.
+    """What a model's card, or its calibration, says of one subset.
 
     Attributes:
         dice: Mean Dice by region, 0 to 1.
         cases: How many cases the means rest on.
         data: Which cases: "test split of ...".
+        ranges: Between which one more case's Dice lies, by region, or None: too few cases. Empty from a card.
+        coverage: Of the ranges; None from a card.
     """
 
     dice: Mapping[str, float]
     cases: int
     data: str
+    ranges: Mapping[str, Span | None] = field(default_factory=dict)
+    coverage: float | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the numbers come from: the calibration or the card, and how many cases."""
+        cases = f"{self.cases} case{'' if self.cases == 1 else 's'} ({self.data})"
+        return f"the model's card: {cases}" if self.coverage is None else f"out-of-fold predictions: {cases}"
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,8 @@ class CaseView:
         reference: The annotator's labels, or None.
         reference_volumes: By region, in ml; empty without a reference.
         dice: Dice with the reference by region; empty without a reference.
-        expected: What the card says of this subset, or None.
+        expected: What the calibration or the card says of this subset, or None.
+        volume_words: The range of a volume in words, by region: `80 %: 27.1 to 45.0`; empty without a calibration.
         warnings: Sentences that a reader must not miss.
         provenance: Model, version, date, command, files ... in the order in which they are printed.
         helpful_sequence: A sentence on which missing sequence would help most, or None.
@@ -67,6 +80,7 @@ class CaseView:
     reference_volumes: Mapping[str, float] = field(default_factory=dict)
     dice: Mapping[str, float] = field(default_factory=dict)
     expected: Expectation | None = None
+    volume_words: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     helpful_sequence: str | None = None
@@ -178,9 +192,18 @@ def _regions(view: CaseView) -> list[dict[str, Any]]:
             "place": place,
             "title": view.task.titles[region],
             "volume": view.volumes[region],
+            "volume_words": view.volume_words.get(region),
             "reference": view.reference_volumes.get(region),
             "dice": view.dice.get(region),
             "expected": expected.get(region) if known(expected.get(region)) else None,
+            "expected_words": _expected_words(view.expected, region),
         }
         for place, region in enumerate(view.task.regions)
     ]
+
+
+def _expected_words(expected: Expectation | None, region: str) -> str | None:
+    """The range of one more case's Dice, where there is a calibration."""
+    if expected is None or expected.coverage is None:
+        return None
+    return span_words(expected.ranges.get(region), expected.coverage, dice)

@@ -1,0 +1,275 @@
+"""What out-of-fold cases say of a model: temperatures, ranges of volume and Dice, gains. A file beside its weights.
+
+`lacunet calibrate` makes it (calibrate.py); what its numbers mean and assume is in docs/calibration.md. No torch here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lacunet.errors import ModelError
+from lacunet.files import write_json
+from lacunet.intervals import Span, volume_span
+from lacunet.model_folder import DESCRIPTION, read_description
+from lacunet.task import Subset, Task
+
+CALIBRATION = "calibration.json"
+_LARGEST = 2**20
+_AGAIN = "make it again with lacunet calibrate, or remove the file"
+
+_Score = Annotated[float, Field(ge=0, le=1)]
+_Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Range(_Part):
+    """Two ends, the lower one first."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Range":
+        if self.low > self.high:
+            raise ValueError("the lower end is above the upper one")
+        return self
+
+    @property
+    def span(self) -> Span:
+        """As a pair."""
+        return self.low, self.high
+
+
+class Expected(_Part):
+    """One region, from one subset.
+
+    Attributes:
+        cases: How many out-of-fold cases have this subset's modalities.
+        absent: How many of their references lack the region.
+        dice: Mean over the cases.
+        dice_range: Between which one more case's Dice lies, or None: too few cases.
+        radius_mm: By how many mm the radius of one more reference is off from the predicted one's (`radius_mm` of
+            intervals.py), or None: too few cases.
+    """
+
+    cases: _Count
+    absent: Annotated[int, Field(ge=0)]
+    dice: _Score
+    dice_range: Range | None
+    radius_mm: Range | None
+
+
+class Gain(_Part):
+    """What a further modality brought one region.
+
+    Attributes:
+        cases: How many out-of-fold cases have the larger subset's modalities.
+        dice: Mean difference of the same cases' Dice: with it minus without it.
+        range: Of that mean, over resampled persons, or None: too few cases.
+    """
+
+    cases: _Count
+    dice: Annotated[float, Field(ge=-1, le=1)]
+    range: Range | None
+
+
+class Reliability(_Part):
+    """How far a region's probabilities are off, over sampled brain voxels.
+
+    Attributes:
+        error: Expected calibration error as the network gives them.
+        error_calibrated: The same with a temperature fitted without the voxel's own fold; None where that cannot be.
+        likelihood: Mean negative log-likelihood in nats, as the network gives them.
+        likelihood_calibrated: The same with that temperature.
+    """
+
+    error: _Score
+    error_calibrated: _Score | None
+    likelihood: Annotated[float, Field(ge=0)]
+    likelihood_calibrated: Annotated[float, Field(ge=0)] | None
+
+
+class Coverage(_Part):
+    """How often a range made without a case's own fold held its volume: so many of so many, over all subsets."""
+
+    held: Annotated[int, Field(ge=0)]
+    cases: Annotated[int, Field(ge=0)]
+
+
+class FoldModel(_Part):
+    """A model, by the SHA-256 of its weights, and how many cases it was asked about that it had not seen."""
+
+    weights: str
+    cases: _Count
+
+
+class Calibration(_Part):
+    """All that `calibration.json` says.
+
+    Attributes:
+        format: Of the file.
+        lacunet: The version that made it.
+        weights: SHA-256 of the weights beside which it was put; empty before that.
+        task: The task's name.
+        method: What the fold models are, and so must be what it is put beside.
+        arguments: The method's.
+        preparation: Of the images.
+        data: Which cases, in words.
+        cases: How many.
+        persons: How many persons they are of.
+        folds: The models that stood for the one that is calibrated.
+        policy: What Dice is where a mask is empty (docs/metrics.md).
+        postprocessing: Names of the rules that masks went through.
+        coverage: Of every range.
+        seed: Of sampled voxels and of resampled persons.
+        voxels: Sampled from each case.
+        temperatures: By number of modalities; shared by the regions.
+        reliability: By number of modalities, then by region.
+        subsets: By subset, then by region.
+        gains: By subset, then by further modality, then by region.
+        volume_coverage: By region; empty where it cannot be told.
+        notes: Sentences that whoever uses it must not miss.
+    """
+
+    format: Literal[1] = 1
+    lacunet: str
+    weights: str = ""
+    task: str
+    method: str
+    arguments: dict[str, Any]
+    preparation: dict[str, float]
+    data: str
+    cases: _Count
+    persons: _Count
+    folds: list[FoldModel]
+    policy: str
+    postprocessing: list[str]
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+    seed: int
+    voxels: _Count
+    temperatures: dict[int, Annotated[float, Field(gt=0)]]
+    reliability: dict[int, dict[str, Reliability]]
+    subsets: dict[str, dict[str, Expected]]
+    gains: dict[str, dict[str, dict[str, Gain]]]
+    volume_coverage: dict[str, Coverage]
+    notes: list[str]
+
+    def temperature(self, subset: Subset) -> float:
+        """What logits of this subset are divided by; 1 where no case had so many modalities."""
+        return self.temperatures.get(len(subset), 1.0)
+
+    def expected(self, subset: str) -> Mapping[str, Expected]:
+        """By region; empty where no case had the subset."""
+        return self.subsets.get(subset, {})
+
+    def volume_spans(self, subset: str, volumes: Mapping[str, float]) -> dict[str, Span | None]:
+        """Between which ml the reference's volume lies, by region; None: too few cases.
+
+        Args:
+            subset: Its name.
+            volumes: What was predicted, in ml by region.
+        """
+        found = self.expected(subset)
+        spans = {region: one.radius_mm.span if one.radius_mm else None for region, one in found.items()}
+        return {region: offsets and volume_span(volumes[region], offsets) for region, offsets in spans.items()}
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """The calibration of the model in a folder, or None where there is none.
+
+    Raises:
+        ModelError: it is not a calibration, or not of this model: of other weights, another method or another task.
+    """
+    path = folder / CALIBRATION
+    if not path.is_file():
+        return None
+    calibration, description = read_calibration_file(path), read_description(folder)
+    _require_same_kind(path, calibration, description)
+    if calibration.weights != description["sha256"]:
+        raise ModelError(
+            f"{path}: was put beside other weights (sha256 {calibration.weights[:12] or 'none'}..., here "
+            f"{description['sha256'][:12]}...); put it there with lacunet calibrate --into or remove the file"
+        )
+    return calibration
+
+
+def read_calibration_file(path: Path) -> Calibration:
+    """A calibration alone, checked value by value.
+
+    Raises:
+        ModelError: unreadable, too large, not JSON, of another format, or with a value that cannot be.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ModelError(f"{path}: larger than {_LARGEST // 2**20} MiB; not a calibration: {_AGAIN}")
+        return Calibration.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        where = f"'{place}': " if place else ""
+        raise ModelError(f"{path}: not a calibration ({where}{problem['msg']}); {_AGAIN}") from error
+
+
+def calibration_words(calibration: Calibration | None) -> str:
+    """Whether a model is calibrated, and from how many cases."""
+    if calibration is None:
+        return "not calibrated"
+    folds, cases = len(calibration.folds), calibration.cases
+    return (
+        f"calibrated from {cases} out-of-fold case{'s' if cases > 1 else ''} of {calibration.persons} "
+        f"person{'s' if calibration.persons > 1 else ''}, {folds} fold{'s' if folds > 1 else ''} ({calibration.data})"
+    )
+
+
+def put_beside(calibration: Calibration, folder: Path) -> Path:
+    """Write a calibration into a model folder, as that model's.
+
+    Raises:
+        ModelError: the model is of another method, task or preparation than those that the calibration rests on.
+    """
+    path, description = folder / CALIBRATION, read_description(folder)
+    _require_same_kind(path, calibration, description)
+    write_calibration(path, calibration.model_copy(update={"weights": description["sha256"]}))
+    return path
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Write it whole. Five digits are more than any number of cases can tell."""
+    content = calibration.model_dump(mode="json")
+    measured = ("temperatures", "reliability", "subsets", "gains")
+    write_json(path, content | {key: _rounded(content[key]) for key in measured})
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def _require_same_kind(path: Path, calibration: Calibration, description: Mapping[str, Any]) -> None:
+    task = Task.from_json(description["task"])
+    for what, own, its in (
+        ("task", task.name, calibration.task),
+        ("method", description["method"], calibration.method),
+        ("arguments", description["arguments"], calibration.arguments),
+        ("preparation", description["preparation"], calibration.preparation),
+    ):
+        if own != its:
+            raise ModelError(
+                f"{path}: rests on models whose {what} is {its}, and {DESCRIPTION} says {own}; calibrate this model "
+                "with folds trained as it was (docs/calibration.md)"
+            )
+    known = {task.subset_name(subset) for subset in task.subsets}
+    named = {*calibration.subsets, *calibration.gains}
+    regions = {region for one in calibration.subsets.values() for region in one}
+    if unknown := sorted((named - known) | (regions - set(task.regions))):
+        raise ModelError(f"{path}: the task '{task.name}' has no {', '.join(unknown)}; {_AGAIN}")

@@ -1,0 +1,103 @@
+"""Ranges with a stated coverage from few cases: of one more case (conformal), and of a mean (bootstrap). No torch here.
+
+What they assume, and what they do not promise: docs/calibration.md.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil, pi
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Span = tuple[float, float]
+"""The lower and the upper end."""
+
+RESAMPLES = 10_000
+
+
+def ranks(number: int, coverage: float) -> tuple[int, int] | None:
+    """Which of so many sorted values, counted from 1, enclose one more with this coverage; None if they are too few.
+
+    Each side may miss half of what is not covered: the upper rank is ceil((n + 1)(1 - a / 2)) with a = 1 - coverage,
+    the lower one its mirror image n + 1 - upper (Vovk et al. 2005; Romano et al. 2019 for the two sides). If the n
+    values and the one more are exchangeable, it lies between them with a chance of at least `coverage`, whatever their
+    distribution; without ties the chance is (upper - lower) / (n + 1).
+
+    Raises:
+        ValueError: `coverage` is not between 0 and 1.
+    """
+    if not 0 < coverage < 1:
+        raise ValueError(f"coverage is a share between 0 and 1, not {coverage}")
+    share = Fraction(coverage).limit_denominator(10_000)  # 0.8 is 4/5: a float's dust must not move a rank
+    upper = ceil((number + 1) * (1 + share) / 2)
+    return (number + 1 - upper, upper) if upper <= number else None
+
+
+def fewest(coverage: float) -> int:
+    """How many values it takes to enclose one more with this coverage: 9 for 80 %, 39 for 95 %."""
+    number = 1
+    while ranks(number, coverage) is None:
+        number += 1
+    return number
+
+
+def enclosing(values: Sequence[float], coverage: float) -> Span | None:
+    """The two of the values between which one more lies with this coverage (`ranks`), or None if they are too few."""
+    found = ranks(len(values), coverage)
+    if found is None:
+        return None
+    lower, upper = found
+    ordered = sorted(values)
+    return ordered[lower - 1], ordered[upper - 1]
+
+
+def mean_range(values: Sequence[float], persons: Sequence[str], coverage: float, seed: int) -> Span | None:
+    """Between which the mean lies when persons are drawn again (percentile bootstrap), or None if they are too few.
+
+    All cases of a person are drawn together. What is too few is the same as for `enclosing`: from a handful of
+    persons, drawing again knows too little of the others there are.
+
+    Args:
+        values: One per case.
+        persons: Whose case each is.
+        coverage: Share of the resampled means that the range holds, half of the others on each side.
+        seed: All that the draws depend on, beside the number of persons.
+    """
+    names, places = np.unique(np.asarray(persons), return_inverse=True)
+    if ranks(len(names), coverage) is None:
+        return None
+    sums, cases = np.bincount(places, weights=np.asarray(values, dtype=float)), np.bincount(places)
+    drawn = _resamples(len(names), seed)
+    means: Float[np.ndarray, " resample"] = (drawn @ sums) / (drawn @ cases)
+    low, high = np.quantile(means, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=4)
+def _resamples(persons: int, seed: int) -> Int[np.ndarray, "resample person"]:
+    """How often each person is in each resample; kept, since many means are of the same persons."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(persons, np.full(persons, 1 / persons), size=RESAMPLES)
+
+
+def radius_mm(volume_ml: float) -> float:
+    """Radius of the ball of this volume: the scale in which volumes are compared.
+
+    A border that is off by one millimetre all round moves the radius by about one, in a small tumour as in a large one,
+    and an absent region has a radius: 0.
+    """
+    return float((3000 * volume_ml / (4 * pi)) ** (1 / 3))
+
+
+def ball_ml(radius: float) -> float:
+    """Volume of the ball of this radius in mm: the inverse of `radius_mm`; 0 for a radius below 0."""
+    return 4 * pi * max(0.0, radius) ** 3 / 3000
+
+
+def volume_span(volume_ml: float, offsets: Span) -> Span:
+    """A volume's range from that of the radius: by how many mm the truth may be off from this volume's radius."""
+    low, high = offsets
+    radius = radius_mm(volume_ml)
+    return ball_ml(radius + low), ball_ml(radius + high)

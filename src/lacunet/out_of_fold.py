@@ -1,0 +1,280 @@
+"""What models say of cases that they have not seen: scores of every subset, and logits of some voxels of the brain."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from safetensors.numpy import load_file, save
+
+from lacunet.case import Case, CaseFiles
+from lacunet.data.names import Problem, person_of
+from lacunet.data.nifti import load_case
+from lacunet.data.split import RUN_SPLIT, bare_id, read_split
+from lacunet.errors import DataError, LacunetError, ModelError, OutputError
+from lacunet.files import whole_file, write_json
+from lacunet.metrics import BRATS, dice, region_masks, volume_ml
+from lacunet.model_folder import model_folder, read_description
+from lacunet.postprocess import Rule
+from lacunet.predict import Predictor
+from lacunet.scores import Row, read_rows, write_rows
+from lacunet.task import Subset, Task
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Cases that a model has not seen in training.
+
+    Attributes:
+        model: A run or a model folder.
+        cases: With references; their label convention is decided.
+    """
+
+    model: str
+    cases: tuple[CaseFiles, ...]
+
+
+@dataclass(frozen=True)
+class PassSettings:
+    """How the cases are gone through.
+
+    Attributes:
+        voxels: How many of a case's brain are kept; all of them where there are fewer.
+        seed: Which, together with the case's name.
+        rules: Post-processing of the masks, in order; logits are untouched.
+        resume: Go on with a pass that was stopped.
+    """
+
+    voxels: int = 10_000
+    seed: int = 1
+    rules: Sequence[Rule] = ()
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One case, gone through.
+
+    Attributes:
+        name: The case.
+        person: Whose.
+        fold: Place of its model among the folds.
+        rows: Dice and volumes by subset and region; no HD95.
+        voxels: The file with its logits; see `logits_of`.
+    """
+
+    name: str
+    person: str
+    fold: int
+    rows: Sequence[Row]
+    voxels: Path
+
+
+def own_split(source: str) -> Path | None:
+    """The split file of the run that a model came from, where the run kept one."""
+    folder = model_folder(source)
+    path = (folder.parent if folder.name == "model" else folder) / RUN_SPLIT
+    return path if path.is_file() else None
+
+
+def require_out_of_fold(folds: Sequence[HeldOut], persons: Mapping[str, str]) -> None:
+    """Each person is held out by one model alone, which has not trained on any case of theirs.
+
+    Args:
+        folds: The models and their cases.
+        persons: Case -> person, of all data; a training case that is not among them is known by its name.
+
+    Raises:
+        DataError: a case is held out twice, a person in two folds, or a run knows that it trained on the person.
+        ModelError: the models differ in method, arguments, task or preparation.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for fold in folds:
+        for case in fold.cases:
+            name, model = seen.setdefault(case.person, (case.name, fold.model))
+            if model != fold.model:
+                raise DataError(
+                    f"{case.name} is held out by {fold.model}, but {name} of the same person by {model}; "
+                    "a person belongs to one fold: mend the split files"
+                )
+        _refuse_seen(fold, persons)
+    require_alike([fold.model for fold in folds])
+
+
+def chose_weights(fold: HeldOut) -> bool:
+    """Whether the run says that it validated with some of the cases, and so may have chosen its weights by them."""
+    path = own_split(fold.model)
+    validated = read_split(path).get("val", []) if path is not None else []
+    return any(bare_id(case.name) in validated for case in fold.cases)
+
+
+def _refuse_seen(fold: HeldOut, persons: Mapping[str, str]) -> None:
+    path = own_split(fold.model)
+    if path is None:
+        return
+    known = {bare_id(name): person for name, person in persons.items()}
+    trained = {known.get(name) or person_of(name): name for name in read_split(path).get("train", [])}
+    for case in fold.cases:
+        if case.person in trained:
+            raise DataError(
+                f"{case.name}: {fold.model} has trained on it or on its person ({trained[case.person]} in {path}); "
+                "name the cases that this run has not seen: RUN=FILE:PART"
+            )
+
+
+def require_alike(models: Sequence[str]) -> None:
+    """Models of one method, with the same arguments, task and preparation.
+
+    Raises:
+        ModelError: one differs from the first; the first difference is named.
+    """
+    first = read_description(model_folder(models[0]))
+    for model in models[1:]:
+        other = read_description(model_folder(model))
+        for what in ("method", "arguments", "task", "preparation"):
+            if other[what] != first[what]:
+                raise ModelError(
+                    f"{model}: its {what} is not that of {models[0]} ({other[what]} and {first[what]}); "
+                    "folds stand for one model and are trained by one recipe"
+                )
+
+
+def pass_through(
+    folds: Sequence[HeldOut],
+    folder: Path,
+    settings: PassSettings,
+    predictor_for: Callable[[str], Predictor],
+    progress: Callable[[str, int, int], None] = lambda case, done, total: None,
+) -> Iterator[Part | Problem]:
+    """Every case through every subset of its modalities, by the model that has not seen it; one model at a time.
+
+    Each case is kept in `folder/parts/` as soon as it is done.
+
+    Raises:
+        OutputError: the folder holds another pass, or one and `settings.resume` is not asked for.
+    """
+    _open_folder(folder, folds, settings)
+    total, done = sum(len(fold.cases) for fold in folds), 0
+    for place, fold in enumerate(folds):
+        predictor: Predictor | None = None
+        for files in fold.cases:
+            progress(files.name, done, total)
+            table, voxels = (folder / "parts" / f"{files.name}{end}" for end in (".csv", ".safetensors"))
+            try:
+                if not (settings.resume and table.is_file()):
+                    predictor = predictor or predictor_for(fold.model)
+                    case = load_case(files, predictor.model.task)
+                    rows, kept = go_through(predictor, case, settings)
+                    _save_voxels(voxels, kept)
+                    write_rows(table, rows)
+                yield Part(files.name, files.person, place, read_rows(table), voxels)
+            except LacunetError as error:
+                yield Problem(files.name, str(error))
+            done += 1
+    progress("", total, total)
+
+
+def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tuple[list[Row], dict[str, np.ndarray]]:
+    """The rows of one case, and what is kept of its voxels: `truth`, and logits by subset, region by voxel.
+
+    A voxel in which none of a subset's images has signal has no logit there: NaN.
+
+    Raises:
+        DataError: the case has no reference.
+        ModelError: a logit is no number.
+    """
+    if case.reference is None:
+        raise DataError(f"{case.name}: has no reference mask; calibration needs one")
+    task, acquired = predictor.model.task, case.acquired(predictor.model.task)
+    reference = region_masks(case.reference, task)
+    chosen = sample_brain(_brain(case, acquired), settings.voxels, settings.seed, case.name)
+    kept = {"truth": np.stack([mask.ravel()[chosen] for mask in reference.values()]).astype(np.uint8)}
+    rows: dict[Subset, list[Row]] = {}
+    for prediction in predictor.each(case, [subset for subset in task.subsets if set(subset) <= set(acquired)]):
+        name = task.subset_name(prediction.subset)
+        logits = prediction.logits.flatten(1)[:, chosen].numpy()
+        if not np.isfinite(logits).all():
+            raise ModelError(
+                f"{predictor.model.name}: its logits of {case.name} from {name} are no numbers; train it again"
+            )
+        kept[name] = np.where(_brain(case, prediction.subset).ravel()[chosen], logits, np.float32(nan))
+        labels = prediction.labels()
+        for rule in settings.rules:
+            labels = rule(labels, case.grid)
+        spacing, found = case.grid.spacing, region_masks(labels, task)
+        rows[prediction.subset] = [
+            Row(case.name, name, region, dice(found[region], mask), nan,
+                volume_ml(mask, spacing), volume_ml(found[region], spacing))
+            for region, mask in reference.items()
+        ]  # fmt: skip
+    return [row for subset in task.subsets for row in rows.get(subset, [])], kept
+
+
+def sample_brain(brain: Bool[np.ndarray, "x y z"], number: int, seed: int, name: str) -> Int[np.ndarray, " voxel"]:
+    """Places (of the flattened array) of some voxels of a brain, a function of the seed and the case's name alone."""
+    places = np.flatnonzero(brain)
+    words = np.frombuffer(hashlib.sha256(name.encode()).digest(), dtype=np.uint32)
+    generator = np.random.default_rng([seed, *map(int, words)])
+    return np.sort(generator.choice(places, size=min(number, places.size), replace=False))
+
+
+def logits_of(
+    parts: Sequence[Part], task: Task, size: int, group: Mapping[str, str]
+) -> dict[str, tuple[Float[np.ndarray, "region voxel"], Bool[np.ndarray, "region voxel"]]]:
+    """Logits and truth of the sampled voxels over all subsets of one size, read from the parts' files.
+
+    Args:
+        parts: The cases.
+        task: Names and orders.
+        size: How many modalities the subsets have.
+        group: Case -> what the result is keyed by.
+    """
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for part in parts:
+        kept = load_file(part.voxels)
+        for subset in task.subsets:
+            logits = kept.get(task.subset_name(subset))
+            if len(subset) == size and logits is not None:
+                there = np.isfinite(logits).all(axis=0)
+                found.setdefault(group[part.name], []).append((logits[:, there], kept["truth"][:, there].astype(bool)))
+    return {
+        key: (np.concatenate([one for one, _ in pairs], axis=1), np.concatenate([one for _, one in pairs], axis=1))
+        for key, pairs in found.items()
+    }
+
+
+def _brain(case: Case, subset: Sequence[str]) -> Bool[np.ndarray, "x y z"]:
+    brain: np.ndarray = np.logical_or.reduce([case.images[modality] != 0 for modality in subset])
+    return brain
+
+
+def _save_voxels(path: Path, kept: Mapping[str, np.ndarray]) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_bytes(save({name: np.ascontiguousarray(array) for name, array in kept.items()}))
+
+
+def _open_folder(folder: Path, folds: Sequence[HeldOut], settings: PassSettings) -> None:
+    identity = {
+        "folds": [
+            {
+                "weights": read_description(model_folder(fold.model))["sha256"],
+                "cases": [case.name for case in fold.cases],
+            }
+            for fold in folds
+        ],
+        "voxels": settings.voxels,
+        "seed": settings.seed,
+        "postprocessing": [rule.name for rule in settings.rules],
+        "policy": BRATS.name,
+    }
+    path = folder / "parts" / "pass.json"
+    if path.is_file():
+        if not settings.resume:
+            raise OutputError(f"{folder}: holds a calibration already; go on with --resume, or choose another folder")
+        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity)):
+            raise OutputError(f"{folder}: holds a calibration of other folds or settings; choose another folder")
+    write_json(path, identity)

@@ -1,0 +1,66 @@
+"""What a calibration says of a case, in words: ranges, and which further sequence would help most."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from lacunet.calibration import Gain
+from lacunet.intervals import Span
+from lacunet.report.page import dice, join_words, millilitres
+from lacunet.task import Task
+
+TOO_FEW = "too few cases"
+
+
+def span_words(span: Span | None, coverage: float, number: Callable[[float], str] = millilitres) -> str:
+    """`80 %: 27.1 to 45.0`, or that there were too few cases to say so."""
+    if span is None:
+        return f"{coverage * 100:g} %: {TOO_FEW}"
+    low, high = span
+    return f"{coverage * 100:g} %: {number(low)} to {number(high)}"
+
+
+def helpful_sequence(task: Task, gains: Mapping[str, Mapping[str, Gain]], coverage: float) -> str | None:
+    """Which further sequence helped most in the out-of-fold cases, as a sentence on them and not on this patient.
+
+    A sequence is shown to help a region if the whole range of its mean gain lies above 0; of those that are, the one
+    with the largest gain is named, with every region that it is shown to help.
+
+    Args:
+        task: Names and orders.
+        gains: By sequence that was not used, then by region.
+        coverage: Of the gains' ranges.
+
+    Returns:
+        None where there is nothing to say: no sequence is left, or no case could tell.
+    """
+    if not gains:
+        return None
+    cases = sorted({gain.cases for regions in gains.values() for gain in regions.values()})
+    source = f"in {' or '.join(map(str, cases))} out-of-fold case{'' if cases == [1] else 's'}"
+    if all(gain.range is None for regions in gains.values() for gain in regions.values()):
+        return f"Which further sequence would help is not known: {TOO_FEW} ({source})."
+    shown = {modality: _shown(regions) for modality, regions in gains.items()}
+    best = max(gains, key=lambda modality: max((gain.dice for gain in shown[modality].values()), default=0.0))
+    if not shown[best]:
+        names = join_words([task.titles[modality] for modality in gains])
+        return f"Of {names}, no sequence is shown to help {source}."
+    parts = [_gain_words(task.titles[region], gain, coverage) for region, gain in _largest_first(shown[best])]
+    words = f"{task.titles[best]} would help most: {join_words(parts)}, {source}"
+    return f"{words}. A mean over cases, not advice for a patient."
+
+
+def _shown(regions: Mapping[str, Gain]) -> dict[str, Gain]:
+    return {region: gain for region, gain in regions.items() if gain.range is not None and gain.range.low > 0}
+
+
+def _largest_first(gains: Mapping[str, Gain]) -> Sequence[tuple[str, Gain]]:
+    return sorted(gains.items(), key=lambda pair: -pair[1].dice)
+
+
+def _gain_words(title: str, gain: Gain, coverage: float) -> str:
+    assert gain.range is not None
+    return f"{title} Dice {signed(gain.dice)} ({span_words(gain.range.span, coverage, signed)})"
+
+
+def signed(value: float) -> str:
+    """A difference of Dice with its sign: `+0.21`."""
+    return f"{'−' if value < 0 else '+'}{dice(abs(value))}"

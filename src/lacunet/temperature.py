@@ -1,0 +1,56 @@
+"""Whether probabilities are meant as they are said: the temperature that suits them, and how far they are off.
+
+No torch here. Everything is of single voxels and one region: a logit, and whether the voxel is in the reference.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import brentq
+from scipy.special import expit
+
+Logits = Float[np.ndarray, " voxel"]
+Truth = Bool[np.ndarray, " voxel"]
+
+COLDEST, HOTTEST = 0.1, 10.0
+"""Between which temperatures are looked for. One at an end is no fit, and is told."""
+
+BINS = 15
+
+
+def fit_temperature(logits: Logits, truth: Truth) -> float:
+    """The temperature with the least negative log-likelihood (Guo et al. 2017), from `COLDEST` to `HOTTEST`.
+
+    The likelihood is convex in the inverse temperature, so that the root of its slope is the only minimum.
+
+    Raises:
+        ValueError: there is no voxel.
+    """
+    if not logits.size:
+        raise ValueError("no voxel to fit a temperature to")
+
+    def slope(sharpness: float) -> float:
+        return float(np.mean(logits * (expit(sharpness * logits) - truth), dtype=np.float64))
+
+    if slope(1 / HOTTEST) >= 0:
+        return HOTTEST
+    if slope(1 / COLDEST) <= 0:
+        return COLDEST
+    return 1 / float(brentq(slope, 1 / HOTTEST, 1 / COLDEST, xtol=1e-7))
+
+
+def negative_log_likelihood(logits: Logits, truth: Truth, temperature: float = 1.0) -> float:
+    """Mean over voxels, in nats: ln(1 + exp(z / T)) - y z / T."""
+    scaled = logits / temperature
+    return float(np.mean(np.logaddexp(0, scaled) - np.where(truth, scaled, 0), dtype=np.float64))
+
+
+def calibration_error(probabilities: Logits, truth: Truth, bins: int = BINS) -> float:
+    """Expected calibration error: by how much probabilities and shares differ, over equal bins of probability.
+
+    In each bin, the mean probability against the share of voxels in the region; averaged with the bins' voxels as
+    weights. 0 is perfect.
+    """
+    place = np.minimum((probabilities * bins).astype(int), bins - 1)
+    said = np.bincount(place, weights=probabilities, minlength=bins)
+    true = np.bincount(place, weights=truth, minlength=bins)
+    return float(np.abs(said - true).sum() / probabilities.size)

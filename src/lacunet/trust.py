@@ -1,0 +1,94 @@
+"""How far to trust a mask: what out-of-fold cases say of it where the model is calibrated, else what the card says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lacunet.calibration import Calibration
+from lacunet.intervals import Span
+from lacunet.model import Model
+from lacunet.report.calibrated import helpful_sequence, span_words
+from lacunet.report.case import Expectation
+from lacunet.task import Subset
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a case's page and record say beside the mask.
+
+    Attributes:
+        expected: The Dice to expect, or None.
+        volume_words: A volume's range in words, by region; empty without a calibration.
+        helpful_sequence: A sentence, or None.
+        warnings: Sentences that a reader must not miss.
+        record: For `case.json`; None without a calibration.
+    """
+
+    expected: Expectation | None
+    volume_words: Mapping[str, str] = field(default_factory=dict)
+    helpful_sequence: str | None = None
+    warnings: Sequence[str] = ()
+    record: Mapping[str, Any] | None = None
+
+
+def trust_in(
+    model: Model, subset: Subset, volumes: Mapping[str, float], rules: Sequence[str], card: Expectation | None
+) -> Trust:
+    """What is known of a mask.
+
+    Args:
+        model: With or without a calibration.
+        subset: The modalities that were used.
+        volumes: What was predicted, in ml by region.
+        rules: Names of the post-processing that the mask went through.
+        card: What the model's card says of the subset.
+    """
+    calibration = model.calibration
+    if calibration is None:
+        return Trust(card)
+    name = model.task.subset_name(subset)
+    record = {"cases": calibration.cases, "data": calibration.data, "temperature": calibration.temperature(subset)}
+    if list(rules) != calibration.postprocessing or not calibration.expected(name):
+        why = _why_not(calibration, rules, model.task.subset_title(subset))
+        return Trust(card, warnings=[why], record=record)
+    spans = calibration.volume_spans(name, volumes)
+    sentence = helpful_sequence(model.task, calibration.gains.get(name, {}), calibration.coverage)
+    record |= {
+        "coverage": calibration.coverage,
+        "volume_ranges_ml": {region: _rounded(span, 3) for region, span in spans.items()},
+        "dice_ranges": {region: _rounded(span, 4) for region, span in _dice_spans(calibration, name).items()},
+        "gains": {
+            modality: {region: gain.model_dump(mode="json") for region, gain in regions.items()}
+            for modality, regions in calibration.gains.get(name, {}).items()
+        },
+        "helpful_sequence": sentence,
+    }
+    words = {region: span_words(span, calibration.coverage) for region, span in spans.items()}
+    return Trust(_expectation(calibration, name), words, sentence, record=record)
+
+
+def _expectation(calibration: Calibration, subset: str) -> Expectation:
+    found = calibration.expected(subset)
+    return Expectation(
+        dice={region: one.dice for region, one in found.items()},
+        cases=max(one.cases for one in found.values()),
+        data=calibration.data,
+        ranges=_dice_spans(calibration, subset),
+        coverage=calibration.coverage,
+    )
+
+
+def _dice_spans(calibration: Calibration, subset: str) -> dict[str, Span | None]:
+    found = calibration.expected(subset)
+    return {region: one.dice_range.span if one.dice_range else None for region, one in found.items()}
+
+
+def _why_not(calibration: Calibration, rules: Sequence[str], title: str) -> str:
+    if list(rules) != calibration.postprocessing:
+        with_them = ", ".join(calibration.postprocessing) or "none"
+        return f"The calibration is of masks with other post-processing ({with_them}): it gives no ranges here"
+    return f"No out-of-fold case has {title}: the calibration gives no ranges here"
+
+
+def _rounded(span: Span | None, digits: int) -> list[float] | None:
+    return None if span is None else [round(end, digits) for end in span]
