@@ -37,6 +37,10 @@ benchmarks: .venv/installed-test
 	$(BIN)/python benchmarks/norm.py
 	$(BIN)/python benchmarks/students.py
 	$(BIN)/python benchmarks/cost.py
+	$(BIN)/python benchmarks/front_door.py
+	$(BIN)/python benchmarks/registration.py --tries 12
+	$(BIN)/python benchmarks/judging.py
+	$(BIN)/python benchmarks/native.py
 
 .venv/installed: pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -1,7 +1,8 @@
-"""Invented patients at 4 mm, made once for all tests; the commands as a user types them."""
+"""Invented patients at 4 mm, made once for all tests; commands as typed; registration from few starts."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from lacunet.cli import main
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.phantom import write_phantoms
+from lacunet.intake import register
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,16 @@ def lacunet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return int(left.value.code or 0), captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def few_starts() -> Iterator[None]:
+    """Registration from two starts that turn nothing, by a fifth of the places: quick, and to about 1 mm.
+
+    That it finds its place from anywhere, and how well, is tested in test_intake_register.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(register, "product", lambda angles, repeat: [(0.0,) * repeat])
+        patch.setattr(register, "LEVELS", tuple(replace(one, samples=one.samples // 5) for one in register.LEVELS))
+        patch.setattr(register, "FINEST", replace(register.FINEST, samples=register.FINEST.samples // 5))
+        yield

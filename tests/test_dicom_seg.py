@@ -143,6 +143,29 @@ def test_a_source_may_be_one_multi_frame_file(tmp_path: Path) -> None:
     assert pydicom.dcmread(tmp_path / "mask.dcm").ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.77"
 
 
+def test_a_source_may_lack_what_may_be_empty(tmp_path: Path) -> None:
+    source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
+    for path in source:
+        header = pydicom.dcmread(path)
+        for name in ("PatientSex", "StudyID", "AccessionNumber", "StudyTime", "ReferringPhysicianName"):
+            delattr(header, name)
+        header.save_as(path)
+    write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model")
+    assert pydicom.dcmread(tmp_path / "mask.dcm").PatientSex == ""
+
+
+@pytest.mark.parametrize("tag", ["StudyInstanceUID", "Rows", "ImageOrientationPatient", "PixelSpacing"])
+def test_a_source_that_lacks_more_is_refused_in_a_sentence(tmp_path: Path, tag: str) -> None:
+    source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
+    for path in source:
+        header = pydicom.dcmread(path)
+        delattr(header, tag)
+        header.save_as(path)
+    with pytest.raises(DataError, match=r"lack what a DICOM SEG needs \(\w+ by highdicom\); use the NIfTI mask"):
+        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model")
+    assert not (tmp_path / "mask.dcm").exists()
+
+
 def test_a_viewer_reads_names_codes_and_references(tmp_path: Path) -> None:
     source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
     write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "default 0.1")

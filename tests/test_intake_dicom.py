@@ -541,7 +541,7 @@ def test_the_better_of_two_is_chosen_with_its_reason(examination, images, affine
         reasons = left_out(survey)
         assert "acquired in 3-D" in reasons["series 6 (FLAIR)"] or "finer (8 mm" in reasons["series 6 (FLAIR)"]
         assert "it is original, the other was calculated" in reasons["series 8 (FLAIR)"]
-        assert "Chosen over series 6 (FLAIR)" in survey.visits[0].scans["t2f"].reason
+        assert "chosen over series 6 (FLAIR)" in survey.visits[0].scans["t2f"].reason
 
 
 def test_t1_scans_are_told_apart_by_the_order_in_time(examination, images, affine, work) -> None:
@@ -560,7 +560,7 @@ def test_the_user_overrules_by_number_uid_path_or_file(examination, images, affi
         with survey_source(examination.folder, work, Wishes({"T1ce": wish})) as survey:
             scan = survey.visits[0].scans["t1c"]
             require_same(scan.path, images["t1n"] + 7, affine)
-            assert scan.reason.startswith("Given as T1ce by the user")
+            assert scan.reason.startswith("given as T1ce by the user")
             assert scan.confidence == 1.0
     own = tmp_path / "Mustermann.nii.gz"
     nib.save(nib.Nifti1Image(images["t1n"].astype(np.int16), affine), own)

@@ -1,6 +1,7 @@
 """NIfTI as people have it: BIDS, dcm2niix's sidecars, telling and silent names."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,29 @@ def test_many_cases_in_one_folder_are_many_visits(tmp_path: Path, images, work) 
         write(tmp_path / "s" / f"{person}_t1ce.nii.gz", images["t1c"])
         write(tmp_path / "s" / f"{person}_flair.nii.gz", images["t2f"])
     with survey_source(tmp_path / "s", work) as survey:
-        assert [visit.name for visit in survey.visits] == ["case-001", "case-002"]
+        first, second = (visit.name for visit in survey.visits)
+        assert first != second
         assert all(set(visit.scans) == {"t1c", "t2f"} for visit in survey.visits)
         assert "Muster" not in said(survey)
+    with survey_source(tmp_path / "s", work, Wishes(show_names=True)) as survey:
+        assert [visit.name for visit in survey.visits] == ["Musterfrau", "Mustermann"]
+
+
+def test_a_nameless_case_is_called_after_what_its_files_hold(tmp_path: Path, images, work) -> None:
+    for folder in ("Mustermann", "b"):
+        write(tmp_path / "s" / folder / "T1 post.nii.gz", images["t1c"])
+        write(tmp_path / "s" / folder / "FLAIR.nii.gz", images["t2f"])
+    write(tmp_path / "s" / "c" / "FLAIR.nii.gz", images["t2f"])
+    names = []
+    for folder in ("Mustermann", "b", "c"):
+        with survey_source(tmp_path / "s" / folder, work) as survey:
+            names += [visit.name for visit in survey.visits]
+    assert re.fullmatch(r"case-[0-9a-f]{8}", names[0])
+    assert names[0] == names[1] != names[2]
+    with survey_source(tmp_path / "s", work) as survey:
+        assert sorted(visit.name for visit in survey.visits) == sorted([names[0], f"{names[0]}-again-2", names[2]])
+    with survey_source(tmp_path / "s" / "Mustermann", work, Wishes(show_names=True)) as survey:
+        assert survey.visits[0].name == "Mustermann"
 
 
 def test_names_of_public_data_sets_are_kept(tmp_path: Path, images, work) -> None:

@@ -168,5 +168,5 @@ def test_the_better_candidate_wins_whatever_the_order(better: Candidate, worse: 
     for rivals in ([better, worse], [worse, better]):
         best, reason, (other,) = _best(rivals)
         assert best is better
-        assert reason == f"Chosen over {worse.label}: {why}."
+        assert reason == f"chosen over {worse.label}: {why}"
         assert other.reason == f"{better.label} is taken for this sequence instead: {why}"

@@ -7,7 +7,17 @@ import sys
 
 import typer
 
-from lacunet.commands import benchmarking, calibrating, comparing, completing, data, segmenting, showing, training
+from lacunet.commands import (
+    benchmarking,
+    calibrating,
+    comparing,
+    completing,
+    data,
+    importing,
+    segmenting,
+    showing,
+    training,
+)
 from lacunet.errors import LacunetError
 
 app = typer.Typer(
@@ -19,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(segmenting.demo)
 app.command()(segmenting.segment)
+app.command("import")(importing.import_)
 app.command()(completing.complete)
 app.command()(training.train)
 app.command()(training.evaluate)

@@ -45,6 +45,12 @@ FINDINGS: Mapping[str, Finding] = {
 }
 """By the names of `Task.labels`. SNOMED has no word for an enhancing lesion; DICOM's own list takes it from NCIt."""
 
+MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+"""What a DICOM object takes over from its source."""
+
 TUMOUR = ("49755003", "SCT", "Morphologically Abnormal Structure")
 BRAIN = ("12738006", "SCT", "Brain")
 MACHINE_LEARNING = ("123110", "DCM", "Artificial Intelligence")
@@ -72,14 +78,27 @@ def write_dicom_seg(
         task: Names the labels.
 
     Raises:
-        DataError: a source file cannot be read, or the mask does not lie on the source's grid.
+        DataError: a source file cannot be read, the headers lack what is needed, or the mask does not lie on the
+            source's grid.
         OutputError: the file cannot be written.
         UsageError: `lacunet[dicom]` is not installed.
     """
     _require_highdicom()
     headers = _headers(source)
-    geometry, ordered = _geometry(headers, source)
-    segmentation = _segmentation(_on(geometry, labels, grid), ordered, model, task)
+    try:
+        geometry, ordered = _geometry(headers, source)
+        segmentation = _segmentation(_on(geometry, labels, grid), ordered, model, task)
+    except (
+        AttributeError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:  # its text may hold what the headers say
+        raise DataError(
+            f"the headers of the source series lack what a DICOM SEG needs ({type(error).__name__} by highdicom); "
+            "use the NIfTI mask"
+        ) from error
     with whole_file(path) as temporary:
         segmentation.save_as(temporary)
 
@@ -101,12 +120,16 @@ def _headers(source: Sequence[Path]) -> list["Dataset"]:
     headers: list[Dataset] = []
     for number, path in enumerate(source, start=1):
         try:
-            headers.append(pydicom.dcmread(path, stop_before_pixels=True))
+            header = pydicom.dcmread(path, stop_before_pixels=True)
         except (OSError, InvalidDicomError, ValueError, EOFError) as error:  # its text may hold the file's name
             raise DataError(
                 f"file {number} of {len(source)} of the source series cannot be read ({type(error).__name__}); "
                 "is it still there, and DICOM?"
             ) from error
+        for name in MAY_BE_EMPTY:  # standard says: there, and empty where not known; many files lack them
+            if name not in header:
+                setattr(header, name, "")
+        headers.append(header)
     return headers
 
 

@@ -21,7 +21,11 @@ class DataError(LacunetError):
 
 
 class GeometryError(DataError):
-    """Scans of one case do not lie on one grid."""
+    """Scans of one case do not lie on one grid, or a grid makes no sense."""
+
+
+class UnpreparedError(GeometryError):
+    """Scans as a scanner leaves them, on grids of their own or with skull: `lacunet import` makes them ready."""
 
 
 class LabelError(DataError):

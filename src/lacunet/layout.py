@@ -53,6 +53,12 @@ class Places:
         name = f"_space-{modality}_desc-lacunet_dseg" if self.layout == "bids" else f"-mask-on-{modality}"
         return self.mask.parent / f"{self.stem}{name}.dcm"
 
+    @property
+    def imported(self) -> Path:
+        """What import did to the scans: every motion, every judgement."""
+        name = f"{self.stem}_desc-lacunet_xfm.json" if self.layout == "bids" else "import.json"
+        return self.mask.parent / name
+
 
 def places(folder: Path, name: str, layout: Layout = "plain") -> Places:
     """Where the results of a case of this name go.

@@ -1,12 +1,13 @@
 """Scans in; per case a mask on the scan's own grid, volumes, and a page. One model load for a whole cohort."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,16 +15,21 @@ from lacunet.case import Case, CaseFiles
 from lacunet.data.labels import labels_on_disk
 from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case, write_image, write_mask
-from lacunet.errors import LacunetError, OutputError, UsageError
+from lacunet.errors import LacunetError, OutputError, UnpreparedError, UsageError
 from lacunet.files import write_json
+from lacunet.intake.classify import contradictions
+from lacunet.intake.record import import_facts, record_of
 from lacunet.layout import Layout, Places, begin_bids, places, require_apart
 from lacunet.metrics import dice, region_masks, volume_ml
 from lacunet.model import Model
 from lacunet.postprocess import Rule
-from lacunet.predict import Predictor
+from lacunet.predict import Prediction, Predictor
 from lacunet.report.case import CaseView, Expectation, expectation_warnings, write_case_page
-from lacunet.task import Subset
+from lacunet.task import Subset, Task
 from lacunet.trust import Trust, trust_in
+
+if TYPE_CHECKING:
+    from lacunet.intake.origin import Back, Origin
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class Segmented:
         places: Where its results are.
         volumes: Millilitres by region.
         warnings: Sentences that a reader must not miss.
+        back: Masks on the grids of the scans as they came to import.
         skipped: It was there already (`resume`); volumes are then empty.
     """
 
@@ -71,6 +78,7 @@ class Segmented:
     places: Places
     volumes: Mapping[str, float]
     warnings: Sequence[str]
+    back: Sequence[Path] = ()
     skipped: bool = False
 
     @property
@@ -79,32 +87,83 @@ class Segmented:
         return self.places.folder
 
 
+MakeReady = Callable[[CaseFiles], AbstractContextManager[tuple[CaseFiles, "Origin"]]]
+"""Imports a case whose scans have skulls or grids of their own, for as long as the context lasts."""
+
+
 def segment_cases(
-    predictor: Predictor, cases: Sequence[CaseFiles], folder: Path, settings: SegmentSettings
+    predictor: Predictor,
+    cases: Sequence[CaseFiles],
+    folder: Path,
+    settings: SegmentSettings,
+    make_ready: MakeReady | None = None,
 ) -> Iterator[Segmented | Problem]:
     """Segment case by case; one that fails is a `Problem` and the others are still done.
 
+    Args:
+        predictor: The model.
+        cases: What to segment.
+        folder: Where results go.
+        settings: What is written.
+        make_ready: Imports scans that have skulls or do not lie on one grid; None refuses them.
+
     Raises:
+        DataError: the results of two cases would lie in one place.
         OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
     """
-    require_apart([files.name for files in cases], settings.layout)
-    if not settings.overwrite and not settings.resume:
-        for files in cases:
-            refuse_to_replace(places(folder, files.name, settings.layout).record)
-    if settings.layout == "bids" and cases:
-        task = predictor.model.task
-        begin_bids(folder, task, labels_on_disk(settings.convention, task))
+    begin([files.name for files in cases], folder, settings, predictor.model.task)
     for files in cases:
         try:
-            at = places(folder, files.name, settings.layout)
-            done = settings.resume and at.record.is_file()
-            yield _skipped(files, at) if done else segment_case(predictor, files, folder, settings)
+            done = done_before(files.name, folder, settings)
+            yield done or _segmented(predictor, files, folder, settings, make_ready)
         except LacunetError as error:
             yield Problem(files.name, str(error))
 
 
-def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: SegmentSettings) -> Segmented:
+def begin(names: Sequence[str], folder: Path, settings: SegmentSettings, task: Task) -> None:
+    """Before the first of these cases: nothing is replaced unasked, and a BIDS derivative gets its top.
+
+    Raises:
+        DataError: the results of two cases would lie in one place.
+        OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
+    """
+    require_apart(names, settings.layout)
+    if not settings.overwrite and not settings.resume:
+        for name in names:
+            refuse_to_replace(places(folder, name, settings.layout).record)
+    if settings.layout == "bids" and names:
+        begin_bids(folder, task, labels_on_disk(settings.convention, task))
+
+
+def done_before(name: str, folder: Path, settings: SegmentSettings) -> Segmented | None:
+    """A case that is there already, where `resume` leaves such; None otherwise."""
+    at = places(folder, name, settings.layout)
+    return Segmented(name, at, {}, (), skipped=True) if settings.resume and at.record.is_file() else None
+
+
+def _segmented(
+    predictor: Predictor, files: CaseFiles, folder: Path, settings: SegmentSettings, make_ready: MakeReady | None
+) -> Segmented:
+    try:
+        return segment_case(predictor, files, folder, settings)
+    except UnpreparedError:
+        if make_ready is None:
+            raise
+    with make_ready(files) as (ready, origin):
+        return segment_case(predictor, ready, folder, settings, origin)
+
+
+def segment_case(
+    predictor: Predictor, files: CaseFiles, folder: Path, settings: SegmentSettings, origin: "Origin | None" = None
+) -> Segmented:
     """Segment one case into `folder`: the mask, the page and, last of all, the record (`layout.places`).
+
+    Args:
+        predictor: The model.
+        files: The case, ready: stripped, on one grid.
+        folder: Where results go.
+        settings: What is written.
+        origin: The scans as they came, where the case was imported from them; a mask is written on theirs too.
 
     Raises:
         DataError: a scan is not what it should be.
@@ -122,18 +181,31 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
     volumes = {region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()}
     trust = trust_in(model, subset, volumes, [rule.name for rule in settings.rules], expectation(model, subset))
     expected_dice = trust.expected.dice if trust.expected else {}
-    warnings = [*case.notes, *trust.warnings, *expectation_warnings(model.task, subset, expected_dice)]
+    imported = origin.record if origin else record_of(files)
+    warnings = [
+        *case.notes,
+        *(imported.warnings if imported else ()),
+        *contradictions(case.images, case.grid, model.task),
+        *trust.warnings,
+        *expectation_warnings(model.task, subset, expected_dice),
+    ]
     at = places(folder, files.name, settings.layout)
     like = files.images[subset[0]].path
     write_mask(at.mask, labels, case, settings.convention, model.task, like)
     if settings.probabilities:
         for region, values in prediction.probabilities(not settings.raw_probabilities).items():
             write_image(at.probability(region), values, case, f"probability {region}", like)
+    back: Sequence[Path] = ()
+    if origin:
+        brought = _write_back(at, origin, labels, prediction, case, settings, model)
+        back, warnings = brought.masks, [*warnings, *brought.notes]
     facts = provenance_of(predictor, files, subset) | {
         "labels in the mask": settings.convention,
         "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
     }
-    write_case_page(at.page, _view(case, model, labels, subset, volumes, trust, warnings, facts, settings))
+    facts |= import_facts(imported, model.task) if imported else {}
+    moved = imported is not None and imported.moved
+    write_case_page(at.page, _view(case, model, labels, subset, volumes, trust, warnings, facts, settings, moved))
     record = {
         "case": case.name,
         "subset": model.task.subset_name(subset),
@@ -144,12 +216,13 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
         "calibration": trust.record,
         "warnings": warnings,
         "label_convention": settings.convention,
+        "masks": [path.name for path in (at.mask, *back)],
         "postprocessing": [rule.name for rule in settings.rules],
         "provenance": facts,
         "seconds": round(time.monotonic() - started, 2),
     }
     write_json(at.record, record)
-    return Segmented(case.name, at, volumes, warnings)
+    return Segmented(case.name, at, volumes, warnings, back)
 
 
 def expectation(model: Model, subset: Subset) -> Expectation | None:
@@ -157,6 +230,23 @@ def expectation(model: Model, subset: Subset) -> Expectation | None:
     expected = model.expected_dice(subset)
     results = model.card.get("results", {})
     return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", ""))) if expected else None
+
+
+def _write_back(
+    at: Places,
+    origin: "Origin",
+    labels: np.ndarray,
+    prediction: Prediction,
+    case: Case,
+    settings: SegmentSettings,
+    model: Model,
+) -> "Back":
+    from lacunet.intake.native import maps_of  # registration's packages take a while to load
+    from lacunet.intake.origin import write_back
+
+    name = f"{model.name} {model.sha256[:8]}"
+    maps = maps_of(labels, prediction.probabilities(), model.task)
+    return write_back(at, origin, maps, case.grid, settings.convention, name, model.task)
 
 
 def refuse_to_replace(result: Path) -> None:
@@ -169,10 +259,6 @@ def refuse_to_replace(result: Path) -> None:
         raise OutputError(
             f"{result}: is there already; go on with --resume, replace it with --overwrite, or choose another folder"
         )
-
-
-def _skipped(files: CaseFiles, at: Places) -> Segmented:
-    return Segmented(files.name, at, {}, (), skipped=True)
 
 
 def subset_in_use(case: Case, subset: Subset | None, model: Model) -> Subset:
@@ -218,11 +304,14 @@ def _view(
     warnings: Sequence[str],
     facts: Mapping[str, str],
     settings: SegmentSettings,
+    moved: bool,
 ) -> CaseView:
-    compared: dict[str, Any] = {}
+    more: dict[str, Any] = {}
+    if moved:
+        more["coordinates"] = "the case's coordinates (RAS+), where the brain lies as the average one does"
     if case.reference is not None:
         expected, found = region_masks(case.reference, model.task), region_masks(labels, model.task)
-        compared = {
+        more |= {
             "reference": case.reference,
             "reference_volumes": {region: volume_ml(mask, case.grid.spacing) for region, mask in expected.items()},
             "dice": {region: dice(found[region], mask) for region, mask in expected.items()},
@@ -241,5 +330,5 @@ def _view(
         warnings=warnings,
         provenance=facts,
         viewer=settings.viewer,
-        **compared,
+        **more,
     )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lacunet.compare import Comparison
     from lacunet.complete import Completed
     from lacunet.data.names import Problem
+    from lacunet.intake.door import Imported
+    from lacunet.intake.scan import Survey
     from lacunet.segment import Segmented
 
 
@@ -80,7 +82,35 @@ def print_segmented(done: "Segmented", task: Task) -> None:
         return
     volumes = ", ".join(f"{task.titles[region]} {volume:.1f} ml" for region, volume in done.volumes.items())
     say(f"{done.name}: {volumes}")
+    for path in done.back:
+        say(f"    {path}")
     for warning in done.warnings:
+        say(f"    note: {warning}")
+
+
+def print_survey(survey: "Survey", task: Task) -> None:
+    """What a source holds: a line for each scan that is used, and what is not."""
+    for visit in survey.visits:
+        say(visit.name)
+        for modality, scan in visit.scans.items():
+            say(f"    {task.titles[modality]:<6} {scan.label}: {scan.reason}")
+        for one in visit.left_out:
+            say(f"    -      {one.label}: {one.reason}")
+    for one in survey.left_out:
+        say(f"left out: {one.label}: {one.reason}")
+    for line in survey.notes:
+        say(f"note: {line}")
+
+
+def print_imported(done: "Imported", task: Task) -> None:
+    """Where the case is, how long it took, and what its reader must not miss."""
+    if done.skipped:
+        say(f"{done.record.case}: done before")
+        return
+    seconds = sum(step.seconds for step in done.record.steps)
+    scans = ", ".join(task.titles[modality] for modality in task.subset(done.record.scans))
+    say(f"{done.record.case}: {scans} in {done.folder} ({seconds:.0f} s)")
+    for warning in done.record.warnings:
         say(f"    note: {warning}")
 
 

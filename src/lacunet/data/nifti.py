@@ -9,7 +9,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from lacunet.case import Case, CaseFiles, Grid
 from lacunet.data.labels import to_disk, to_inside
 from lacunet.data.volume import CORNER_TOLERANCE_MM, SYNTHETIC, corner_distance, read_file, read_image, triple
-from lacunet.errors import DataError, GeometryError, LabelError, OutputError
+from lacunet.errors import DataError, LabelError, OutputError, UnpreparedError
 from lacunet.files import whole_file
 from lacunet.task import GLIOMA, Task
 
@@ -85,21 +85,21 @@ def require_same_grid(name: str, grid: Grid, other_name: str, other: Grid) -> No
     """Refuse two scans that do not lie on one grid.
 
     Raises:
-        GeometryError: shape, spacing, orientation or position differ by more than `CORNER_TOLERANCE_MM` at a corner.
+        UnpreparedError: shape, spacing, orientation or position differ by more than `CORNER_TOLERANCE_MM` at a corner.
     """
-    mend = "register the scans to one grid first"
+    mend = "register the scans to one grid first (lacunet import)"
     if grid.shape != other.shape:
-        raise GeometryError(f"{name}: shape {grid.shape} differs from {other.shape} of {other_name}; {mend}")
+        raise UnpreparedError(f"{name}: shape {grid.shape} differs from {other.shape} of {other_name}; {mend}")
     apart = corner_distance(grid.shape, grid.affine, other.affine)
     if apart <= CORNER_TOLERANCE_MM:
         return
     if not np.allclose(grid.spacing, other.spacing, rtol=0, atol=CORNER_TOLERANCE_MM / max(grid.shape)):
         found, expected = triple(grid.spacing), triple(other.spacing)
-        raise GeometryError(f"{name}: spacing {found} mm differs from {expected} mm of {other_name}; {mend}")
+        raise UnpreparedError(f"{name}: spacing {found} mm differs from {expected} mm of {other_name}; {mend}")
     found, expected = _codes(grid), _codes(other)
     if found != expected:
-        raise GeometryError(f"{name}: orientation {found} differs from {expected} of {other_name}; {mend}")
-    raise GeometryError(f"{name}: lies up to {apart:.1f} mm away from {other_name} (their affines differ); {mend}")
+        raise UnpreparedError(f"{name}: orientation {found} differs from {expected} of {other_name}; {mend}")
+    raise UnpreparedError(f"{name}: lies up to {apart:.1f} mm away from {other_name} (their affines differ); {mend}")
 
 
 def ras_grid(native: Grid) -> Grid:
@@ -135,7 +135,29 @@ def check_intensities(name: str, voxels: np.ndarray, grid: Grid) -> None:
     """Refuse what is not a skull-stripped scan with background 0.
 
     Raises:
-        DataError: NaN or infinite voxels, a constant volume, skull, or a background other than 0.
+        DataError: NaN or infinite voxels, a constant volume, or a background other than 0.
+        UnpreparedError: it shows a skull.
+    """
+    check_signal(name, voxels)
+    background, share = background_of(voxels)
+    if not looks_stripped(voxels, grid.voxel_ml):
+        raise UnpreparedError(
+            f"{name}: does not look skull-stripped ({share:.0%} of its outermost voxels are background, at least "
+            f"{LEAST_BORDER_BACKGROUND:.0%} is expected, and at most {LARGEST_BRAIN_ML:.0f} ml of signal); "
+            "remove the skull first (lacunet import)"
+        )
+    if background != 0:
+        raise DataError(
+            f"{name}: its background is {background:g}, not 0; was it normalised already? "
+            "Give the skull-stripped scan as it was before"
+        )
+
+
+def check_signal(name: str, voxels: np.ndarray) -> None:
+    """Refuse a volume that is not finite, or shows nothing.
+
+    Raises:
+        DataError: NaN or infinite voxels, or one value everywhere.
     """
     finite = np.isfinite(voxels)
     if not finite.all():
@@ -143,18 +165,6 @@ def check_intensities(name: str, voxels: np.ndarray, grid: Grid) -> None:
     if (low := float(voxels.min())) == float(voxels.max()):
         what = "all voxels are 0" if low == 0 else f"all voxels have the value {low:g}"
         raise DataError(f"{name}: {what}; leave the file out if the sequence was not acquired")
-    background, share = background_of(voxels)
-    if not looks_stripped(voxels, grid.voxel_ml):
-        raise DataError(
-            f"{name}: does not look skull-stripped ({share:.0%} of its outermost voxels are background, at least "
-            f"{LEAST_BORDER_BACKGROUND:.0%} is expected, and at most {LARGEST_BRAIN_ML:.0f} ml of signal); "
-            "remove the skull first (with HD-BET, for example)"
-        )
-    if background != 0:
-        raise DataError(
-            f"{name}: its background is {background:g}, not 0; was it normalised already? "
-            "Give the skull-stripped scan as it was before"
-        )
 
 
 def background_of(voxels: np.ndarray) -> tuple[float, float]:

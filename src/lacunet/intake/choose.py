@@ -88,7 +88,7 @@ def _fingerprint(image: np.ndarray, grid: Grid) -> str:
 
 
 def _scan(one: Candidate, modality: str, why_it: str) -> Scan:
-    reason = one.guess.reason[:1].upper() + one.guess.reason[1:] + "." + (f" {why_it}" if why_it else "")
+    reason = f"{one.guess.reason}; {why_it}" if why_it else one.guess.reason
     return Scan(
         path=one.path,
         modality=modality,
@@ -193,7 +193,7 @@ def _best(rivals: Sequence[Candidate]) -> tuple[Candidate, str, list[LeftOut]]:
             why = _compare(best, rival)[1]
             others.append(LeftOut(rival.label, f"{best.label} is taken for this sequence instead: {why}"))
             reasons.append(f"{rival.label}: {why}")
-    return best, f"Chosen over {'; '.join(reasons)}." if reasons else "", others
+    return best, f"chosen over {'; '.join(reasons)}" if reasons else "", others
 
 
 def _compare(one: Candidate, other: Candidate) -> tuple[int, str]:

@@ -33,9 +33,16 @@ class LooseFile:
 
 @dataclass(frozen=True)
 class LooseVisit:
-    """The files of one person at one visit, and the name it may be given; None: its names may be a patient's."""
+    """The files of one person at one visit.
+
+    Attributes:
+        name: What it may be called; None: its own name may be a patient's.
+        own: Its own name: the stem of its files, or its folder's.
+        files: In the order of their paths.
+    """
 
     name: str | None
+    own: str
     files: tuple[LooseFile, ...]
 
 
@@ -86,7 +93,7 @@ def _folder_per_sequence(found: Mapping[tuple[str, ...], list[LooseFile]]) -> di
 
 def _cases(key: tuple[str, ...], members: Sequence[LooseFile], task: Task) -> list[LooseVisit]:
     if key[0] == "bids":
-        return [LooseVisit(key[1], tuple(members))]
+        return [LooseVisit(key[1], key[1], tuple(members))]
     stems: dict[str, list[LooseFile]] = defaultdict(list)
     for one in members:
         known = understand(one.path, task)
@@ -94,9 +101,9 @@ def _cases(key: tuple[str, ...], members: Sequence[LooseFile], task: Task) -> li
     named = {stem: files for stem, files in stems.items() if stem}
     roles = [one.clues.role for files in named.values() for one in files if one.clues.role]
     if len(named) > 1 and len(set(roles)) < len(roles):
-        return [LooseVisit(_public(stem), tuple(files)) for stem, files in named.items()]
-    name = next(iter(named)) if len(named) == 1 else ""
-    return [LooseVisit(_public(name) or _public(Path(key[1]).name), tuple(members))]
+        return [LooseVisit(_public(stem), stem, tuple(files)) for stem, files in named.items()]
+    stem, folder = next(iter(named)) if len(named) == 1 else "", Path(key[1]).name
+    return [LooseVisit(_public(stem) or _public(folder), stem or folder, tuple(members))]
 
 
 def _public(name: str) -> str | None:

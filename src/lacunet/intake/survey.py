@@ -9,6 +9,7 @@ Nothing that could name a patient leaves this module in words: see `words` for d
 `Survey` for what may be shown.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,8 @@ class Wishes:
             SeriesInstanceUID, or a file's path inside the source.
         study: A study's date (2021-03-04 or 20210304), its name ("study-1a2b3c4d") or its UID; None: the newest that
             has a usable scan.
-        show_names: Loose files are called by their names in messages. They may hold a patient's; off unless asked for.
+        show_names: Loose files and their cases are called by their own names. These may hold a patient's; off unless
+            asked for.
     """
 
     overrule: Mapping[str, Path | str] = field(default_factory=dict)
@@ -230,8 +232,7 @@ def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes
     done: list[Visit] = []
     left_out: list[LeftOut] = []
     problems: list[str] = []
-    for number, loose in enumerate(visits, 1):
-        name = loose.name or ("case" if len(visits) == 1 else f"case-{number:03d}")
+    for name, loose in zip(_names(visits, wishes.show_names), visits, strict=True):
         try:
             done.append(_loose_visit(name, loose, contents, work, wishes, task))
         except DataError as error:
@@ -241,6 +242,31 @@ def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes
         raise DataError(problems[0])
     kind = "bids" if any(one.source == "bids" for loose in visits for one in loose.files) else "nifti"
     return Survey(kind, tuple(done), tuple(left_out))
+
+
+def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:
+    """A name for each: its own where that may be shown or is asked for, else `case-3f2a91bc`, of what its files hold.
+
+    The same files have the same name wherever they lie; of several visits of one name the later ones are numbered.
+    """
+    names: list[str] = []
+    for loose in visits:
+        name = (loose.own if own else loose.name) or f"case-{_contents_hash(loose)}"
+        count = sum(taken == name or taken.startswith(f"{name}-again-") for taken in names)
+        names.append(f"{name}-again-{count + 1}" if count else name)
+    return names
+
+
+def _contents_hash(loose: LooseVisit) -> str:
+    """Eight hexadecimal digits of SHA-256 of the files of a visit, whatever they are called."""
+    digests = []
+    for one in loose.files:
+        try:
+            with one.path.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").digest())
+        except OSError:  # said when it is read
+            continue
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:8]
 
 
 def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, wishes: Wishes, task: Task) -> Visit:

@@ -67,6 +67,7 @@ class CaseView:
         provenance: Model, version, date, command, files ... in the order in which they are printed.
         helpful_sequence: A sentence on which missing sequence would help most, or None.
         viewer: Put the scans and an interactive viewer into the page, which makes it megabytes larger.
+        coordinates: What positions are told in.
     """
 
     name: str
@@ -85,6 +86,7 @@ class CaseView:
     provenance: Mapping[str, str] = field(default_factory=dict)
     helpful_sequence: str | None = None
     viewer: bool = False
+    coordinates: str = "the scanner's coordinates (RAS+)"
 
     @property
     def masks(self) -> dict[str, UInt8[np.ndarray, "x y z"]]:
