@@ -48,6 +48,16 @@ def test_another_patient_fits_worse_than_the_same_one(patient) -> None:
     assert peak(patient.images["t1c"], other.images["t2w"], patient.grid, brain) < 0.9 * same
 
 
+@pytest.mark.parametrize("modality", ["t1n", "t2f"])
+def test_another_patient_s_scan_fails_although_no_other_place_fits_it_much_better(patient, modality) -> None:
+    other = make_phantom(seed=22, spacing=2.0).images[modality]
+    brain = (patient.images["t1c"] > 0) & (other > 0)
+    judged = judge_registration(modality, "t1c", patient.images["t1c"], other, patient.grid, brain)
+    assert judged.value > 0.8  # the peak alone would call it doubtful
+    assert judged.verdict == "failed"
+    assert judged.sentence.startswith(f"{modality} does not fit t1c: another patient")
+
+
 def test_noise_and_emptiness_fit_nothing(patient) -> None:
     brain = patient.images["t1c"] > 0
     noise = np.random.default_rng(0).random(brain.shape, np.float32)

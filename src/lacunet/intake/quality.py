@@ -35,7 +35,7 @@ SHIFT_MM = 8.0
 TURN_DEGREES = 8.0
 """How far a scan is moved on trial."""
 
-PEAK = (1.0, 0.8)
+PEAK = (1.1, 0.8)
 """From the first on a registration is good, below the second it has failed."""
 
 EDGES = 0.25
