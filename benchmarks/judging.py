@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from lacunet.case import Case
-from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom import make_phantom
 from lacunet.intake.quality import judge_registration
 from lacunet.intake.register import register, volume_of
 from lacunet.intake.rigid import carry, grown
 from measure import print_table, use_cores
-from registration import names_of, unit
+from registration import chosen_cases, unit
 
 SHIFTS_MM = (0, 5, 10)
 VERDICTS = ("good", "doubtful", "failed")
@@ -32,9 +31,7 @@ def patients(folder: Path | None, split: str | None) -> list[Callable[[], Case]]
     """Real cases, or invented ones, each read when it is called."""
     if folder is None:
         return [partial(make_phantom, number) for number in range(6)]
-    names = names_of(split) if split else None
-    found = [files for files in find_cases(folder) if names is None or files.name in names]
-    return [partial(load_case, files, want_reference=False) for files in found]
+    return [partial(load_case, files, want_reference=False) for files in chosen_cases(folder, split)]
 
 
 def of_another(first: Case, second: Case, modality: str) -> str:

@@ -25,8 +25,10 @@ def use_cores(count: int = 2) -> int:
 
 def conditions(cores: int, *packages: str) -> str:
     """The machine and the versions, in one line."""
+    from lacunet.environment import processor
+
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    machine = f"{cores} cores of {_processor()}, OMP_NUM_THREADS {os.environ['OMP_NUM_THREADS']}"
+    machine = f"{cores} cores of {processor()}, OMP_NUM_THREADS {os.environ['OMP_NUM_THREADS']}"
     return f"{machine}; Python {platform.python_version()}, {versions}."
 
 
@@ -64,10 +66,3 @@ def write_phantom(folder: Path, seed: int, spacing: float) -> Path:
     code = "import sys; from pathlib import Path; from lacunet.data.phantom import write_phantom as write; "
     run_python(f"{code} write(Path(sys.argv[1]), {seed}, spacing={spacing})", str(folder))
     return folder / f"phantom-{seed:05d}-000"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

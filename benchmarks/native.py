@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from lacunet.case import Case, Grid
-from lacunet.data.find import find_cases
-from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom import make_phantom
 from lacunet.intake.atlas import case_grid
@@ -25,7 +23,7 @@ from lacunet.intake.rigid import Rigid, voxel_points
 from lacunet.metrics import dice
 from lacunet.task import GLIOMA
 from measure import print_table, use_cores
-from registration import draw_motion, names_of, scan_again
+from registration import chosen_cases, draw_motion, scan_again
 
 THICKNESSES = (1.0, 3.0, 5.5)
 LEAST_VOXELS = 50
@@ -68,9 +66,7 @@ def main() -> None:
     if options.cases is None:
         patients = [make_phantom(number) for number in range(4)]
     else:
-        names = names_of(options.split) if options.split else None
-        found = with_conventions(find_cases(options.cases))
-        cases = (load_case(files) for files in found if names is None or files.name in names)
+        cases = (load_case(files) for files in chosen_cases(options.cases, options.split))
         patients = [case.only([next(iter(case.images))]) for case in cases]  # one scan's extent is enough
     generator = np.random.default_rng(options.seed)
     rows = []

@@ -10,7 +10,6 @@ is brought and where it belongs. Without `--cases`, invented patients are used. 
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -20,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lacunet.case import Case, Grid
+from lacunet.case import Case, CaseFiles, Grid
+from lacunet.commands.options import named_part
 from lacunet.data.find import find_cases
+from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom import make_phantom
 from lacunet.intake.register import Volume, register, volume_of
@@ -126,21 +127,23 @@ def make_try(number: int, seed: int, case: Case) -> Try:
 
 def tries(count: int, seed: int, folder: Path | None, split: str | None) -> Iterator[Try]:
     """So many tries, over all cases in turn."""
-    names = names_of(split) if split else None
     if folder is None:
         patients = [make_phantom(number) for number in range(min(count, 6))]
         yield from (make_try(number, seed, patients[number % len(patients)]) for number in range(count))
         return
-    found = [files for files in find_cases(folder) if names is None or files.name in names]
+    found = chosen_cases(folder, split)
     for number in range(count):
         yield make_try(number, seed, load_case(found[number % len(found)], want_reference=False))
 
 
-def names_of(split: str) -> set[str]:
-    """`split.json:train+val` -> the names in these parts."""
+def chosen_cases(folder: Path, split: str | None) -> list[CaseFiles]:
+    """The cases of a folder, or those in the parts of a split: `split.json:train+val`."""
+    cases = with_conventions(find_cases(folder))
+    if split is None:
+        return cases
     file, _, parts = split.rpartition(":")
-    content = json.loads(Path(file).read_text(encoding="utf-8"))
-    return {name for part in parts.split("+") for name in content[part]}
+    names = {case.name for part in parts.split("+") for case in named_part(cases, f"{file}:{part}")}
+    return [case for case in cases if case.name in names]
 
 
 def by_lacunet(attempt: Try) -> Rigid:

@@ -27,11 +27,9 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from lacunet.case import Case
-from lacunet.data.find import find_cases
-from lacunet.data.labels import with_conventions
+from lacunet.commands.options import labelled, named_part
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import frame_of, prepare_images, prepare_reference
-from lacunet.data.split import bare_id, read_split
 from lacunet.model import Model, load_model
 from lacunet.predict import pad_to
 from lacunet.task import Subset
@@ -81,12 +79,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=2, help="cases that are drawn")
     options = parser.parse_args()
     model = load_model(options.model)
-    file, _, part = options.split.rpartition(":")
-    cases = with_conventions(find_cases(options.data, model.task), model.task)
-    wanted = read_split(Path(file), cases)[part]
+    cases = named_part(labelled(options.data, model.task, None), options.split)
     options.output.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
-    for number, files in enumerate(case for case in cases if bare_id(case.name) in wanted):
+    for number, files in enumerate(cases):
         case = prepare(load_case(files, model.task), model)
         rows += measure(case, model)
         if number < options.pictures:

@@ -38,12 +38,10 @@ from torch import Tensor
 
 from lacunet.batch import hide
 from lacunet.case import Case
+from lacunet.commands.options import labelled, named_part
 from lacunet.data.augment import cut_out
-from lacunet.data.find import find_cases
-from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import frame_of, prepare_images, prepare_reference, regions_of
-from lacunet.data.split import bare_id, read_split
 from lacunet.files import whole_file, write_json
 from lacunet.landscape import filter_normalised, largest_gain, moved
 from lacunet.losses import segmentation_losses
@@ -126,11 +124,9 @@ def titles_of(models: dict[str, Model]) -> dict[str, str]:
 
 def cases_of(data: Path, split: str | None, model: Model) -> list[Case]:
     """The named cases, those with all sequences."""
-    files = with_conventions(find_cases(data, model.task), model.task)
+    files = labelled(data, model.task, None)
     if split is not None:
-        file, _, part = split.rpartition(":")
-        names = read_split(Path(file), files)[part]
-        files = [case for case in files if bare_id(case.name) in names]
+        files = named_part(files, split)
     loaded = [load_case(case, model.task) for case in files]
     complete = [case for case in loaded if len(case.images) == len(model.task.modalities)]
     if not complete:

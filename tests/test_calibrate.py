@@ -351,16 +351,8 @@ def test_a_case_that_cannot_be_read_is_a_problem_and_the_others_count(phantoms, 
         )
 
 
-def test_fold_runs_calibrate_a_model_from_the_command_line(phantoms, tmp_path, monkeypatch, capsys):
+def test_fold_runs_calibrate_a_model_from_the_command_line(phantoms, tmp_path, lacunet):
     """Two trainings of two steps; each is asked about the case that it has not seen."""
-
-    def lacunet(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lacunet", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
     recipe = tiny_recipe(train={"steps": 2}, validate={"every": 100, "subsets": ["t1c"]})
     data = Path(next(iter(phantoms[0].images.values())).path).parents[1]
     first, second, third = phantoms

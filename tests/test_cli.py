@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from lacunet.cli import main
 from lacunet.data.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.method import get_method, make_method
@@ -32,20 +31,6 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cohort")
     write_phantoms(folder, 2, seed=3, spacing=4.0)
     return folder
-
-
-@pytest.fixture
-def lacunet(monkeypatch, capsys):
-    """Run a command in this process: its exit status, what it printed, and its complaints."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lacunet", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def test_help_and_methods_need_no_torch():

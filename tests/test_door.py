@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from lacunet.cli import main
 from lacunet.data.find import case_from_files, find_cases
 from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case
@@ -315,40 +314,26 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def run(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """A command as a person gives it -> status, output, errors."""
-
-    def command(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["lacunet", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return command
-
-
-def test_the_commands_from_dicom_to_mask(alone: Path, tiny, run, tmp_path: Path) -> None:
-    status, out, err = run("segment", alone, "-m", tiny, "--name", "anna", "-o", tmp_path / "out")
+def test_the_commands_from_dicom_to_mask(alone: Path, tiny, lacunet, tmp_path: Path) -> None:
+    status, out, err = lacunet("segment", alone, "-m", tiny, "--name", "anna", "-o", tmp_path / "out")
     assert status == 0, err
     assert "T1ce   series 3" in out
     assert "anna-mask-on-t1c.dcm" in out
     assert not [secret for secret in SECRETS if secret in out]
-    status, out, err = run("import", alone, "-o", tmp_path / "cases", "--name", "anna")
+    status, out, err = lacunet("import", alone, "-o", tmp_path / "cases", "--name", "anna")
     assert status == 0, err
     assert "anna: T1ce in" in out
-    status, _, err = run("import", alone, "-o", tmp_path / "cases", "--name", "anna")
+    status, _, err = lacunet("import", alone, "-o", tmp_path / "cases", "--name", "anna")
     assert status == 1
     assert "is there already" in err
-    status, out, err = run("import", alone, "-o", tmp_path / "cases", "--name", "anna", "--resume")
+    status, out, err = lacunet("import", alone, "-o", tmp_path / "cases", "--name", "anna", "--resume")
     assert (status, err.strip()) == (0, "")
     assert "anna: done before" in out
-    status, _, err = run("segment", alone, "--no-import", "-m", tiny, "-o", tmp_path / "no")
+    status, _, err = lacunet("segment", alone, "--no-import", "-m", tiny, "-o", tmp_path / "no")
     assert status == 1
     assert "no scans found" in err
     (tmp_path / "empty").mkdir()
-    status, _, err = run("segment", tmp_path / "empty", "-m", tiny, "-o", tmp_path / "no")
+    status, _, err = lacunet("segment", tmp_path / "empty", "-m", tiny, "-o", tmp_path / "no")
     assert status == 1
     assert "holds no scan" in err
 
@@ -432,11 +417,11 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize("command", ["import", "segment"])
-def test_a_bad_source_gets_one_clear_line_and_nothing_is_written(tiny, run, tmp_path: Path, kind, command) -> None:
+def test_a_bad_source_gets_one_clear_line_and_nothing_is_written(tiny, lacunet, tmp_path: Path, kind, command) -> None:
     make, words = BAD[kind]
     source = make(tmp_path / "source")
     model = ["-m", tiny] if command == "segment" else []
-    status, out, err = run(command, source, *model, "-o", tmp_path / "out")
+    status, out, err = lacunet(command, source, *model, "-o", tmp_path / "out")
     assert status == 1
     assert re.search(words, err), err
     assert len(err.strip().splitlines()) == (1 if command == "import" else 2), err

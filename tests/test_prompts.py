@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import save_file
 
 from lacunet import prompts
-from lacunet.cli import main
 from lacunet.errors import ModelError, OutputError, UsageError
 from lacunet.method import make_method
 from lacunet.methods.dual_stage import DualStage
@@ -114,18 +113,6 @@ def test_a_table_is_written_beside_its_words_and_under_its_own_suffix(tmp_path: 
 
 
 # ---------------------------------------------------------------- making one
-
-
-@pytest.fixture
-def lacunet(monkeypatch, capsys):
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lacunet", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def test_the_command_makes_a_table_that_a_method_can_use(lacunet, monkeypatch, tmp_path):

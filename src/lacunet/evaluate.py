@@ -16,7 +16,7 @@ from lacunet.environment import describe_environment
 from lacunet.errors import DataError, LacunetError, OutputError
 from lacunet.files import write_json
 from lacunet.metrics import BRATS, MetricPolicy, region_masks, score_regions
-from lacunet.postprocess import Rule
+from lacunet.postprocess import Rule, apply_rules
 from lacunet.predict import Prediction, Predictor
 from lacunet.report.evaluation import CasePicture, EvaluationView, write_evaluation_page
 from lacunet.report.scores import worst_cases
@@ -135,9 +135,7 @@ def _masks(prediction: Prediction, case: Case, settings: EvaluateSettings) -> Ma
     """Regions as thresholded, or of the post-processed labels."""
     if not settings.rules:
         return prediction.regions()
-    labels = prediction.labels()
-    for rule in settings.rules:
-        labels = rule(labels, case.grid)
+    labels = apply_rules(settings.rules, prediction.labels(), case.grid)
     return region_masks(labels, prediction.task)
 
 
@@ -212,9 +210,7 @@ def _picture(predictor: Predictor, files: CaseFiles, subset_name: str, settings:
     case = load_case(files, task)
     assert case.reference is not None
     subset = task.subset(subset_name)
-    labels = predictor(case, subset).labels()
-    for rule in settings.rules:
-        labels = rule(labels, case.grid)
+    labels = apply_rules(settings.rules, predictor(case, subset).labels(), case.grid)
     modality = next(m for m in _clearest_first(task) if m in subset)
     return CasePicture(case.name, subset_name, modality, case.images[modality], case.grid, labels, case.reference)
 

@@ -69,17 +69,25 @@ def mean_range(values: Sequence[float], persons: Sequence[str], coverage: float,
     if ranks(len(names), coverage) is None:
         return None
     sums, cases = np.bincount(places, weights=np.asarray(values, dtype=float)), np.bincount(places)
-    drawn = _resamples(len(names), seed)
-    means: Float[np.ndarray, " resample"] = (drawn @ sums) / (drawn @ cases)
-    low, high = np.quantile(means, [(1 - coverage) / 2, (1 + coverage) / 2])
-    return float(low), float(high)
+    drawn = draws(len(names), seed, RESAMPLES)
+    return middle((drawn @ sums) / (drawn @ cases), coverage)
 
 
 @lru_cache(maxsize=4)
-def _resamples(persons: int, seed: int) -> Int[np.ndarray, "resample person"]:
-    """How often each person is in each resample; kept, since many means are of the same persons."""
-    generator = np.random.default_rng(seed)
-    return generator.multinomial(persons, np.full(persons, 1 / persons), size=RESAMPLES)
+def draws(number: int, seed: int, resamples: int) -> Int[np.ndarray, "resample member"]:
+    """How often each of so many is in each resample, drawn with replacement; rows add up to `number`.
+
+    Kept, since many means are of the same members; so it is not to be written to.
+    """
+    counts = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
+    counts.setflags(write=False)
+    return counts
+
+
+def middle(values: Float[np.ndarray, " resample"], coverage: float) -> Span:
+    """Between which this share of the values lies, half of the others on each side (percentile bootstrap)."""
+    low, high = np.quantile(values, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return float(low), float(high)
 
 
 def radius_mm(volume_ml: float) -> float:

@@ -19,7 +19,7 @@ from lacunet.errors import DataError, LacunetError, ModelError, OutputError
 from lacunet.files import whole_file, write_json
 from lacunet.metrics import BRATS, dice, region_masks, volume_ml
 from lacunet.model_folder import model_folder, read_description
-from lacunet.postprocess import Rule
+from lacunet.postprocess import Rule, apply_rules
 from lacunet.predict import Predictor
 from lacunet.scores import Row, read_rows, write_rows
 from lacunet.task import Subset, Task
@@ -202,9 +202,7 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tupl
                 f"{predictor.model.name}: its logits of {case.name} from {name} are no numbers; train it again"
             )
         kept[name] = np.where(_brain(case, prediction.subset).ravel()[chosen], logits, np.float32(nan))
-        labels = prediction.labels()
-        for rule in settings.rules:
-            labels = rule(labels, case.grid)
+        labels = apply_rules(settings.rules, prediction.labels(), case.grid)
         spacing, found = case.grid.spacing, region_masks(labels, task)
         rows[prediction.subset] = [
             Row(case.name, name, region, dice(found[region], mask), nan,

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import wilcoxon
 
+from lacunet.intervals import RESAMPLES, Span, draws, middle
+
 TIE = 0.005
 """Dice that differ by less are called equal: half of the last of two digits."""
 COVERAGE = 0.95
@@ -66,13 +68,12 @@ class Resampling:
         seed: All that the draws depend on, beside the number of cases.
     """
 
-    resamples: int = 10_000
+    resamples: int = RESAMPLES
     seed: int = 1
 
     def draws(self, cases: int) -> Int[np.ndarray, "resample case"]:
         """How often each case is in each resample, drawn with replacement; rows add up to `cases`."""
-        generator = np.random.default_rng(self.seed)
-        return generator.multinomial(cases, np.full(cases, 1 / cases), size=self.resamples)
+        return draws(cases, self.seed, self.resamples)
 
 
 def resampled_means(
@@ -88,10 +89,9 @@ def resampled_means(
     return mean_known(by_subset, axis=1)
 
 
-def interval(values: Float[np.ndarray, " resample"]) -> tuple[float, float]:
+def interval(values: Float[np.ndarray, " resample"]) -> Span:
     """The middle `COVERAGE` of resampled means (percentile bootstrap)."""
-    low, high = np.quantile(values, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return float(low), float(high)
+    return middle(values, COVERAGE)
 
 
 def mean_known(values: Float[np.ndarray, "*shape"], axis: int | tuple[int, ...] = 0) -> np.ndarray:

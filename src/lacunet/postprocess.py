@@ -4,7 +4,7 @@ A rule takes labels as they are inside lacunet and their grid, and gives new lab
 same volume in ml decides on any other grid: 500 voxels are 0.5 ml.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -42,6 +42,13 @@ class Rule:
     def __call__(self, labels: Labels, grid: Grid) -> Labels:
         """New labels."""
         return self.change(labels, grid)
+
+
+def apply_rules(rules: Iterable[Rule], labels: Labels, grid: Grid) -> Labels:
+    """Each rule in turn."""
+    for rule in rules:
+        labels = rule(labels, grid)
+    return labels
 
 
 def relabel_small_enhancing(labels: Labels, grid: Grid, *, limit_ml: float, becomes: int) -> Labels:

@@ -22,7 +22,7 @@ from lacunet.intake.record import import_facts, record_of
 from lacunet.layout import Layout, Places, begin_bids, places, require_apart
 from lacunet.metrics import dice, region_masks, volume_ml
 from lacunet.model import Model
-from lacunet.postprocess import Rule
+from lacunet.postprocess import Rule, apply_rules
 from lacunet.predict import Prediction, Predictor
 from lacunet.report.case import CaseView, Expectation, expectation_warnings, write_case_page
 from lacunet.task import Subset, Task
@@ -174,9 +174,7 @@ def segment_case(
     case = load_case(files, model.task, want_reference=settings.reference and files.reference is not None)
     subset = subset_in_use(case, settings.subset, model)
     prediction = predictor(case, subset)
-    labels = prediction.labels()
-    for rule in settings.rules:
-        labels = rule(labels, case.grid)
+    labels = apply_rules(settings.rules, prediction.labels(), case.grid)
     masks = region_masks(labels, model.task)
     volumes = {region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()}
     trust = trust_in(model, subset, volumes, [rule.name for rule in settings.rules], expectation(model, subset))

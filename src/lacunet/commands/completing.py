@@ -9,11 +9,17 @@ from lacunet.commands.options import (
     Device,
     MethodFile,
     Output,
+    Overwrite,
     PrecisionName,
     Resume,
+    T1c,
+    T1n,
+    T2f,
+    T2w,
     Window,
     cases_of,
     exit_with,
+    given_scans,
     predictor_of,
     require_writable,
     task_of,
@@ -29,15 +35,15 @@ def complete(
         list[Path] | None, typer.Argument(help="Case folders, folders of cases, or a manifest.csv.")
     ] = None,
     output: Output = Path("completions"),
-    t1n: Annotated[Path | None, typer.Option("--t1n", "--t1", help="The T1 scan, without contrast.")] = None,
-    t1c: Annotated[Path | None, typer.Option("--t1c", "--t1ce", help="The T1 scan with contrast.")] = None,
-    t2w: Annotated[Path | None, typer.Option("--t2w", "--t2", help="The T2 scan.")] = None,
-    t2f: Annotated[Path | None, typer.Option("--t2f", "--flair", help="The FLAIR scan.")] = None,
+    t1n: T1n = None,
+    t1c: T1c = None,
+    t2w: T2w = None,
+    t2f: T2f = None,
     name: Annotated[str, typer.Option(help="Name of the case when scans are given one by one.")] = "case",
     subset: Annotated[
         str | None, typer.Option(help="Show the network only these sequences, and estimate all others, scanned or not.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    overwrite: Overwrite = False,
     resume: Resume = False,
     device: Device = "auto",
     precision: PrecisionName = "auto",
@@ -47,8 +53,7 @@ def complete(
     """Estimate the sequences that a case lacks, to look at. Estimates are not scans, and are marked as such."""
     from lacunet.complete import Completed, CompleteSettings, complete_cases
 
-    scans = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
-    given = {modality: path for modality, path in scans.items() if path is not None}
+    given = given_scans(t1n, t1c, t2w, t2f)
     task = task_of(model)
     settings = CompleteSettings(task.subset(subset) if subset else None, overwrite, resume)
     cases, problems = cases_of(sources or [], given, name, task)

@@ -6,17 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lacunet.commands.options import Output, Resume, exit_with, require_writable
+from lacunet.commands.options import (
+    Output,
+    Overwrite,
+    Resume,
+    T1c,
+    T1n,
+    T2f,
+    T2w,
+    exit_with,
+    given_scans,
+    require_writable,
+)
 from lacunet.task import GLIOMA, Task
 from lacunet.terminal import print_imported, print_survey, progress, say
 
 if TYPE_CHECKING:
     from lacunet.intake.door import FrontDoor
 
-T1n = Annotated[Path | None, typer.Option("--t1n", "--t1", help="The T1 scan, without contrast.")]
-T1c = Annotated[Path | None, typer.Option("--t1c", "--t1ce", help="The T1 scan with contrast.")]
-T2w = Annotated[Path | None, typer.Option("--t2w", "--t2", help="The T2 scan.")]
-T2f = Annotated[Path | None, typer.Option("--t2f", "--flair", help="The FLAIR scan.")]
 Name = Annotated[str | None, typer.Option(help="What to call the case; it stands in results and file names.")]
 Study = Annotated[str | None, typer.Option(help="Of several visits: a date (2021-03-04), or a study's short name.")]
 Stripper = Annotated[str, typer.Option(help="What removes the skull: auto, deepbet or hd-bet.")]
@@ -37,7 +44,7 @@ def import_(
     bias_correction: Annotated[bool, typer.Option("--n4", help="Even out the coil's gain in every scan.")] = False,
     allow: Allow = False,
     show_names: ShowNames = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace cases that are there.")] = False,
+    overwrite: Overwrite = False,
     resume: Resume = False,
     device: Annotated[str, typer.Option(help="Where hd-bet computes: cpu or cuda.")] = "cpu",
 ) -> None:
@@ -73,12 +80,6 @@ def import_(
     if done:
         say(f"\nlacunet segment {output} segments what was imported")
     exit_with(problems)
-
-
-def given_scans(t1n: Path | None, t1c: Path | None, t2w: Path | None, t2f: Path | None) -> dict[str, Path]:
-    """The options that name scans, by modality."""
-    scans = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
-    return {modality: path for modality, path in scans.items() if path is not None}
 
 
 def door_of(

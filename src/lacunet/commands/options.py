@@ -24,6 +24,11 @@ MethodFile = Annotated[Path | None, typer.Option(help="Python file of a method o
 Labels = Annotated[str | None, typer.Option(help="Label convention of the references, where the data cannot tell.")]
 Rules = Annotated[list[str] | None, typer.Option("--postprocess", help="A rule that changes masks; may be repeated.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+T1n = Annotated[Path | None, typer.Option("--t1n", "--t1", help="The T1 scan, without contrast.")]
+T1c = Annotated[Path | None, typer.Option("--t1c", "--t1ce", help="The T1 scan with contrast.")]
+T2w = Annotated[Path | None, typer.Option("--t2w", "--t2", help="The T2 scan.")]
+T2f = Annotated[Path | None, typer.Option("--t2f", "--flair", help="The FLAIR scan.")]
 
 
 def task_of(model: str) -> Task:
@@ -74,6 +79,12 @@ def cases_of(
     if twice:
         raise DataError(f"{', '.join(twice)}: more than one case of this name; segment them into different folders")
     return cases, problems
+
+
+def given_scans(t1n: Path | None, t1c: Path | None, t2w: Path | None, t2f: Path | None) -> dict[str, Path]:
+    """The options that name scans, by modality."""
+    scans = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
+    return {modality: path for modality, path in scans.items() if path is not None}
 
 
 def labelled(data: Path, task: Task, labels: str | None) -> list["CaseFiles"]:

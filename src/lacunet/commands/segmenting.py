@@ -7,30 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lacunet.commands.importing import (
-    Allow,
-    Name,
-    ShowNames,
-    Stripper,
-    Study,
-    T1c,
-    T1n,
-    T2f,
-    T2w,
-    door_of,
-    given_scans,
-)
+from lacunet.commands.importing import Allow, Name, ShowNames, Stripper, Study, door_of
 from lacunet.commands.options import (
     Device,
     MethodFile,
     ModelName,
     Output,
+    Overwrite,
     PrecisionName,
     Resume,
     Rules,
+    T1c,
+    T1n,
+    T2f,
+    T2w,
     Window,
     cases_of,
     exit_with,
+    given_scans,
     predictor_of,
     require_writable,
     task_of,
@@ -91,7 +85,7 @@ def segment(
     viewer: Annotated[
         bool, typer.Option("--viewer/--no-viewer", help="Scans and an interactive viewer inside each page, or not.")
     ] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    overwrite: Overwrite = False,
     resume: Resume = False,
     device: Device = "auto",
     precision: PrecisionName = "auto",

@@ -5,6 +5,7 @@ docs/import.md states the rates: how many right results pass, how many wrong one
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -220,15 +221,8 @@ def judge_brain(brain: Bool[np.ndarray, "x y z"], grid: Grid) -> Judgement:
 
 def judge_agreement(votes: Sequence[Bool[np.ndarray, "x y z"]]) -> Judgement:
     """Whether the brain is the same in all scans in which it was looked for: the smallest Dice of two."""
-    pairs = [(one, two) for place, one in enumerate(votes) for two in votes[place + 1 :]]
-    value = min(2.0 * float((one & two).sum()) / max(1.0, float(one.sum() + two.sum())) for one, two in pairs)
-    verdict = _verdict(value, AGREEMENT)
-    sentence = {
-        "good": f"the scans agree on where the brain is (Dice {value:.2f})",
-        "doubtful": f"the scans agree only in part on where the brain is (Dice {value:.2f}); look at the pictures",
-        "failed": f"the scans do not agree on where the brain is (Dice {value:.2f})",
-    }[verdict]
-    return Judgement("agreement on the brain", value, verdict, sentence)
+    value = min(_overlap(one, two, float(one.sum() + two.sum()) / 2) for one, two in combinations(votes, 2))
+    return _agreement(value, f"Dice {value:.2f}")
 
 
 def judge_containment(votes: Sequence[Bool[np.ndarray, "x y z"]]) -> Judgement:
@@ -236,14 +230,21 @@ def judge_containment(votes: Sequence[Bool[np.ndarray, "x y z"]]) -> Judgement:
 
     The least share of the smaller of two that lies in the larger.
     """
-    pairs = [(one, two) for place, one in enumerate(votes) for two in votes[place + 1 :]]
-    value = min(float((one & two).sum()) / max(1.0, float(min(one.sum(), two.sum()))) for one, two in pairs)
+    value = min(_overlap(one, two, float(min(one.sum(), two.sum()))) for one, two in combinations(votes, 2))
+    return _agreement(value, f"{value:.0%} of the smaller lies in the larger")
+
+
+def _overlap(one: Bool[np.ndarray, "x y z"], two: Bool[np.ndarray, "x y z"], voxels: float) -> float:
+    """What two brains have in common, as a share of so many voxels; 0 of none."""
+    return float((one & two).sum()) / max(0.5, voxels)
+
+
+def _agreement(value: float, number: str) -> Judgement:
     verdict = _verdict(value, AGREEMENT)
     sentence = {
-        "good": f"the scans agree on where the brain is ({value:.0%} of the smaller lies in the larger)",
-        "doubtful": f"the scans agree only in part on where the brain is ({value:.0%} of the smaller lies in the "
-        "larger); look at the pictures",
-        "failed": f"the scans do not agree on where the brain is ({value:.0%} of the smaller lies in the larger)",
+        "good": f"the scans agree on where the brain is ({number})",
+        "doubtful": f"the scans agree only in part on where the brain is ({number}); look at the pictures",
+        "failed": f"the scans do not agree on where the brain is ({number})",
     }[verdict]
     return Judgement("agreement on the brain", value, verdict, sentence)
 
