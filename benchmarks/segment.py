@@ -3,7 +3,7 @@
     python benchmarks/segment.py [--model default] [--spacing MM] [--case DIR] [--window 128] [--repeats 3]
 
 First table: `lacunet segment` as a person runs it, a process of its own, from its start to its end with mask, report
-and JSON written; the memory is that process's peak resident set.
+and JSON written, with and without mirror images; the memory is that process's peak resident set.
 
 Second table: from a case in memory to region logits on the same grid, in turns, one process, one precision, the same
 network. MONAI's side is its own `NormalizeIntensity` (non-zero voxels, per channel), clipping, PyTorch's resampling to
@@ -67,7 +67,13 @@ def main() -> None:
         source = options.case or write_phantom(folder / "cases", 7, options.case_spacing)
         run_python(MAKE_MODEL, options.model, str(folder / "model"), str(options.spacing))
         # Before anything heavy is imported here: a child's peak counts from the memory of the process that starts it.
-        runs = [segment_once(source, folder / "model", folder / f"out-{i}") for i in range(options.repeats + 1)][1:]
+        runs = {
+            mirror: [
+                segment_once(source, folder / "model", folder / f"{mirror}-{i}", mirror)
+                for i in range(options.repeats + 1)
+            ][1:]
+            for mirror in ("none", "sides", "all")
+        }
         spacing = json.loads((folder / "model/model.json").read_text(encoding="utf-8"))["preparation"]["spacing"]
         rows, shapes = against_monai(source, folder / "model", options)
     print(
@@ -75,21 +81,27 @@ def main() -> None:
         f"{conditions(cores, 'lacunet', 'monai', 'torch')}\n"
     )
     print_table(
-        ["`lacunet segment`, process start to end", "measured", "at most"],
+        ["`lacunet segment`, process start to end", "seconds", "peak memory, GiB"],
         [
-            ["seconds", f"{median(seconds for seconds, _ in runs):.1f}", "40"],
-            ["peak memory, GiB", f"{max(peak for _, peak in runs) / 2**30:.2f}", "3"],
+            *[[f"`--mirror {mirror}`", *cells(measured)] for mirror, measured in runs.items()],
+            ["at most, without mirror images", "40", "3"],
         ],
     )
     print(f"\nFrom a case in memory to logits on its grid. {shapes}\n")
     print_table(["way", "seconds", "lacunet is times faster"], rows)
 
 
-def segment_once(case: Path, model: Path, output: Path) -> tuple[float, int]:
+def cells(runs: list[tuple[float, int]]) -> list[str]:
+    """Median seconds, largest memory."""
+    return [f"{median(seconds for seconds, _ in runs):.1f}", f"{max(peak for _, peak in runs) / 2**30:.2f}"]
+
+
+def segment_once(case: Path, model: Path, output: Path, mirror: str) -> tuple[float, int]:
     """Seconds and peak bytes of one run of the command."""
     command = [str(Path(sys.executable).with_name("lacunet")), "segment", str(case), "-o", str(output)]
+    command += ["--model", str(model), "--device", "cpu", "--mirror", mirror]
     start = time.perf_counter()
-    process = subprocess.Popen([*command, "--model", str(model), "--device", "cpu"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +11,13 @@ import torch
 
 from calibrations_made import calibration_made, tiny_model
 from lacunet.calibration import CALIBRATION, calibration_words, put_beside, read_calibration, write_calibration
-from lacunet.cli import main
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom import write_phantoms
 from lacunet.errors import ModelError
 from lacunet.intervals import ball_ml, radius_mm
 from lacunet.model import Model, for_task, load_model
-from lacunet.model_folder import shipped_models
+from lacunet.model_folder import DEFAULT, shipped_models
 from lacunet.postprocess import get_rule
 from lacunet.predict import Predictor
 from lacunet.report.calibrated import helpful_sequence, span_words
@@ -211,30 +209,38 @@ def test_a_model_says_whether_it_is_calibrated():
     assert calibration_words(calibration_made()) == words
 
 
-def test_the_list_of_models_says_whether_each_is_calibrated(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["lacunet", "models"])
-    with pytest.raises(SystemExit):
-        main()
-    printed = capsys.readouterr().out
+def test_the_list_of_models_says_whether_each_is_calibrated(lacunet):
+    status, printed, _ = lacunet("models")
+    assert status == 0
     assert printed.count("calibrated") == len(shipped_models())
+    assert printed.count("(default)") == 1
+    assert lacunet("models", "default") == lacunet("models", DEFAULT)
+    status, printed, _ = lacunet("models", DEFAULT)
+    assert status == 0
+    assert printed.startswith(f"\n{DEFAULT}: ")
+    assert printed.count("calibrated") == 1
 
 
 def test_without_a_calibration_the_card_is_all_there_is(model):
     card = Expectation({"wt": 0.5}, 6, "test")
-    trust = trust_in(replace(model, calibration=None), T1CE_FLAIR, {"wt": 1.0}, [], card)
+    trust = trust_in(replace(model, calibration=None), T1CE_FLAIR, {"wt": 1.0}, [], "none", card)
     assert (trust.expected, trust.volume_words, trust.record, trust.warnings) == (card, {}, None, ())
     assert card.source == "the model's card: 6 cases (test)"
 
 
 def test_ranges_are_of_masks_with_the_same_post_processing_and_subsets_that_cases_had(model):
     volumes = {"wt": 1.0, "tc": 1.0, "et": 1.0}
-    other = trust_in(model, T1CE_FLAIR, volumes, ["largest"], None)
+    other = trust_in(model, T1CE_FLAIR, volumes, ["largest"], "none", None)
     assert other.warnings == (
         ["The calibration is of masks with other post-processing (none): it gives no ranges here"]
     )
     assert (other.expected, other.volume_words, other.helpful_sequence) == (None, {}, None)
     assert "volume_ranges_ml" not in other.record
-    unknown = trust_in(model, ("t1n",), volumes, [], None)
+    mirrored = trust_in(model, T1CE_FLAIR, volumes, [], "sides", None)
+    assert mirrored.warnings == (
+        ["The calibration is of masks with other mirror images (none): it gives no ranges here"]
+    )
+    unknown = trust_in(model, ("t1n",), volumes, [], "none", None)
     assert unknown.warnings == ["No out-of-fold case has T1: the calibration gives no ranges here"]
 
 

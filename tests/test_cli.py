@@ -89,6 +89,11 @@ def test_failures_are_listed_at_the_end_and_the_status_is_one(lacunet, model, co
     ("words", "status", "message"),
     [
         (["segment", "-o", "{out}", "--model", "{model}"], 2, "nothing to segment"),
+        (
+            ["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--mirror", "up"],
+            2,
+            "--mirror up: use none, sides, all",
+        ),
         (["segment", "{cohort}", "-o", "{out}", "--model", "defualt"], 1, "no model there"),
         (["segment", "{out}/nowhere", "-o", "{out}", "--model", "{model}"], 1, "nowhere"),
         (["segment", "{cohort}", "--t1c", "x.nii", "-o", "{out}", "--model", "{model}"], 2, "not both"),

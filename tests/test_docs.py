@@ -12,7 +12,7 @@ from lacunet.data.nifti import load_case
 from lacunet.data.phantom import write_phantoms
 from lacunet.method import Method, get_method, make_method
 from lacunet.model import load_model
-from lacunet.model_folder import shipped_models
+from lacunet.model_folder import DEFAULT, shipped_models
 from lacunet.predict import Predictor
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
@@ -64,7 +64,7 @@ def test_the_example_method_keeps_the_law(example: Path):
         )
 
 
-@pytest.mark.skipif("default" not in shipped_models(), reason="the package holds no model")
+@pytest.mark.skipif(DEFAULT not in shipped_models(), reason="the package holds no model")
 def test_the_code_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_phantoms(tmp_path / "cohort", count=1, seed=7, spacing=4.0)
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,7 @@ from lacunet.intake.scan import Survey
 from lacunet.intake.strip import installed
 from lacunet.metrics import dice
 from lacunet.model import load_model
-from lacunet.model_folder import shipped_models
+from lacunet.model_folder import DEFAULT, shipped_models
 from lacunet.predict import Predictor
 from lacunet.segment import Segmented, SegmentSettings, segment_case
 
@@ -36,7 +36,7 @@ VALIDATION = DATA / "glioma/split.json"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif("default" not in shipped_models(), reason="the package holds no model"),
+    pytest.mark.skipif(DEFAULT not in shipped_models(), reason="the package holds no model"),
 ]
 
 

@@ -1,5 +1,7 @@
 """From a case to masks on its own grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from lacunet.errors import DataError, UsageError
 from lacunet.method import Clock, Method, Stage, get_method, make_method
 from lacunet.model import Model
 from lacunet.predict import (
+    Mirror,
     Predictor,
     Windows,
     gaussian_weight,
@@ -200,6 +203,38 @@ def test_blended_windows_equal_monais() -> None:
             images, size, 1, lambda crop: model.method(crop, presence), overlap=0.5, mode="gaussian"
         )
     assert torch.allclose(found, expected[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(("mirror", "turns"), [("none", 1), ("sides", 2), ("all", 8)])
+def test_mirror_images_are_encoded_once_each_and_a_pointwise_network_is_indifferent(mirror: Mirror, turns: int) -> None:
+    model, case = pointwise(), uneven_case()
+    plain = list(Predictor(model, "cpu", "float32").each(case, GLIOMA.subsets))
+    assert isinstance(model.method, Pointwise)
+    model.method.encoded = 0
+    mirrored = list(Predictor(model, "cpu", "float32", mirror=mirror).each(case, GLIOMA.subsets))
+    measured = 1  # a network is asked once for the memory that it needs
+    assert model.method.encoded == measured + turns * len(group_by_frame(case, GLIOMA.subsets, model))
+    for one, other in zip(plain, mirrored, strict=True):
+        assert one.subset == other.subset
+        torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "axes"), [("sides", [(), (0,)]), ("all", [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])]
+)
+def test_mirrored_logits_are_the_mean_over_turned_images(mirror: Mirror, axes: list[tuple[int, ...]]) -> None:
+    box = ((18, 20, 16), (4, 4, 4), (13, 15, 11))  # even along each axis: nothing is padded
+    model, case = unet(), hand_made_case({"t1c": brain(*box, seed=1), "t2f": brain(*box, seed=2)})
+
+    def asked(turned: tuple[int, ...]) -> torch.Tensor:
+        images = {name: np.flip(image, turned).copy() for name, image in case.images.items()}
+        logits = Predictor(model, "cpu", "float32")(replace(case, images=images)).logits
+        return logits.flip([axis + 1 for axis in turned])
+
+    expected = torch.stack([asked(turned) for turned in axes]).mean(0)
+    found = Predictor(model, "cpu", "float32", mirror=mirror)(case).logits
+    assert not torch.allclose(found, asked(()), atol=1e-3)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_the_weight_of_a_window_is_highest_in_the_middle_and_never_zero() -> None:

@@ -125,6 +125,7 @@ class Calibration(_Part):
         folds: The models that stood for the one that is calibrated.
         policy: What Dice is where a mask is empty (docs/metrics.md).
         postprocessing: Names of the rules that masks went through.
+        mirror: Which mirror images were averaged over.
         coverage: Of every range.
         seed: Of sampled voxels and of resampled persons.
         voxels: Sampled from each case.
@@ -149,6 +150,7 @@ class Calibration(_Part):
     folds: list[FoldModel]
     policy: str
     postprocessing: list[str]
+    mirror: str = "none"
     coverage: Annotated[float, Field(gt=0, lt=1)]
     seed: int
     voxels: _Count

@@ -206,6 +206,7 @@ def _warn_of_settings(trainings: Sequence[Training]) -> list[str]:
         "Windows differ": {
             name: "x".join(map(str, one.identity.windows or ())) or "whole brain" for name, one in summaries.items()
         },
+        "Averaging over mirror images differs": {name: one.identity.mirror for name, one in summaries.items()},
         "The data are called differently, though shared cases have the same references": {
             name: one.data for name, one in summaries.items()
         },

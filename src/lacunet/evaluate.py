@@ -159,6 +159,7 @@ def _identity(predictor: Predictor, settings: EvaluateSettings) -> dict[str, Any
         "postprocessing": [rule.name for rule in settings.rules],
         "precision": str(predictor.dtype).removeprefix("torch."),
         "windows": asdict(predictor.windows)["size"],
+        "mirror": predictor.mirror,
     }
 
 

@@ -28,6 +28,7 @@ class Identity(BaseModel):
     postprocessing: tuple[str, ...] = ()
     precision: str = "not stated"
     windows: tuple[int, ...] | None = None
+    mirror: str = "none"
 
 
 class Summary(BaseModel):

@@ -8,6 +8,8 @@ from typing import Any
 from lacunet.errors import ModelError, nearest
 
 FORMAT = 1
+DEFAULT = "ccsd"
+"""The shipped model that `default` stands for: the best of them on validation (docs/results.md)."""
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 _LARGEST_DESCRIPTION = 4 * 2**20
 
@@ -19,14 +21,15 @@ def shipped_models() -> list[str]:
 
 
 def model_folder(source: str) -> Path:
-    """Where a model lies: a shipped name, a model folder, or a run folder with a `model` in it.
+    """Where a model lies: a shipped name or `default`, a model folder, or a run folder with a `model` in it.
 
     Raises:
         ModelError: none of the three.
     """
     shipped = shipped_models()
-    if source in shipped:
-        return Path(str(files("lacunet.models").joinpath(source)))
+    name = DEFAULT if source == "default" else source
+    if name in shipped:
+        return Path(str(files("lacunet.models").joinpath(name)))
     for folder in (Path(source), Path(source) / "model"):
         if (folder / DESCRIPTION).is_file():
             return folder

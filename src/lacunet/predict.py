@@ -1,11 +1,12 @@
 """From a case to masks on the case's own grid: windows -> logits -> probabilities -> labels."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -54,6 +55,16 @@ class Prediction:
         return dict(zip(self.task.regions, torch.sigmoid(self.logits / temperature).numpy(), strict=True))
 
 
+Mirror = Literal["none", "sides", "all"]
+"""Which mirror images are asked about too: none, left and right exchanged (2 in all), or every axis (8 in all)."""
+
+MIRRORS: Mapping[Mirror, Sequence[tuple[int, ...]]] = {
+    "none": [()],
+    "sides": [(), (0,)],
+    "all": [axes for count in range(4) for axes in combinations(range(3), count)],
+}
+"""The axes along which each of the images is turned over; the first is the image itself."""
+
 Ask = Callable[[Float[Tensor, "1 modality x y z"], Sequence[Subset]], Iterator[Float[Tensor, "1 channel x y z"]]]
 """Prepared images, padded, and subsets of them -> maps for each subset, in order."""
 
@@ -72,12 +83,25 @@ class Windows:
 
 
 class Predictor:
-    """A model on a device, loaded once for any number of cases."""
+    """A model on a device, loaded once for any number of cases.
+
+    Args:
+        model: What is asked.
+        device: `auto`, `cpu`, `cuda`, ...
+        precision: Of its arithmetic.
+        windows: How a box is cut up.
+        mirror: Whose mean logits are taken (Wang et al. 2019): twice or eight times the work.
+    """
 
     def __init__(
-        self, model: Model, device: str = "auto", precision: Precision = "auto", windows: Windows | None = None
+        self,
+        model: Model,
+        device: str = "auto",
+        precision: Precision = "auto",
+        windows: Windows | None = None,
+        mirror: Mirror = "none",
     ) -> None:
-        self.model = model
+        self.model, self.mirror = model, mirror
         self.device = choose_device(device)
         self.dtype = choose_precision(self.device, precision)
         self.windows = windows or Windows()
@@ -100,7 +124,8 @@ class Predictor:
         for frame, group in group_by_frame(case, subsets, self.model):
             shown = task.subset({modality for subset in group for modality in subset})
             images = prepare_images(case.only(shown), task, self.model.preparation, frame)
-            for subset, logits in zip(group, self._maps(images, partial(self._segment, shown), group), strict=True):
+            ask = self._mirrored(partial(self._segment, shown))
+            for subset, logits in zip(group, self._maps(images, ask, group), strict=True):
                 temperature = self._temperature(subset)
                 outside = _FAR_OUTSIDE * max(1.0, temperature)  # so that it stays certain at this temperature
                 yield Prediction(task, subset, frame.undo(logits, fill=outside), temperature)
@@ -196,6 +221,24 @@ class Predictor:
             with torch.inference_mode(), self._autocast():
                 logits = self.method.decode(encoded, self._presence(subset)).float()
             yield logits  # outside the context, which the caller would otherwise run in
+
+    def _mirrored(self, ask: Ask) -> Ask:
+        """The mean of what is said of an image and of its mirror images; encoded once for each of them."""
+        mirrors = MIRRORS[self.mirror]
+        if len(mirrors) == 1:
+            return ask
+
+        def asked(images: Tensor, subsets: Sequence[Subset]) -> Iterator[Tensor]:
+            sums: list[Tensor] = []
+            for axes in mirrors:
+                axes = tuple(axis + 2 for axis in axes)
+                turned = images.flip(axes).contiguous(memory_format=torch.channels_last_3d)
+                for place, maps in enumerate(ask(turned, subsets)):
+                    back = maps.flip(axes) / len(mirrors)
+                    sums[place : place + 1] = [sums[place] + back] if place < len(sums) else [back]
+            yield from sums
+
+        return asked
 
     def _estimate(self, images: Tensor, subsets: Sequence[Subset]) -> Iterator[Tensor]:
         """All modalities, estimated from each subset."""

@@ -177,7 +177,8 @@ def segment_case(
     labels = apply_rules(settings.rules, prediction.labels(), case.grid)
     masks = region_masks(labels, model.task)
     volumes = {region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()}
-    trust = trust_in(model, subset, volumes, [rule.name for rule in settings.rules], expectation(model, subset))
+    rules = [rule.name for rule in settings.rules]
+    trust = trust_in(model, subset, volumes, rules, predictor.mirror, expectation(model, subset))
     expected_dice = trust.expected.dice if trust.expected else {}
     imported = origin.record if origin else record_of(files)
     warnings = [
@@ -215,7 +216,7 @@ def segment_case(
         "warnings": warnings,
         "label_convention": settings.convention,
         "masks": [path.name for path in (at.mask, *back)],
-        "postprocessing": [rule.name for rule in settings.rules],
+        "postprocessing": rules,
         "provenance": facts,
         "seconds": round(time.monotonic() - started, 2),
     }
@@ -289,6 +290,7 @@ def provenance_of(predictor: Predictor, files: CaseFiles, subset: Subset) -> dic
         "scans": ", ".join(files.images[modality].path.name for modality in subset),
         "network grid": f"{model.preparation.spacing:g} mm",
         "computed on": f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}",
+        "mirror images": predictor.mirror,
     }
 
 

@@ -1,8 +1,9 @@
 """What a person sees in the terminal: progress, tables, problems."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lacunet.task import Task
@@ -123,6 +124,24 @@ def print_completed(done: "Completed", task: Task) -> None:
     else:
         estimated = ", ".join(task.titles[modality] for modality in done.estimated)
         say(f"{done.name}: {estimated} estimated from {task.subset_title(done.subset)}")
+
+
+def print_models(models: Sequence[tuple[Path, Mapping[str, Any]]], default: str) -> None:
+    """A line per model: its folder's name, what it is, how large, its Dice over all subsets."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("model", "method", "grid", "MiB", "Dice, all subsets"):
+        table.add_column(title, justify="right" if title in ("grid", "MiB") else "left")
+    for folder, description in models:
+        name = f"{folder.name} (default)" if folder.name == default else folder.name
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+        mean = description["card"].get("results", {}).get("mean", {})
+        dice = ", ".join(f"{region.upper()} {scores['dice']:.2f}" for region, scores in mean.items())
+        grid = f"{description['preparation']['spacing']:g} mm"
+        table.add_row(name, description["method"], grid, f"{size:.1f}", dice or "not measured")
+    Console().print(table)
 
 
 def print_summary(summary: Any, task: Task) -> None:

@@ -32,7 +32,12 @@ class Trust:
 
 
 def trust_in(
-    model: Model, subset: Subset, volumes: Mapping[str, float], rules: Sequence[str], card: Expectation | None
+    model: Model,
+    subset: Subset,
+    volumes: Mapping[str, float],
+    rules: Sequence[str],
+    mirror: str,
+    card: Expectation | None,
 ) -> Trust:
     """What is known of a mask.
 
@@ -41,6 +46,7 @@ def trust_in(
         subset: The modalities that were used.
         volumes: What was predicted, in ml by region.
         rules: Names of the post-processing that the mask went through.
+        mirror: Which mirror images were averaged over.
         card: What the model's card says of the subset.
     """
     calibration = model.calibration
@@ -48,8 +54,7 @@ def trust_in(
         return Trust(card)
     name = model.task.subset_name(subset)
     record = {"cases": calibration.cases, "data": calibration.data, "temperature": calibration.temperature(subset)}
-    if list(rules) != calibration.postprocessing or not calibration.expected(name):
-        why = _why_not(calibration, rules, model.task.subset_title(subset))
+    if why := _why_not(calibration, rules, mirror, model.task.subset_title(subset), name):
         return Trust(card, warnings=[why], record=record)
     spans = calibration.volume_spans(name, volumes)
     sentence = helpful_sequence(model.task, calibration.gains.get(name, {}), calibration.coverage)
@@ -83,11 +88,16 @@ def _dice_spans(calibration: Calibration, subset: str) -> dict[str, Span | None]
     return {region: one.dice_range.span if one.dice_range else None for region, one in found.items()}
 
 
-def _why_not(calibration: Calibration, rules: Sequence[str], title: str) -> str:
+def _why_not(calibration: Calibration, rules: Sequence[str], mirror: str, title: str, subset: str) -> str | None:
+    """Why a calibration says nothing of a mask, or None where it does."""
     if list(rules) != calibration.postprocessing:
         with_them = ", ".join(calibration.postprocessing) or "none"
         return f"The calibration is of masks with other post-processing ({with_them}): it gives no ranges here"
-    return f"No out-of-fold case has {title}: the calibration gives no ranges here"
+    if mirror != calibration.mirror:
+        return f"The calibration is of masks with other mirror images ({calibration.mirror}): it gives no ranges here"
+    if not calibration.expected(subset):
+        return f"No out-of-fold case has {title}: the calibration gives no ranges here"
+    return None
 
 
 def _rounded(span: Span | None, digits: int) -> list[float] | None:

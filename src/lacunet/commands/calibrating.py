@@ -10,6 +10,7 @@ from lacunet.commands.options import (
     Device,
     Labels,
     MethodFile,
+    MirrorName,
     Output,
     PrecisionName,
     Resume,
@@ -17,6 +18,7 @@ from lacunet.commands.options import (
     Window,
     exit_with,
     labelled,
+    mirror_of,
     part_of,
     predictor_of,
     require_writable,
@@ -50,6 +52,7 @@ def calibrate(
     device: Device = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
+    mirror: MirrorName = "none",
     method_file: MethodFile = None,
 ) -> None:
     """Learn from cases that fold models have not seen what to expect of a model: docs/calibration.md."""
@@ -69,7 +72,7 @@ def calibrate(
     settings = CalibrateSettings(
         coverage=coverage,
         data=data.resolve().name,
-        passing=PassSettings(voxels, seed, [get_rule(rule) for rule in postprocess or []], resume),
+        passing=PassSettings(voxels, seed, [get_rule(rule) for rule in postprocess or []], mirror_of(mirror), resume),
     )
     require_writable(output)
     with progress() as bar:
@@ -79,7 +82,7 @@ def calibrate(
             {case.name: case.person for case in cases},
             output,
             settings,
-            lambda model: predictor_of(model, device, precision, window, method_file),
+            lambda model: predictor_of(model, device, precision, window, method_file, mirror=mirror),
             lambda case, done, total: bar.update(job, completed=done, description=case),
         )
     for line in calibration_lines(done.calibration):

@@ -13,13 +13,16 @@ from lacunet.terminal import print_problems
 if TYPE_CHECKING:
     from lacunet.case import CaseFiles
     from lacunet.data.names import Problem
-    from lacunet.predict import Predictor
+    from lacunet.predict import Mirror, Predictor
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A shipped model, a model folder, or a run.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 PrecisionName = Annotated[str, typer.Option(help="auto, bf16 or float32.")]
 Window = Annotated[int, typer.Option(help="Voxels of a window's side; 0 sends the whole brain through at once.")]
+MirrorName = Annotated[
+    str, typer.Option("--mirror", help="Average over mirror images: none, sides (twice the time) or all (8 times).")
+]
 MethodFile = Annotated[Path | None, typer.Option(help="Python file of a method of your own. It is run.")]
 Labels = Annotated[str | None, typer.Option(help="Label convention of the references, where the data cannot tell.")]
 Rules = Annotated[list[str] | None, typer.Option("--postprocess", help="A rule that changes masks; may be repeated.")]
@@ -39,7 +42,13 @@ def task_of(model: str) -> Task:
 
 
 def predictor_of(
-    model: str, device: str, precision: str, window: int, method_file: Path | None, task: str | None = None
+    model: str,
+    device: str,
+    precision: str,
+    window: int,
+    method_file: Path | None,
+    task: str | None = None,
+    mirror: str = "none",
 ) -> "Predictor":
     """A loaded model, ready to predict; the cases may be of another task than the model's own."""
     if precision not in ("auto", "bf16", "float32"):
@@ -53,7 +62,17 @@ def predictor_of(
     loaded = load_model(model, method_file)
     if task is not None:
         loaded = for_task(loaded, get_task(task))
-    return Predictor(loaded, device, precision, windows)  # type: ignore[arg-type]
+    return Predictor(loaded, device, precision, windows, mirror_of(mirror))  # type: ignore[arg-type]
+
+
+def mirror_of(words: str) -> "Mirror":
+    """What `--mirror` means."""
+    from lacunet.predict import MIRRORS
+
+    for mirror in MIRRORS:
+        if words == mirror:
+            return mirror
+    raise UsageError(f"--mirror {words}: use {', '.join(MIRRORS)}")
 
 
 def cases_of(

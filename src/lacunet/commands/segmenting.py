@@ -11,6 +11,7 @@ from lacunet.commands.importing import Allow, Name, ShowNames, Stripper, Study, 
 from lacunet.commands.options import (
     Device,
     MethodFile,
+    MirrorName,
     ModelName,
     Output,
     Overwrite,
@@ -90,6 +91,7 @@ def segment(
     device: Device = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
+    mirror: MirrorName = "none",
     method_file: MethodFile = None,
 ) -> None:
     """Segment one case or a cohort; each mask comes back on its scan's own grid.
@@ -124,7 +126,7 @@ def segment(
         raise UsageError(f"--{next(iter(overrule))} overrules one source, and there are {len(hospital)}")
     cases, problems = cases_of(named, given, name or "case", task) if named or not hospital else ([], [])
     require_writable(output)
-    predictor = predictor_of(model, device, precision, window, method_file)
+    predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
     done = 0
     with progress() as bar:
         total = len(cases) + len(hospital)

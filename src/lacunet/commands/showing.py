@@ -7,7 +7,7 @@ import typer
 
 from lacunet.commands.options import Labels, exit_with
 from lacunet.task import Task, get_task
-from lacunet.terminal import print_summary, say
+from lacunet.terminal import print_models, print_summary, say
 
 
 def methods() -> None:
@@ -19,20 +19,24 @@ def methods() -> None:
         say(f"{name}\n    {paper.idea}\n    {paper.authors} {paper.year}, {paper.title}. {paper.venue} {paper.url}")
 
 
-def models() -> None:
+def models(
+    names: Annotated[list[str] | None, typer.Argument(help="Models, or runs; those that ship when not given.")] = None,
+) -> None:
     """The models that ship, with their measured Dice."""
     from lacunet.calibration import calibration_words, read_calibration
-    from lacunet.model_folder import model_folder, read_description, shipped_models
+    from lacunet.model_folder import DEFAULT, model_folder, read_description, shipped_models
 
-    for name in shipped_models():
-        description = read_description(model_folder(name))
+    folders = [model_folder(name) for name in names or shipped_models()]
+    if not names:
+        print_models([(folder, read_description(folder)) for folder in folders], DEFAULT)
+    for folder in folders:
+        description = read_description(folder)
         card = description["card"]
-        spacing = description["preparation"]["spacing"]
-        say(f"{name}: {description['method']}, {spacing:g} mm, trained on {card.get('data')}; {card.get('licence')}")
+        say(f"\n{folder.name}: {description['method']}, trained on {card.get('data')}; {card.get('licence')}")
         if "results" in card:
             say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
             print_summary(card["results"], Task.from_json(description["task"]))
-        say(f"  {calibration_words(read_calibration(model_folder(name)))}")
+        say(f"  {calibration_words(read_calibration(folder))}")
 
 
 def check(

@@ -9,6 +9,7 @@ from lacunet.commands.options import (
     Device,
     Labels,
     MethodFile,
+    MirrorName,
     Output,
     PrecisionName,
     Resume,
@@ -87,6 +88,7 @@ def evaluate(
     device: Device = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
+    mirror: MirrorName = "none",
     method_file: MethodFile = None,
     task: Annotated[str | None, typer.Option(help="Read the cases as of another task than the model's: mets.")] = None,
 ) -> None:
@@ -107,7 +109,7 @@ def evaluate(
     cases = labelled(data, cases_are, labels)
     if split is not None:
         cases = named_part(cases, split)
-    predictor = predictor_of(model, device, precision, window, method_file, task)
+    predictor = predictor_of(model, device, precision, window, method_file, task, mirror)
     with progress() as bar:
         job = bar.add_task("evaluating", total=len(cases))
         result = run_evaluation(
