@@ -19,7 +19,7 @@ demo: .venv/installed
 	$(BIN)/lacunet demo -o demo
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

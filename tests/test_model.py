@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lacunet.data.prepare import Preparation
 from lacunet.errors import ModelError, RecipeError, UsageError
 from lacunet.method import Method, get_method, make_method
 from lacunet.model import load_model, save_model
+from lacunet.model_folder import DEFAULT
 from lacunet.task import GLIOMA, Task
 
 OWN_METHOD = Path(__file__).with_name("two_stages.py")
@@ -50,6 +52,13 @@ def test_what_is_saved_is_what_is_loaded(folder: Path) -> None:
 
 def test_a_folder_holds_weights_and_a_description_only(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.safetensors"]
+
+
+def test_a_model_is_called_after_its_folder_and_a_run_s_after_the_run(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "first" / "model")
+    assert load_model(str(folder)).name == folder.name
+    assert load_model(str(tmp_path / "first")).name == load_model(str(tmp_path / "first" / "model")).name == "first"
+    assert load_model("default").name == DEFAULT
 
 
 def test_a_run_folder_stands_for_its_model(tmp_path: Path) -> None:

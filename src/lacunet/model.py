@@ -17,7 +17,7 @@ from lacunet.data.prepare import Preparation
 from lacunet.errors import LacunetError, ModelError, UsageError
 from lacunet.files import whole_file, write_json
 from lacunet.method import Method, get_method, make_method
-from lacunet.model_folder import DESCRIPTION, FORMAT, WEIGHTS, model_folder, read_description
+from lacunet.model_folder import DESCRIPTION, FORMAT, WEIGHTS, model_folder, model_name, read_description
 from lacunet.task import Subset, Task
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
@@ -111,7 +111,7 @@ def load_model(source: str, method_file: Path | None = None) -> Model:
     except (LacunetError, SafetensorError, RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
         first_line = str(error).splitlines()[0]
         raise ModelError(f"{folder}: does not fit its method ({first_line}); get the model again") from error
-    name, calibration = folder.resolve().name, read_calibration(folder)
+    name, calibration = model_name(folder), read_calibration(folder)
     return Model(name, method.eval(), preparation, description["card"], description["sha256"], calibration)
 
 

@@ -39,6 +39,12 @@ def model_folder(source: str) -> Path:
     )
 
 
+def model_name(folder: Path) -> str:
+    """What to call the model there: its folder's name; of a run, the run's."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
 def read_description(folder: Path) -> dict[str, Any]:
     """The JSON beside the weights, checked for its outer form; needs no weights.
 

@@ -281,7 +281,7 @@ def subset_in_use(case: Case, subset: Subset | None, model: Model) -> Subset:
 def provenance_of(predictor: Predictor, files: CaseFiles, subset: Subset) -> dict[str, str]:
     """By which software, model and scans a result came about."""
     model = predictor.model
-    return {
+    facts = {
         "lacunet": version("lacunet"),
         "model": model.name,
         "weights (sha256)": model.sha256,
@@ -290,8 +290,10 @@ def provenance_of(predictor: Predictor, files: CaseFiles, subset: Subset) -> dic
         "scans": ", ".join(files.images[modality].path.name for modality in subset),
         "network grid": f"{model.preparation.spacing:g} mm",
         "computed on": f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}",
-        "mirror images": predictor.mirror,
     }
+    if predictor.mirror != "none":
+        facts["averaged over mirror images"] = predictor.mirror
+    return facts
 
 
 def _view(

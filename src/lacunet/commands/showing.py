@@ -24,7 +24,7 @@ def models(
 ) -> None:
     """The models that ship, with their measured Dice."""
     from lacunet.calibration import calibration_words, read_calibration
-    from lacunet.model_folder import DEFAULT, model_folder, read_description, shipped_models
+    from lacunet.model_folder import DEFAULT, model_folder, model_name, read_description, shipped_models
 
     folders = [model_folder(name) for name in names or shipped_models()]
     if not names:
@@ -32,7 +32,7 @@ def models(
     for folder in folders:
         description = read_description(folder)
         card = description["card"]
-        say(f"\n{folder.name}: {description['method']}, trained on {card.get('data')}; {card.get('licence')}")
+        say(f"\n{model_name(folder)}: {description['method']}, trained on {card.get('data')}; {card.get('licence')}")
         if "results" in card:
             say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
             print_summary(card["results"], Task.from_json(description["task"]))
