@@ -47,3 +47,8 @@ def brain(shape: tuple[int, int, int], first: tuple[int, int, int], last: tuple[
     box = tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
     image[box] = np.random.default_rng(seed).uniform(50, 150, image[box].shape)
     return image
+
+
+def named(value: object) -> str:
+    """A parameter as part of a test's name, the same in every process: sets have no order of their own."""
+    return str(sorted(value) if isinstance(value, set) else value)

@@ -29,6 +29,7 @@ from lacunet.optimise import make_optimiser
 from lacunet.predict import in_channels_last
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
+from small import named
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "ccsd.toml"
 FOUR = (0, 1, 2, 3)
@@ -97,7 +98,7 @@ def run_by_the_paper(method: CCSD, images: torch.Tensor, subset: tuple[int, ...]
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "arguments", [{}, {"fill": "mean"}, {"fill": "first"}, {"residual": True, "levels": 3}], ids=str
+    "arguments", [{}, {"fill": "mean"}, {"fill": "first"}, {"residual": True, "levels": 3}], ids=named
 )
 def test_every_assembled_subset_equals_a_run_on_zeroed_images(arguments: dict[str, Any]) -> None:
     method = tiny(**arguments).eval()
@@ -412,7 +413,7 @@ def test_the_log_counts_the_paths() -> None:
 # ---------------------------------------------------------------- the whole loss
 
 
-@pytest.mark.parametrize("arguments", [{}, {"path": "random"}, {"students": 2}, {"feature": "shared"}], ids=str)
+@pytest.mark.parametrize("arguments", [{}, {"path": "random"}, {"students": 2}, {"feature": "shared"}], ids=named)
 def test_a_mixed_batch_costs_what_its_cases_cost(arguments: dict[str, Any]) -> None:
     method = tiny(**arguments)
     sets = [GLIOMA.modalities, ("t1n", "t2f"), ("t1n", "t1c", "t2w"), ("t2w",)]
@@ -440,7 +441,7 @@ def test_a_mixed_batch_costs_what_its_cases_cost(arguments: dict[str, Any]) -> N
         ({"feature": "specific", "criticality": "gradient", "path": "min"}, {"full", "students", "hmsd", "dmcd"}),
         ({"feature": "shared", "path": "random", "match": "concatenation"}, {"full", "students", "hmsd", "dmcd"}),
     ],
-    ids=str,
+    ids=named,
 )
 def test_terms_of_each_ablation(arguments: dict[str, Any], terms: set[str]) -> None:
     method = tiny(**arguments)
@@ -509,7 +510,7 @@ def test_memory_grows_with_the_students_decoded_only() -> None:
         ({"feature": "fuse"}, "feature = 'fuse': one of fused, shared, specific; did you mean 'fused'"),
         ({"temperature": 0.0}, "temperature = 0.0: it must be above 0"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_refuses_arguments_that_mean_nothing(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):

@@ -36,7 +36,7 @@ from lacunet.prompts import prompt_vectors
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
 from lacunet.train import train
-from small import tiny_recipe
+from small import named, tiny_recipe
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "dual_stage.toml"
 FOUR = (0, 1, 2, 3)
@@ -233,7 +233,7 @@ def test_the_log_has_the_error_where_nothing_was_seen() -> None:
         ({"ctd": "available"}, "distil", {"student"}),
         ({"ctd": "off"}, "distil", {"student"}),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_step_moves_what_the_stage_trains_and_nothing_else(
     arguments: dict[str, Any], name: str, movers: set[str]
@@ -273,7 +273,7 @@ def test_a_complete_case_asks_nothing_of_the_recovery_module() -> None:
 
 
 @pytest.mark.parametrize("name", ["critic", "reconstruct", "teacher", "distil"])
-@pytest.mark.parametrize("arguments", [{}, {"fill": "learned"}, {"da_input": "merged", "reach": True}], ids=str)
+@pytest.mark.parametrize("arguments", [{}, {"fill": "learned"}, {"da_input": "merged", "reach": True}], ids=named)
 def test_a_modality_that_was_never_acquired_supervises_nothing(name: str, arguments: dict[str, Any]) -> None:
     batch, found = batch_of(*SETS), []
     absent = ~batch.acquired[:, :, None, None, None].expand_as(batch.images)
@@ -421,7 +421,7 @@ def test_teacher_and_student_start_from_what_was_rebuilt() -> None:
         ({"refine": 0.0}, "critic reconstruct teacher distil", "task distillation"),
         ({"distil": 0.0}, "critic reconstruct teacher distil", "task recovery"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_stages_and_terms_of_each_ablation(arguments: dict[str, Any], stages: str, terms: str) -> None:
     method = tiny(**arguments)
@@ -556,7 +556,7 @@ def test_a_method_without_a_recovery_module_says_so() -> None:
         ({"patches": 0}, "patches = 0: at least 1"),
         ({"levels": 1}, "levels = 1: at least 2"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_refuses_arguments_that_mean_nothing(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):

@@ -19,6 +19,7 @@ from lacunet.intake.scan import Survey
 from lacunet.intake.series import group
 from lacunet.intake.survey import Wishes, survey_source
 from lacunet.task import GLIOMA
+from small import named
 
 pytest.importorskip("pydicom", reason='needs the extra "dicom"')
 pytest.importorskip("dcm2niix", reason='needs the extra "dicom"')
@@ -115,7 +116,7 @@ def test_an_examination_among_rubbish_becomes_its_four_scans(examination, images
 @pytest.mark.parametrize("way", [
     {"compress": "rle"}, {"compress": "jpegls"}, {"compress": "jpeg2000"}, {"implicit": True, "suffix": ".IMA"},
     {"suffix": ""}, {"preamble": False, "implicit": True}, {"drop": ["SeriesNumber", "SliceThickness", "StudyDate"]},
-], ids=str)  # fmt: skip
+], ids=named)  # fmt: skip
 def test_files_of_every_make_are_read_the_same(examination, images, affine, work, way) -> None:
     volume = images["t2f"].repeat(2, axis=0).repeat(2, axis=1)  # JPEG 2000 wants 32 x 32 pixels
     examination.write(volume, affine, 6, "Ax T2 FLAIR", "t2f", **way)

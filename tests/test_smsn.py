@@ -27,6 +27,7 @@ from lacunet.methods.smsn import (
 from lacunet.predict import in_channels_last
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA, Task
+from small import named
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "smsn.toml"
 EVERYTHING = GLIOMA.modalities
@@ -114,7 +115,7 @@ def test_a_fixed_order_asks_nobody():
         (("t1n", "t2w"), [T2W, T1N, T1C, T2F]),
         (("t1n",), [T1N, T1C, T2F, T2W]),
     ],
-    ids=str,
+    ids=named,
 )
 def test_the_order_of_evaluation(subset: tuple[str, ...], expected: list[int]):
     method, presence = smsn().eval(), presence_of(subset)
@@ -542,7 +543,7 @@ ALL = {"segmentation", "deep", "auxiliary", "kl", "reconstruction", "orthogonali
         ({"reorder": "available_first", "target": "image", "inner": "product"}, ALL),
         ({"auxiliary": 0.0, "deep": 0.0}, ALL - {"auxiliary", "deep"}),
     ],
-    ids=str,
+    ids=named,
 )
 def test_terms_of_each_ablation(arguments: dict[str, Any], terms: set[str]):
     method = smsn(**arguments)
@@ -586,7 +587,7 @@ def test_fifteen_subsets_run_each_encoder_once():
         ({"order": ["t1c", "t2f"]}, r"order = \['t1c', 't2f'\]: each of t1n, t1c, t2w, t2f once"),
         ({"fusion": "serial"}, "one of sequential, one_stage, parallel, concat"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_refuses_arguments_that_mean_nothing(arguments: dict[str, Any], words: str):
     with pytest.raises(RecipeError, match=words):

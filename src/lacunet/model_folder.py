@@ -9,7 +9,7 @@ from lacunet.errors import ModelError, nearest
 
 FORMAT = 1
 DEFAULT = "ccsd"
-"""The shipped model that `default` stands for: by validation (docs/results.md)."""
+"""The shipped model that `default` stands for, chosen by validation (docs/results.md)."""
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 _LARGEST_DESCRIPTION = 4 * 2**20
 
