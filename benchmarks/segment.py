@@ -96,7 +96,7 @@ def cells(runs: list[tuple[float, int]]) -> list[str]:
     return [f"{median(seconds for seconds, _ in runs):.1f}", f"{max(peak for _, peak in runs) / 2**30:.2f}"]
 
 
-def segment_once(case: Path, model: Path, output: Path, mirror: str) -> tuple[float, int]:
+def segment_once(case: Path, model: Path, output: Path, mirror: str = "none") -> tuple[float, int]:
     """Seconds and peak bytes of one run of the command."""
     command = [str(Path(sys.executable).with_name("lacunet")), "segment", str(case), "-o", str(output)]
     command += ["--model", str(model), "--device", "cpu", "--mirror", mirror]
