@@ -7,7 +7,6 @@ that is drawn for each pair; and one of the three sequences of the case five pla
 would. Without `--cases`, six invented patients are used.
 """
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from lacunet.intake.quality import judge_registration
 from lacunet.intake.register import register, volume_of
 from lacunet.intake.rigid import carry, grown
 from measure import print_table, use_cores
-from registration import chosen_cases, unit
+from registration import case_options, chosen_cases, unit
 
 SHIFTS_MM = (0, 5, 10)
 VERDICTS = ("good", "doubtful", "failed")
@@ -46,11 +45,7 @@ def of_another(first: Case, second: Case, modality: str) -> str:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=Path, help="a folder of cases")
-    parser.add_argument("--split", help="FILE:PART+PART; all cases otherwise")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = case_options(__doc__).parse_args()
     use_cores()
     generator = np.random.default_rng(options.seed)
     counts = {shift: dict.fromkeys(VERDICTS, 0) for shift in SHIFTS_MM}

@@ -9,8 +9,6 @@ It goes to a case's grid and back, and what is lost is 1 minus the Dice of the t
 registration adds is in registration.py. Without `--cases`, four invented patients are used.
 """
 
-import argparse
-from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +21,7 @@ from lacunet.intake.rigid import Rigid, voxel_points
 from lacunet.metrics import dice
 from lacunet.task import GLIOMA
 from measure import print_table, use_cores
-from registration import chosen_cases, draw_motion, scan_again
+from registration import case_options, chosen_cases, draw_motion, scan_again
 
 THICKNESSES = (1.0, 3.0, 5.5)
 LEAST_VOXELS = 50
@@ -57,11 +55,7 @@ def losses(case: Case, thickness: float, generator: np.random.Generator) -> dict
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=Path, help="a folder of cases with references")
-    parser.add_argument("--split", help="FILE:PART+PART; all cases otherwise")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = case_options(__doc__, "a folder of cases with references").parse_args()
     use_cores()
     if options.cases is None:
         patients = [make_phantom(number) for number in range(4)]

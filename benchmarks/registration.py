@@ -146,6 +146,15 @@ def chosen_cases(folder: Path, split: str | None) -> list[CaseFiles]:
     return [case for case in cases if case.name in names]
 
 
+def case_options(about: str | None, cases: str = "a folder of cases") -> argparse.ArgumentParser:
+    """A command line with `--cases`, `--split` and `--seed`; scripts add theirs."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=Path, help=cases)
+    parser.add_argument("--split", help="FILE:PART+PART; all cases otherwise")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
 def by_lacunet(attempt: Try) -> Rigid:
     """Registration as `lacunet import` does it; from places of the fixed scan to places of the moving one."""
     volumes: list[Volume] = [volume_of(scan.voxels, scan.grid) for scan in (attempt.fixed, attempt.moving)]
@@ -184,11 +193,8 @@ def row(way: str, errors: np.ndarray, times: np.ndarray) -> list[str]:
 
 def main() -> None:
     """Print every try to stderr, and the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=Path, help="a folder of cases")
-    parser.add_argument("--split", help="FILE:PART+PART; all cases otherwise")
+    parser = case_options(__doc__)
     parser.add_argument("--tries", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=WAYS)
     options = parser.parse_args()
     cores = use_cores()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lacunet.calibration import CALIBRATION, put_beside, read_calibration, read_calibration_file
 from lacunet.errors import ModelError
+from lacunet.files import rounded
 from lacunet.model import load_model, save_model
 
 MODELS = Path(__file__).resolve().parents[1] / "src" / "lacunet" / "models"
@@ -43,17 +44,10 @@ def main() -> None:
 
 
 def results(folder: Path) -> dict[str, object]:
-    """The part of an evaluation's summary that a card keeps."""
+    """The part of an evaluation's summary that a card keeps; four digits are more than six cases can tell."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     wanted = ("policy", "data", "cases", "subsets", "mean", "by_size", "aurc", "empty")
-    return rounded({key: summary[key] for key in wanted if key in summary})
-
-
-def rounded(value: object) -> object:
-    """Four digits are more than six cases can tell."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return round(value, 4) if isinstance(value, float) else value
+    return {key: rounded(summary[key], 4) for key in wanted if key in summary}
 
 
 def calibrate(model: Path, folder: Path | None) -> None:

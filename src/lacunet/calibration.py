@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lacunet.errors import ModelError
-from lacunet.files import write_json
+from lacunet.files import rounded, write_json
 from lacunet.intervals import Span, volume_span
 from lacunet.model_folder import DESCRIPTION, read_description
 from lacunet.task import Subset, Task
@@ -246,15 +246,7 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     """Write it whole. Five digits are more than any number of cases can tell."""
     content = calibration.model_dump(mode="json")
     measured = ("temperatures", "reliability", "subsets", "gains")
-    write_json(path, content | {key: _rounded(content[key]) for key in measured})
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    return round(value, 5) if isinstance(value, float) else value
+    write_json(path, content | {key: rounded(content[key], 5) for key in measured})
 
 
 def _require_same_kind(path: Path, calibration: Calibration, description: Mapping[str, Any]) -> None:

@@ -62,6 +62,15 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def rounded(value: Any, digits: int) -> Any:
+    """JSON with every fraction in it rounded."""
+    if isinstance(value, dict):
+        return {key: rounded(one, digits) for key, one in value.items()}
+    if isinstance(value, list):
+        return [rounded(one, digits) for one in value]
+    return round(value, digits) if isinstance(value, float) else value
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole, indented, with NaN refused (a NaN is written as null by the caller who means it)."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

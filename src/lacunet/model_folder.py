@@ -39,10 +39,14 @@ def model_folder(source: str) -> Path:
     )
 
 
+def run_of(folder: Path) -> Path:
+    """The run that a model's folder lies in; the folder itself where it lies in none."""
+    return folder.parent if folder.name == "model" else folder
+
+
 def model_name(folder: Path) -> str:
     """What to call the model there: its folder's name; of a run, the run's."""
-    folder = folder.resolve()
-    return folder.parent.name if folder.name == "model" else folder.name
+    return run_of(folder.resolve()).name
 
 
 def read_description(folder: Path) -> dict[str, Any]:

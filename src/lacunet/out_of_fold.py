@@ -18,7 +18,7 @@ from lacunet.data.split import RUN_SPLIT, bare_id, read_split
 from lacunet.errors import DataError, LacunetError, ModelError, OutputError
 from lacunet.files import whole_file, write_json
 from lacunet.metrics import BRATS, dice, region_masks, volume_ml
-from lacunet.model_folder import model_folder, read_description
+from lacunet.model_folder import model_folder, read_description, run_of
 from lacunet.postprocess import Rule, apply_rules
 from lacunet.predict import Mirror, Predictor
 from lacunet.scores import Row, read_rows, write_rows
@@ -78,8 +78,7 @@ class Part:
 
 def own_split(source: str) -> Path | None:
     """The split file of the run that a model came from, where the run kept one."""
-    folder = model_folder(source)
-    path = (folder.parent if folder.name == "model" else folder) / RUN_SPLIT
+    path = run_of(model_folder(source)) / RUN_SPLIT
     return path if path.is_file() else None
 
 

@@ -200,7 +200,7 @@ def segment_case(
         back, warnings = brought.masks, [*warnings, *brought.notes]
     facts = provenance_of(predictor, files, subset) | {
         "labels in the mask": settings.convention,
-        "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
+        "post-processing": ", ".join(rules) or "none",
     }
     facts |= import_facts(imported, model.task) if imported else {}
     moved = imported is not None and imported.moved

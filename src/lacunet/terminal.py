@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lacunet.model_folder import model_name
 from lacunet.task import Task
 
 if TYPE_CHECKING:
@@ -126,16 +127,16 @@ def print_completed(done: "Completed", task: Task) -> None:
         say(f"{done.name}: {estimated} estimated from {task.subset_title(done.subset)}")
 
 
-def print_models(models: Sequence[tuple[Path, Mapping[str, Any]]], default: str) -> None:
-    """A line per model: its folder's name, what it is, how large, its Dice over all subsets."""
+def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None:
+    """A line per model, folder -> description: its name, what it is, how large, its Dice over all subsets."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for title in ("model", "method", "grid", "MiB", "Dice, all subsets"):
         table.add_column(title, justify="right" if title in ("grid", "MiB") else "left")
-    for folder, description in models:
-        name = f"{folder.name} (default)" if folder.name == default else folder.name
+    for folder, description in models.items():
+        name = model_name(folder) + (" (default)" if folder.name == default else "")
         size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
         mean = description["card"].get("results", {}).get("mean", {})
         dice = ", ".join(f"{region.upper()} {scores['dice']:.2f}" for region, scores in mean.items())

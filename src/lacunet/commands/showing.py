@@ -27,10 +27,10 @@ def models(
     from lacunet.model_folder import DEFAULT, model_folder, model_name, read_description, shipped_models
 
     folders = [model_folder(name) for name in names or shipped_models()]
+    descriptions = {folder: read_description(folder) for folder in folders}
     if not names:
-        print_models([(folder, read_description(folder)) for folder in folders], DEFAULT)
-    for folder in folders:
-        description = read_description(folder)
+        print_models(descriptions, DEFAULT)
+    for folder, description in descriptions.items():
         card = description["card"]
         say(f"\n{model_name(folder)}: {description['method']}, trained on {card.get('data')}; {card.get('licence')}")
         if "results" in card:

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from lacunet.case import Grid
 from lacunet.data.anatomy import load_atlas
 from lacunet.intake.register import locate, volume_of
-from lacunet.intake.rigid import Rigid, carry, grown
+from lacunet.intake.rigid import Rigid, carry, centre_of, grown
+from lacunet.metrics import dice
 
 WHITE, GREY, FLUID = 1.0, 0.7, 0.3
 """Brightness on a T1-weighted scan; mutual information asks for no more than that the three differ."""
@@ -54,15 +55,13 @@ def to_atlas(
     moving = volume_of(average, atlas_grid, average > 0)
     motion = locate(fixed, moving, seed).inverse
     laid = carry(brain.astype(np.float32), grid, atlas_grid, motion.inverse) >= 0.5
-    return motion, 2.0 * float((laid & (average > 0)).sum()) / float(laid.sum() + (average > 0).sum())
+    return motion, dice(laid, average > 0)
 
 
 def upright(grid: Grid, brain: Bool[np.ndarray, "x y z"]) -> Rigid:
     """Without an atlas: the middle of the brain is shifted to the middle of the case's grid, nothing is turned."""
     voxels = np.argwhere(brain)
     centre = grid.affine[:3, :3] @ ((voxels.min(0) + voxels.max(0)) / 2) + grid.affine[:3, 3]
-    wanted = case_grid()
-    middle = wanted.affine[:3, :3] @ ((np.asarray(wanted.shape) - 1) / 2) + wanted.affine[:3, 3]
     matrix = np.eye(4)
-    matrix[:3, 3] = middle - centre
+    matrix[:3, 3] = centre_of(case_grid()) - centre
     return Rigid(matrix)
