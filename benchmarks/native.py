@@ -9,7 +9,6 @@ It goes to a case's grid and back, and what is lost is 1 minus the Dice of the t
 registration adds is in registration.py. Without `--cases`, four invented patients are used.
 """
 
-
 import numpy as np
 
 from lacunet.case import Case, Grid

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from lacunet.batch import Batch
+from lacunet.blocks.patch import fold, unfold
 from lacunet.errors import RecipeError
 from lacunet.losses import segmentation_losses
 from lacunet.method import Clock, make_method
@@ -76,7 +77,8 @@ def run_by_the_paper(method: CCSD, images: torch.Tensor, subset: tuple[int, ...]
     """Sec. 3.2 word by word: zero what is missing, encode everything, choose, concatenate, decode."""
     zeroed = torch.zeros_like(images)
     zeroed[:, subset] = images[:, subset]
-    shared = [method.shared(zeroed[:, i : i + 1]) for i in FOUR]
+    inputs = [fold(zeroed[:, i : i + 1], method.patch) for i in FOUR]
+    shared = [method.shared(inputs[i]) for i in FOUR]
     levels = len(shared[0])
     absent = {
         "empty": lambda level, i: shared[i][level],
@@ -85,7 +87,7 @@ def run_by_the_paper(method: CCSD, images: torch.Tensor, subset: tuple[int, ...]
     }[method.fill]
     bottom = []
     for i in FOUR:
-        specific = method.specific[i](zeroed[:, i : i + 1])[-1]
+        specific = method.specific[i](inputs[i])[-1]
         fused = method.compose(shared[i][-1], specific) + (shared[i][-1] if method.residual else 0)
         bottom.append(fused if i in subset else absent(-1, i))
     features = method.fuse(torch.cat(bottom, dim=1))
@@ -93,12 +95,12 @@ def run_by_the_paper(method: CCSD, images: torch.Tensor, subset: tuple[int, ...]
         skips = torch.cat([shared[i][level] if i in subset else absent(level, i) for i in FOUR], dim=1)
         weights = torch.cat([part.weight for part in method.skips[level].parts], dim=1)
         features = method.rises[level](features, F.conv3d(skips, weights))
-    return method.head(features)
+    return unfold(method.head(features), method.patch)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "arguments", [{}, {"fill": "mean"}, {"fill": "first"}, {"residual": True, "levels": 3}], ids=named
+    "arguments", [{}, {"fill": "mean"}, {"fill": "first"}, {"residual": True, "levels": 3}, {"patch": 2}], ids=named
 )
 def test_every_assembled_subset_equals_a_run_on_zeroed_images(arguments: dict[str, Any]) -> None:
     method = tiny(**arguments).eval()
@@ -109,6 +111,27 @@ def test_every_assembled_subset_equals_a_run_on_zeroed_images(arguments: dict[st
             presence = torch.tensor([[i in subset for i in FOUR]] * 2)
             expected = run_by_the_paper(method, images, subset)
             torch.testing.assert_close(method.decode(encoded, presence), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_cubes_of_voxels_become_channels_and_voxels_again() -> None:
+    images = torch.arange(2 * 3 * 4 * 6 * 2.0).reshape(2, 3, 4, 6, 2)
+    folded = fold(images, 2)
+    assert folded.shape == (2, 24, 2, 3, 1)
+    for channel, x, y, z in product(range(3), range(4), range(6), range(2)):
+        place = channel * 8 + (x % 2) * 4 + (y % 2) * 2 + z % 2
+        assert torch.equal(folded[:, place, x // 2, y // 2, z // 2], images[:, channel, x, y, z])
+    assert torch.equal(unfold(folded, 2), images)
+    assert fold(images, 1) is images
+
+
+def test_with_cubes_an_eighth_of_the_places_are_worked_on() -> None:
+    method, places = tiny(patch=2), []
+    method.shared.register_forward_hook(lambda module, inputs, levels: places.append(levels[0].shape[2:]))
+    whole, subset = torch.ones(1, 4, dtype=torch.bool), torch.tensor([[True, False, True, False]])
+    encoded = method.encode(batch_of(GLIOMA.modalities).images, whole)
+    assert method.decode(encoded, subset).shape == (1, 3, 8, 8, 8)
+    assert places == [(4, 4, 4)]
+    assert method.divisor == 4
 
 
 @torch.no_grad()
@@ -509,6 +532,7 @@ def test_memory_grows_with_the_students_decoded_only() -> None:
         ({"path": "maximum"}, "CCSD: path = 'maximum': one of max, min, random"),
         ({"feature": "fuse"}, "feature = 'fuse': one of fused, shared, specific; did you mean 'fused'"),
         ({"temperature": 0.0}, "temperature = 0.0: it must be above 0"),
+        ({"patch": 0}, "patch = 0: at least 1 voxel along each side"),
     ],
     ids=named,
 )
