@@ -99,14 +99,15 @@ def prepare(case: Case, model: Model) -> Prepared:
 
 
 def estimate(images: np.ndarray, subset: Subset, model: Model) -> np.ndarray:
-    """All sequences, as the recovery module sees them through a subset."""
+    """All sequences, as `lacunet complete` estimates them from a subset: nothing outside the brain that it shows."""
     presence = torch.tensor([model.task.presence(subset)])
     with torch.inference_mode():
         completed = model.method.complete(pad_to(torch.from_numpy(images)[None], model.method.divisor), presence)
     cut = tuple(slice(0, n) for n in images.shape[1:])
     clip = model.preparation.clip
     found: np.ndarray = completed[0][(slice(None), *cut)].clamp(-clip, clip).numpy()
-    return found
+    shown = np.any([images[model.task.modalities.index(modality)] != 0 for modality in subset], axis=0)
+    return np.where(shown, found, np.float32(0))
 
 
 def measure(case: Prepared, model: Model) -> Iterator[Row]:

@@ -307,6 +307,17 @@ def test_a_sweep_varies_another_recipe_and_takes_common_sections(tmp_path):
     assert a.recipe.prepare.spacing == b.recipe.prepare.spacing == 2.0
 
 
+def test_a_sweep_of_incomplete_cases_is_not_trained_on_complete_ones(lacunet, phantoms, tmp_path):
+    write_recipe(tmp_path / "base.toml", tiny_recipe())
+    sweep, data = tmp_path / "sweep.toml", phantoms[0].images["t1c"].path.parents[1]
+    sweep.write_text('title = "t"\nrecipe = "base.toml"\ncomplete = 0.01\n[rows.a]\n', encoding="utf-8")
+    status, _, err = lacunet("benchmark", sweep, "--data", data, "--folds", 2, "-o", tmp_path / "out")
+    assert status == 2
+    assert "trains where 1 % of the cases have every sequence" in err
+    assert "lacunet missing DATA --split FILE:train --full 0.01 -o missing.csv" in err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

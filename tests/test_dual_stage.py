@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,12 @@ from lacunet.methods.dual_stage import (
     feature_distance,
     normed,
     reconstruction_loss,
-    subset_number,
 )
 from lacunet.model import load_model, save_model
 from lacunet.optimise import freeze_all_but, make_optimiser, training_mode
 from lacunet.predict import in_channels_last
 from lacunet.progress import Silent
-from lacunet.prompts import prompt_vectors
+from lacunet.prompts import read_table, sentence_of
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
 from lacunet.train import train
@@ -112,6 +111,13 @@ def test_exactly_one_eighth_of_all_patches_is_seen(subset: tuple[str, ...]) -> N
         seen = draw_seen(presence_of(subset, subset), (16, 16, 16), patches=8, masked=0.875)
         assert seen.shape == (2, 4, 16, 16, 16)
         assert seen.float().mean((1, 2, 3, 4)).tolist() == [0.125, 0.125]
+
+
+def test_enough_modalities_are_left_for_the_share_that_is_seen() -> None:
+    torch.manual_seed(2)
+    for _ in range(50):
+        seen = draw_seen(presence_of(GLIOMA.modalities, ("t1n", "t2w"), ("t1c",)), (8, 8, 8), patches=4, masked=0.5)
+        assert seen.float().mean((1, 2, 3, 4)).tolist() == [0.5, 0.5, 0.25]  # of the last, all that there is
 
 
 def test_what_was_never_acquired_is_never_seen() -> None:
@@ -210,6 +216,12 @@ def test_the_log_has_the_error_where_nothing_was_seen() -> None:
     torch.manual_seed(7)
     stage_of(method, "reconstruct").loss(batch, clock_at(notes=notes))
     assert notes["hidden_error"] > 0
+    torch.manual_seed(7)
+    seen = draw_seen(batch.acquired, (8, 8, 8), 2, 0.0)
+    hidden = batch.acquired[:, :, None, None, None].expand_as(seen) & ~seen
+    assert method.recovery is not None
+    errors = (method.recovery(batch.images, seen) - batch.images)[hidden]
+    assert notes["hidden_error"] == pytest.approx(float(errors.square().mean().sqrt()))
     method.masked, method.patches = 0.0, 1
     alone = batch_of(("t2w",))
     notes.clear()
@@ -228,6 +240,8 @@ def test_the_log_has_the_error_where_nothing_was_seen() -> None:
         ({}, "teacher", {"teacher"}),
         ({}, "distil", {"recovery", "student"}),
         ({"teacher": "critic"}, "distil", {"recovery", "student"}),
+        ({"anchor": 1.0}, "distil", {"recovery", "student"}),
+        ({"ctd": "fixed", "anchor": 1.0}, "distil", {"student"}),
         ({"ctd": "fixed"}, "distil", {"student"}),
         ({"ctd": "fixed", "reach": True}, "distil", {"student"}),
         ({"ctd": "available"}, "distil", {"student"}),
@@ -265,6 +279,13 @@ def test_the_distillation_reaches_the_recovery_module_where_asked() -> None:
     assert moved_by(method, terms["recovery"]) == {"recovery"}
 
 
+def test_what_is_refined_goes_on_rebuilding_where_asked() -> None:
+    method, batch = tiny(anchor=0.5, distribution=0.0), batch_of(*SETS)
+    anchored = loss_of(method, "distil", batch)["reconstruction"]
+    assert moved_by(method, anchored) == {"recovery"}
+    torch.testing.assert_close(anchored, 0.5 * loss_of(method, "reconstruct", batch)["reconstruction"])
+
+
 def test_a_complete_case_asks_nothing_of_the_recovery_module() -> None:
     method = tiny()
     terms = loss_of(method, "distil", batch_of(GLIOMA.modalities, shown=[("t1c",)]))
@@ -273,7 +294,9 @@ def test_a_complete_case_asks_nothing_of_the_recovery_module() -> None:
 
 
 @pytest.mark.parametrize("name", ["critic", "reconstruct", "teacher", "distil"])
-@pytest.mark.parametrize("arguments", [{}, {"fill": "learned"}, {"da_input": "merged", "reach": True}], ids=named)
+@pytest.mark.parametrize(
+    "arguments", [{}, {"fill": "learned"}, {"da_input": "merged", "reach": True}, {"anchor": 1.0}], ids=named
+)
 def test_a_modality_that_was_never_acquired_supervises_nothing(name: str, arguments: dict[str, Any]) -> None:
     batch, found = batch_of(*SETS), []
     absent = ~batch.acquired[:, :, None, None, None].expand_as(batch.images)
@@ -420,6 +443,8 @@ def test_teacher_and_student_start_from_what_was_rebuilt() -> None:
         ({"distribution": 0.0}, "reconstruct teacher distil", "task recovery distillation"),
         ({"refine": 0.0}, "critic reconstruct teacher distil", "task distillation"),
         ({"distil": 0.0}, "critic reconstruct teacher distil", "task recovery"),
+        ({"anchor": 0.5}, "critic reconstruct teacher distil", "task recovery reconstruction distillation"),
+        ({"anchor": 0.5, "ctd": "fixed"}, "critic reconstruct teacher distil", "task distillation"),
     ],
     ids=named,
 )
@@ -468,6 +493,37 @@ def test_heads_begin_plain_and_then_differ_between_subsets(indicator: str) -> No
 
 
 @torch.no_grad()
+def test_each_case_is_predicted_by_the_weights_and_biases_that_are_made_for_it() -> None:
+    method, subsets = tiny(levels=3).eval(), [("t1n", "t2f"), ("t1c",), GLIOMA.modalities]
+    student = method.student
+    assert student.hyper is not None
+    torch.nn.init.normal_(student.hyper.mlp[-1].weight)
+    presence = presence_of(*subsets)
+    features = student(batch_of(*subsets).images, presence).features
+    logits = student(batch_of(*subsets).images, presence).logits
+    made = student.hyper(features.encoded[-1], presence)
+    assert len(logits) == 2
+    for level, change, decoded, head in zip(logits, made, features.decoded, student.heads, strict=False):
+        for case, region in product(range(3), range(3)):
+            weights = head.weight[region, :, 0, 0, 0] + change[case, region, :-1]
+            bias = head.bias[region] + change[case, region, -1]
+            voxel = float(weights @ decoded[case, :, 1, 0, 1] + bias)
+            assert float(level[case, region, 1, 0, 1]) == pytest.approx(voxel, rel=1e-4, abs=1e-5)
+
+
+@torch.no_grad()
+def test_the_same_scans_are_predicted_otherwise_under_another_sentence() -> None:
+    student = tiny(indicator="text").student
+    assert student.hyper is not None
+    torch.nn.init.normal_(student.hyper.mlp[-1].weight)
+    images, rows = batch_of(GLIOMA.modalities).images, student.hyper.describe.vectors
+    before = student(images, presence_of(GLIOMA.modalities)).logits
+    rows[[0, 14]] = rows[[14, 0]]  # only T1, and all four
+    after = student(images, presence_of(GLIOMA.modalities)).logits
+    assert all((one - other).abs().max() > 1e-3 for one, other in zip(before, after, strict=True))
+
+
+@torch.no_grad()
 def test_only_the_visual_part_depends_on_what_is_seen() -> None:
     presence = presence_of(("t1c", "t2f"))
     for indicator, differs in (("binary", False), ("text", False), ("text+visual", True)):
@@ -481,11 +537,13 @@ def test_only_the_visual_part_depends_on_what_is_seen() -> None:
 def test_a_case_is_described_by_the_sentence_of_what_it_has() -> None:
     hyper = tiny(indicator="text").student.hyper
     assert hyper is not None
-    rows = prompt_vectors("minilm", GLIOMA)[1]
-    everything = presence_of(*GLIOMA.subsets)
-    assert sorted(subset_number(everything).tolist()) == list(range(1, 16))
-    said = hyper.describe(torch.zeros(15, 8, 1, 1, 1), everything)
-    torch.testing.assert_close(said, rows[subset_number(everything) - 1])
+    table = read_table("minilm")
+    rows = table.vectors - table.vectors.mean(dim=0)
+    said = hyper.describe(torch.zeros(15, 8, 1, 1, 1), presence_of(*GLIOMA.subsets))
+    for subset, vector in zip(GLIOMA.subsets, said, strict=True):
+        row = rows[table.sentences.index(sentence_of(subset, GLIOMA))]
+        torch.testing.assert_close(vector, row / rows.std())
+    assert "The input MRI modalities are T1ce, FLAIR." in table.sentences
 
 
 @pytest.mark.parametrize("indicator", ["none", "binary", "text", "text+visual"])
@@ -632,24 +690,17 @@ def test_a_manifest_is_drawn_alike_each_time(
 
 
 def test_the_small_recipe_is_the_same_method_on_another_scale() -> None:
-    full, small = read_recipe(RECIPE), read_recipe(RECIPE.parent / "small" / RECIPE.name)
-    one, other = (make_method(DualStage, GLIOMA, {**recipe.arguments, "width": 8}) for recipe in (full, small))
-    assert isinstance(one, DualStage)
-    assert isinstance(other, DualStage)
-    for name in (
-        "patches",
-        "masked",
-        "distribution",
-        "da_input",
-        "ctd",
-        "taught_by",
-        "refine",
-        "distil",
-        "reach",
-        "compare",
-    ):
-        assert getattr(one, name) == getattr(other, name), name
-    assert one._kept == other._kept
+    full, small = (read_recipe(path) for path in (RECIPE, RECIPE.parent / "small" / RECIPE.name))
+    one, other = (vars(make_method(DualStage, GLIOMA, {**recipe.arguments, "width": 8})) for recipe in (full, small))
+    settings = {key for key in one if key == "_kept" or not key.startswith("_")} - {"arguments"}
+    assert {key for key in settings if one[key] != other[key]} == {"supervise"}  # the page says why
+    assert (small.arguments["supervise"], full.arguments.get("supervise", "dice")) == ("dice+cross_entropy", "dice")
+    one, other = ({**recipe.prepare.model_dump(), **recipe.train.model_dump()} for recipe in (full, small))
+    assert {key for key in one if one[key] != other[key]} == {
+        *("spacing", "crop", "steps"),
+        *("optimiser", "learning_rate", "weight_decay", "warmup", "average"),  # as the small recipe of early_fusion
+        *("save_every", "log_every", "gradients_every", "workers"),  # nothing that is learnt
+    }
     for recipe in (full, small):
         assert sum(stage.share for stage in recipe.stages.values()) == recipe.train.steps
 

@@ -56,11 +56,13 @@ class Entrant:
         name: In every table.
         file: Where its recipe came from.
         recipe: Complete.
+        complete: Share of the training cases that keep every sequence, where the sweep that it is a row of says so.
     """
 
     name: str
     file: Path
     recipe: Recipe
+    complete: float = 1.0
 
     @property
     def folder(self) -> str:
@@ -113,7 +115,9 @@ def entrants_of(
 def rows_of(path: Path, sweep: Sweep, changes: Sequence[str] = (), base: Path | None = None) -> list[Entrant]:
     """An entrant per row."""
     recipe = base or path.parent / sweep.recipe
-    return [Entrant(name, recipe, read_recipe(recipe, changes, over)) for name, over in sweep.rows.items()]
+    return [
+        Entrant(name, recipe, read_recipe(recipe, changes, over), sweep.complete) for name, over in sweep.rows.items()
+    ]
 
 
 def recipes_folder() -> Path:

@@ -25,6 +25,7 @@ from lacunet.terminal import BenchmarkBar, print_comparison, progress, say
 if TYPE_CHECKING:
     from lacunet.case import CaseFiles
     from lacunet.plan import Part
+    from lacunet.sweep import Entrant
 
 
 def benchmark(
@@ -72,6 +73,7 @@ def benchmark(
     from lacunet.sweep import entrants_of
 
     entrants = entrants_of(recipes, changes or [], base, common)
+    _require_missing(entrants, missing)
     task = get_task(entrants[0].recipe.task)
     settings = BenchmarkSettings(
         data=_data_words(data, split, folds),
@@ -169,6 +171,17 @@ def _given(runs: list[str], rows: list[str]) -> dict[str, Path]:
             raise UsageError(f"--run {word}: '{row}' is given already")
         found[row] = Path(rest if equals else word)
     return found
+
+
+def _require_missing(entrants: "list[Entrant]", missing: Path | None) -> None:
+    """A table of incomplete training cases is not trained on complete ones."""
+    share = min(entrant.complete for entrant in entrants)
+    if missing is None and share < 1:
+        raise UsageError(
+            f"the sweep trains where {100 * share:g} % of the cases have every sequence; make a manifest of what the others "
+            f"keep (lacunet missing DATA --split FILE:train --full {share:g} -o missing.csv) and give it: "
+            "--missing missing.csv"
+        )
 
 
 def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Part]":

@@ -67,6 +67,7 @@ class DualStage(Method):
         supervise: What teacher and student are asked for: `dice`, as eq. 7 has it, or `dice+cross_entropy`. Dice alone
             says next to nothing of false voxels where a crop has no tumour at all.
         refine: Weight of the refinement of the recovery module (alpha of eq. 7).
+        anchor: Weight of eq. 1 beside eq. 5, so that the module goes on rebuilding while it is refined; eq. 7 has none.
         distil: Weight of the distillation (beta of eq. 7).
         compare: Features are distilled `normed`, as the next layer's group norm sees them, or `plain`, as eq. 4 has it.
         reach: Whether the distillation moves the recovery module too.
@@ -119,6 +120,7 @@ class DualStage(Method):
         teacher: Literal["finetuned", "critic"] = "finetuned",
         supervise: Literal["dice", "dice+cross_entropy"] = "dice",
         refine: float = 1.0,
+        anchor: float = 0.0,
         distil: float = 0.1,
         compare: Literal["normed", "plain"] = "normed",
         reach: bool = False,
@@ -137,7 +139,7 @@ class DualStage(Method):
             raise ValueError(f"patches = {patches}: at least 1 along each side")
         self.patches, self.masked = patches, masked
         self.distribution, self.da_input = distribution, da_input
-        self.ctd, self.taught_by, self.refine, self.distil = ctd, teacher, refine, distil
+        self.ctd, self.taught_by, self.refine, self.anchor, self.distil = ctd, teacher, refine, anchor, distil
         self.supervise, self.compare, self.reach = supervise, compare, reach
         self.divisor = 2 ** (levels - 1)
         self.keep, self.parts = keep, parts
@@ -244,19 +246,25 @@ class DualStage(Method):
 
     def _reconstruct_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         """Stage 1: mask-reconstruction, with the frozen critic's segmentation of it (eq. 3)."""
-        assert self.recovery is not None
-        images, acquired = hide(batch.images, batch.acquired), batch.acquired
-        seen = draw_seen(acquired, images.shape[2:], self.patches, self.masked)
-        rebuilt = self.recovery(images, seen)
-        clock.note("hidden_error", _mean_where(acquired[:, :, None, None, None] & ~seen, rebuilt.detach() - images))
-        terms = {"reconstruction": reconstruction_loss(rebuilt, images, acquired)}
+        rebuilt, loss = self._rebuild(batch, clock)
+        terms = {"reconstruction": loss}
         if self.distribution:
             judged = rebuilt
             if self.da_input == "merged":
-                judged = torch.where(acquired[:, :, None, None, None], images, rebuilt)
-            logits = self.critic(judged, torch.ones_like(acquired)).logits[0]
+                judged = torch.where(batch.acquired[:, :, None, None, None], batch.images, rebuilt)
+            logits = self.critic(judged, torch.ones_like(batch.acquired)).logits[0]
             terms["distribution"] = self.distribution * segmentation_loss(logits, batch.regions)
         return terms
+
+    def _rebuild(self, batch: Batch, clock: Clock) -> tuple[Images, Tensor]:
+        """All modalities, from patches that are drawn for it; and how far they are off what was acquired (eq. 1)."""
+        assert self.recovery is not None
+        images, acquired = hide(batch.images, batch.acquired), batch.acquired
+        seen = draw_seen(acquired, images.shape[2:], self.patches, self.masked)
+        rebuilt: Images = self.recovery(images, seen)
+        hidden = acquired[:, :, None, None, None] & ~seen
+        clock.note("hidden_error", root_mean_square(rebuilt.detach() - images, hidden))
+        return rebuilt, reconstruction_loss(rebuilt, images, acquired)
 
     def _teacher_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         """Stage 2a: the task alone, with modality dropout."""
@@ -276,6 +284,8 @@ class DualStage(Method):
         teacher: Answer = (self.critic if self.taught_by == "critic" else self.teacher)(images, shown)
         if self.ctd == "refined" and self.refine:
             terms["recovery"] = self.refine * segmentation_loss(teacher.logits[0], batch.regions)  # eq. 5
+        if self.ctd == "refined" and self.anchor:
+            terms["reconstruction"] = self.anchor * self._rebuild(batch, clock)[1]
         if self.distil:
             levels = [distilled_levels(answer.features) for answer in (teacher, student)]
             if self.compare == "normed":
@@ -494,8 +504,9 @@ def subset_number(presence: Presence) -> Tensor:
 def draw_seen(acquired: Presence, shape: Sequence[int], patches: int, masked: float) -> Seen:
     """MASK of eq. 3: modalities and patches together (M3AE's way), exactly a share of the patches of all modalities.
 
-    Of a case's acquired modalities a uniform number is dropped, never all; of the others so many patches are seen,
-    drawn uniformly, that `masked` of all patches are not. What was not acquired counts as masked.
+    Of a case's acquired modalities a uniform number is dropped, but enough are left; of these so many patches are seen,
+    drawn uniformly, that `masked` of all patches are not. What was not acquired counts as masked; a case with too few
+    modalities for the share shows all that it has.
 
     Args:
         acquired: What there is to be seen.
@@ -506,12 +517,14 @@ def draw_seen(acquired: Presence, shape: Sequence[int], patches: int, masked: fl
     sides = [-(-length // patches) for length in shape]
     grid = [-(-length // side) for length, side in zip(shape, sides, strict=True)]
     count, each = acquired.numel() // len(acquired), grid[0] * grid[1] * grid[2]
+    wanted = round((1 - masked) * count * each)
     seen = torch.zeros((len(acquired), count, each), dtype=torch.bool)
     for case, there in zip(seen, acquired.cpu(), strict=True):
         members = there.nonzero()[:, 0]
-        left = len(members) - int(torch.randint(len(members), ()))
+        least = min(len(members), max(1, -(-wanted // each)))
+        left = len(members) - int(torch.randint(len(members) - least + 1, ()))
         shown = members[torch.randperm(len(members))[:left]]
-        chosen = torch.randperm(left * each)[: round((1 - masked) * count * each)]
+        chosen = torch.randperm(left * each)[:wanted]
         case[shown[chosen // each], chosen % each] = True
     voxels = seen.view(*seen.shape[:2], *grid)
     for axis, (side, length) in enumerate(zip(sides, shape, strict=True), start=2):
@@ -543,6 +556,6 @@ def normed(features: Feature) -> Feature:
     return F.group_norm(features.float().contiguous(), min(8, channels))
 
 
-def _mean_where(where: Tensor, values: Tensor) -> Tensor:
-    """The root of the mean square where it is true; 0 where it never is."""
+def root_mean_square(values: Tensor, where: Bool[Tensor, "..."]) -> Float[Tensor, ""]:
+    """Over the places where it is true; 0 where it never is."""
     return (torch.where(where, values.float(), 0.0).square().sum() / where.sum().clamp_min(1)).sqrt()
