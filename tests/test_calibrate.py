@@ -1,6 +1,7 @@
 """From fold runs to a calibration: what is out of fold, what is kept of a case, and what is made of it all."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from lacunet.case import CaseFiles
 from lacunet.cli import main
 from lacunet.data.names import Problem
 from lacunet.errors import DataError, ModelError, OutputError
+from lacunet.files import write_json
 from lacunet.metrics import dice, region_masks
 from lacunet.model import load_model
 from lacunet.out_of_fold import (
@@ -332,6 +334,8 @@ def test_a_pass_resumes_from_its_parts_and_refuses_another(phantoms, models, tmp
     with pytest.raises(OutputError, match="of other folds or settings"):
         run(replace(QUICK, resume=True, voxels=100))
     with pytest.raises(OutputError, match="of other folds or settings"):
+        run(replace(QUICK, resume=True, predicted={"mirror": "none", "window": 32}))
+    with pytest.raises(OutputError, match="of other folds or settings"):
         run(replace(QUICK, resume=True), folds[:1])
 
 
@@ -367,13 +371,24 @@ def test_fold_runs_calibrate_a_model_from_the_command_line(phantoms, tmp_path, l
     status, _, err = lacunet("calibrate", f"{runs[0]}={tmp_path / 'seen.json'}", *where)
     assert (status, "expected RUN=FILE:PART" in err) == (2, True)
     status, _, err = lacunet("calibrate", *runs, *where, "--coverage", 80)
-    assert (status, "a share between 0 and 1" in err) == (2, True)
+    assert (status, "a share from 0.5 to 0.99" in err) == (2, True)
     other = tiny_model(tmp_path / "other")
     status, _, err = lacunet("calibrate", *runs, *where, "--into", other)
     assert (status, "its preparation is not that of" in err) == (1, True)
     status, _, err = lacunet("calibrate", f"{tmp_path / 'one'}={tmp_path / 'one' / 'split.json'}:test", *where)
     assert (status, "has no part 'test'" in err) == (1, True)
     assert not (tmp_path / "out" / CALIBRATION).exists()
+
+    folds = tmp_path / "folds"  # as `lacunet benchmark --folds` leaves them
+    for place, (run, held) in enumerate(zip(runs, (first, second), strict=True), start=1):
+        shutil.copytree(run / "model", folds / f"tiny/seed-1/fold-{place}/model")
+        write_json(folds / f"splits/fold-{place}.json", {"train": [third.name], "test": [held.name]})
+    status, out, err = lacunet(
+        "calibrate", folds / "tiny/seed-1", "--data", data, "-o", tmp_path / "clean", "--voxels", 500
+    )
+    assert (status, err.strip()) == (0, "")
+    assert "also validated them" not in out
+    assert {row.case for row in read_rows(tmp_path / "clean" / "cases.csv")} == {first.name, second.name}
 
     status, out, err = lacunet("calibrate", *runs, *where, "--into", runs[0])
     assert (status, err.strip()) == (0, "")

@@ -17,7 +17,7 @@ from lacunet.data.phantom import write_phantoms
 from lacunet.errors import ModelError
 from lacunet.intervals import ball_ml, radius_mm
 from lacunet.model import Model, for_task, load_model
-from lacunet.model_folder import DEFAULT, shipped_models
+from lacunet.model_folder import DEFAULT, model_folder, shipped_models
 from lacunet.postprocess import get_rule
 from lacunet.predict import Predictor
 from lacunet.report.calibrated import helpful_sequence, span_words
@@ -199,6 +199,14 @@ def test_too_few_cases_cannot_tell_what_helps():
     assert sentence == "Which further sequence would help is not known: too few cases (in 1 out-of-fold case)."
 
 
+def test_a_sequence_of_too_few_cases_is_not_said_not_to_help():
+    gains = calibration_made().gains["t1c+t2f"]
+    few = {region: gain.model_copy(update={"range": None, "cases": 5}) for region, gain in gains["t2w"].items()}
+    assert helpful_sequence(GLIOMA, {"t1n": gains["t1n"], "t2w": few}, 0.8) == (
+        "Of T1, no sequence is shown to help in 22 out-of-fold cases. Of T2 it is not known: too few cases."
+    )
+
+
 def test_with_every_sequence_there_is_nothing_to_say():
     assert helpful_sequence(GLIOMA, {}, 0.8) is None
 
@@ -212,7 +220,9 @@ def test_a_model_says_whether_it_is_calibrated():
 def test_the_list_of_models_says_whether_each_is_calibrated(lacunet):
     status, printed, _ = lacunet("models")
     assert status == 0
-    assert printed.count("calibrated") == len(shipped_models())
+    calibrated = sum((model_folder(name) / CALIBRATION).is_file() for name in shipped_models())
+    assert printed.count("not calibrated") == len(shipped_models()) - calibrated
+    assert printed.count("\n  calibrated from ") == calibrated
     assert printed.count("(default)") == 1
     assert lacunet("models", "default") == lacunet("models", DEFAULT)
     status, printed, _ = lacunet("models", DEFAULT)
@@ -242,6 +252,13 @@ def test_ranges_are_of_masks_with_the_same_post_processing_and_subsets_that_case
     )
     unknown = trust_in(model, ("t1n",), volumes, [], "none", None)
     assert unknown.warnings == ["No out-of-fold case has T1: the calibration gives no ranges here"]
+
+
+def test_a_temperature_is_of_the_mirror_images_it_was_fitted_with(model, cohort):
+    case = load_case(find_cases(cohort)[0], want_reference=False)
+    assert Predictor(model, "cpu", "float32", mirror="sides")(case, T1CE_FLAIR).temperature == 1.0
+    assert Predictor(model, "cpu", "float32")(case, T1CE_FLAIR).temperature == 2.0
+    assert trust_in(model, T1CE_FLAIR, {}, [], "sides", None).record["temperature"] == 1.0
 
 
 def test_page_and_record_of_a_calibrated_model(model, cohort, tmp_path):

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from lacunet.intervals import ball_ml, enclosing, fewest, mean_range, radius_mm, ranks, volume_span
+from lacunet.intervals import (
+    ball_ml,
+    draws,
+    enclosing,
+    fewest,
+    mean_and_error,
+    mean_range,
+    radius_mm,
+    ranks,
+    volume_span,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +37,7 @@ def test_the_fewest_values_of_a_coverage():
     assert [fewest(coverage) for coverage in (0.5, 0.8, 0.9, 0.95)] == [3, 9, 19, 39]
 
 
-@pytest.mark.parametrize("coverage", [0.0, 1.0, 80.0])
+@pytest.mark.parametrize("coverage", [0.0, 1.0, 80.0, 0.99999])
 def test_a_coverage_is_a_share(coverage):
     with pytest.raises(ValueError, match="between 0 and 1"):
         ranks(22, coverage)
@@ -54,6 +64,47 @@ def test_one_more_value_lies_inside_as_often_as_said(number):
 
 def test_a_mean_of_equal_values_has_no_width():
     assert mean_range([0.5] * 9, list("abcdefghi"), 0.8, seed=1) == (0.5, 0.5)
+
+
+def test_a_mean_s_range_is_that_of_each_resample_studentised_by_hand(monkeypatch):
+    monkeypatch.setattr("lacunet.intervals.RESAMPLES", 300)
+    values, persons = np.array([0.0, 0.1, 0.1, 0.2, 0.2, 0.3, 0.5, 0.9, 0.4, -0.3]), [*"abcdefghi", "i"]
+    members = [np.flatnonzero(np.array(persons) == person) for person in "abcdefghi"]
+
+    def studentised(drawn: list[int]) -> tuple[float, float]:
+        mean = np.concatenate([values[members[person]] for person in drawn]).mean()
+        residuals = [(values[members[person]] - mean).sum() for person in drawn]
+        cases = sum(len(members[person]) for person in drawn)
+        return mean, np.sqrt(9 * np.var(residuals, mean=0.0, ddof=1)) / cases
+
+    mean, error = studentised(list(range(9)))
+    scores = []
+    for counts in draws(9, 5, 300):
+        drawn_mean, drawn_error = studentised([person for person in range(9) for _ in range(counts[person])])
+        scores.append((drawn_mean - mean) / drawn_error)
+    sums, cases = (np.array([of(values[one]) for one in members]) for of in (np.sum, len))
+    found, errors = mean_and_error(draws(9, 5, 300), sums, cases)
+    assert ((found - mean) / errors).tolist() == pytest.approx(scores)
+    low, high = mean_range(values.tolist(), persons, 0.8, seed=5)
+    low_score, high_score = np.quantile(scores, [0.1, 0.9], method="nearest")
+    assert (low, high) == (pytest.approx(mean - high_score * error), pytest.approx(mean - low_score * error))
+    assert high - mean > mean - low  # the values have a tail upwards
+
+
+@pytest.mark.parametrize("persons", [9, 22])
+def test_the_mean_of_lopsided_values_is_missed_about_as_often_as_said(persons):
+    """Each side should miss 10 %. With percentiles of the drawn means, above would be 21 % and 18 %."""
+    generator, above, below = np.random.default_rng(2), 0, 0
+    for _ in range(1000):
+        values = (1 - generator.exponential(size=persons)).tolist()
+        low, high = mean_range(values, [str(place) for place in range(persons)], 0.8, seed=1)
+        above, below = above + (low > 0), below + (high < 0)
+    assert 50 < below < above < 165
+
+
+def test_a_mean_s_range_does_not_leave_that_of_the_values():
+    low, high = mean_range([0.0] * 8 + [0.5], list("abcdefghi"), 0.8, seed=1)  # many resamples are all zeros
+    assert 0.0 <= low <= 0.5 / 9 <= high <= 0.5
 
 
 def test_a_mean_s_range_is_the_normal_one_where_there_are_many():

@@ -92,7 +92,10 @@ def calibrate(
     parts: list[Part] = []
     problems: list[Problem] = []
     for one in pass_through(folds, folder, settings.passing, predictor_for, progress):
-        parts.append(one) if isinstance(one, Part) else problems.append(one)
+        if isinstance(one, Part):
+            parts.append(one)
+        else:
+            problems.append(one)
     if not parts:
         raise DataError("no case to calibrate with: " + "; ".join(problem.message for problem in problems[:3]))
     write_rows(folder / "cases.csv", [row for part in parts for row in part.rows])
@@ -118,7 +121,7 @@ def calibration_of(parts: Sequence[Part], folds: Sequence[HeldOut], settings: Ca
         folds=_fold_models(parts, descriptions),
         policy=BRATS.name,
         postprocessing=[rule.name for rule in settings.passing.rules],
-        mirror=settings.passing.mirror,
+        mirror=str(settings.passing.predicted["mirror"]),
         coverage=coverage,
         seed=seed,
         voxels=settings.passing.voxels,

@@ -161,9 +161,13 @@ class Calibration(_Part):
     volume_coverage: dict[str, Coverage]
     notes: list[str]
 
-    def temperature(self, subset: Subset) -> float:
-        """What logits of this subset are divided by; 1 where no case had so many modalities."""
-        return self.temperatures.get(len(subset), 1.0)
+    def temperature(self, subset: Subset, mirror: str) -> float:
+        """What logits of this subset are divided by.
+
+        1 where no case had so many modalities, and where other mirror images are averaged over: a mean of logits is
+        not as sure as one.
+        """
+        return self.temperatures.get(len(subset), 1.0) if mirror == self.mirror else 1.0
 
     def expected(self, subset: str) -> Mapping[str, Expected]:
         """By region; empty where no case had the subset."""

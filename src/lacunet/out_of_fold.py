@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from lacunet.files import whole_file, write_json
 from lacunet.metrics import BRATS, dice, region_masks, volume_ml
 from lacunet.model_folder import model_folder, read_description, run_of
 from lacunet.postprocess import Rule, apply_rules
-from lacunet.predict import Mirror, Predictor
+from lacunet.predict import Predictor
 from lacunet.scores import Row, read_rows, write_rows
 from lacunet.task import Subset, Task
 
@@ -46,14 +46,14 @@ class PassSettings:
         voxels: How many of a case's brain are kept; all of them where there are fewer.
         seed: Which, together with the case's name.
         rules: Post-processing of the masks, in order; logits are untouched.
-        mirror: Which mirror images the predictors average over; it is recorded here, and done there.
+        predicted: How the predictors were asked to work (`mirror`, `precision`, `window`): recorded here, done there.
         resume: Go on with a pass that was stopped.
     """
 
     voxels: int = 10_000
     seed: int = 1
     rules: Sequence[Rule] = ()
-    mirror: Mirror = "none"
+    predicted: Mapping[str, str | int] = field(default_factory=lambda: {"mirror": "none"})
     resume: bool = False
 
 
@@ -268,7 +268,7 @@ def _open_folder(folder: Path, folds: Sequence[HeldOut], settings: PassSettings)
         "voxels": settings.voxels,
         "seed": settings.seed,
         "postprocessing": [rule.name for rule in settings.rules],
-        "mirror": settings.mirror,
+        **settings.predicted,
         "policy": BRATS.name,
     }
     path = folder / "parts" / "pass.json"

@@ -132,7 +132,7 @@ class Predictor:
 
     def _temperature(self, subset: Subset) -> float:
         calibration = self.model.calibration
-        return 1.0 if calibration is None else calibration.temperature(subset)
+        return 1.0 if calibration is None else calibration.temperature(subset, self.mirror)
 
     def complete(self, case: Case, subset: Subset | None = None) -> dict[str, np.ndarray]:
         """Estimates of the modalities that are not in the subset, by modality, on the case's grid.

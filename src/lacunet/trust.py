@@ -53,7 +53,8 @@ def trust_in(
     if calibration is None:
         return Trust(card)
     name = model.task.subset_name(subset)
-    record = {"cases": calibration.cases, "data": calibration.data, "temperature": calibration.temperature(subset)}
+    temperature = calibration.temperature(subset, mirror)
+    record = {"cases": calibration.cases, "data": calibration.data, "temperature": temperature}
     if why := _why_not(calibration, rules, mirror, model.task.subset_title(subset), name):
         return Trust(card, warnings=[why], record=record)
     spans = calibration.volume_spans(name, volumes)

@@ -36,14 +36,17 @@ if TYPE_CHECKING:
 def calibrate(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Fold runs: RUN (its own validation cases) or RUN=FILE:PART, the cases it has not seen."),
+        typer.Argument(
+            help="Fold runs: RUN=FILE:PART (the cases it has not seen), RUN (its own validation cases), or the folder "
+            "of a benchmark's folds (folds/ccsd/seed-1)."
+        ),
     ],
     data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
     output: Output,
     into: Annotated[
         str | None, typer.Option(help="Model folder, run or shipped model that the folds stand for; it is calibrated.")
     ] = None,
-    coverage: Annotated[float, typer.Option(help="Of every range, between 0 and 1.")] = 0.8,
+    coverage: Annotated[float, typer.Option(help="Of every range, 0.5 to 0.99.")] = 0.8,
     voxels: Annotated[int, typer.Option(help="Sampled from the brain of each case.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the sampled voxels and the resampled persons.")] = 1,
     postprocess: Rules = None,
@@ -63,16 +66,23 @@ def calibrate(
     from lacunet.out_of_fold import PassSettings, require_alike
     from lacunet.postprocess import get_rule
 
-    if not 0 < coverage < 1 or voxels < 1:
-        raise UsageError(f"--coverage {coverage:g} --voxels {voxels}: a share between 0 and 1, and at least one voxel")
-    cases = labelled(data, task_of(_parsed(runs[0])[0]), labels)
-    folds = [held_out(run, cases) for run in runs]
+    if not 0.5 <= coverage <= 0.99 or voxels < 1:
+        raise UsageError(f"--coverage {coverage:g} --voxels {voxels}: a share from 0.5 to 0.99, and at least one voxel")
+    named = [words for run in runs for words in _folds_of(run)]
+    cases = labelled(data, task_of(_parsed(named[0])[0]), labels)
+    folds = [held_out(words, cases) for words in named]
     if into is not None:
         require_alike([folds[0].model, into])
     settings = CalibrateSettings(
         coverage=coverage,
         data=data.resolve().name,
-        passing=PassSettings(voxels, seed, [get_rule(rule) for rule in postprocess or []], mirror_of(mirror), resume),
+        passing=PassSettings(
+            voxels=voxels,
+            seed=seed,
+            rules=[get_rule(rule) for rule in postprocess or []],
+            predicted={"mirror": mirror_of(mirror), "precision": precision, "window": window},
+            resume=resume,
+        ),
     )
     require_writable(output)
     with progress() as bar:
@@ -118,6 +128,13 @@ def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
     if not found:
         raise DataError(f"{path}: part '{part}' names no case, so {run} holds none out")
     return HeldOut(run, tuple(found))
+
+
+def _folds_of(words: str) -> list[str]:
+    """`RUN=FILE:test` of each fold, where a benchmark's folder of folds is named; else the words as they are."""
+    folder = Path(words)
+    runs = sorted(folder.glob("fold-*"))
+    return [f"{run}={folder.parents[1] / 'splits' / run.name}.json:test" for run in runs] or [words]
 
 
 def _parsed(words: str) -> tuple[str, str | None]:

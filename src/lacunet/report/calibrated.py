@@ -34,18 +34,26 @@ def helpful_sequence(task: Task, gains: Mapping[str, Mapping[str, Gain]], covera
     """
     if not gains:
         return None
-    cases = sorted({gain.cases for regions in gains.values() for gain in regions.values()})
-    source = f"in {' or '.join(map(str, cases))} out-of-fold case{'' if cases == [1] else 's'}"
-    if all(gain.range is None for regions in gains.values() for gain in regions.values()):
-        return f"Which further sequence would help is not known: {TOO_FEW} ({source})."
-    shown = {modality: _shown(regions) for modality, regions in gains.items()}
-    best = max(gains, key=lambda modality: max((gain.dice for gain in shown[modality].values()), default=0.0))
+    told = {modality: regions for modality, regions in gains.items() if any(gain.range for gain in regions.values())}
+    if not told:
+        return f"Which further sequence would help is not known: {TOO_FEW} ({_source(gains)})."
+    source = _source(told)
+    shown = {modality: _shown(regions) for modality, regions in told.items()}
+    best = max(told, key=lambda modality: max((gain.dice for gain in shown[modality].values()), default=0.0))
     if not shown[best]:
-        names = join_words([task.titles[modality] for modality in gains])
-        return f"Of {names}, no sequence is shown to help {source}."
+        names, others = (
+            [task.titles[modality] for modality in gains if (modality in told) is known] for known in (True, False)
+        )
+        more = f" Of {join_words(others)} it is not known: {TOO_FEW}." if others else ""
+        return f"Of {join_words(names)}, no sequence is shown to help {source}.{more}"
     parts = [_gain_words(task.titles[region], gain, coverage) for region, gain in _largest_first(shown[best])]
     words = f"{task.titles[best]} would help most: {join_words(parts)}, {source}"
     return f"{words}. A mean over cases, not advice for a patient."
+
+
+def _source(gains: Mapping[str, Mapping[str, Gain]]) -> str:
+    cases = sorted({gain.cases for regions in gains.values() for gain in regions.values()})
+    return f"in {' or '.join(map(str, cases))} out-of-fold case{'' if cases == [1] else 's'}"
 
 
 def _shown(regions: Mapping[str, Gain]) -> dict[str, Gain]:
