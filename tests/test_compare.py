@@ -499,7 +499,44 @@ def test_the_page_says_why_published_columns_are_apart(two, monkeypatch):
     monkeypatch.setattr("lacunet.published.published_tables", lambda: {"brats2020-m3ae": table})
     page = comparison_page(compare_runs(two, settings))
     assert "Not comparable" not in page
-    assert "Same cases, same scores of empty masks, same post-processing." in page
+    assert "Same cases and subsets, same scores of empty masks, same post-processing." in page
+
+
+@pytest.fixture
+def of_six(monkeypatch):
+    """A published table of our six cases, by our policy."""
+    table = replace(published_tables()["brats2020-m3ae"], test=(split_hash(SIX),))
+    monkeypatch.setattr("lacunet.published.published_tables", lambda: {"brats2020-m3ae": table})
+    return table
+
+
+def shown_beside(comparison):
+    """The cells of the first run in the published table of the page, a triple per column."""
+    section = comparison_page(comparison).split('<section class="published">')[1]
+    row = section.split("<tr><th")[1].split("</tr>")[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
+    return [cells[place : place + 3] for place in range(0, len(cells), 3)]
+
+
+def test_a_mean_over_few_subsets_does_not_stand_under_the_mean_of_15(runs, of_six):
+    """All four sequences and half of the pairs: only the column of four sequences means the same in both."""
+    some = [*SUBSETS[4:7], SUBSETS[-1]]
+    settings = replace(QUICK, published=(of_six.name,))
+    comparison = compare_runs(runs(a=rows_made(steady(0.5), subsets=some)), settings)
+    assert comparison.apart(of_six) == ["here 4 of 15 subsets"]
+    assert "Not comparable with the runs here:</strong> here 4 of 15 subsets." in comparison_page(comparison)
+    nothing, ours = ["–"] * 3, ["0.500"] * 3
+    assert shown_beside(comparison) == [nothing, nothing, ours, nothing]
+    whole = compare_runs(runs(b=rows_made(steady(0.5))), settings)
+    assert whole.apart(of_six) == []
+    assert shown_beside(whole) == [ours, ours, ours, ours, ours, ["1.50"] * 3]
+
+
+def test_a_subset_that_some_cases_were_not_scored_for_is_not_whole(runs, of_six):
+    rows = [row for row in rows_made(steady(0.5)) if (row.case, row.subset) != ("c", "t1c")]
+    comparison = compare_runs(runs(a=rows), replace(QUICK, published=(of_six.name,)))
+    assert comparison.apart(of_six) == ["here 14 of 15 subsets"]
+    assert comparison.whole == ("2 of 4", "3 of 4", "4 of 4")
 
 
 def test_what_parts_one_run_from_a_published_table_names_the_run(tmp_path, monkeypatch):

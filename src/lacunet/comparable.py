@@ -60,6 +60,12 @@ class Shared:
     scores: Mapping[str, tuple[Scores, ...]]
     warnings: tuple[str, ...]
 
+    @property
+    def whole_subsets(self) -> tuple[str, ...]:
+        """The subsets that every case was scored for."""
+        there = [np.isfinite(one.dice).all(axis=(0, 2)) for trainings in self.scores.values() for one in trainings]
+        return tuple(name for name, whole in zip(self.subsets, np.all(there, axis=0), strict=True) if whole)
+
     def with_reference(self, region: str) -> Bool[np.ndarray, " case"]:
         """Which cases have the region in their reference; of no region of the task (their mean), all."""
         regions = list(self.task.regions)

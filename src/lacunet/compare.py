@@ -29,7 +29,7 @@ from lacunet.errors import DataError, UsageError, nearest
 from lacunet.evaluations import Run, read_runs
 from lacunet.files import write_text
 from lacunet.paired import Resampling, smallest_p
-from lacunet.published import PublishedTable, choose, differences, tables_of_cases
+from lacunet.published import PublishedTable, Scored, choose, differences, tables_of_cases
 from lacunet.task import GLIOMA
 
 LEVEL = 0.05
@@ -87,6 +87,15 @@ class Comparison:
         return tuple(sizes_of(self.shared))
 
     @property
+    def whole(self) -> tuple[str, ...]:
+        """`all`, `1 of 4` and so on: the means of which every subset was scored, in every case."""
+        task, there = self.shared.task, set(self.shared.whole_subsets)
+        groups = {ALL: set(map(task.subset_name, task.subsets))}
+        for subset in task.subsets:
+            groups.setdefault(f"{len(subset)} of {len(task.modalities)}", set()).add(task.subset_name(subset))
+        return tuple(name for name, subsets in groups.items() if subsets <= there)
+
+    @property
     def regions(self) -> tuple[str, ...]:
         """The task's regions and their mean."""
         return (*self.shared.task.regions, MEAN)
@@ -103,8 +112,8 @@ class Comparison:
 
     def apart(self, table: PublishedTable) -> list[str]:
         """Why a published table is not to be put beside the runs here; what holds for some of them names them."""
-        cases, policy = self.shared.cases, self.shared.policy.name
-        found = {name: differences(table, cases, policy, rules) for name, rules in self.rules.items()}
+        cases, subsets, policy = self.shared.cases, self.shared.whole_subsets, self.shared.policy.name
+        found = {name: differences(table, Scored(cases, subsets, policy, rules)) for name, rules in self.rules.items()}
         common = [words for words in found[self.baseline] if all(words in own for own in found.values())]
         return common + [f"{name}: {words}" for name, own in found.items() for words in own if words not in common]
 

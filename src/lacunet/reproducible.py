@@ -12,7 +12,7 @@ from lacunet.evaluations import Evaluation
 from lacunet.method import get_method
 from lacunet.model_folder import model_folder, read_description
 from lacunet.papers import method_names
-from lacunet.published import PublishedTable, choose, differences, not_stated
+from lacunet.published import PublishedTable, Scored, choose, differences, not_stated
 from lacunet.published.lists import Lists
 from lacunet.recipe import Recipe
 from lacunet.sweep import Sweep, read_sweep, recipes_folder
@@ -166,5 +166,8 @@ def _other_evaluation(target: Target, evaluation: Evaluation, weights: str) -> l
             policy=target.table.policy or sweep.policy,
             postprocessing=sweep.postprocess if target.table.postprocessing is None else target.table.postprocessing,
         )
-        return found or differences(table, cases, evaluation.policy.name, identity.postprocessing)
+        every = [
+            evaluation.task.subset_name(subset) for subset in evaluation.task.subsets
+        ]  # the page means over the same
+        return found or differences(table, Scored(cases, every, evaluation.policy.name, identity.postprocessing))
     return found

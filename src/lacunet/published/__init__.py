@@ -16,6 +16,7 @@ from typing import Any
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError, nearest
 from lacunet.metrics import aurc, get_policy
+from lacunet.task import GLIOMA
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,23 @@ class PublishedTable:
         return next(found, None)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What was scored here and how, as far as it decides whether a published table may stand beside.
+
+    Attributes:
+        cases: Names.
+        subsets: Names of those that every case was scored for.
+        policy: What empty masks score.
+        postprocessing: Names of the rules.
+    """
+
+    cases: Sequence[str]
+    subsets: Sequence[str]
+    policy: str
+    postprocessing: Sequence[str] = ()
+
+
 @cache
 def published_tables() -> dict[str, PublishedTable]:
     """Every table in the package, by name."""
@@ -147,16 +165,14 @@ def not_stated(table: PublishedTable) -> list[str]:
     return [words for words, known in facts.items() if not known]
 
 
-def differences(table: PublishedTable, cases: Sequence[str], policy: str, postprocessing: Sequence[str]) -> list[str]:
-    """Why an evaluation of ours is not to be put beside a published table; empty where nothing to be seen differs.
-
-    Args:
-        table: The published one.
-        cases: Names of the cases that we scored.
-        policy: Our metric policy.
-        postprocessing: Names of our rules.
-    """
-    found = [_other_cases(table, cases), _other_policy(table, policy), _other_rules(table, postprocessing)]
+def differences(table: PublishedTable, scored: Scored) -> list[str]:
+    """Why an evaluation of ours is not to be put beside a published table; empty where nothing to be seen differs."""
+    found = [
+        _other_cases(table, scored.cases),
+        _other_subsets(scored.subsets),
+        _other_policy(table, scored.policy),
+        _other_rules(table, scored.postprocessing),
+    ]
     return [words for words in found if words]
 
 
@@ -169,6 +185,12 @@ def _other_cases(table: PublishedTable, cases: Sequence[str]) -> str:
     if len(table.test) > 1:
         return f"here one of the {len(table.test)} test sets, there the mean over all of them"
     return ""
+
+
+def _other_subsets(subsets: Sequence[str]) -> str:
+    """Every table is of all subsets of the glioma task."""
+    every = len(GLIOMA.subsets)
+    return "" if len(subsets) == every else f"here {len(subsets)} of {every} subsets"
 
 
 def _other_policy(table: PublishedTable, policy: str) -> str:

@@ -246,8 +246,14 @@ def _published(comparison: Comparison, table: PublishedTable) -> dict[str, Any]:
     ]
 
     def cells(method: str, group: str) -> list[list[Entry | None]]:
+        """Ours only where they are means over the same subsets."""
         return [
-            [comparison.find(method, measure, region, subsets=subsets, group=group) for region in shared.task.regions]
+            [
+                comparison.find(method, measure, region, subsets=subsets, group=group)
+                if group != HERE or subsets in comparison.whole
+                else None
+                for region in shared.task.regions
+            ]
             for subsets, measure in columns
         ]
 
