@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ class Target:
     def other_rules(self) -> tuple[str, ...]:
         """The enhancing tumour's rule where the published masks have none, and none where they have one."""
         return () if self.sweep.postprocess else (ET_RULE,)
+
+    @property
+    def counted(self) -> bool:
+        """Whether the source says at least how many cases it scored."""
+        return self.table is not None and self.table.test_cases is not None
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -150,7 +156,7 @@ def _other_evaluation(target: Target, evaluation: Evaluation, weights: str) -> l
     found = []
     if split_hash(cases) != target.lists.parts["test"].sha256:
         found.append(f"{len(cases)} cases were scored, which are not the test list of {target.lists.name}")
-    if {row.subset for row in evaluation.rows} != wanted:
+    if {(row.case, row.subset) for row in evaluation.rows} != set(product(cases, wanted)):
         found.append("other subsets were scored")
     if evaluation.policy.name != sweep.policy:
         found.append(f"empty masks score by '{evaluation.policy.name}', not by '{sweep.policy}'")

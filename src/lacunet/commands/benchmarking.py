@@ -178,8 +178,8 @@ def _require_missing(entrants: "list[Entrant]", missing: Path | None) -> None:
     share = min(entrant.complete for entrant in entrants)
     if missing is None and share < 1:
         raise UsageError(
-            f"the sweep trains where {100 * share:g} % of the cases have every sequence; make a manifest of what the others "
-            f"keep (lacunet missing DATA --split FILE:train --full {share:g} -o missing.csv) and give it: "
+            f"the sweep trains where {100 * share:g} % of the cases have every sequence; make a manifest of what the "
+            f"others keep (lacunet missing DATA --split FILE:train --full {share:g} -o missing.csv) and give it: "
             "--missing missing.csv"
         )
 

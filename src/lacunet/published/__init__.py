@@ -6,7 +6,7 @@ The files keep what the sources print (Dice in percent); everything read here is
 import csv
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -43,6 +43,12 @@ class PublishedScore:
     def mean(self) -> float:
         """Mean Dice over the subsets: of the printed cells where there are any, else as printed."""
         return fmean(self.subsets.values()) if self.subsets else self.printed_mean
+
+    def mean_over(self, subsets: Collection[str]) -> float | None:
+        """Mean Dice over some of the subsets; None over fewer than all where no cells are printed."""
+        if len(subsets) == len(GLIOMA.subsets):
+            return self.mean
+        return fmean(self.subsets[name] for name in subsets) if self.subsets and subsets else None
 
     @property
     def by_size(self) -> dict[int, float]:
