@@ -447,6 +447,17 @@ def test_too_few_cases_for_any_test_are_told(two, runs):
     assert not compare_runs(two[:1], QUICK).warnings
 
 
+def test_the_least_p_beside_a_test_can_be_reached(runs):
+    """57 cases that all gain, many of them alike: p is the least p, which is neither exact nor that without ties."""
+    cases = [f"case {number:02d}" for number in range(57)]
+    gains = [0.01 * (number % 5 + 1) for number in range(57)]
+    rows = [rows_made(steady(value, own, cases), cases, SUBSETS[:1]) for value, own in ((0.5, ()), (0.5, gains))]
+    comparison = compare_runs(runs(a=rows[0], b=rows[1]), QUICK)
+    p, least = (value(comparison, "b", measure, "wt", against="a") for measure in ("p", "p_smallest"))
+    assert p == least
+    assert 1e-12 < p < 1e-9
+
+
 def test_the_table_is_tidy_and_holds_every_number(two, tmp_path):
     comparison = compare_runs(two, replace(QUICK, published=("brats2018-ccsd",)))
     write_entries(tmp_path / "comparison.csv", comparison.entries)
