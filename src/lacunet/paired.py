@@ -35,7 +35,7 @@ def differing(differences: Float[np.ndarray, " case"]) -> Float[np.ndarray, " di
 
 
 def smallest_p(cases: int) -> float:
-    """The least two-sided p that `signed_rank` gives with so many cases: all differ in one direction, and each otherwise.
+    """The least two-sided p that `signed_rank` gives with so many cases: all differ in one direction, no two alike.
 
     Up to 50 cases this is 2 x 0.5^cases; beyond, what the normal approximation makes of it, which is far larger.
     """
