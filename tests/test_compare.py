@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -705,6 +706,21 @@ def test_a_refusal_is_one_line(tmp_path, monkeypatch, capsys):
     assert err.startswith("lacunet: ")
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
+    """Means of 0.4 over six cases and of 0.6 over three are 0.5."""
+    for name, score, cases in (("x", 0.4, SIX), ("y", 0.6, SIX[:3])):
+        write_evaluation(tmp_path / name / "a", rows_made(steady(score), cases))
+        write_evaluation(tmp_path / name / "b", rows_made(steady(score / 2), cases))
+        compare([f"{tmp_path}/{name}/a", f"{tmp_path}/{name}/b"], tmp_path / name, QUICK)
+    script = Path(__file__).parents[1] / "scripts/mean_of_lists.py"
+    words = [sys.executable, script, tmp_path / "x", tmp_path / "y"]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "| a | wt | dice | 0.5000 |" in lines
+    assert "| b | mean | dice | 0.2500 |" in lines
+    assert "| a | wt | hd95 | 5.0000 |" in lines
+    assert len(lines) == 2 + 2 * (4 + 3)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")

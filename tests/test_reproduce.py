@@ -129,6 +129,38 @@ def test_lists_of_other_cases_are_refused_before_anything_trains(lacunet, data, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_benchmark_takes_published_lists(lacunet, data, sweep, tmp_path):
+    """Found by what they hold, in the data's folder or elsewhere; the names of the lists stand in the protocol."""
+    words = ("benchmark", sweep.with_name("tiny.toml"), "--data", data, "--subsets", "t1c", "--device", "cpu")
+    status, _, err = lacunet(*words, "--protocol", "stand-in", "-o", tmp_path / "out")
+    assert status == 0, err
+    assert json.loads((tmp_path / "out/splits/split.json").read_text()) == PARTS
+    protocol = json.loads((tmp_path / "out/benchmark.json").read_text())["protocol"]
+    assert protocol["data"] == f"{data.name}, lists stand-in"
+    hashes = {name: told["sha256"] for name, told in protocol["split"]["split"].items()}
+    assert hashes == {name: split_hash(names) for name, names in PARTS.items()}
+
+    status, _, err = lacunet(*words, "--protocol", "brats2018-2", "--lists", data, "-o", tmp_path / "other")
+    assert status == 1
+    assert "no list here is the train list of brats2018-2 (199 cases, hash 6963c1eaa36d...)" in err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--lists", "lists"), "--lists: which of them? --protocol brats2018-2"),
+        (("--protocol", "stand-in", "--folds", "2"), "--protocol names the cases; leave out --split and --folds"),
+        (("--protocol", "stand-in", "--split", "s.json"), "--protocol names the cases; leave out --split and --folds"),
+        (("--protocol", "brats2018-4"), "no published lists 'brats2018-4'; did you mean 'brats2018-"),
+    ],
+)
+def test_published_lists_and_a_split_of_ones_own_exclude_each_other(lacunet, data, sweep, tmp_path, words, complaint):
+    status, _, err = lacunet("benchmark", sweep.with_name("tiny.toml"), "--data", data, "-o", tmp_path / "out", *words)
+    assert status == 2
+    assert complaint in err
+
+
 def test_data_that_lack_a_case_of_the_lists_are_refused(data):
     cases = find_cases(data)
     with pytest.raises(DataError, match=rf"1 of the 4 cases of the lists are not there, such as {NAMES[0]}"):
@@ -166,7 +198,7 @@ def test_a_share_of_complete_cases_is_drawn_and_written_down(data, tmp_path):
     assert with_incomplete_cases(part, 1.0, GLIOMA, tmp_path) == (part, "")
     left, words = with_incomplete_cases(part, 0.01, GLIOMA, tmp_path)
     assert sum(len(case.images) == 4 for case in left.train) == 1
-    assert "50.0 % of the cases" in words
+    assert words == "one to three sequences; 50.0 % of the cases keep all four; drawn with seed 1"
     assert (tmp_path / "missing.csv").is_file()
     assert left.test == part.test
 
@@ -290,6 +322,7 @@ def test_a_source_that_states_no_number_of_cases_gets_no_difference(page):
     assert "No difference is shown: the source does not even state how many cases it scored." in text
     assert "The source does not state, and this table assumes:" in text
     assert len(target.assumed) > 2
+    assert "| published (protocol assumed) |" in text
     assert all(f"* {words}." in text.split("| published (protocol assumed)")[0] for words in target.assumed)
 
 
@@ -322,6 +355,16 @@ def test_a_row_that_the_published_table_lacks_is_refused(sweep, stand_in):
     sweep.write_text(SWEEP.replace("rows.CCSD", "rows.CCDS"), encoding="utf-8")
     with pytest.raises(UsageError, match="brats2018-ccsd has no 'CCDS'; did you mean 'CCSD'"):
         find_target(str(sweep), {"stand-in": stand_in})
+
+
+def test_a_run_with_an_equals_sign_in_its_path_is_a_path(lacunet, data, sweep, tmp_path, monkeypatch):
+    (tmp_path / "runs/a=b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for word in ("runs/a=b", "CCSD=runs/a=b"):
+        status, _, err = lacunet("reproduce", sweep, "--data", data, "-o", tmp_path / "out", "--run", word)
+        assert status == 1
+        assert "runs/a=b" in err
+        assert "no row" not in err
 
 
 @pytest.mark.parametrize(
