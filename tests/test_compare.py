@@ -215,6 +215,34 @@ def test_hd95_that_is_not_there_is_left_out_of_means(runs, tmp_path):
     assert "nan" not in re.sub(r"<[^>]*>", " ", comparison_page(comparison).split("</style>")[1]).lower().split()
 
 
+def test_hd95_over_other_masks_is_told_and_their_number_shown(runs):
+    """Run b finds ET in two cases of six, where it is easy; its HD95 is lower for that alone."""
+    there = rows_made(steady(0.5))
+    missed = [
+        replace(row, hd95=math.nan if row.case in "abcd" else 2.0, dice=0.1) if row.region == "et" else row
+        for row in there
+    ]
+    comparison = compare_runs(runs(a=there, b=missed), QUICK)
+    assert value(comparison, "b", "hd95", "et") < value(comparison, "a", "hd95", "et")
+    (told,) = [words for words in comparison.warnings if "HD95" in words]
+    assert told.startswith("HD95 of ET is over other masks in each run (a: 90; b: 30 of 90), since the policy 'brats'")
+    assert [comparison.masks_with_hd95(name, "et") for name in "ab"] == [90, 30]
+    assert comparison.masks_with_hd95("b", "wt") is None
+    page, text = comparison_page(comparison), markdown(comparison)
+    assert "2.0<small>30 masks</small>" in page
+    assert page.count("masks</small>") == 2
+    assert "| 2.0 (30 masks) |" in text
+    assert "| 5.0 (90 masks) |" in text
+
+
+def test_hd95_over_as_many_but_other_masks_is_told(runs):
+    rows = rows_made(steady(0.5))
+    one, other = ([replace(row, hd95=math.nan) if row.case == case else row for row in rows] for case in "ab")
+    comparison = compare_runs(runs(a=one, b=other), QUICK)
+    assert sum("over other masks" in words for words in comparison.warnings) == 3
+    assert not [words for words in compare_runs(runs(c=one, d=one), QUICK).warnings if "HD95" in words]
+
+
 def test_several_trainings_of_one_name_are_averaged_case_by_case(tmp_path):
     write_evaluation(tmp_path / "seed-1", rows_made(steady(0.5)))
     write_evaluation(tmp_path / "seed-2", rows_made(steady(0.7)))

@@ -125,7 +125,12 @@ class Comparison:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must not miss."""
-        return (*self.shared.warnings, *_warn_of_power(self), *_warn_of_subsets(self.shared))
+        return (
+            *self.shared.warnings,
+            *_warn_of_distances(self.shared),
+            *_warn_of_power(self),
+            *_warn_of_subsets(self.shared),
+        )
 
     @property
     def hints(self) -> tuple[str, ...]:
@@ -134,6 +139,15 @@ class Comparison:
         known = [name for name in tables_of_cases(self.shared.cases) if name not in shown]
         options = " ".join(f"--published {name}" for name in known)
         return (f"these are the test cases of published tables; {options} shows them beside",) if known else ()
+
+    def masks_with_hd95(self, name: str, region: str) -> int | None:
+        """Over how many masks the HD95 of a run is the mean, where this is not the same for all runs; else None."""
+        counts = {run: sum(self._masks(run, region, subset) for subset in self.shared.subsets) for run in self.names}
+        return counts[name] if len(set(counts.values())) > 1 else None
+
+    def _masks(self, name: str, region: str, subset: str) -> int:
+        entry = self.find(name, "hd95", region, subsets=subset)
+        return 0 if entry is None else entry.n or 0
 
     @cached_property
     def _index(self) -> Mapping[tuple[Any, ...], Entry]:
@@ -233,6 +247,21 @@ def _warn_of_power(comparison: Comparison) -> list[str]:
         f"No test here can pass {LEVEL}: with {cases} case{'s' if cases > 1 else ''} p is {smallest_p(cases):.2g} at "
         f"the least, {min(1.0, family * smallest_p(cases)):.2g} when corrected for {family} tests"
     ]
+
+
+def _warn_of_distances(shared: Shared) -> list[str]:
+    """Regions whose HD95 is over other masks in one run than in another."""
+    found = []
+    for place, region in enumerate(shared.task.regions):
+        there = {name: shared.with_hd95(name)[..., place] for name in shared.scores}
+        first = next(iter(there.values()))
+        if any((one != first).any() for one in there.values()):
+            counts = "; ".join(f"{name}: {int(one.sum())}" for name, one in there.items())
+            found.append(
+                f"HD95 of {region.upper()} is over other masks in each run ({counts} of {first.size}), since the policy "
+                f"'{shared.policy.name}' gives none to some; a run that misses what is hard has the lower HD95"
+            )
+    return found
 
 
 def _warn_of_subsets(shared: Shared) -> list[str]:

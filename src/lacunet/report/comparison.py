@@ -76,6 +76,7 @@ def _main(comparison: Comparison, run: Mapping[str, Any]) -> dict[str, Any]:
         "dice": [comparison.find(name, "dice", region) for region in comparison.regions],
         "aurc": [comparison.find(name, "aurc", region) for region in task.regions],
         "hd95": [comparison.find(name, "hd95", region) for region in task.regions],
+        "masks": [comparison.masks_with_hd95(name, region) for region in task.regions],
     }
 
 
