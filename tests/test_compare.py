@@ -539,7 +539,7 @@ def test_the_page_says_why_published_columns_are_apart(two, monkeypatch):
     monkeypatch.setattr("lacunet.published.published_tables", lambda: {"brats2020-m3ae": table})
     page = comparison_page(compare_runs(two, settings))
     assert "Not comparable" not in page
-    assert "Same cases and subsets, same scores of empty masks, same post-processing." in page
+    assert "Same cases and subsets, same scores of empty masks, same post-processing and mirror images." in page
 
 
 @pytest.fixture
@@ -556,6 +556,14 @@ def shown_beside(comparison):
     row = section.split("<tr><th")[1].split("</tr>")[0]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
     return [cells[place : place + 3] for place in range(0, len(cells), 3)]
+
+
+def test_mirror_images_part_a_run_from_a_table_without(tmp_path, of_six):
+    write_evaluation(tmp_path / "a", rows_made(uneven), identity={"mirror": "all"})
+    write_evaluation(tmp_path / "b", rows_made(uneven))
+    made = read_runs([f"{tmp_path}/a", f"{tmp_path}/b"])
+    comparison = compare_runs(made, replace(QUICK, published=(of_six.name,)))
+    assert comparison.apart(of_six) == ["a: averaged over mirror images: all here, none there"]
 
 
 def test_a_mean_over_few_subsets_does_not_stand_under_the_mean_of_15(runs, of_six):

@@ -12,6 +12,7 @@ from lacunet.data.split import split_hash
 from lacunet.errors import UsageError
 from lacunet.metrics import policy_names
 from lacunet.postprocess import get_rule
+from lacunet.predict import MIRRORS
 from lacunet.published import Scored, choose, differences, published_tables, tables_of_cases
 from lacunet.task import GLIOMA
 
@@ -107,6 +108,7 @@ def test_aurc_of_ccsd_is_the_one_computed_from_its_table():
 
 def test_policies_and_rules_are_ours():
     assert {table.policy for table in TABLES} - {""} <= set(policy_names())
+    assert {table.mirror for table in TABLES} - {""} <= set(MIRRORS)
     for table in TABLES:
         for rule in table.postprocessing or ():
             assert get_rule(rule).name == rule
@@ -183,6 +185,8 @@ def test_policies_that_score_dice_alike_do_not_part_tables_of_dice():
         ),
         ({"policy": ""}, "what empty masks score there is not stated"),
         ({"postprocessing": None}, "whether masks were post-processed there is not stated"),
+        ({"mirror": ""}, "whether predictions there were averaged over mirror images is not stated"),
+        ({"mirror": "all"}, "averaged over mirror images: none here, all there"),
         ({"postprocessing": ("et500-ncr",)}, "post-processing: none here, et500-ncr there"),
     ],
 )

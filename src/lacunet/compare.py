@@ -110,10 +110,19 @@ class Comparison:
             for run in self.runs
         }
 
+    @property
+    def mirrors(self) -> dict[str, str]:
+        """Run -> over which mirror images it averages."""
+        found = {run.name: dict.fromkeys(one.summary.identity.mirror for one in run.trainings) for run in self.runs}
+        return {name: " and ".join(mirrors) for name, mirrors in found.items()}
+
     def apart(self, table: PublishedTable) -> list[str]:
         """Why a published table is not to be put beside the runs here; what holds for some of them names them."""
         cases, subsets, policy = self.shared.cases, self.shared.whole_subsets, self.shared.policy.name
-        found = {name: differences(table, Scored(cases, subsets, policy, rules)) for name, rules in self.rules.items()}
+        found = {
+            name: differences(table, Scored(cases, subsets, policy, rules, self.mirrors[name]))
+            for name, rules in self.rules.items()
+        }
         common = [words for words in found[self.baseline] if all(words in own for own in found.values())]
         return common + [f"{name}: {words}" for name, own in found.items() for words in own if words not in common]
 

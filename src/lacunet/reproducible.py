@@ -61,8 +61,12 @@ class Target:
         if self.table is None:
             return ()
         rules = ", ".join(self.sweep.postprocess) or "none"
-        chosen = (f"the test list of {self.lists.name}", f"policy '{self.sweep.policy}'", f"rules: {rules}")
-        every = dict(zip(not_stated(replace(self.table, test=(), policy="", postprocessing=None)), chosen, strict=True))
+        chosen = (f"the test list of {self.lists.name}", f"policy '{self.sweep.policy}'", f"rules: {rules}", "none")
+        every = dict(
+            zip(
+                not_stated(replace(self.table, test=(), policy="", postprocessing=None, mirror="")), chosen, strict=True
+            )
+        )
         return tuple(f"{words}: here {every[words]}" for words in not_stated(self.table))
 
 
@@ -171,9 +175,12 @@ def _other_evaluation(target: Target, evaluation: Evaluation, weights: str) -> l
             test=target.table.test or (target.lists.parts["test"].sha256,),
             policy=target.table.policy or sweep.policy,
             postprocessing=sweep.postprocess if target.table.postprocessing is None else target.table.postprocessing,
+            mirror=target.table.mirror or "none",
         )
         every = [
             evaluation.task.subset_name(subset) for subset in evaluation.task.subsets
         ]  # the page means over the same
-        return found or differences(table, Scored(cases, every, evaluation.policy.name, identity.postprocessing))
+        return found or differences(
+            table, Scored(cases, every, evaluation.policy.name, identity.postprocessing, identity.mirror)
+        )
     return found

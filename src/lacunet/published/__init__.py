@@ -79,6 +79,7 @@ class PublishedTable:
     test_cases: int | None = None
     policy: str = ""
     postprocessing: tuple[str, ...] | None = None
+    mirror: str = ""
     quoted: Mapping[str, str] = field(default_factory=dict)
     mean_differs: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
@@ -116,12 +117,14 @@ class Scored:
         subsets: Names of those that every case was scored for.
         policy: What empty masks score.
         postprocessing: Names of the rules.
+        mirror: Over which mirror images predictions were averaged (`lacunet.predict.Mirror`).
     """
 
     cases: Sequence[str]
     subsets: Sequence[str]
     policy: str
     postprocessing: Sequence[str] = ()
+    mirror: str = "none"
 
 
 @cache
@@ -167,6 +170,7 @@ def not_stated(table: PublishedTable) -> list[str]:
         "which cases were scored": table.test,
         "what empty masks score": table.policy,
         "whether masks were post-processed": table.postprocessing is not None,
+        "whether predictions were averaged over mirror images": table.mirror,
     }
     return [words for words, known in facts.items() if not known]
 
@@ -178,6 +182,7 @@ def differences(table: PublishedTable, scored: Scored) -> list[str]:
         _other_subsets(scored.subsets),
         _other_policy(table, scored.policy),
         _other_rules(table, scored.postprocessing),
+        _other_mirror(table, scored.mirror),
     ]
     return [words for words in found if words]
 
@@ -216,6 +221,12 @@ def _other_rules(table: PublishedTable, postprocessing: Sequence[str]) -> str:
         return ""
     ours, theirs = (", ".join(rules) or "none" for rules in (postprocessing, table.postprocessing))
     return f"post-processing: {ours} here, {theirs} there"
+
+
+def _other_mirror(table: PublishedTable, mirror: str) -> str:
+    if not table.mirror:
+        return "whether predictions there were averaged over mirror images is not stated"
+    return "" if mirror == table.mirror else f"averaged over mirror images: {mirror} here, {table.mirror} there"
 
 
 def _fields(entry: Mapping[str, Any]) -> dict[str, Any]:
