@@ -267,8 +267,8 @@ def _warn_of_distances(shared: Shared) -> list[str]:
         if any((one != first).any() for one in there.values()):
             counts = "; ".join(f"{name}: {int(one.sum())}" for name, one in there.items())
             found.append(
-                f"HD95 of {region.upper()} is over other masks in each run ({counts} of {first.size}), since the policy "
-                f"'{shared.policy.name}' gives none to some; a run that misses what is hard has the lower HD95"
+                f"HD95 of {region.upper()} is over other masks in each run ({counts} of {first.size}), since the "
+                f"policy '{shared.policy.name}' gives none to some; a run that misses what is hard has the lower HD95"
             )
     return found
 

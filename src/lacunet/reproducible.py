@@ -21,11 +21,14 @@ from lacunet.sweep import Sweep, read_sweep, recipes_folder
 ET_RULE = "et500-ncr"
 """What most public code of the field applies to the enhancing tumour, and scores beside the mask as it is."""
 
-FREE = {
-    "seed": True,
-    "train": ("workers", "save_every", "log_every", "gradients_every"),
-    "arguments": ("recompute",),
-}
+FREE = (
+    "seed",
+    "train.workers",
+    "train.save_every",
+    "train.log_every",
+    "train.gradients_every",
+    "arguments.recompute",
+)
 """What a recipe may say otherwise: the seed, and what changes nothing that is learnt."""
 
 
@@ -119,17 +122,23 @@ def recipe_differences(wanted: Recipe, found: Mapping[str, Any] | None) -> list[
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`train.steps` -> value, without what may differ, with the method's defaults."""
-    method = fields["method"]
-    signature = inspect.signature(get_method(method)).parameters if method in method_names() else {}
-    defaults = {name: _plain(one.default) for name, one in signature.items() if one.kind is one.KEYWORD_ONLY}
-    flat = {f"arguments.{name}": value for name, value in {**defaults, **fields.get("arguments", {})}.items()}
-    for section, values in fields.items():
-        if section != "arguments":
-            pairs = values.items() if isinstance(values, Mapping) else ()
-            flat |= {f"{section}.{key}": _plain(value) for key, value in pairs} if pairs else {section: _plain(values)}
-    free = {f"{section}.{key}" for section, keys in FREE.items() if isinstance(keys, tuple) for key in keys} | {"seed"}
-    return {key: _plain(value) for key, value in flat.items() if key not in free and value not in (None, {})}
+    """`train.steps` -> value, of all that decides what is learnt."""
+    arguments = {**_defaults(fields["method"]), **fields.get("arguments", {})}
+    flat: dict[str, Any] = {}
+    for section, values in {**fields, "arguments": arguments}.items():
+        if isinstance(values, Mapping):
+            flat |= {f"{section}.{key}": _plain(value) for key, value in values.items()}
+        else:
+            flat[section] = _plain(values)
+    return {key: value for key, value in flat.items() if key not in FREE and value is not None and value != {}}
+
+
+def _defaults(method: str) -> dict[str, Any]:
+    """The arguments of a method of the package that a recipe may leave out."""
+    if method not in method_names():
+        return {}
+    parameters = inspect.signature(get_method(method)).parameters
+    return {name: one.default for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
 
 
 def _plain(value: Any) -> Any:
