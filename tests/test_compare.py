@@ -750,6 +750,8 @@ def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
         write_evaluation(tmp_path / name / "a", rows_made(steady(score), cases))
         write_evaluation(tmp_path / name / "b", rows_made(steady(score / 2), cases))
         compare([f"{tmp_path}/{name}/a", f"{tmp_path}/{name}/b"], tmp_path / name, QUICK)
+        plan = {"protocol": {"policy": "brats", "split": name}, "entrants": {"a": {"asked": {}}}}
+        (tmp_path / name / "benchmark.json").write_text(json.dumps(plan))
     script = Path(__file__).parents[1] / "scripts/mean_of_lists.py"
     words = [sys.executable, script, tmp_path / "x", tmp_path / "y"]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -757,6 +759,11 @@ def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
     assert "| b | mean | dice | 0.2500 |" in lines
     assert "| a | wt | hd95 | 5.0000 |" in lines
     assert len(lines) == 2 + 2 * (4 + 3)
+    other = {"protocol": {"policy": "rfnet"}, "entrants": {"a": {"asked": {"method": "ccsd"}}}}
+    (tmp_path / "y/benchmark.json").write_text(json.dumps(other))
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "differ in more than their cases: policy, recipe of a" in done.stderr
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
