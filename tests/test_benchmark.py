@@ -100,6 +100,16 @@ def test_a_benchmark_from_beginning_to_end_and_on(cases, part, tmp_path):
         benchmark(two, [replace(part, train=cases[1:2])], tmp_path, settings())
     with pytest.raises(OutputError, match=r"'one' was another recipe when this benchmark began"):
         benchmark([entrant(train={"learning_rate": 0.1})], [part], tmp_path, settings())
+    with pytest.raises(OutputError, match=r"began otherwise \(window: 0 then, 32 now\)"):
+        benchmark(two, [part], tmp_path, settings(window=32))
+    with pytest.raises(OutputError, match=r"began otherwise \(precision: \"auto\" then, \"bfloat16\" now\)"):
+        benchmark(two, [part], tmp_path, settings(precision="bfloat16"))
+
+    plan = json.loads((tmp_path / "benchmark.json").read_text())
+    older = {key: value for key, value in plan["protocol"].items() if key not in ("window", "precision")}
+    (tmp_path / "benchmark.json").write_text(json.dumps(plan | {"protocol": older}))
+    benchmark(two, [part], tmp_path, settings())  # begun before windows and precision were written down
+    assert json.loads((tmp_path / "benchmark.json").read_text())["protocol"] == plan["protocol"]
 
 
 def test_the_page_names_recipe_data_split_seeds_budget_and_machine(part, tmp_path):
@@ -154,11 +164,51 @@ def test_folds_keep_persons_together(cases):
 def test_a_training_that_fails_is_told_and_stops_no_other(part, tmp_path):
     broken = entrant("broken", train={"learning_rate": 1e30, "optimiser": "sgd", "clip_gradient": 0.0, "steps": 6})
     done = benchmark([broken, entrant()], [part], tmp_path, settings())
-    (problem,) = done.problems
+    problem, baseline = done.problems
     assert problem.case == "broken seed 1"
+    assert (baseline.case, baseline.message) == (
+        "baseline broken",
+        "has no evaluation; the others are held against one instead",
+    )
     assert "is not a number" in problem.message
     assert done.comparison is not None
     assert done.comparison.names == ("one",)
+
+
+@pytest.mark.parametrize("error", ["RuntimeError", "ValueError", "KeyError"])
+def test_a_method_that_raises_is_told_with_its_traceback_and_stops_no_other(part, tmp_path, error):
+    source = Path(__file__).with_name("two_stages.py").read_text(encoding="utf-8")
+    raising = source.replace(
+        "        chance = torch", f"        raise {error}('shapes do not fit')\n        chance = torch"
+    )
+    (tmp_path / "raising.py").write_text(raising, encoding="utf-8")
+    own = Entrant("own", Path("own.toml"), tiny_recipe("raising", train={"steps": 4}, validate={"every": 4}))
+    done = benchmark(
+        [entrant(), own], [part], tmp_path / "out", settings(method_file=tmp_path / "raising.py", baseline="own")
+    )
+    problem, baseline = done.problems
+    log = tmp_path / "out/own/seed-1/failed.txt"
+    assert problem.case == "own seed 1"
+    assert problem.message.startswith(f"{error}: ")
+    assert "shapes do not fit" in problem.message
+    assert str(log) in problem.message
+    assert "in _segment" in log.read_text(encoding="utf-8")
+    assert baseline.case == "baseline own"
+    assert done.comparison is not None
+    assert done.comparison.names == ("one",)
+
+
+def test_a_scoring_that_raises_stops_no_other_and_its_traceback_goes_when_it_is_mended(part, tmp_path, monkeypatch):
+    def out_of_memory(*words, **named):
+        raise RuntimeError("CUDA out of memory\nTried to allocate")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lacunet.benchmark.evaluate", out_of_memory)
+        done = benchmark([entrant()], [part], tmp_path, settings())
+    (problem,) = done.problems
+    assert problem.message == f"RuntimeError: CUDA out of memory (where: {tmp_path / 'one/seed-1/failed.txt'})"
+    assert not benchmark([entrant()], [part], tmp_path, settings()).problems
+    assert not (tmp_path / "one/seed-1/failed.txt").exists()
 
 
 def test_preparation_is_shared_by_all_runs(part, tmp_path):
@@ -203,6 +253,8 @@ def test_what_is_not_the_same_for_all_is_said(part, tmp_path):
     other = entrant("two", augment={"noise": 0.5})
     (words,) = differing([entrant(), other])
     assert words.startswith("augmentation differs (one | two)")
+    (words,) = differing([entrant(), entrant("two", validate={"every": 1, "subsets": ["t1c"]})])
+    assert words == "validation differs (one | two); --common RECIPE gives all that of one recipe"
     assert differing([entrant(), entrant("two", train={"batch": 1})]) == []
 
 
@@ -397,5 +449,5 @@ def test_cases_to_train_on_and_to_score_must_be_said(lacunet, cases, tmp_path, w
     write_recipe(tmp_path / "one.toml", tiny_recipe())
     status, _, err = lacunet("benchmark", tmp_path / "one.toml", "--data", data, "-o", tmp_path / "out", *words)
     assert status == 2
-    assert "give --split FILE, or --folds 4" in err
+    assert "give --split FILE, --folds 4, or --protocol LISTS" in err
     assert not (tmp_path / "out").exists()

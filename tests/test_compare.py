@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -212,6 +213,34 @@ def test_hd95_that_is_not_there_is_left_out_of_means(runs, tmp_path):
     assert (entry.value, entry.n) == (4.0, 5)
     assert value(comparison, "b", "hd95", "wt") is None
     assert "nan" not in re.sub(r"<[^>]*>", " ", comparison_page(comparison).split("</style>")[1]).lower().split()
+
+
+def test_hd95_over_other_masks_is_told_and_their_number_shown(runs):
+    """Run b finds ET in two cases of six, where it is easy; its HD95 is lower for that alone."""
+    there = rows_made(steady(0.5))
+    missed = [
+        replace(row, hd95=math.nan if row.case in "abcd" else 2.0, dice=0.1) if row.region == "et" else row
+        for row in there
+    ]
+    comparison = compare_runs(runs(a=there, b=missed), QUICK)
+    assert value(comparison, "b", "hd95", "et") < value(comparison, "a", "hd95", "et")
+    (told,) = [words for words in comparison.warnings if "HD95" in words]
+    assert told.startswith("HD95 of ET is over other masks in each run (a: 90; b: 30 of 90), since the policy 'brats'")
+    assert [comparison.masks_with_hd95(name, "et") for name in "ab"] == [90, 30]
+    assert comparison.masks_with_hd95("b", "wt") is None
+    page, text = comparison_page(comparison), markdown(comparison)
+    assert "2.0<small>30 masks</small>" in page
+    assert page.count("masks</small>") == 2
+    assert "| 2.0 (30 masks) |" in text
+    assert "| 5.0 (90 masks) |" in text
+
+
+def test_hd95_over_as_many_but_other_masks_is_told(runs):
+    rows = rows_made(steady(0.5))
+    one, other = ([replace(row, hd95=math.nan) if row.case == case else row for row in rows] for case in "ab")
+    comparison = compare_runs(runs(a=one, b=other), QUICK)
+    assert sum("over other masks" in words for words in comparison.warnings) == 3
+    assert not [words for words in compare_runs(runs(c=one, d=one), QUICK).warnings if "HD95" in words]
 
 
 def test_several_trainings_of_one_name_are_averaged_case_by_case(tmp_path):
@@ -447,6 +476,17 @@ def test_too_few_cases_for_any_test_are_told(two, runs):
     assert not compare_runs(two[:1], QUICK).warnings
 
 
+def test_the_least_p_beside_a_test_can_be_reached(runs):
+    """57 cases that all gain, many of them alike: p is the least p, which is neither exact nor that without ties."""
+    cases = [f"case {number:02d}" for number in range(57)]
+    gains = [0.01 * (number % 5 + 1) for number in range(57)]
+    rows = [rows_made(steady(value, own, cases), cases, SUBSETS[:1]) for value, own in ((0.5, ()), (0.5, gains))]
+    comparison = compare_runs(runs(a=rows[0], b=rows[1]), QUICK)
+    p, least = (value(comparison, "b", measure, "wt", against="a") for measure in ("p", "p_smallest"))
+    assert p == least
+    assert 1e-12 < p < 1e-9
+
+
 def test_the_table_is_tidy_and_holds_every_number(two, tmp_path):
     comparison = compare_runs(two, replace(QUICK, published=("brats2018-ccsd",)))
     write_entries(tmp_path / "comparison.csv", comparison.entries)
@@ -499,7 +539,52 @@ def test_the_page_says_why_published_columns_are_apart(two, monkeypatch):
     monkeypatch.setattr("lacunet.published.published_tables", lambda: {"brats2020-m3ae": table})
     page = comparison_page(compare_runs(two, settings))
     assert "Not comparable" not in page
-    assert "Same cases, same scores of empty masks, same post-processing." in page
+    assert "Same cases and subsets, same scores of empty masks, same post-processing and mirror images." in page
+
+
+@pytest.fixture
+def of_six(monkeypatch):
+    """A published table of our six cases, by our policy."""
+    table = replace(published_tables()["brats2020-m3ae"], test=(split_hash(SIX),))
+    monkeypatch.setattr("lacunet.published.published_tables", lambda: {"brats2020-m3ae": table})
+    return table
+
+
+def shown_beside(comparison):
+    """The cells of the first run in the published table of the page, a triple per column."""
+    section = comparison_page(comparison).split('<section class="published">')[1]
+    row = section.split("<tr><th")[1].split("</tr>")[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
+    return [cells[place : place + 3] for place in range(0, len(cells), 3)]
+
+
+def test_mirror_images_part_a_run_from_a_table_without(tmp_path, of_six):
+    write_evaluation(tmp_path / "a", rows_made(uneven), identity={"mirror": "all"})
+    write_evaluation(tmp_path / "b", rows_made(uneven))
+    made = read_runs([f"{tmp_path}/a", f"{tmp_path}/b"])
+    comparison = compare_runs(made, replace(QUICK, published=(of_six.name,)))
+    assert comparison.apart(of_six) == ["a: averaged over mirror images: all here, none there"]
+
+
+def test_a_mean_over_few_subsets_does_not_stand_under_the_mean_of_15(runs, of_six):
+    """All four sequences and half of the pairs: only the column of four sequences means the same in both."""
+    some = [*SUBSETS[4:7], SUBSETS[-1]]
+    settings = replace(QUICK, published=(of_six.name,))
+    comparison = compare_runs(runs(a=rows_made(steady(0.5), subsets=some)), settings)
+    assert comparison.apart(of_six) == ["here 4 of 15 subsets"]
+    assert "Not comparable with the runs here:</strong> here 4 of 15 subsets." in comparison_page(comparison)
+    nothing, ours = ["–"] * 3, ["0.500"] * 3
+    assert shown_beside(comparison) == [nothing, nothing, ours, nothing]
+    whole = compare_runs(runs(b=rows_made(steady(0.5))), settings)
+    assert whole.apart(of_six) == []
+    assert shown_beside(whole) == [ours, ours, ours, ours, ours, ["1.50"] * 3]
+
+
+def test_a_subset_that_some_cases_were_not_scored_for_is_not_whole(runs, of_six):
+    rows = [row for row in rows_made(steady(0.5)) if (row.case, row.subset) != ("c", "t1c")]
+    comparison = compare_runs(runs(a=rows), replace(QUICK, published=(of_six.name,)))
+    assert comparison.apart(of_six) == ["here 14 of 15 subsets"]
+    assert comparison.whole == ("2 of 4", "3 of 4", "4 of 4")
 
 
 def test_what_parts_one_run_from_a_published_table_names_the_run(tmp_path, monkeypatch):
@@ -657,6 +742,28 @@ def test_a_refusal_is_one_line(tmp_path, monkeypatch, capsys):
     assert err.startswith("lacunet: ")
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
+    """Means of 0.4 over six cases and of 0.6 over three are 0.5."""
+    for name, score, cases in (("x", 0.4, SIX), ("y", 0.6, SIX[:3])):
+        write_evaluation(tmp_path / name / "a", rows_made(steady(score), cases))
+        write_evaluation(tmp_path / name / "b", rows_made(steady(score / 2), cases))
+        compare([f"{tmp_path}/{name}/a", f"{tmp_path}/{name}/b"], tmp_path / name, QUICK)
+        plan = {"protocol": {"policy": "brats", "split": name}, "entrants": {"a": {"asked": {}}}}
+        (tmp_path / name / "benchmark.json").write_text(json.dumps(plan))
+    script = Path(__file__).parents[1] / "scripts/mean_of_lists.py"
+    words = [sys.executable, script, tmp_path / "x", tmp_path / "y"]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "| a | wt | dice | 0.5000 |" in lines
+    assert "| b | mean | dice | 0.2500 |" in lines
+    assert "| a | wt | hd95 | 5.0000 |" in lines
+    assert len(lines) == 2 + 2 * (4 + 3)
+    other = {"protocol": {"policy": "rfnet"}, "entrants": {"a": {"asked": {"method": "ccsd"}}}}
+    (tmp_path / "y/benchmark.json").write_text(json.dumps(other))
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "differ in more than their cases: policy, recipe of a" in done.stderr
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import norm, rankdata, wilcoxon
 
 from lacunet.paired import (
     Resampling,
@@ -69,6 +69,20 @@ def test_the_sign_of_a_difference_does_not_matter():
 @pytest.mark.parametrize(("cases", "p"), [(0, 1.0), (1, 1.0), (2, 0.5), (5, 0.0625), (6, 0.03125), (10, 1 / 512)])
 def test_the_smallest_p_by_hand(cases, p):
     assert smallest_p(cases) == p
+
+
+@pytest.mark.parametrize("cases", [13, 50, 51, 57, 100, 250])
+def test_the_smallest_p_is_scipys_of_cases_that_all_differ_in_one_direction(cases):
+    differences = np.random.default_rng(cases).permutation(np.linspace(0.01, 0.3, cases))
+    assert smallest_p(cases) == pytest.approx(float(wilcoxon(differences).pvalue), rel=1e-9)
+    assert smallest_p(cases) == pytest.approx(2 * 0.5**cases) if cases <= 50 else smallest_p(cases) > 2 * 0.5**cases
+
+
+def test_the_smallest_p_beyond_fifty_by_hand():
+    """57 ranks add up to 1653, half of that is expected; variance 57 x 58 x 115 / 24."""
+    z = (1653 / 2) / np.sqrt(57 * 58 * 115 / 24)
+    assert smallest_p(57) == pytest.approx(2 * norm.sf(z))
+    assert smallest_p(57) == pytest.approx(5.1e-11, rel=0.01)
 
 
 @pytest.mark.parametrize("cases", [2, 4, 7])

@@ -12,7 +12,8 @@ from lacunet.data.split import split_hash
 from lacunet.errors import UsageError
 from lacunet.metrics import policy_names
 from lacunet.postprocess import get_rule
-from lacunet.published import choose, differences, published_tables, tables_of_cases
+from lacunet.predict import MIRRORS
+from lacunet.published import Scored, choose, differences, published_tables, tables_of_cases
 from lacunet.task import GLIOMA
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -20,6 +21,7 @@ SUBSETS = [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]
 TABLES = list(published_tables().values())
 WITH_SUBSETS = [table for table in TABLES if table.scores[0].subsets]
 CASES = ("case-1", "case-2")
+OURS = Scored(CASES, SUBSETS, "brats")
 
 
 def printed(file):
@@ -106,6 +108,7 @@ def test_aurc_of_ccsd_is_the_one_computed_from_its_table():
 
 def test_policies_and_rules_are_ours():
     assert {table.policy for table in TABLES} - {""} <= set(policy_names())
+    assert {table.mirror for table in TABLES} - {""} <= set(MIRRORS)
     for table in TABLES:
         for rule in table.postprocessing or ():
             assert get_rule(rule).name == rule
@@ -155,14 +158,14 @@ def test_an_unknown_table_names_the_nearest():
 
 
 def test_nothing_differs_where_cases_policy_and_rules_agree():
-    assert differences(same_protocol(), CASES, "brats", ()) == []
-    assert differences(same_protocol(), CASES[::-1], "brats", ()) == []
+    assert differences(same_protocol(), OURS) == []
+    assert differences(same_protocol(), replace(OURS, cases=CASES[::-1])) == []
 
 
 def test_policies_that_score_dice_alike_do_not_part_tables_of_dice():
-    assert differences(same_protocol(policy="m3ae"), CASES, "brats", ()) == []
+    assert differences(same_protocol(policy="m3ae"), OURS) == []
     distances = tuple(replace(score, hd95=5.0) for score in same_protocol().scores)
-    assert differences(same_protocol(policy="m3ae", scores=distances), CASES, "brats", ()) == [
+    assert differences(same_protocol(policy="m3ae", scores=distances), OURS) == [
         "empty masks score by 'brats' here and by 'm3ae' there"
     ]
 
@@ -182,11 +185,18 @@ def test_policies_that_score_dice_alike_do_not_part_tables_of_dice():
         ),
         ({"policy": ""}, "what empty masks score there is not stated"),
         ({"postprocessing": None}, "whether masks were post-processed there is not stated"),
+        ({"mirror": ""}, "whether predictions there were averaged over mirror images is not stated"),
+        ({"mirror": "all"}, "averaged over mirror images: none here, all there"),
         ({"postprocessing": ("et500-ncr",)}, "post-processing: none here, et500-ncr there"),
     ],
 )
 def test_each_reason_to_keep_tables_apart(changes, words):
-    assert differences(same_protocol(**changes), CASES, "brats", ()) == [words]
+    assert differences(same_protocol(**changes), OURS) == [words]
+
+
+def test_a_mean_over_some_subsets_is_kept_from_the_mean_over_all():
+    few = replace(OURS, subsets=("t1n+t1c+t2w+t2f",))
+    assert differences(same_protocol(), few) == ["here 1 of 15 subsets"]
 
 
 def test_notes_tell_of_quoted_columns_and_other_means():

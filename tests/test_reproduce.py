@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from evaluations_made import rows_made, steady, write_evaluation
+from evaluations_made import SUBSETS, rows_made, steady, write_evaluation
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.phantom import write_phantoms
@@ -20,7 +20,8 @@ from lacunet.published import lists as lists_module
 from lacunet.published import published_tables
 from lacunet.published.lists import KnownList, Lists, find_lists, get_lists, known_lists
 from lacunet.recipe import make_recipe, read_recipe, write_recipe
-from lacunet.reproduce import part_of_lists, with_incomplete_cases
+from lacunet.report.reproduction import reproduction
+from lacunet.reproduce import Reproduced, part_of_lists, with_incomplete_cases
 from lacunet.reproducible import find_target, recipe_differences, refusals
 from lacunet.task import GLIOMA
 from small import tiny_recipe
@@ -77,15 +78,19 @@ def sweep(tmp_path: Path) -> Path:
 def test_a_table_is_trained_scored_and_printed_beside_or_not(lacunet, data, sweep, tmp_path):
     """One training; then the same run given, a run of another recipe, and a run of which nobody knows the cases."""
     published = published_tables()["brats2018-ccsd"].score("CCSD", "wt")
+    there = (published.subsets["t1c"] + published.subsets["t1c+t2f"]) / 2  # of what is scored here, not of all 15
     words = ("reproduce", sweep, "--data", data, "--device", "cpu", "--precision", "float32")
     status, out, err = lacunet(*words, "-o", tmp_path / "out")
     assert status == 0, err
     ours = json.loads((tmp_path / "out/CCSD/seed-1/test/summary.json").read_text())
     here = ours["mean"]["wt"]["dice"]
     assert f"| CCSD | WT | {here:.4f} | " in out
-    assert f" | {published.mean:.4f} | {here - published.mean:+.4f} |" in out
+    assert f" | {there:.4f} | {here - there:+.4f} |" in out
+    assert f"{published.mean:.4f}" not in out
     assert f"| {published.subsets['t1c+t2f']:.4f} |" in out
-    assert "Not stated by the source: which cases were scored: here the test list of stand-in" in out
+    assert "* Means, there as here, are over the 2 subsets that were scored." in out
+    assumed = out.index("* which cases were scored: here the test list of stand-in.")
+    assert assumed < out.index("| published (protocol assumed) | here - published |")
     assert out.strip() == (tmp_path / "out/table.md").read_text().strip()
     switched = json.loads((tmp_path / "out/CCSD/seed-1/test-et500-ncr/summary.json").read_text())
     assert (ours["policy"], switched["identity"]["postprocessing"]) == ("rfnet", ["et500-ncr"])
@@ -100,7 +105,7 @@ def test_a_table_is_trained_scored_and_printed_beside_or_not(lacunet, data, swee
     )
     status, out, _ = lacunet(*words, "-o", tmp_path / "given", "--run", run)
     assert status == 1
-    assert f"{published.mean:.4f}" not in out
+    assert f"{there:.4f}" not in out
     assert f"{published.subsets['t1c+t2f']:.4f}" not in out
     assert "**CCSD does not stand beside the published column:**" in out
     assert "* recipe: train.steps is 2, not 3." in out
@@ -122,6 +127,38 @@ def test_lists_of_other_cases_are_refused_before_anything_trains(lacunet, data, 
     assert "no list here is the train list of brats2018-1 (199 cases, hash d7026e1360bb...)" in err
     assert "train1 (2)" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_benchmark_takes_published_lists(lacunet, data, sweep, tmp_path):
+    """Found by what they hold, in the data's folder or elsewhere; the names of the lists stand in the protocol."""
+    words = ("benchmark", sweep.with_name("tiny.toml"), "--data", data, "--subsets", "t1c", "--device", "cpu")
+    status, _, err = lacunet(*words, "--protocol", "stand-in", "-o", tmp_path / "out")
+    assert status == 0, err
+    assert json.loads((tmp_path / "out/splits/split.json").read_text()) == PARTS
+    protocol = json.loads((tmp_path / "out/benchmark.json").read_text())["protocol"]
+    assert protocol["data"] == f"{data.name}, lists stand-in"
+    hashes = {name: told["sha256"] for name, told in protocol["split"]["split"].items()}
+    assert hashes == {name: split_hash(names) for name, names in PARTS.items()}
+
+    status, _, err = lacunet(*words, "--protocol", "brats2018-2", "--lists", data, "-o", tmp_path / "other")
+    assert status == 1
+    assert "no list here is the train list of brats2018-2 (199 cases, hash 6963c1eaa36d...)" in err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--lists", "lists"), "--lists: which of them? --protocol brats2018-2"),
+        (("--protocol", "stand-in", "--folds", "2"), "--protocol names the cases; leave out --split and --folds"),
+        (("--protocol", "stand-in", "--split", "s.json"), "--protocol names the cases; leave out --split and --folds"),
+        (("--protocol", "brats2018-4"), "no published lists 'brats2018-4'; did you mean 'brats2018-"),
+    ],
+)
+def test_published_lists_and_a_split_of_ones_own_exclude_each_other(lacunet, data, sweep, tmp_path, words, complaint):
+    status, _, err = lacunet("benchmark", sweep.with_name("tiny.toml"), "--data", data, "-o", tmp_path / "out", *words)
+    assert status == 2
+    assert complaint in err
 
 
 def test_data_that_lack_a_case_of_the_lists_are_refused(data):
@@ -161,7 +198,7 @@ def test_a_share_of_complete_cases_is_drawn_and_written_down(data, tmp_path):
     assert with_incomplete_cases(part, 1.0, GLIOMA, tmp_path) == (part, "")
     left, words = with_incomplete_cases(part, 0.01, GLIOMA, tmp_path)
     assert sum(len(case.images) == 4 for case in left.train) == 1
-    assert "50.0 % of the cases" in words
+    assert words == "one to three sequences; 50.0 % of the cases keep all four; drawn with seed 1"
     assert (tmp_path / "missing.csv").is_file()
     assert left.test == part.test
 
@@ -196,12 +233,13 @@ def given(sweep, tmp_path, stand_in):
     fields = {"format": 1, "method": "early_fusion", "arguments": {}, "task": {}, "preparation": {}, "sha256": "w"}
 
     def told(
-        card_changes=None, cases=PARTS["test"], subsets=("t1c", "t1c+t2f"), policy="rfnet", **identity
+        card_changes=None, cases=PARTS["test"], subsets=("t1c", "t1c+t2f"), policy="rfnet", without=(), **identity
     ) -> list[str]:
         model = tmp_path / "model"
         model.mkdir(exist_ok=True)
         write_json(model / "model.json", {**fields, "card": {**card, **(card_changes or {})}})
         rows = rows_made(steady(0.5), cases=cases, subsets=subsets)
+        rows = [row for row in rows if (row.case, row.subset) not in without]
         place = write_evaluation(tmp_path / "evaluation", rows, policy, identity={"weights": "w", **identity})
         target = find_target(str(sweep), {"stand-in": stand_in})
         return refusals(target, recipe, str(model), read_evaluation(place))
@@ -221,6 +259,7 @@ def test_a_run_that_fits_may_stand_beside(given):
         ({"card_changes": {"complete_cases": 1}}, "1 training cases were complete, not 2"),
         ({"cases": NAMES[2:]}, "2 cases were scored, which are not the test list of stand-in"),
         ({"subsets": ("t1c",)}, "other subsets were scored"),
+        ({"without": [(NAMES[3], "t1c")]}, "other subsets were scored"),
         ({"policy": "brats"}, "empty masks score by 'brats', not by 'rfnet'"),
         ({"postprocessing": ["et500-ncr"]}, "post-processing: et500-ncr, not none"),
         ({"weights": "others"}, "the evaluation is of other weights"),
@@ -240,6 +279,66 @@ def test_what_a_source_states_binds_the_sweep(given, monkeypatch, sweep):
     assert any(words.startswith("post-processing: none here, et500 there") for words in reasons)
 
 
+# The page
+
+
+@pytest.fixture
+def page(sweep, tmp_path, stand_in):
+    """The page of one row that scored 0.5 everywhere, beside a published table."""
+
+    def made(table, row, subsets, refusals=()):
+        text = SWEEP.replace("rows.CCSD", f'rows."{row}"')
+        sweep.write_text(text.replace('"brats2018-ccsd"', f'"{table}"'), encoding="utf-8")
+        target = find_target(str(sweep), {"stand-in": stand_in})
+        places = [write_evaluation(tmp_path / name, rows_made(steady(0.5), subsets=subsets), "rfnet") for name in "ab"]
+        one, other = map(read_evaluation, places)
+        return target, reproduction(target, [Reproduced(row, [one], [other], refusals)])
+
+    return made
+
+
+def test_published_means_are_over_the_same_subsets_as_ours(page):
+    cells = published_tables()["brats2018-ccsd"].score("CCSD", "et").subsets
+    there = (cells[SUBSETS[0]] + cells[SUBSETS[1]]) / 2
+    _, text = page("brats2018-ccsd", "CCSD", SUBSETS[:2])
+    assert f"| CCSD | ET | 0.5000 | 0.5000 | {there:.4f} | {0.5 - there:+.4f} |" in text
+
+
+def test_where_only_means_are_published_fewer_subsets_have_none(page):
+    score = published_tables()["brats2020-ccsd"].score("CCSD", "wt")
+    _, few = page("brats2020-ccsd", "CCSD", SUBSETS[:2])
+    assert "| CCSD | WT | 0.5000 | 0.5000 | – | – | 5.0 | – |" in few
+    assert "The source prints means over all 15 subsets alone; here 2 were scored." in few
+    _, every = page("brats2020-ccsd", "CCSD", SUBSETS)
+    beside = f"{score.mean:.4f} | {0.5 - score.mean:+.4f} | 5.0 | {score.hd95:.1f} |"
+    assert f"| CCSD | WT | 0.5000 | 0.5000 | {beside}" in every
+    assert "were scored" not in every.replace("which cases were scored", "")
+
+
+def test_a_source_that_states_no_number_of_cases_gets_no_difference(page):
+    score = published_tables()["brats2018-smsn"].score("SMSN", "wt")
+    target, text = page("brats2018-smsn", "SMSN", SUBSETS)
+    assert f"| SMSN | WT | 0.5000 | 0.5000 | {score.mean:.4f} | – |" in text
+    assert "No difference is shown: the source does not even state how many cases it scored." in text
+    assert "The source does not state, and this table assumes:" in text
+    assert len(target.assumed) > 2
+    assert "| published (protocol assumed) |" in text
+    assert all(f"* {words}." in text.split("| published (protocol assumed)")[0] for words in target.assumed)
+
+
+def test_a_table_that_states_everything_assumes_nothing(page):
+    _, text = page("brats2020-m3ae", "M3AE", SUBSETS)
+    assert "| published | here - published |" in text
+    assert "assume" not in text
+
+
+def test_a_sweep_without_published_numbers_has_no_published_column_to_stand_beside(page, sweep, stand_in):
+    _, text = page("", "A", SUBSETS, ("recipe: train.steps is 2, not 3",))
+    assert "published column" not in text
+    assert "**A is not what this table asks for:**\n\n* recipe: train.steps is 2, not 3." in text
+    assert "| A | WT | 0.5000 | 0.5000 | – | – |" in text
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -256,6 +355,16 @@ def test_a_row_that_the_published_table_lacks_is_refused(sweep, stand_in):
     sweep.write_text(SWEEP.replace("rows.CCSD", "rows.CCDS"), encoding="utf-8")
     with pytest.raises(UsageError, match="brats2018-ccsd has no 'CCDS'; did you mean 'CCSD'"):
         find_target(str(sweep), {"stand-in": stand_in})
+
+
+def test_a_run_with_an_equals_sign_in_its_path_is_a_path(lacunet, data, sweep, tmp_path, monkeypatch):
+    (tmp_path / "runs/a=b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for word in ("runs/a=b", "CCSD=runs/a=b"):
+        status, _, err = lacunet("reproduce", sweep, "--data", data, "-o", tmp_path / "out", "--run", word)
+        assert status == 1
+        assert "runs/a=b" in err
+        assert "no row" not in err
 
 
 @pytest.mark.parametrize(

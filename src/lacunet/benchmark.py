@@ -5,6 +5,7 @@ with the same protocol goes on where the first stopped, and may bring further en
 """
 
 import json
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from lacunet.compare import CompareSettings, Comparison, compare
 from lacunet.data.names import Problem
 from lacunet.errors import LacunetError
 from lacunet.evaluate import EvaluateSettings, evaluate
-from lacunet.evaluations import FILES, join_evaluations
+from lacunet.evaluations import is_evaluation, join_evaluations
 from lacunet.files import write_json, write_text
 from lacunet.model import load_model
 from lacunet.model_folder import model_folder, read_description
@@ -25,6 +26,9 @@ from lacunet.recipe import Recipe, make_recipe
 from lacunet.report.benchmark import TrainingRow, benchmark_page
 from lacunet.sweep import Entrant
 from lacunet.train import train
+
+FAILED = "failed.txt"
+"""In a run or an evaluation: the traceback of what ended it, where that was an error of code and not of data."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def benchmark(
                 place = folder / entrant.folder / f"seed-{seed}" / part.name
                 problems += _train_and_score(Training(entrant.name, seed, part, place), recipe, folder, settings, watch)
     evaluations, missing = _evaluations(entrants, parts, folder, settings)
+    missing += _without_baseline(entrants, evaluations, settings)
     comparisons = _comparisons(evaluations, folder, settings)
     rows = _trainings(entrants, parts, folder, settings)
     write_text(folder / "benchmark.md", benchmark_page(plan, rows, comparisons, differing(entrants)))
@@ -108,20 +113,31 @@ def _train_and_score(
     """One training and its evaluations, as far as they are not there yet; what fails is told, and stops no other."""
     title = " ".join(filter(None, [training.entrant, f"seed {training.seed}", training.part.name]))
     done = training.folder / "done.json"
+    problems: list[Problem] = []
     try:
         if not done.is_file():
             watch.doing(f"{title}: training, {recipe.train.steps:,} steps")
             _train(training, recipe, folder, settings, watch)
             write_json(done, {"seconds": training_seconds(training.folder / "log.jsonl")})
-        problems: list[Problem] = []
         for rules in ((), *((rule,) for rule in settings.rules)):
             place = training.folder / evaluation_name([rule.name for rule in rules])
-            if not all((place / name).is_file() for name in FILES):
+            if not is_evaluation(place):
                 watch.doing(f"{title}: scoring {len(training.part.test)} cases{''.join(', ' + r.name for r in rules)}")
-                problems += score(training.folder, training.part.test, place, rules, settings, watch.evaluating)
-    except LacunetError as error:
-        return [Problem(title, str(error))]
-    return [Problem(f"{title}, {problem.case}", problem.message) for problem in problems]
+                failed = score(training.folder, training.part.test, place, rules, settings, watch.evaluating)
+                problems += [Problem(f"{title}, {problem.case}", problem.message) for problem in failed]
+        (training.folder / FAILED).unlink(missing_ok=True)
+    except Exception as error:  # one's own method may raise anything, and the night's other trainings go on
+        problems.append(failure(title, error, training.folder))
+    return problems
+
+
+def failure(title: str, error: Exception, folder: Path) -> Problem:
+    """What ended a training or a scoring; the traceback of an error that is not lacunet's own is kept in the folder."""
+    if isinstance(error, LacunetError):
+        return Problem(title, str(error))
+    write_text(folder / FAILED, "".join(traceback.format_exception(error)))
+    first = next(iter(str(error).strip().splitlines()), "no words")
+    return Problem(title, f"{type(error).__name__}: {first} (where: {folder / FAILED})")
 
 
 def _train(
@@ -185,7 +201,7 @@ def _evaluations(
             for seed in settings.seeds:
                 run = folder / entrant.folder / f"seed-{seed}"
                 places = [run / part.name / name for part in parts]
-                if not all((place / file).is_file() for place in places for file in FILES):
+                if not all(map(is_evaluation, places)):
                     continue
                 try:
                     place = join_evaluations(places, run / name) if len(places) > 1 else places[0]
@@ -193,6 +209,22 @@ def _evaluations(
                 except LacunetError as error:
                     problems.append(Problem(f"{entrant.name} seed {seed}", str(error)))
     return found, problems
+
+
+def _without_baseline(
+    entrants: Sequence[Entrant], evaluations: Mapping[str, Mapping[str, Sequence[Path]]], settings: BenchmarkSettings
+) -> list[Problem]:
+    """A baseline that could not be scored: the others are then held against the first that could."""
+    wanted = settings.baseline or entrants[0].name
+    return [
+        Problem(
+            f"baseline {wanted}",
+            f"has no evaluation{' after ' + rule if rule else ''}; "
+            f"the others are held against {next(iter(scored))} instead",
+        )
+        for rule, scored in evaluations.items()
+        if wanted not in scored
+    ]
 
 
 def _comparisons(

@@ -60,6 +60,17 @@ class Shared:
     scores: Mapping[str, tuple[Scores, ...]]
     warnings: tuple[str, ...]
 
+    @property
+    def whole_subsets(self) -> tuple[str, ...]:
+        """The subsets that every case was scored for."""
+        there = [np.isfinite(one.dice).all(axis=(0, 2)) for trainings in self.scores.values() for one in trainings]
+        return tuple(name for name, whole in zip(self.subsets, np.all(there, axis=0), strict=True) if whole)
+
+    def with_hd95(self, name: str) -> Bool[np.ndarray, "case subset region"]:
+        """Which masks of a run have an HD95, in any of its trainings; some policies give none to a missed region."""
+        there: np.ndarray = np.any([np.isfinite(one.hd95) for one in self.scores[name]], axis=0)
+        return there
+
     def with_reference(self, region: str) -> Bool[np.ndarray, " case"]:
         """Which cases have the region in their reference; of no region of the task (their mean), all."""
         regions = list(self.task.regions)

@@ -29,7 +29,7 @@ from lacunet.errors import DataError, UsageError, nearest
 from lacunet.evaluations import Run, read_runs
 from lacunet.files import write_text
 from lacunet.paired import Resampling, smallest_p
-from lacunet.published import PublishedTable, choose, differences, tables_of_cases
+from lacunet.published import PublishedTable, Scored, choose, differences, tables_of_cases
 from lacunet.task import GLIOMA
 
 LEVEL = 0.05
@@ -87,6 +87,15 @@ class Comparison:
         return tuple(sizes_of(self.shared))
 
     @property
+    def whole(self) -> tuple[str, ...]:
+        """`all`, `1 of 4` and so on: the means of which every subset was scored, in every case."""
+        task, there = self.shared.task, set(self.shared.whole_subsets)
+        groups = {ALL: set(map(task.subset_name, task.subsets))}
+        for subset in task.subsets:
+            groups.setdefault(f"{len(subset)} of {len(task.modalities)}", set()).add(task.subset_name(subset))
+        return tuple(name for name, subsets in groups.items() if subsets <= there)
+
+    @property
     def regions(self) -> tuple[str, ...]:
         """The task's regions and their mean."""
         return (*self.shared.task.regions, MEAN)
@@ -101,10 +110,19 @@ class Comparison:
             for run in self.runs
         }
 
+    @property
+    def mirrors(self) -> dict[str, str]:
+        """Run -> over which mirror images it averages."""
+        found = {run.name: dict.fromkeys(one.summary.identity.mirror for one in run.trainings) for run in self.runs}
+        return {name: " and ".join(mirrors) for name, mirrors in found.items()}
+
     def apart(self, table: PublishedTable) -> list[str]:
         """Why a published table is not to be put beside the runs here; what holds for some of them names them."""
-        cases, policy = self.shared.cases, self.shared.policy.name
-        found = {name: differences(table, cases, policy, rules) for name, rules in self.rules.items()}
+        cases, subsets, policy = self.shared.cases, self.shared.whole_subsets, self.shared.policy.name
+        found = {
+            name: differences(table, Scored(cases, subsets, policy, rules, self.mirrors[name]))
+            for name, rules in self.rules.items()
+        }
         common = [words for words in found[self.baseline] if all(words in own for own in found.values())]
         return common + [f"{name}: {words}" for name, own in found.items() for words in own if words not in common]
 
@@ -116,7 +134,12 @@ class Comparison:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must not miss."""
-        return (*self.shared.warnings, *_warn_of_power(self), *_warn_of_subsets(self.shared))
+        return (
+            *self.shared.warnings,
+            *_warn_of_distances(self.shared),
+            *_warn_of_power(self),
+            *_warn_of_subsets(self.shared),
+        )
 
     @property
     def hints(self) -> tuple[str, ...]:
@@ -125,6 +148,15 @@ class Comparison:
         known = [name for name in tables_of_cases(self.shared.cases) if name not in shown]
         options = " ".join(f"--published {name}" for name in known)
         return (f"these are the test cases of published tables; {options} shows them beside",) if known else ()
+
+    def masks_with_hd95(self, name: str, region: str) -> int | None:
+        """Over how many masks the HD95 of a run is the mean, where this is not the same for all runs; else None."""
+        counts = {run: sum(self._masks(run, region, subset) for subset in self.shared.subsets) for run in self.names}
+        return counts[name] if len(set(counts.values())) > 1 else None
+
+    def _masks(self, name: str, region: str, subset: str) -> int:
+        entry = self.find(name, "hd95", region, subsets=subset)
+        return 0 if entry is None else entry.n or 0
 
     @cached_property
     def _index(self) -> Mapping[tuple[Any, ...], Entry]:
@@ -224,6 +256,21 @@ def _warn_of_power(comparison: Comparison) -> list[str]:
         f"No test here can pass {LEVEL}: with {cases} case{'s' if cases > 1 else ''} p is {smallest_p(cases):.2g} at "
         f"the least, {min(1.0, family * smallest_p(cases)):.2g} when corrected for {family} tests"
     ]
+
+
+def _warn_of_distances(shared: Shared) -> list[str]:
+    """Regions whose HD95 is over other masks in one run than in another."""
+    found = []
+    for place, region in enumerate(shared.task.regions):
+        there = {name: shared.with_hd95(name)[..., place] for name in shared.scores}
+        first = next(iter(there.values()))
+        if any((one != first).any() for one in there.values()):
+            counts = "; ".join(f"{name}: {int(one.sum())}" for name, one in there.items())
+            found.append(
+                f"HD95 of {region.upper()} is over other masks in each run ({counts} of {first.size}), since the "
+                f"policy '{shared.policy.name}' gives none to some; a run that misses what is hard has the lower HD95"
+            )
+    return found
 
 
 def _warn_of_subsets(shared: Shared) -> list[str]:

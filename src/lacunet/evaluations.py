@@ -102,17 +102,22 @@ def evaluation_folder(path: Path) -> Path:
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; name one that `lacunet evaluate` wrote")
-    if _complete(path):
+    if is_evaluation(path):
         return path
     if (path / "parts").is_dir() or any((path / name).exists() for name in FILES):
         raise DataError(f"{path}: the evaluation is not finished; `lacunet evaluate ... --resume` goes on with it")
-    inside = sorted(entry for entry in path.iterdir() if entry.is_dir() and _complete(entry))
+    inside = sorted(entry for entry in path.iterdir() if entry.is_dir() and is_evaluation(entry))
     if len(inside) > 1:
         listed = ", ".join(entry.name for entry in inside)
         raise DataError(f"{path}: holds several evaluations ({listed}); name one of them, such as {inside[0]}")
     if not inside:
         raise DataError(f"{path}: no evaluation here ({' and '.join(FILES)}); `lacunet evaluate` writes one")
     return inside[0]
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Whether both files of a finished evaluation are there."""
+    return all((folder / name).is_file() for name in FILES)
 
 
 def read_evaluation(folder: Path) -> Evaluation:
@@ -176,10 +181,6 @@ def _named(word: str) -> tuple[str, Path]:
     """`NAME=DIR`; a folder whose own name has a `=` is a folder."""
     name, equals, rest = word.partition("=")
     return ("", Path(word)) if not equals or Path(word).is_dir() else (name.strip(), Path(rest))
-
-
-def _complete(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in FILES)
 
 
 def _refuse_twice(folders: Sequence[Path]) -> None:

@@ -178,12 +178,12 @@ def make_plan(
     path = folder / PLAN
     old = _old_plan(path)
     asked = {"protocol": _protocol(entrants, parts, settings)}
-    _require_same(path, old.get("protocol"), asked["protocol"])
+    _require_same(path, old.get("protocol", {}), asked["protocol"])
     watch.doing("preparing cases")
     prepared = dict(old.get("prepared", {}))
     for entrant in entrants:
         prepared[_words(entrant.recipe)] = _prepared_hash(entrant.recipe, parts, folder, watch)
-    _require_same(path, {**prepared, **old.get("prepared", {})}, prepared)
+    _require_same(path, old.get("prepared", {}), prepared)
     known = old["entrants"]
     for entrant in entrants:
         before = known.get(entrant.name)
@@ -221,15 +221,19 @@ def _protocol(entrants: Sequence[Entrant], parts: Sequence[Part], settings: Benc
         "budget": {"steps": settings.budget.steps, "seconds": settings.budget.seconds},
         "subsets": [task.subset_name(subset) for subset in settings.subsets or task.subsets],
         "policy": settings.policy.name,
+        "window": settings.window,
+        "precision": settings.precision,
     }
 
 
-def _require_same(path: Path, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> None:
-    if old is None:
-        return
-    different = [key for key in new if old.get(key) != new[key]]
+def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """What is in both, and not the same, is refused; what an earlier call did not write down binds nothing."""
+    different = []
+    for key, value in new.items():
+        if key in old and old[key] != value:
+            different.append(f"{key}: {json.dumps(old[key])} then, {json.dumps(value)} now")
     if different:
-        told = "; ".join(f"{key}: {json.dumps(old.get(key))} then, {json.dumps(new[key])} now" for key in different)
+        told = "; ".join(different)
         raise OutputError(f"{path}: the benchmark began otherwise ({told}); choose another folder")
 
 
@@ -303,7 +307,7 @@ def method_file_of(method: str, settings: BenchmarkSettings) -> Path | None:
 def differing(entrants: Sequence[Entrant]) -> list[str]:
     """In words: sections that a fair comparison gives everyone alike, and that are not alike here."""
     found = []
-    for section, words in (("prepare", "preparation"), ("augment", "augmentation")):
+    for section, words in (("prepare", "preparation"), ("augment", "augmentation"), ("validate", "validation")):
         values: dict[str, list[str]] = {}
         for entrant in entrants:
             values.setdefault(json.dumps(_fields(entrant.recipe)[section]), []).append(entrant.name)

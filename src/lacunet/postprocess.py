@@ -93,7 +93,7 @@ RULES = (
     Rule(
         name="et100-ncr",
         summary="enhancing tumour of less than 100 voxels at 1 mm (0.1 ml) becomes necrotic core",
-        source="DeMoSeg, default of evaluation/Metric.py (its BraTS 2020 script uses 500)",
+        source="DeMoSeg, default of evaluation/Metric.py (its scripts for BraTS 2018 and 2020 use 500)",
         change=partial(relabel_small_enhancing, limit_ml=0.1, becomes=NECROTIC_CORE),
     ),
     Rule(

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from lacunet.benchmark import benchmark, evaluation_name, score
+from lacunet.benchmark import benchmark, evaluation_name, failure, score
 from lacunet.case import CaseFiles
 from lacunet.data.missing import apply_missing, complete_share, draw_missing, write_missing
 from lacunet.data.names import Problem
 from lacunet.data.split import bare_id
 from lacunet.errors import DataError
-from lacunet.evaluations import FILES, Evaluation, read_evaluation
+from lacunet.evaluations import Evaluation, is_evaluation, read_evaluation
 from lacunet.metrics import get_policy
 from lacunet.plan import BenchmarkProgress, BenchmarkSettings, Part, Quiet
 from lacunet.postprocess import Rule, get_rule
@@ -65,7 +65,8 @@ def with_incomplete_cases(part: Part, share: float, task: Task, folder: Path) ->
         return part, ""
     manifest = draw_missing([case.name for case in part.train], task, share, seed=1)
     write_missing(folder / "missing.csv", manifest, task)
-    words = f"one to three sequences, but {100 * complete_share(manifest, task):.1f} % of the cases; drawn with seed 1"
+    kept = 100 * complete_share(manifest, task)
+    words = f"one to three sequences; {kept:.1f} % of the cases keep all four; drawn with seed 1"
     return replace(part, train=apply_missing(part.train, manifest)), words
 
 
@@ -119,7 +120,7 @@ def reproduce(
 def _is_scored(place: Path, rules: Sequence[Rule]) -> bool:
     """Whether both evaluations are there, with and without post-processing."""
     names = (evaluation_name([]), evaluation_name([rule.name for rule in rules]))
-    return all((place / name / file).is_file() for name in names for file in FILES)
+    return all(is_evaluation(place / name) for name in names)
 
 
 def _score_given(
@@ -129,13 +130,17 @@ def _score_given(
     settings: BenchmarkSettings,
     watch: BenchmarkProgress,
 ) -> list[Problem]:
-    problems = []
+    problems: list[Problem] = []
     for name, (model,) in models.items():
         for rules in ((), settings.rules):
             place = places[name][0] / evaluation_name([rule.name for rule in rules])
-            if not all((place / file).is_file() for file in FILES):
-                watch.doing(f"{name}: scoring {len(part.test)} cases")
+            if is_evaluation(place):
+                continue
+            watch.doing(f"{name}: scoring {len(part.test)} cases")
+            try:
                 problems += score(model, part.test, place, rules, settings, watch.evaluating)
+            except Exception as error:  # the other rows go on
+                problems += [failure(name, error, place)]
     return problems
 
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lacunet.evaluations import Evaluation
 from lacunet.method import get_method
 from lacunet.model_folder import model_folder, read_description
 from lacunet.papers import method_names
-from lacunet.published import PublishedTable, choose, differences, not_stated
+from lacunet.published import PublishedTable, Scored, choose, differences, not_stated
 from lacunet.published.lists import Lists
 from lacunet.recipe import Recipe
 from lacunet.sweep import Sweep, read_sweep, recipes_folder
@@ -20,11 +21,14 @@ from lacunet.sweep import Sweep, read_sweep, recipes_folder
 ET_RULE = "et500-ncr"
 """What most public code of the field applies to the enhancing tumour, and scores beside the mask as it is."""
 
-FREE = {
-    "seed": True,
-    "train": ("workers", "save_every", "log_every", "gradients_every"),
-    "arguments": ("recompute",),
-}
+FREE = (
+    "seed",
+    "train.workers",
+    "train.save_every",
+    "train.log_every",
+    "train.gradients_every",
+    "arguments.recompute",
+)
 """What a recipe may say otherwise: the seed, and what changes nothing that is learnt."""
 
 
@@ -50,13 +54,22 @@ class Target:
         return () if self.sweep.postprocess else (ET_RULE,)
 
     @property
+    def counted(self) -> bool:
+        """Whether the source says at least how many cases it scored."""
+        return self.table is not None and self.table.test_cases is not None
+
+    @property
     def assumed(self) -> tuple[str, ...]:
         """What the source does not state and the sweep decides, in words."""
         if self.table is None:
             return ()
         rules = ", ".join(self.sweep.postprocess) or "none"
-        chosen = (f"the test list of {self.lists.name}", f"policy '{self.sweep.policy}'", f"rules: {rules}")
-        every = dict(zip(not_stated(replace(self.table, test=(), policy="", postprocessing=None)), chosen, strict=True))
+        chosen = (f"the test list of {self.lists.name}", f"policy '{self.sweep.policy}'", f"rules: {rules}", "none")
+        every = dict(
+            zip(
+                not_stated(replace(self.table, test=(), policy="", postprocessing=None, mirror="")), chosen, strict=True
+            )
+        )
         return tuple(f"{words}: here {every[words]}" for words in not_stated(self.table))
 
 
@@ -109,17 +122,23 @@ def recipe_differences(wanted: Recipe, found: Mapping[str, Any] | None) -> list[
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`train.steps` -> value, without what may differ, with the method's defaults."""
-    method = fields["method"]
-    signature = inspect.signature(get_method(method)).parameters if method in method_names() else {}
-    defaults = {name: _plain(one.default) for name, one in signature.items() if one.kind is one.KEYWORD_ONLY}
-    flat = {f"arguments.{name}": value for name, value in {**defaults, **fields.get("arguments", {})}.items()}
-    for section, values in fields.items():
-        if section != "arguments":
-            pairs = values.items() if isinstance(values, Mapping) else ()
-            flat |= {f"{section}.{key}": _plain(value) for key, value in pairs} if pairs else {section: _plain(values)}
-    free = {f"{section}.{key}" for section, keys in FREE.items() if isinstance(keys, tuple) for key in keys} | {"seed"}
-    return {key: _plain(value) for key, value in flat.items() if key not in free and value not in (None, {})}
+    """`train.steps` -> value, of all that decides what is learnt."""
+    arguments = {**_defaults(fields["method"]), **fields.get("arguments", {})}
+    flat: dict[str, Any] = {}
+    for section, values in {**fields, "arguments": arguments}.items():
+        if isinstance(values, Mapping):
+            flat |= {f"{section}.{key}": _plain(value) for key, value in values.items()}
+        else:
+            flat[section] = _plain(values)
+    return {key: value for key, value in flat.items() if key not in FREE and value is not None and value != {}}
+
+
+def _defaults(method: str) -> dict[str, Any]:
+    """The arguments of a method of the package that a recipe may leave out."""
+    if method not in method_names():
+        return {}
+    parameters = inspect.signature(get_method(method)).parameters
+    return {name: one.default for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
 
 
 def _plain(value: Any) -> Any:
@@ -150,7 +169,7 @@ def _other_evaluation(target: Target, evaluation: Evaluation, weights: str) -> l
     found = []
     if split_hash(cases) != target.lists.parts["test"].sha256:
         found.append(f"{len(cases)} cases were scored, which are not the test list of {target.lists.name}")
-    if {row.subset for row in evaluation.rows} != wanted:
+    if {(row.case, row.subset) for row in evaluation.rows} != set(product(cases, wanted)):
         found.append("other subsets were scored")
     if evaluation.policy.name != sweep.policy:
         found.append(f"empty masks score by '{evaluation.policy.name}', not by '{sweep.policy}'")
@@ -165,6 +184,12 @@ def _other_evaluation(target: Target, evaluation: Evaluation, weights: str) -> l
             test=target.table.test or (target.lists.parts["test"].sha256,),
             policy=target.table.policy or sweep.policy,
             postprocessing=sweep.postprocess if target.table.postprocessing is None else target.table.postprocessing,
+            mirror=target.table.mirror or "none",
         )
-        return found or differences(table, cases, evaluation.policy.name, identity.postprocessing)
+        every = [
+            evaluation.task.subset_name(subset) for subset in evaluation.task.subsets
+        ]  # the page means over the same
+        return found or differences(
+            table, Scored(cases, every, evaluation.policy.name, identity.postprocessing, identity.mirror)
+        )
     return found

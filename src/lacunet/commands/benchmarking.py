@@ -35,6 +35,13 @@ def benchmark(
     data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
     output: Output = Path("benchmark"),
     split: Annotated[Path | None, typer.Option(help="Split file with train, val and test.")] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(help="Published lists of cases, instead of a split: brats2018-2 (docs/benchmark.md)."),
+    ] = "",
+    lists: Annotated[
+        Path | None, typer.Option(help="With --protocol: the folder that holds the lists; else the data's folder.")
+    ] = None,
     folds: Annotated[
         int,
         typer.Option(min=0, help="Cross-validate by person: over all cases, or a split's train and val."),
@@ -72,11 +79,12 @@ def benchmark(
     from lacunet.postprocess import get_rule
     from lacunet.sweep import entrants_of
 
+    _require_one_way(protocol, lists, split, folds)
     entrants = entrants_of(recipes, changes or [], base, common)
     _require_missing(entrants, missing)
     task = get_task(entrants[0].recipe.task)
     settings = BenchmarkSettings(
-        data=_data_words(data, split, folds),
+        data=_data_words(data, split, folds, protocol),
         seeds=tuple(range(1, seeds + 1)),
         budget=read_budget(budget) if budget else Budget(),
         subsets=task.subsets_named(subsets.split(",")),
@@ -90,7 +98,11 @@ def benchmark(
         precision=precision,
         window=window,
     )
-    parts = _without_lost(_parts(labelled(data, task, labels), split, folds), missing, task)
+    if protocol:
+        whole = [_published_part(data, protocol, lists, labels, task)]
+    else:
+        whole = _parts(labelled(data, task, labels), split, folds)
+    parts = _without_lost(whole, missing, task)
     require_writable(output)
     for words in differing(entrants):
         say(f"note: {words}")
@@ -123,16 +135,16 @@ def reproduce(
 
     from lacunet.files import write_text
     from lacunet.plan import BenchmarkSettings
-    from lacunet.published.lists import find_lists, known_lists
+    from lacunet.published.lists import known_lists
     from lacunet.report.reproduction import reproduction
-    from lacunet.reproduce import part_of_lists, with_incomplete_cases
     from lacunet.reproduce import reproduce as run_reproduction
+    from lacunet.reproduce import with_incomplete_cases
     from lacunet.reproducible import find_target
 
     target = find_target(table, known_lists())
     given = _given(runs or [], list(target.sweep.rows))
-    names, task = find_lists(lists or data, target.lists), get_task("glioma")
-    part = part_of_lists(names, labelled(data, task, labels), data)
+    task = get_task("glioma")
+    part = _published_part(data, target.lists.name, lists, labels, task)
     require_writable(output)
     settings = BenchmarkSettings(
         data=f"{target.lists.dataset}, lists {target.lists.name}",
@@ -156,20 +168,21 @@ def reproduce(
 
 
 def _given(runs: list[str], rows: list[str]) -> dict[str, Path]:
-    """`--run RUN` for a table of one row, `--run ROW=RUN` for any."""
+    """`--run RUN` for a table of one row, `--run ROW=RUN` for any; a RUN may have an equals sign in its name."""
     from lacunet.errors import nearest
 
     found: dict[str, Path] = {}
     for word in runs:
-        name, equals, rest = word.rpartition("=")
-        if not equals and len(rows) > 1:
-            raise UsageError(f"--run {word}: of which row? --run 'ROW={word}'; rows: {', '.join(rows)}")
-        row = name if equals else rows[0]
+        row, equals, path = word.partition("=")
+        if row not in rows and (not equals or Path(word).exists()):
+            if len(rows) > 1:
+                raise UsageError(f"--run {word}: of which row? --run 'ROW={word}'; rows: {', '.join(rows)}")
+            row, path = rows[0], word
         if row not in rows:
             raise UsageError(f"--run {word}: no row '{row}'{nearest(row, rows)}; rows: {', '.join(rows)}")
         if row in found:
             raise UsageError(f"--run {word}: '{row}' is given already")
-        found[row] = Path(rest if equals else word)
+        found[row] = Path(path)
     return found
 
 
@@ -184,12 +197,29 @@ def _require_missing(entrants: "list[Entrant]", missing: Path | None) -> None:
         )
 
 
+def _require_one_way(protocol: str, lists: Path | None, split: Path | None, folds: int) -> None:
+    """Published lists say themselves who trains and who is scored."""
+    if lists is not None and not protocol:
+        raise UsageError("--lists: which of them? --protocol brats2018-2; for a split of one's own: --split FILE")
+    if protocol and (split is not None or folds):
+        raise UsageError("--protocol names the cases; leave out --split and --folds")
+
+
+def _published_part(data: Path, protocol: str, lists: Path | None, labels: str | None, task: Task) -> "Part":
+    """The cases of published lists, which are recognised by what they hold."""
+    from lacunet.published.lists import find_lists, get_lists
+    from lacunet.reproduce import part_of_lists
+
+    names = find_lists(lists or data, get_lists(protocol))
+    return part_of_lists(names, labelled(data, task, labels), data)
+
+
 def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Part]":
     """A split's three parts, or folds of persons."""
     from lacunet.plan import Part, parts_by_person
 
     if folds == 1 or (split is None and not folds):
-        raise UsageError("which cases train and which are scored? give --split FILE, or --folds 4")
+        raise UsageError("which cases train and which are scored? give --split FILE, --folds 4, or --protocol LISTS")
     if split is None:
         return parts_by_person(cases, folds)
     train, val = part_of(cases, split, "train"), part_of(cases, split, "val")
@@ -210,8 +240,10 @@ def _without_lost(parts: "list[Part]", missing: Path | None, task: Task) -> "lis
     return [replace(part, train=apply_missing(part.train, manifest)) for part in parts]
 
 
-def _data_words(data: Path, split: Path | None, folds: int) -> str:
+def _data_words(data: Path, split: Path | None, folds: int, protocol: str) -> str:
     words = data.resolve().name
+    if protocol:
+        return f"{words}, lists {protocol}"
     if folds:
         return f"{words}, {'train and val, ' if split else ''}{folds} folds"
     return f"{words}, test"

@@ -6,7 +6,7 @@ The files keep what the sources print (Dice in percent); everything read here is
 import csv
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -16,6 +16,7 @@ from typing import Any
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError, nearest
 from lacunet.metrics import aurc, get_policy
+from lacunet.task import GLIOMA
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class PublishedScore:
     def mean(self) -> float:
         """Mean Dice over the subsets: of the printed cells where there are any, else as printed."""
         return fmean(self.subsets.values()) if self.subsets else self.printed_mean
+
+    def mean_over(self, subsets: Collection[str]) -> float | None:
+        """Mean Dice over some of the subsets; None over fewer than all where no cells are printed."""
+        if len(subsets) == len(GLIOMA.subsets):
+            return self.mean
+        return fmean(self.subsets[name] for name in subsets) if self.subsets and subsets else None
 
     @property
     def by_size(self) -> dict[int, float]:
@@ -72,6 +79,7 @@ class PublishedTable:
     test_cases: int | None = None
     policy: str = ""
     postprocessing: tuple[str, ...] | None = None
+    mirror: str = ""
     quoted: Mapping[str, str] = field(default_factory=dict)
     mean_differs: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
@@ -98,6 +106,25 @@ class PublishedTable:
         """The scores of one method and region; None where the table has none."""
         found = (score for score in self.scores if (score.method, score.region) == (method, region))
         return next(found, None)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored here and how, as far as it decides whether a published table may stand beside.
+
+    Attributes:
+        cases: Names.
+        subsets: Names of those that every case was scored for.
+        policy: What empty masks score.
+        postprocessing: Names of the rules.
+        mirror: Over which mirror images predictions were averaged (`lacunet.predict.Mirror`).
+    """
+
+    cases: Sequence[str]
+    subsets: Sequence[str]
+    policy: str
+    postprocessing: Sequence[str] = ()
+    mirror: str = "none"
 
 
 @cache
@@ -143,20 +170,20 @@ def not_stated(table: PublishedTable) -> list[str]:
         "which cases were scored": table.test,
         "what empty masks score": table.policy,
         "whether masks were post-processed": table.postprocessing is not None,
+        "whether predictions were averaged over mirror images": table.mirror,
     }
     return [words for words, known in facts.items() if not known]
 
 
-def differences(table: PublishedTable, cases: Sequence[str], policy: str, postprocessing: Sequence[str]) -> list[str]:
-    """Why an evaluation of ours is not to be put beside a published table; empty where nothing to be seen differs.
-
-    Args:
-        table: The published one.
-        cases: Names of the cases that we scored.
-        policy: Our metric policy.
-        postprocessing: Names of our rules.
-    """
-    found = [_other_cases(table, cases), _other_policy(table, policy), _other_rules(table, postprocessing)]
+def differences(table: PublishedTable, scored: Scored) -> list[str]:
+    """Why an evaluation of ours is not to be put beside a published table; empty where nothing to be seen differs."""
+    found = [
+        _other_cases(table, scored.cases),
+        _other_subsets(scored.subsets),
+        _other_policy(table, scored.policy),
+        _other_rules(table, scored.postprocessing),
+        _other_mirror(table, scored.mirror),
+    ]
     return [words for words in found if words]
 
 
@@ -169,6 +196,12 @@ def _other_cases(table: PublishedTable, cases: Sequence[str]) -> str:
     if len(table.test) > 1:
         return f"here one of the {len(table.test)} test sets, there the mean over all of them"
     return ""
+
+
+def _other_subsets(subsets: Sequence[str]) -> str:
+    """Every table is of all subsets of the glioma task."""
+    every = len(GLIOMA.subsets)
+    return "" if len(subsets) == every else f"here {len(subsets)} of {every} subsets"
 
 
 def _other_policy(table: PublishedTable, policy: str) -> str:
@@ -188,6 +221,12 @@ def _other_rules(table: PublishedTable, postprocessing: Sequence[str]) -> str:
         return ""
     ours, theirs = (", ".join(rules) or "none" for rules in (postprocessing, table.postprocessing))
     return f"post-processing: {ours} here, {theirs} there"
+
+
+def _other_mirror(table: PublishedTable, mirror: str) -> str:
+    if not table.mirror:
+        return "whether predictions there were averaged over mirror images is not stated"
+    return "" if mirror == table.mirror else f"averaged over mirror images: {mirror} here, {table.mirror} there"
 
 
 def _fields(entry: Mapping[str, Any]) -> dict[str, Any]:

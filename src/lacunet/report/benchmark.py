@@ -73,6 +73,8 @@ def _protocol(plan: Mapping[str, Any]) -> str:
         ["budget", words],
         ["policy", f"`{protocol['policy']}`"],
         ["subsets scored", str(len(protocol["subsets"]))],
+        ["windows", f"{protocol['window']} voxels a side" if protocol["window"] else "the whole brain at once"],
+        ["precision of the evaluation", plain(protocol["precision"])],
         ["commit", plain(str(environment["commit"] or "not stated"))],
         [
             "machine",

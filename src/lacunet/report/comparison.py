@@ -76,6 +76,7 @@ def _main(comparison: Comparison, run: Mapping[str, Any]) -> dict[str, Any]:
         "dice": [comparison.find(name, "dice", region) for region in comparison.regions],
         "aurc": [comparison.find(name, "aurc", region) for region in task.regions],
         "hd95": [comparison.find(name, "hd95", region) for region in task.regions],
+        "masks": [comparison.masks_with_hd95(name, region) for region in task.regions],
     }
 
 
@@ -246,8 +247,14 @@ def _published(comparison: Comparison, table: PublishedTable) -> dict[str, Any]:
     ]
 
     def cells(method: str, group: str) -> list[list[Entry | None]]:
+        """Ours only where they are means over the same subsets."""
         return [
-            [comparison.find(method, measure, region, subsets=subsets, group=group) for region in shared.task.regions]
+            [
+                comparison.find(method, measure, region, subsets=subsets, group=group)
+                if group != HERE or subsets in comparison.whole
+                else None
+                for region in shared.task.regions
+            ]
             for subsets, measure in columns
         ]
 

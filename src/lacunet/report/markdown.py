@@ -46,7 +46,7 @@ def _side_by_side(comparison: Comparison) -> str:
             *(_dice(comparison, name, region, size) for size in comparison.sizes),
             f"**{_dice(comparison, name, region, ALL)}**",
             _number(comparison, name, "aurc", region),
-            _number(comparison, name, "hd95", region, digits=1),
+            _distance(comparison, name, region),
         ]
         for name in comparison.names
         for region in comparison.shared.task.regions
@@ -178,6 +178,13 @@ def _scores(comparison: Comparison, name: str, subsets: str) -> list[str]:
 
 def _dice(comparison: Comparison, name: str, region: str, subsets: str, group: str = HERE) -> str:
     return _number(comparison, name, "dice", region, subsets=subsets, group=group)
+
+
+def _distance(comparison: Comparison, name: str, region: str) -> str:
+    """Mean HD95, and over how many masks where runs differ in that."""
+    masks = comparison.masks_with_hd95(name, region)
+    words = _number(comparison, name, "hd95", region, digits=1)
+    return words if masks is None else f"{words} ({masks} masks)"
 
 
 def _number(
