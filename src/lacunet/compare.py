@@ -151,12 +151,9 @@ class Comparison:
 
     def masks_with_hd95(self, name: str, region: str) -> int | None:
         """Over how many masks the HD95 of a run is the mean, where this is not the same for all runs; else None."""
-        counts = {run: sum(self._masks(run, region, subset) for subset in self.shared.subsets) for run in self.names}
+        place = list(self.shared.task.regions).index(region)
+        counts = {run: int(self.shared.with_hd95(run)[..., place].sum()) for run in self.names}
         return counts[name] if len(set(counts.values())) > 1 else None
-
-    def _masks(self, name: str, region: str, subset: str) -> int:
-        entry = self.find(name, "hd95", region, subsets=subset)
-        return 0 if entry is None else entry.n or 0
 
     @cached_property
     def _index(self) -> Mapping[tuple[Any, ...], Entry]:

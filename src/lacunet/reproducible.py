@@ -186,10 +186,10 @@ def _other_evaluation(target: Target, evaluation: Evaluation, weights: str) -> l
             postprocessing=sweep.postprocess if target.table.postprocessing is None else target.table.postprocessing,
             mirror=target.table.mirror or "none",
         )
+        task = evaluation.task
         every = [
-            evaluation.task.subset_name(subset) for subset in evaluation.task.subsets
-        ]  # the page means over the same
-        return found or differences(
-            table, Scored(cases, every, evaluation.policy.name, identity.postprocessing, identity.mirror)
-        )
+            task.subset_name(subset) for subset in task.subsets
+        ]  # fewer are no reason: the page means over the same
+        scored = Scored(cases, every, evaluation.policy.name, identity.postprocessing, identity.mirror)
+        return found or differences(table, scored)
     return found
