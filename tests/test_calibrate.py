@@ -334,7 +334,7 @@ def test_a_pass_resumes_from_its_parts_and_refuses_another(phantoms, models, tmp
     with pytest.raises(OutputError, match="of other folds or settings"):
         run(replace(QUICK, resume=True, voxels=100))
     with pytest.raises(OutputError, match="of other folds or settings"):
-        run(replace(QUICK, resume=True, predicted={"mirror": "none", "window": 32}))
+        run(replace(QUICK, resume=True, window=32))
     with pytest.raises(OutputError, match="of other folds or settings"):
         run(replace(QUICK, resume=True), folds[:1])
 

@@ -121,7 +121,7 @@ def calibration_of(parts: Sequence[Part], folds: Sequence[HeldOut], settings: Ca
         folds=_fold_models(parts, descriptions),
         policy=BRATS.name,
         postprocessing=[rule.name for rule in settings.passing.rules],
-        mirror=str(settings.passing.predicted["mirror"]),
+        mirror=settings.passing.mirror,
         coverage=coverage,
         seed=seed,
         voxels=settings.passing.voxels,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from lacunet.files import whole_file, write_json
 from lacunet.metrics import BRATS, dice, region_masks, volume_ml
 from lacunet.model_folder import model_folder, read_description, run_of
 from lacunet.postprocess import Rule, apply_rules
-from lacunet.predict import Predictor
+from lacunet.predict import Mirror, Predictor
 from lacunet.scores import Row, read_rows, write_rows
 from lacunet.task import Subset, Task
 
@@ -46,14 +46,16 @@ class PassSettings:
         voxels: How many of a case's brain are kept; all of them where there are fewer.
         seed: Which, together with the case's name.
         rules: Post-processing of the masks, in order; logits are untouched.
-        predicted: How the predictors were asked to work (`mirror`, `precision`, `window`): recorded here, done there.
+        mirror, precision, window: As the predictors were asked to work: recorded here, done there.
         resume: Go on with a pass that was stopped.
     """
 
     voxels: int = 10_000
     seed: int = 1
     rules: Sequence[Rule] = ()
-    predicted: Mapping[str, str | int] = field(default_factory=lambda: {"mirror": "none"})
+    mirror: Mirror = "none"
+    precision: str = "auto"
+    window: int = 0
     resume: bool = False
 
 
@@ -268,7 +270,9 @@ def _open_folder(folder: Path, folds: Sequence[HeldOut], settings: PassSettings)
         "voxels": settings.voxels,
         "seed": settings.seed,
         "postprocessing": [rule.name for rule in settings.rules],
-        **settings.predicted,
+        "mirror": settings.mirror,
+        "precision": settings.precision,
+        "window": settings.window,
         "policy": BRATS.name,
     }
     path = folder / "parts" / "pass.json"

@@ -6,6 +6,7 @@ post-processing, and a recipe for each of its rows. What the source leaves open 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
@@ -40,6 +41,16 @@ class Reproduced:
     evaluations: Sequence[Evaluation]
     others: Sequence[Evaluation]
     refusals: tuple[str, ...]
+
+    @cached_property
+    def means(self) -> Mapping[tuple[str, str, str], float]:
+        """Of `evaluations`: (subset or `all`, region, `dice` or `hd95`) -> the mean over the seeds."""
+        return _means(self.evaluations)
+
+    @cached_property
+    def other_means(self) -> Mapping[tuple[str, str, str], float]:
+        """The same of `others`."""
+        return _means(self.others)
 
 
 def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles], data: Path) -> Part:
@@ -156,8 +167,7 @@ def _reproduced(target: Target, row: Entrant, pairs: Sequence[tuple[Path, Path]]
     return Reproduced(row.name, evaluations, [read_evaluation(place / other) for _, place in pairs], tuple(reasons))
 
 
-def means(evaluations: Sequence[Evaluation]) -> dict[tuple[str, str, str], float]:
-    """(subset or `all`, region, `dice` or `hd95`) -> the mean over the seeds."""
+def _means(evaluations: Sequence[Evaluation]) -> dict[tuple[str, str, str], float]:
     found: dict[tuple[str, str, str], list[float]] = {}
     for one in evaluations:
         summary = summarise(one.rows, one.task, one.policy, "")

@@ -80,7 +80,9 @@ def calibrate(
             voxels=voxels,
             seed=seed,
             rules=[get_rule(rule) for rule in postprocess or []],
-            predicted={"mirror": mirror_of(mirror), "precision": precision, "window": window},
+            mirror=mirror_of(mirror),
+            precision=precision,
+            window=window,
             resume=resume,
         ),
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lacunet.published import PublishedScore, PublishedTable
 from lacunet.report.markdown import NOTHING, markdown_table, plain
-from lacunet.reproduce import Reproduced, means
+from lacunet.reproduce import Reproduced
 from lacunet.reproducible import Target
 from lacunet.task import Task
 
@@ -50,7 +50,7 @@ def _means(target: Target, rows: Sequence[Reproduced], task: Task) -> str:
     head += ["HD95 here (mm)", theirs] if distances else []
     lines = []
     for row in rows:
-        ours, switched, scored = means(row.evaluations), means(row.others), _scored(row, task)
+        ours, switched, scored = row.means, row.other_means, _scored(row, task)
         for region in task.regions:
             score = _score(target.table, row, region)
             here, published = ours["all", region, "dice"], score.mean_over(scored) if score else None
@@ -88,7 +88,7 @@ def _held_back(target: Target, rows: Sequence[Reproduced], task: Task) -> list[s
 
 def _subsets(target: Target, row: Reproduced, task: Task) -> str:
     """Every subset of one row; the published cells where there are any."""
-    ours = means(row.evaluations)
+    ours = row.means
     scores = {region: _score(target.table, row, region) for region in task.regions}
     beside = any(score is not None and score.subsets for score in scores.values())
     titles = [[region.upper(), *([_theirs(target)] if beside else [])] for region in task.regions]
@@ -104,7 +104,7 @@ def _subsets(target: Target, row: Reproduced, task: Task) -> str:
 
 def _scored(row: Reproduced, task: Task) -> list[str]:
     """The subsets that were scored, in the task's order."""
-    there = {subset for subset, _, _ in means(row.evaluations)}
+    there = {subset for subset, _, _ in row.means}
     return [name for name in map(task.subset_name, task.subsets) if name in there]
 
 
