@@ -15,7 +15,7 @@ from lacunet.sweep import read_sweep, recipes_folder, rows_of
 from lacunet.task import get_task
 
 FOLDER = Path(__file__).parents[1] / "recipes"
-RECIPES = sorted([*FOLDER.glob("*.toml"), *FOLDER.glob("small/*.toml")])
+RECIPES = sorted(path for path in FOLDER.glob("**/*.toml") if path.parent.name != "sweeps")
 SWEEPS = sorted(FOLDER.glob("sweeps/*.toml"))
 NAMES = [str(path.relative_to(FOLDER)) for path in RECIPES]
 

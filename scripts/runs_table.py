@@ -1,0 +1,33 @@
+"""Runs as rows of a markdown table: the best validation, and Dice and HD95 over the 15 subsets of test.
+
+python scripts/runs_table.py RUN...      each with its evaluation in RUN/test; NAME=RUN calls it otherwise
+"""
+
+import json
+import sys
+from pathlib import Path
+from statistics import fmean
+
+
+def main() -> None:
+    """One row a run."""
+    print("| | validation, mean Dice | test WT | TC | ET | mean | HD95 WT (mm) | TC | ET |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for words in sys.argv[1:]:
+        name, _, path = words.rpartition("=")
+        run = Path(path)
+        means = json.loads((run / "test" / "summary.json").read_text(encoding="utf-8"))["mean"].values()
+        dice, distances = [one["dice"] for one in means], [one["hd95"] for one in means]
+        cells = [f"{best_validation(run):.3f}", *(f"{value:.3f}" for value in [*dice, fmean(dice)])]
+        print(f"| {' | '.join([name or run.name, *cells, *(f'{value:.1f}' for value in distances)])} |")
+
+
+def best_validation(run: Path) -> float:
+    """The mean Dice over subsets and regions that chose the weights: the best of the last stage."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    validated = [line for line in lines if "validation_wt" in line]
+    return max(line["validation_mean"] for line in validated if line["stage"] == validated[-1]["stage"])
+
+
+if __name__ == "__main__":
+    main()
