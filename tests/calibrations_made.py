@@ -20,11 +20,12 @@ from lacunet.task import GLIOMA
 SUBSETS = [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]
 
 
-def tiny_model(folder: Path, seed: int = 0, spacing: float = 6.0) -> Path:
-    """A folder with an untrained network."""
+def tiny_model(folder: Path, seed: int = 0, spacing: float = 6.0, steps: int | None = None) -> Path:
+    """A folder with an untrained network, whose card claims so many steps."""
     torch.manual_seed(seed)
     method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
-    save_model(folder, method, Preparation(spacing), {"data": "nothing", "licence": "none"})
+    card = {"data": "nothing", "licence": "none"} | ({"recipe": {"train": {"steps": steps}}} if steps else {})
+    save_model(folder, method, Preparation(spacing), card)
     return folder
 
 

@@ -398,6 +398,7 @@ def test_fold_runs_calibrate_a_model_from_the_command_line(phantoms, tmp_path, l
     assert read_calibration_file(tmp_path / "out" / CALIBRATION).weights == ""
     calibration = read_calibration(tmp_path / "one" / "model")
     assert calibration.persons == 2
+    assert [fold.steps for fold in calibration.folds] == [2, 2]
     assert calibration.subsets["t1c+t2f"]["wt"].cases == 2
     assert calibration.volume_coverage == {}
     held = {row.case for row in read_rows(tmp_path / "out" / "cases.csv")}

@@ -25,6 +25,7 @@ from lacunet.report.case import Expectation
 from lacunet.segment import SegmentSettings, segment_case
 from lacunet.task import GLIOMA, METS
 from lacunet.trust import trust_in
+from small import named
 
 T1CE_FLAIR = ("t1c", "t2f")
 
@@ -51,6 +52,33 @@ def test_what_is_written_is_read(tmp_path):
     assert read == calibration_made().model_copy(update={"weights": load_model(str(folder)).sha256})
     assert load_model(str(folder)).calibration == read
     assert (folder / CALIBRATION).stat().st_size < 20_000
+
+
+def test_a_model_trained_for_longer_than_its_folds_says_so_wherever_it_is_shown(tmp_path, cohort, lacunet):
+    folder = tiny_model(tmp_path / "model", steps=8000)
+    made = calibration_made()
+    folds = [fold.model_copy(update={"steps": steps}) for fold, steps in zip(made.folds, (1500, 1600), strict=True)]
+    put_beside(made.model_copy(update={"folds": folds, "notes": ["few cases"]}), folder)
+    words = (
+        "the models of the folds were trained for 1,500 or 1,600 steps, this one for 8,000: what is expected is theirs"
+    )
+    put_beside(read_calibration(folder), folder)
+    assert read_calibration(folder).notes == ["few cases", words]
+    status, printed, _ = lacunet("models", str(folder))
+    assert (status, words in " ".join(printed.split())) == (0, True)
+    predictor = Predictor(load_model(str(folder)), "cpu", "float32")
+    done = segment_case(predictor, *find_cases(cohort), tmp_path / "out", SegmentSettings(subset=T1CE_FLAIR))
+    assert json.loads((done.folder / "case.json").read_text())["calibration"]["notes"] == ["few cases", words]
+    assert f"Few cases. {words[0].upper()}{words[1:]}." in text_of(done.folder / "report.html")
+
+
+@pytest.mark.parametrize(("own", "its"), [(None, [1, 2]), (5, [None, None]), (5, [5, None]), (5, [5, 5])], ids=named)
+def test_steps_that_agree_or_are_not_known_are_no_note(own, its, tmp_path):
+    made = calibration_made()
+    folds = [fold.model_copy(update={"steps": steps}) for fold, steps in zip(made.folds, its, strict=True)]
+    folder = tiny_model(tmp_path / "model", steps=own)
+    put_beside(made.model_copy(update={"folds": folds}), folder)
+    assert read_calibration(folder).notes == []
 
 
 def test_digits_are_cut_from_what_was_measured_and_not_from_what_identifies(tmp_path):

@@ -20,6 +20,7 @@ from lacunet.calibration import (
     Gain,
     Range,
     Reliability,
+    steps_of,
     write_calibration,
 )
 from lacunet.data.names import Problem
@@ -183,7 +184,7 @@ def groups_of(table: Table) -> dict[str, str]:
 def _fold_models(parts: Sequence[Part], descriptions: Sequence[Mapping[str, Any]]) -> list[FoldModel]:
     counts = [sum(part.fold == place for part in parts) for place in range(len(descriptions))]
     return [
-        FoldModel(weights=description["sha256"], cases=count)
+        FoldModel(weights=description["sha256"], cases=count, steps=steps_of(description))
         for description, count in zip(descriptions, counts, strict=True)
         if count
     ]

@@ -102,10 +102,17 @@ class Coverage(_Part):
 
 
 class FoldModel(_Part):
-    """A model, by the SHA-256 of its weights, and how many cases it was asked about that it had not seen."""
+    """A model that stood for the one that is calibrated.
+
+    Attributes:
+        weights: Their SHA-256.
+        cases: How many it was asked about that it had not seen.
+        steps: Of its training, or None: its card does not say.
+    """
 
     weights: str
     cases: _Count
+    steps: _Count | None = None
 
 
 class Calibration(_Part):
@@ -235,15 +242,30 @@ def calibration_words(calibration: Calibration | None) -> str:
 
 
 def put_beside(calibration: Calibration, folder: Path) -> Path:
-    """Write a calibration into a model folder, as that model's.
+    """Write a calibration into a model folder, as that model's; a note says so if its folds had other steps.
 
     Raises:
         ModelError: the model is of another method, task or preparation than those that the calibration rests on.
     """
     path, description = folder / CALIBRATION, read_description(folder)
     _require_same_kind(path, calibration, description)
-    write_calibration(path, calibration.model_copy(update={"weights": description["sha256"]}))
+    notes = list(dict.fromkeys([*calibration.notes, *_other_steps(calibration, description)]))
+    write_calibration(path, calibration.model_copy(update={"weights": description["sha256"], "notes": notes}))
     return path
+
+
+def steps_of(description: Mapping[str, Any]) -> int | None:
+    """How many steps a model's recipe has, where its card says."""
+    steps = description["card"].get("recipe", {}).get("train", {}).get("steps")
+    return steps if isinstance(steps, int) and steps > 0 else None
+
+
+def _other_steps(calibration: Calibration, description: Mapping[str, Any]) -> list[str]:
+    own, its = steps_of(description), sorted({fold.steps for fold in calibration.folds if fold.steps is not None})
+    if own is None or not its or its == [own]:
+        return []
+    steps = " or ".join(f"{number:,}" for number in its)
+    return [f"the models of the folds were trained for {steps} steps, this one for {own:,}: what is expected is theirs"]
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:

@@ -68,6 +68,7 @@ def trust_in(
             for modality, regions in calibration.gains.get(name, {}).items()
         },
         "helpful_sequence": sentence,
+        "notes": list(calibration.notes),
     }
     words = {region: span_words(span, calibration.coverage) for region, span in spans.items()}
     return Trust(_expectation(calibration, name), words, sentence, record=record)
@@ -81,6 +82,7 @@ def _expectation(calibration: Calibration, subset: str) -> Expectation:
         data=calibration.data,
         ranges=_dice_spans(calibration, subset),
         coverage=calibration.coverage,
+        notes=calibration.notes,
     )
 
 

@@ -36,7 +36,10 @@ def models(
         if "results" in card:
             say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
             print_summary(card["results"], Task.from_json(description["task"]))
-        say(f"  {calibration_words(read_calibration(folder))}")
+        calibration = read_calibration(folder)
+        say(f"  {calibration_words(calibration)}")
+        for note in calibration.notes if calibration else []:
+            say(f"    note: {note}")
 
 
 def check(

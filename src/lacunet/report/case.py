@@ -31,6 +31,7 @@ class Expectation:
         data: Which cases: "test split of ...".
         ranges: Between which one more case's Dice lies, by region, or None: too few cases. Empty from a card.
         coverage: Of the ranges; None from a card.
+        notes: What a reader of a calibration's numbers must not miss.
     """
 
     dice: Mapping[str, float]
@@ -38,6 +39,7 @@ class Expectation:
     data: str
     ranges: Mapping[str, Span | None] = field(default_factory=dict)
     coverage: float | None = None
+    notes: Sequence[str] = ()
 
     @property
     def source(self) -> str:
