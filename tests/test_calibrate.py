@@ -331,10 +331,9 @@ def test_a_pass_resumes_from_its_parts_and_refuses_another(phantoms, models, tmp
     again = run(replace(QUICK, resume=True))
     assert loaded == [*models, models[1]]
     assert again.calibration == first.calibration
-    with pytest.raises(OutputError, match="of other folds or settings"):
-        run(replace(QUICK, resume=True, voxels=100))
-    with pytest.raises(OutputError, match="of other folds or settings"):
-        run(replace(QUICK, resume=True, window=32))
+    for other in ({"voxels": 100}, {"window": 32}, {"precision": "bf16"}, {"mirror": "sides"}):
+        with pytest.raises(OutputError, match="of other folds or settings"):
+            run(replace(QUICK, resume=True, **other))
     with pytest.raises(OutputError, match="of other folds or settings"):
         run(replace(QUICK, resume=True), folds[:1])
 
