@@ -766,6 +766,19 @@ def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
     assert "differ in more than their cases: policy, recipe of a" in done.stderr
 
 
+def test_a_row_of_runs_has_the_best_validation_of_the_last_stage_and_the_means_of_test(tmp_path):
+    run = tmp_path / "run"
+    write_evaluation(run / "test", rows_made(lambda case, subset, region: {"wt": 0.6, "tc": 0.5, "et": 0.1}[region]))
+    validated = [("teacher", 0.9), ("student", 0.3), ("student", 0.4567), ("student", 0.2)]
+    lines = [{"stage": stage, "validation_wt": 0.0, "validation_mean": mean} for stage, mean in validated]
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"stage": "student"}]))
+    script = Path(__file__).parents[1] / "scripts/runs_table.py"
+    words = [sys.executable, script, run, f"named={run}"]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    numbers = "| 0.457 | 0.600 | 0.500 | 0.100 | 0.400 | 5.0 | 5.0 | 5.0 |"
+    assert lines[2:] == [f"| run {numbers}", f"| named {numbers}"]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_a_browser_has_nothing_to_complain_about(two, tmp_path):
     page = tmp_path / "compare.html"
