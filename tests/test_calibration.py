@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from calibrations_made import calibration_made, tiny_model
+from evaluations_made import rows_made, write_evaluation
 from lacunet.calibration import CALIBRATION, calibration_words, put_beside, read_calibration, write_calibration
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
@@ -79,6 +82,23 @@ def test_steps_that_agree_or_are_not_known_are_no_note(own, its, tmp_path):
     folder = tiny_model(tmp_path / "model", steps=own)
     put_beside(made.model_copy(update={"folds": folds}), folder)
     assert read_calibration(folder).notes == []
+
+
+def test_how_often_ranges_held_is_counted_where_there_are_ranges(tmp_path):
+    """Radii of 2 ml found and 10 ml there differ by 5.6 mm, ranges end at 1.0 and 1.5; 0.7 lies in 0.6 to 0.9."""
+    put_beside(calibration_made(), tiny_model(tmp_path / "model"))
+    dice = {"wt": 0.7, "tc": 0.3, "et": 0.5}
+    rows = rows_made(lambda case, subset, region: dice[region], subsets=["t1c+t2f", "t2f"])
+    close = [replace(row, reference_ml=2.1) if row.case == "a" else row for row in rows]
+    write_evaluation(tmp_path / "test", close)
+    script = Path(__file__).parents[1] / "scripts/held_ranges.py"
+    words = [sys.executable, script, tmp_path / "model", tmp_path / "test"]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[2:] == [
+        "| WT | 2 of 12 (17%) | 12 of 12 (100%) | 0.81 | 0.70 |",
+        "| TC | 2 of 12 (17%) | 0 of 12 (0%) | 0.70 | 0.30 |",
+        "| ET | no range | no range | 0.45 | 0.50 |",
+    ]
 
 
 def test_digits_are_cut_from_what_was_measured_and_not_from_what_identifies(tmp_path):
