@@ -16,6 +16,8 @@ def main() -> None:
     for words in sys.argv[1:]:
         name, _, path = words.rpartition("=")
         run = Path(path)
+        if not (run / "log.jsonl").is_file() or not (run / "test" / "summary.json").is_file():
+            raise SystemExit(f"{run}: no run with an evaluation in {run / 'test'}")
         means = json.loads((run / "test" / "summary.json").read_text(encoding="utf-8"))["mean"].values()
         dice, distances = [one["dice"] for one in means], [one["hd95"] for one in means]
         cells = [f"{best_validation(run):.3f}", *(f"{value:.3f}" for value in [*dice, fmean(dice)])]

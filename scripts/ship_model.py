@@ -11,6 +11,7 @@ puts beside the weights what models of the same recipe said of cases that they h
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 from lacunet.calibration import CALIBRATION, put_beside, read_calibration_file
@@ -40,7 +41,7 @@ def main() -> None:
 def ship(run: Path, folder: Path, data: str, evaluation: Path | None, calibration: Path | None) -> Path:
     """Write the model folder whole, or leave what is there."""
     model = load_model(str(run))
-    card = {**model.card, "data": data, "licence": LICENCE}
+    card = {**model.card, "data": data, "licence": LICENCE, "trained_with": versions(run)}
     if evaluation is not None:
         card["results"] = results(evaluation)
     with whole_folder(folder) as made:
@@ -49,14 +50,25 @@ def ship(run: Path, folder: Path, data: str, evaluation: Path | None, calibratio
             require_same_weights(read_description(made)["sha256"], evaluation)
         if calibration is not None:
             put_beside(read_calibration_file(calibration / CALIBRATION), made)
+        elif (folder / CALIBRATION).is_file():
+            require_own_calibration(read_description(made)["sha256"], folder)
+            shutil.copy(folder / CALIBRATION, made)
     return folder
 
 
+def versions(run: Path) -> dict[str, object]:
+    """Of lacunet and torch, and the commit (`+`: with changes of its own), as the run wrote them down."""
+    path = run / "environment.json"
+    written = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    packages = written.get("packages", {})
+    return {"commit": written.get("commit"), **{name: packages.get(name) for name in ("lacunet", "torch")}}
+
+
 def results(folder: Path) -> dict[str, object]:
-    """The part of an evaluation's summary that a card keeps; four digits are more than six cases can tell."""
+    """The part of an evaluation's summary that a card keeps; six digits, so that no table rounds twice."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     wanted = ("policy", "data", "cases", "subsets", "mean", "by_size", "aurc", "empty")
-    return {key: rounded(summary[key], 4) for key in wanted if key in summary}
+    return {key: rounded(summary[key], 6) for key in wanted if key in summary}
 
 
 def require_same_weights(weights: str, evaluation: Path) -> None:
@@ -64,6 +76,12 @@ def require_same_weights(weights: str, evaluation: Path) -> None:
     summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
     if summary["identity"]["weights"] != weights:
         raise SystemExit(f"{evaluation}: an evaluation of other weights; evaluate the shipped model again")
+
+
+def require_own_calibration(weights: str, folder: Path) -> None:
+    """The calibration that lies there must not be lost, nor kept beside other weights."""
+    if read_calibration_file(folder / CALIBRATION).weights != weights:
+        raise SystemExit(f"{folder / CALIBRATION}: of other weights; give --calibration, or remove it first")
 
 
 if __name__ == "__main__":

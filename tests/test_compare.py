@@ -19,11 +19,14 @@ from lacunet.data.split import split_hash
 from lacunet.entries import COLUMNS, MEAN, ONE, WITH, WITHOUT, write_entries
 from lacunet.errors import DataError, OutputError, UsageError
 from lacunet.evaluations import read_evaluation, read_runs
+from lacunet.metrics import get_policy
 from lacunet.paired import Resampling, holm
 from lacunet.published import published_tables
 from lacunet.report.comparison import comparison_page
 from lacunet.report.markdown import markdown
+from lacunet.scores import summarise
 from lacunet.task import GLIOMA
+from lacunet.terminal import print_summary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUICK = CompareSettings(resampling=Resampling(200))
@@ -672,6 +675,22 @@ def test_markdown_of_one_run_is_its_table_of_subsets(runs):
     assert lines[17] == "| *mean of subsets of 1* | 0.500 | 0.500 | 0.500 | 5.0 | 5.0 | 5.0 |"
     assert lines[21] == "| **mean of the 15 subsets** | 0.500 | 0.500 | 0.500 | 5.0 | 5.0 | 5.0 |"
     assert lines[23] == "AURC (Dice 0 to 1, so at most 3): WT 1.500, TC 1.500, ET 1.500. 6 cases, policy `brats`."
+
+
+def test_one_run_is_shown_with_the_dice_of_the_cases_that_have_a_region_beside(runs, tmp_path, capsys):
+    """One of six cases has no enhancing tumour and scores 0, the others 0.6; lacunet models shows the same of a card."""
+    rows = rows_made(lambda case, subset, region: 0.0 if (case, region) == ("a", "et") else 0.6, without=[("a", "et")])
+    made = runs(a=rows)
+    lines = markdown(compare_runs(made, QUICK)).splitlines()
+    assert lines[0] == "| sequences | Dice WT | TC | ET | ET* | HD95 WT (mm) | TC | ET |"
+    assert lines[2] == "| T1 | 0.600 | 0.600 | 0.500 | 0.600 | 5.0 | 5.0 | 5.0 |"
+    assert lines[21].startswith("| **mean of the 15 subsets** | 0.600 | 0.600 | 0.500 | 0.600 |")
+    assert lines[23].endswith("6 cases, policy `brats`. ET*: of the 5 cases that have any.")
+    print_summary(summarise(rows, GLIOMA, get_policy("brats"), "a"), GLIOMA)
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0].split() == "subset WT HD95 TC HD95 ET ET* HD95".split()
+    assert "mean 0.600 5.0 0.600 5.0 0.500 0.600 5.0" in " ".join(printed.split())
+    assert "* over the 5 with ET, of 6 cases" in printed
 
 
 def test_markdown_of_several_runs_has_means_tests_and_cases(two):

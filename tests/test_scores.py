@@ -2,6 +2,7 @@
 
 import json
 from math import isnan, nan
+from typing import Any
 
 import pytest
 
@@ -92,15 +93,30 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         read_rows(tmp_path / "cases.csv")
 
 
+def same(dice: float) -> dict[str, Any]:
+    """Means of Dice where every reference has the region."""
+    return {"dice": pytest.approx(dice), "dice_present": pytest.approx(dice)}
+
+
 def test_means_are_over_cases_and_then_over_subsets():
     # Two cases have T1, one of them has T1ce: the mean over rows would be 0.4, over subsets it is 0.45.
     rows = rows_for("a", "t1n", 0.2) + rows_for("b", "t1n", 0.4) + rows_for("b", "t1c", 0.6)
     summary = summarise(rows, GLIOMA, BRATS, "a model")
     assert (summary["model"], summary["policy"], summary["cases"]) == ("a model", "brats", 2)
-    assert summary["subsets"]["t1n"]["wt"] == {"dice": pytest.approx(0.3), "hd95": 2.0, "n": 2, "n_hd95": 2}
-    assert summary["subsets"]["t1c"]["et"] == {"dice": pytest.approx(0.3), "hd95": 2.0, "n": 1, "n_hd95": 1}
-    assert summary["mean"]["wt"] == {"dice": pytest.approx(0.45), "hd95": 2.0}
-    assert summary["deviation"]["wt"] == {"dice": pytest.approx(0.15), "hd95": 0.0}
+    assert summary["subsets"]["t1n"]["wt"] == {**same(0.3), "hd95": 2.0, "n": 2, "n_hd95": 2}
+    assert summary["subsets"]["t1c"]["et"] == {**same(0.3), "hd95": 2.0, "n": 1, "n_hd95": 1}
+    assert summary["mean"]["wt"] == {**same(0.45), "hd95": 2.0}
+    assert summary["deviation"]["wt"] == {**same(0.15), "hd95": 0.0}
+
+
+def test_cases_that_lack_a_region_are_left_out_of_the_mean_of_those_that_have_it():
+    rows = rows_for("a", "t1n", 0.0, reference_ml=0.0) + rows_for("b", "t1n", 0.4) + rows_for("c", "t1n", 0.8)
+    rows += rows_for("a", "t1c", 1.0, reference_ml=0.0, prediction_ml=0.0)
+    summary = summarise(rows, GLIOMA, BRATS, "m")
+    assert summary["subsets"]["t1n"]["wt"]["dice"] == pytest.approx(0.4)
+    assert summary["subsets"]["t1n"]["wt"]["dice_present"] == pytest.approx(0.6)
+    assert summary["subsets"]["t1c"]["wt"]["dice_present"] is None
+    assert summary["mean"]["wt"]["dice_present"] == pytest.approx(0.6)
 
 
 def test_subsets_regions_and_sizes_come_in_the_order_of_the_task():
@@ -133,8 +149,8 @@ def test_there_is_no_aurc_where_a_subset_was_not_evaluated():
 def test_a_missing_hd95_is_left_out_of_means_and_counted(tmp_path):
     rows = rows_for("a", "t1n", 0.2, hd95=4.0) + rows_for("b", "t1n", 0.4, hd95=nan) + rows_for("a", "t1c", 0.6, nan)
     summary = summarise(rows, GLIOMA, get_policy("demoseg"), "m")
-    assert summary["subsets"]["t1n"]["wt"] == {"dice": pytest.approx(0.3), "hd95": 4.0, "n": 2, "n_hd95": 1}
-    assert summary["subsets"]["t1c"]["wt"] == {"dice": 0.6, "hd95": None, "n": 1, "n_hd95": 0}
+    assert summary["subsets"]["t1n"]["wt"] == {**same(0.3), "hd95": 4.0, "n": 2, "n_hd95": 1}
+    assert summary["subsets"]["t1c"]["wt"] == {**same(0.6), "hd95": None, "n": 1, "n_hd95": 0}
     assert summary["mean"]["wt"]["hd95"] == 4.0
     write_json(tmp_path / "summary.json", summary)
     assert json.loads((tmp_path / "summary.json").read_text()) == summary

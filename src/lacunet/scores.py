@@ -44,7 +44,7 @@ class Row:
 
 
 Means = dict[str, Any]
-"""`dice` (0 to 1), `hd95` (mm or None) and, of a subset, `n` and `n_hd95`."""
+"""`dice` (0 to 1), `hd95` (mm or None), `dice_present` (or None) and, of a subset, `n` and `n_hd95`."""
 
 COLUMNS = tuple(field.name for field in fields(Row))
 
@@ -87,10 +87,11 @@ def summarise(
     """The content of `summary.json`: means over cases, then over subsets.
 
     A subset's means rest on the cases that have all its modalities: `n` says how many, `n_hd95` how many of them have
-    an HD95. The mean of no HD95 at all is None (`null` in JSON), and further means leave it out. `deviation` says how
-    far the subsets' means lie apart: the standard deviation of those that there are. `aurc` (of Dice, 0..1)
-    is there only where every subset of the task was evaluated. `empty` counts, per region, the cases whose reference is
-    empty and the predictions, each of a case from a subset, that are.
+    an HD95. `dice_present` is the mean Dice of those alone whose reference has the region. The mean of nothing at all
+    is None (`null` in JSON), and further means leave it out. `deviation` says how far the subsets' means lie apart: the
+    standard deviation of those that there are. `aurc` (of Dice, 0..1) is there only where every subset of the task was
+    evaluated. `empty` counts, per region, the cases whose reference is empty and the predictions, each of a case from a
+    subset, that are.
 
     Args:
         rows: Any cases and subsets, each with every region of the task.
@@ -136,8 +137,10 @@ def _by_subset(rows: Sequence[Row], task: Task) -> dict[str, dict[str, Means]]:
 
 def _over_cases(rows: Sequence[Row]) -> Means:
     distances = [row.hd95 for row in rows if not isnan(row.hd95)]
+    present = [row.dice for row in rows if row.reference_ml > 0]
     return {
         "dice": fmean(row.dice for row in rows),
+        "dice_present": fmean(present) if present else None,
         "hd95": fmean(distances) if distances else None,
         "n": len(rows),
         "n_hd95": len(distances),
@@ -150,11 +153,11 @@ def _over_subsets(
     """Mean or deviation of the subsets' means: every subset counts the same, however many cases it rests on."""
     means: dict[str, Means] = {}
     for region in task.regions:
-        distances = [subset[region]["hd95"] for subset in subsets if subset[region]["hd95"] is not None]
-        means[region] = {
-            "dice": statistic([subset[region]["dice"] for subset in subsets]),
-            "hd95": statistic(distances) if distances else None,
+        known = {
+            measure: [subset[region][measure] for subset in subsets if subset[region][measure] is not None]
+            for measure in ("dice", "dice_present", "hd95")
         }
+        means[region] = {measure: statistic(values) if values else None for measure, values in known.items()}
     return means
 
 

@@ -146,28 +146,42 @@ def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None
 
 
 def print_summary(summary: Any, task: Task) -> None:
-    """Mean Dice (and HD95 in mm) by region, for each subset and over all."""
+    """Mean Dice (and HD95 in mm) by region, for each subset and over all; `ET*` leaves out the cases that have none."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, caption_justify="left")
+    cut = [region for region in task.regions if _lacks(summary, region)]
     table.add_column("subset")
     for region in task.regions:
         table.add_column(region.upper(), justify="right")
+        if region in cut:
+            table.add_column(f"{region.upper()}*", justify="right")
         table.add_column("HD95", justify="right", style="dim")
     for name, scores in summary["subsets"].items():
-        table.add_row(name, *_cells(scores, task))
-    table.add_row("mean", *_cells(summary["mean"], task), style="bold")
+        table.add_row(name, *_cells(scores, task, cut))
+    table.add_row("mean", *_cells(summary["mean"], task, cut), style="bold")
     if "deviation" in summary:  # a card's table may be older
-        table.add_row("deviation", *_cells(summary["deviation"], task), style="dim")
+        table.add_row("deviation", *_cells(summary["deviation"], task, cut), style="dim")
+    if cut:
+        lacking = summary["empty"]["references"]
+        counts = [f"the {summary['cases'] - lacking[region]} with {region.upper()}" for region in cut]
+        table.caption = f"* over {' and '.join(counts)}, of {summary['cases']} cases"
     Console().print(table)
 
 
-def _cells(scores: Any, task: Task) -> list[str]:
+def _lacks(summary: Any, region: str) -> bool:
+    """Whether some cases lack the region and some have it; a card's table may be older than the question."""
+    lacking = summary.get("empty", {}).get("references", {}).get(region, 0)
+    return lacking > 0 and summary["mean"][region].get("dice_present") is not None
+
+
+def _cells(scores: Any, task: Task, cut: Sequence[str]) -> list[str]:
     cells = []
     for region in task.regions:
-        hd95 = scores[region]["hd95"]
-        cells += [f"{scores[region]['dice']:.3f}", "-" if hd95 is None else f"{hd95:.1f}"]
+        measures = [("dice", 3), *([("dice_present", 3)] if region in cut else []), ("hd95", 1)]
+        values = [(scores[region][measure], digits) for measure, digits in measures]
+        cells += ["-" if value is None else f"{value:.{digits}f}" for value, digits in values]
     return cells
 
 

@@ -23,12 +23,17 @@ def _single(comparison: Comparison) -> list[str]:
     (name,) = comparison.names
     task = comparison.shared.task
     regions = [region.upper() for region in task.regions]
-    head = ["sequences", f"Dice {regions[0]}", *regions[1:], f"HD95 {regions[0]} (mm)", *regions[1:]]
+    stars = [f"{region.upper()}*" for region in _lacking(comparison)]
+    head = ["sequences", f"Dice {regions[0]}", *regions[1:], *stars, f"HD95 {regions[0]} (mm)", *regions[1:]]
     subsets = comparison.shared.subsets
     rows = [[task.subset_title(task.subset(subset)), *_scores(comparison, name, subset)] for subset in subsets]
     rows += [[f"*mean of subsets of {size[0]}*", *_scores(comparison, name, size)] for size in comparison.sizes]
     rows += [[f"**mean of the {len(subsets)} subsets**", *_scores(comparison, name, ALL)]]
-    return [markdown_table(head, rows), _protocol(comparison), *_empty(comparison)]
+    words = [
+        f"{region.upper()}*: of the {int(comparison.shared.with_reference(region).sum())} cases that have any."
+        for region in _lacking(comparison)
+    ]
+    return [markdown_table(head, rows), " ".join([_protocol(comparison), *words]), *_empty(comparison)]
 
 
 def _several(comparison: Comparison) -> list[str]:
@@ -170,10 +175,17 @@ def _protocol(comparison: Comparison) -> str:
 
 
 def _scores(comparison: Comparison, name: str, subsets: str) -> list[str]:
-    """Dice and HD95 of each region."""
+    """Dice of each region, over all cases and then over those that have it, and HD95."""
     regions = comparison.shared.task.regions
     dice = [_dice(comparison, name, region, subsets) for region in regions]
+    dice += [_number(comparison, name, "dice", region, subsets=subsets, cases=WITH) for region in _lacking(comparison)]
     return dice + [_number(comparison, name, "hd95", region, subsets=subsets, digits=1) for region in regions]
+
+
+def _lacking(comparison: Comparison) -> list[str]:
+    """The regions that some references have and some lack."""
+    there = {region: comparison.shared.with_reference(region) for region in comparison.shared.task.regions}
+    return [region for region, cases in there.items() if cases.any() and not cases.all()]
 
 
 def _dice(comparison: Comparison, name: str, region: str, subsets: str, group: str = HERE) -> str:
@@ -196,9 +208,10 @@ def _number(
     subsets: str = ALL,
     against: str = "",
     group: str = HERE,
+    cases: str = ALL,
     digits: int = 3,
 ) -> str:
-    entry = comparison.find(name, measure, region, subsets=subsets, against=against, group=group)
+    entry = comparison.find(name, measure, region, subsets=subsets, against=against, group=group, cases=cases)
     return NOTHING if entry is None or entry.value is None else f"{entry.value:.{digits}f}"
 
 
