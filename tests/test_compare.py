@@ -678,7 +678,7 @@ def test_markdown_of_one_run_is_its_table_of_subsets(runs):
 
 
 def test_one_run_is_shown_with_the_dice_of_the_cases_that_have_a_region_beside(runs, tmp_path, capsys):
-    """One of six cases has no enhancing tumour and scores 0, the others 0.6; lacunet models shows the same of a card."""
+    """One of six cases has no enhancing tumour and scores 0, the others 0.6; the terminal shows the same."""
     rows = rows_made(lambda case, subset, region: 0.0 if (case, region) == ("a", "et") else 0.6, without=[("a", "et")])
     made = runs(a=rows)
     lines = markdown(compare_runs(made, QUICK)).splitlines()
@@ -688,7 +688,7 @@ def test_one_run_is_shown_with_the_dice_of_the_cases_that_have_a_region_beside(r
     assert lines[23].endswith("6 cases, policy `brats`. ET*: of the 5 cases that have any.")
     print_summary(summarise(rows, GLIOMA, get_policy("brats"), "a"), GLIOMA)
     printed = capsys.readouterr().out
-    assert printed.splitlines()[0].split() == "subset WT HD95 TC HD95 ET ET* HD95".split()
+    assert printed.splitlines()[0].split() == ["subset", "WT", "HD95", "TC", "HD95", "ET", "ET*", "HD95"]
     assert "mean 0.600 5.0 0.600 5.0 0.500 0.600 5.0" in " ".join(printed.split())
     assert "* over the 5 with ET, of 6 cases" in printed
 
