@@ -26,7 +26,7 @@ LEAST_SLICES = 6
 """Fewer slices than this say too little across them."""
 
 LARGEST_BRAIN_SECTION_CM2 = 225.0
-"""More signal than this in one axial section is a head in blanked air, not a brain (112 scans of BraTS: 128-198 cm2)."""
+"""More signal than this in one axial section is a head in blanked air, no brain (112 scans of BraTS: 128-198 cm2)."""
 
 
 @dataclass(frozen=True)
