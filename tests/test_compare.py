@@ -720,6 +720,35 @@ def test_the_command_prints_a_summary(two, tmp_path, monkeypatch, capsys):
     assert f"page: {tmp_path / 'out' / 'compare.html'}" in out
 
 
+def test_runs_of_long_names_are_told_apart_in_80_columns(tmp_path, lacunet, monkeypatch):
+    """Names are folded onto further lines; no character of them is lost."""
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = rows_made(steady(0.5), without=(("a", "et"),))  # `ET*` makes the table as wide as it gets
+    names = ("early_fusion-fm0.1", "early_fusion-fm0.01")
+    folders = [write_evaluation(tmp_path / name, rows) for name in ("ccsd", *names)]
+    status, out, err = lacunet("compare", *folders, "-o", tmp_path / "out")
+    assert status == 0, err
+    assert "…" not in out
+    means, tests = out.split("against ccsd")
+    for table in (means, tests):
+        first = "".join(re.findall(r"^(\S+)", table, re.MULTILINE))
+        assert all(name in first for name in names)
+
+
+def test_the_command_says_of_each_published_table_whether_it_is_comparable(tmp_path, lacunet, monkeypatch):
+    known = published_tables()
+    beside = replace(known["brats2020-m3ae"], test=(split_hash(SIX),))
+    monkeypatch.setattr("lacunet.published.published_tables", lambda: {**known, "brats2020-m3ae": beside})
+    monkeypatch.setenv("COLUMNS", "1000")
+    words = ["compare", write_evaluation(tmp_path / "a", rows_made(steady(0.5))), "-o", tmp_path / "out"]
+    _, out, _ = lacunet(*words, "--published", "brats2020-m3ae", "--published", "brats2020-rfnet")
+    lines = [line for line in out.splitlines() if line.startswith("published ")]
+    assert lines[0] == "published brats2020-m3ae, on the page: comparable, as far as an evaluation shows it"
+    assert lines[1].startswith("published brats2020-rfnet, on the page: not comparable: other cases: here 6, there 100")
+    assert len(lines) == 2
+    assert "\npublished " not in lacunet(*words)[1]
+
+
 def test_the_command_needs_no_torch(two, tmp_path):
     words = ["lacunet", "compare", f"{tmp_path}/a", f"{tmp_path}/b", "-o", f"{tmp_path}/out", "--markdown"]
     code = (
