@@ -687,7 +687,7 @@ def test_markdown_of_several_runs_has_means_tests_and_cases(two):
         "* No test here can pass 0.05: with 6 cases p is 0.031 at the least, 0.12 when corrected for 4 tests." in text
     )
     assert "| SMSN | WT | – | – | – | – | **0.856** | – | – |" in text
-    assert "**Not comparable with ours**: other cases: here 6, there BraTS 2018" in text
+    assert "**Not comparable with ours**: perhaps other cases: here 6, there some of BraTS 2018" in text
 
 
 def test_compare_writes_a_page_and_a_table_and_replaces_them(two, tmp_path):

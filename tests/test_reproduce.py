@@ -126,7 +126,17 @@ def test_lists_of_other_cases_are_refused_before_anything_trains(lacunet, data, 
     assert status == 1
     assert "no list here is the train list of brats2018-1 (199 cases, hash d7026e1360bb...)" in err
     assert "train1 (2)" in err
+    assert "; give the folder that holds them: --lists FOLDER. Source: RFNet's first split; train1.txt" in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("lists", known_lists().values(), ids=lambda lists: lists.name)
+def test_every_source_of_lists_can_be_read_by_itself(lists):
+    """It names the three files and the repository, and points at no other entry."""
+    number = lists.name.partition("-")[2]
+    assert all(f"{part}{number}.txt" in lists.source for part in lists.parts)
+    assert "github.com/" in lists.source
+    assert "same place" not in lists.source
 
 
 def test_a_benchmark_takes_published_lists(lacunet, data, sweep, tmp_path):

@@ -81,7 +81,8 @@ def find_lists(path: Path, lists: Lists) -> dict[str, list[str]]:
             listed = ", ".join(f"{name} ({len(names)})" for name, names in there.items()) or "none"
             raise DataError(
                 f"{path}: no list here is the {part} list of {lists.name} ({known.cases} cases, hash "
-                f"{known.sha256[:12]}...); lists here: {listed}. Source: {lists.source}"
+                f"{known.sha256[:12]}...); lists here: {listed}; give the folder that holds them: --lists FOLDER. "
+                f"Source: {lists.source}"
             )
     return {part: by_hash[known.sha256] for part, known in lists.parts.items()}
 
