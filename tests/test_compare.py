@@ -773,6 +773,19 @@ def test_a_refusal_is_one_line(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("word", ["{here}/README.md", "name={here}/README.md"])
+def test_a_file_is_not_said_to_be_absent(tmp_path, word):
+    (tmp_path / "README.md").write_text("words")
+    with pytest.raises(DataError, match=r"README\.md: is a file; name the folder of an evaluation \(cases\.csv and"):
+        read_runs([word.format(here=tmp_path)])
+
+
+def test_a_file_of_an_evaluation_stands_beside_what_was_meant(tmp_path):
+    folder = write_evaluation(tmp_path / "a", rows_made(uneven))
+    with pytest.raises(DataError, match=rf"cases\.csv: is a file; .* here {folder}$"):
+        read_runs([str(folder / "cases.csv")])
+
+
 def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
     """Means of 0.4 over six cases and of 0.6 over three are 0.5."""
     for name, score, cases in (("x", 0.4, SIX), ("y", 0.6, SIX[:3])):
