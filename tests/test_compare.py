@@ -613,6 +613,28 @@ def test_the_page_shows_the_numbers_of_the_table_and_no_others(two):
     assert "0.500" not in body
 
 
+def test_the_page_has_the_numbers_of_its_curves_without_any_published_table(runs):
+    """A row per run; four numbers of sequences for each region, the mean of their subsets."""
+    ladder = {1: 0.4, 2: 0.5, 3: 0.6, 4: 0.7}
+    of_region = {"wt": 0.2, "tc": 0.1, "et": 0.0}
+    a = rows_made(lambda case, subset, region: ladder[subset.count("+") + 1] + of_region[region])
+    comparison = compare_runs(runs(a=a, b=rows_made(uneven)), QUICK)
+    section = comparison_page(comparison).split("What each missing sequence costs")[1].split("</section>")[0]
+    head, body = section.split("<thead>")[1].split("<tbody>")
+    assert re.findall(r"<th[^>]*>([^<]*)</th>", head) == ["WT", "TC", "ET", "Mean Dice", *comparison.sizes * 3]
+    first, second = body.split("</tr>")[:2]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", first)
+    assert cells == [f"{ladder[size] + own:.3f}" for own in of_region.values() for size in ladder]
+    wanted = [comparison.find("b", "dice", region, subsets=size) for region in of_region for size in comparison.sizes]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", second) == [f"{entry.value:.3f}" for entry in wanted]
+
+
+def test_the_curves_of_one_size_have_one_column(runs):
+    comparison = compare_runs(runs(a=rows_made(steady(0.5), subsets=["t1c", "t2f"])), QUICK)
+    section = comparison_page(comparison).split("What each missing sequence costs")[1].split("</section>")[0]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", section.split("<tbody>")[1]) == ["0.500"] * 3
+
+
 def test_the_page_states_the_family_and_the_smallest_p(two):
     page = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", comparison_page(compare_runs(two, QUICK))))
     assert "all 4 tests of this table (1 run against a, 3 regions and their mean)" in page
