@@ -382,6 +382,10 @@ def test_fold_runs_calibrate_a_model_from_the_command_line(phantoms, tmp_path, l
     for place, (run, held) in enumerate(zip(runs, (first, second), strict=True), start=1):
         shutil.copytree(run / "model", folds / f"tiny/seed-1/fold-{place}/model")
         write_json(folds / f"splits/fold-{place}.json", {"train": [third.name], "test": [held.name]})
+    write_json(folds / "benchmark.json", {})
+    status, _, err = lacunet("calibrate", folds, *where)
+    expected = f"is a benchmark's folder; name the folds of one of its methods, such as {folds / 'tiny/seed-1'}\n"
+    assert (status, err) == (2, f"lacunet: {folds}: {expected}")
     status, out, err = lacunet(
         "calibrate", folds / "tiny/seed-1", "--data", data, "-o", tmp_path / "clean", "--voxels", 500
     )

@@ -18,6 +18,7 @@ from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom import write_phantoms
 from lacunet.errors import ModelError
+from lacunet.files import write_json
 from lacunet.intervals import ball_ml, radius_mm
 from lacunet.model import Model, for_task, load_model
 from lacunet.model_folder import DEFAULT, model_folder, shipped_models
@@ -277,6 +278,19 @@ def test_the_list_of_models_says_whether_each_is_calibrated(lacunet):
     assert status == 0
     assert printed.startswith(f"\n{DEFAULT}: ")
     assert printed.count("calibrated") == 1
+
+
+def test_what_a_card_does_not_say_is_left_out(tmp_path, lacunet):
+    """A run of one's own has no licence."""
+    own = tiny_model(tmp_path / "own")
+    card = json.loads((own / "model.json").read_text(encoding="utf-8"))
+    for key, line in (("licence", "own: early_fusion, trained on nothing\n"), ("data", "own: early_fusion\n")):
+        del card["card"][key]
+        write_json(own / "model.json", card)
+        status, printed, _ = lacunet("models", own)
+        assert status == 0
+        assert line in printed
+        assert "None" not in printed
 
 
 def test_without_a_calibration_the_card_is_all_there_is(model):

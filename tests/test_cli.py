@@ -45,6 +45,13 @@ def test_help_and_methods_need_no_torch():
     assert "early_fusion" in done.stdout
 
 
+def test_mirror_images_are_told_in_passes_not_in_time(lacunet):
+    """Reading, preparing and writing take their time once; segment and evaluate have the option."""
+    for command in ("segment", "evaluate"):
+        words = " ".join(lacunet(command, "--help")[1].replace("│", " ").split())
+        assert "none, sides (twice the passes) or all (8 times)" in words
+
+
 def test_segment_a_cohort(lacunet, model, cohort, tmp_path):
     status, out, _ = lacunet("segment", cohort, "-o", tmp_path, "--model", model)
     assert status == 0

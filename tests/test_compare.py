@@ -616,6 +616,28 @@ def test_the_page_shows_the_numbers_of_the_table_and_no_others(two):
     assert "0.500" not in body
 
 
+def test_the_page_has_the_numbers_of_its_curves_without_any_published_table(runs):
+    """A row per run; four numbers of sequences for each region, the mean of their subsets."""
+    ladder = {1: 0.4, 2: 0.5, 3: 0.6, 4: 0.7}
+    of_region = {"wt": 0.2, "tc": 0.1, "et": 0.0}
+    a = rows_made(lambda case, subset, region: ladder[subset.count("+") + 1] + of_region[region])
+    comparison = compare_runs(runs(a=a, b=rows_made(uneven)), QUICK)
+    section = comparison_page(comparison).split("What each missing sequence costs")[1].split("</section>")[0]
+    head, body = section.split("<thead>")[1].split("<tbody>")
+    assert re.findall(r"<th[^>]*>([^<]*)</th>", head) == ["WT", "TC", "ET", "Mean Dice", *comparison.sizes * 3]
+    first, second = body.split("</tr>")[:2]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", first)
+    assert cells == [f"{ladder[size] + own:.3f}" for own in of_region.values() for size in ladder]
+    wanted = [comparison.find("b", "dice", region, subsets=size) for region in of_region for size in comparison.sizes]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", second) == [f"{entry.value:.3f}" for entry in wanted]
+
+
+def test_the_curves_of_one_size_have_one_column(runs):
+    comparison = compare_runs(runs(a=rows_made(steady(0.5), subsets=["t1c", "t2f"])), QUICK)
+    section = comparison_page(comparison).split("What each missing sequence costs")[1].split("</section>")[0]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", section.split("<tbody>")[1]) == ["0.500"] * 3
+
+
 def test_the_page_states_the_family_and_the_smallest_p(two):
     page = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", comparison_page(compare_runs(two, QUICK))))
     assert "all 4 tests of this table (1 run against a, 3 regions and their mean)" in page
@@ -706,7 +728,7 @@ def test_markdown_of_several_runs_has_means_tests_and_cases(two):
         "* No test here can pass 0.05: with 6 cases p is 0.031 at the least, 0.12 when corrected for 4 tests." in text
     )
     assert "| SMSN | WT | – | – | – | – | **0.856** | – | – |" in text
-    assert "**Not comparable with ours**: other cases: here 6, there BraTS 2018" in text
+    assert "**Not comparable with ours**: perhaps other cases: here 6, there some of BraTS 2018" in text
 
 
 def test_compare_writes_a_page_and_a_table_and_replaces_them(two, tmp_path):
@@ -739,6 +761,35 @@ def test_the_command_prints_a_summary(two, tmp_path, monkeypatch, capsys):
     assert f"page: {tmp_path / 'out' / 'compare.html'}" in out
 
 
+def test_runs_of_long_names_are_told_apart_in_80_columns(tmp_path, lacunet, monkeypatch):
+    """Names are folded onto further lines; no character of them is lost."""
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = rows_made(steady(0.5), without=(("a", "et"),))  # `ET*` makes the table as wide as it gets
+    names = ("early_fusion-fm0.1", "early_fusion-fm0.01")
+    folders = [write_evaluation(tmp_path / name, rows) for name in ("ccsd", *names)]
+    status, out, err = lacunet("compare", *folders, "-o", tmp_path / "out")
+    assert status == 0, err
+    assert "…" not in out
+    means, tests = out.split("against ccsd")
+    for table in (means, tests):
+        first = "".join(re.findall(r"^(\S+)", table, re.MULTILINE))
+        assert all(name in first for name in names)
+
+
+def test_the_command_says_of_each_published_table_whether_it_is_comparable(tmp_path, lacunet, monkeypatch):
+    known = published_tables()
+    beside = replace(known["brats2020-m3ae"], test=(split_hash(SIX),))
+    monkeypatch.setattr("lacunet.published.published_tables", lambda: {**known, "brats2020-m3ae": beside})
+    monkeypatch.setenv("COLUMNS", "1000")
+    words = ["compare", write_evaluation(tmp_path / "a", rows_made(steady(0.5))), "-o", tmp_path / "out"]
+    _, out, _ = lacunet(*words, "--published", "brats2020-m3ae", "--published", "brats2020-rfnet")
+    lines = [line for line in out.splitlines() if line.startswith("published ")]
+    assert lines[0] == "published brats2020-m3ae, on the page: comparable, as far as an evaluation shows it"
+    assert lines[1].startswith("published brats2020-rfnet, on the page: not comparable: other cases: here 6, there 100")
+    assert len(lines) == 2
+    assert "\npublished " not in lacunet(*words)[1]
+
+
 def test_the_command_needs_no_torch(two, tmp_path):
     words = ["lacunet", "compare", f"{tmp_path}/a", f"{tmp_path}/b", "-o", f"{tmp_path}/out", "--markdown"]
     code = (
@@ -761,6 +812,19 @@ def test_a_refusal_is_one_line(tmp_path, monkeypatch, capsys):
     assert err.startswith("lacunet: ")
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("word", ["{here}/README.md", "name={here}/README.md"])
+def test_a_file_is_not_said_to_be_absent(tmp_path, word):
+    (tmp_path / "README.md").write_text("words")
+    with pytest.raises(DataError, match=r"README\.md: is a file; name the folder of an evaluation \(cases\.csv and"):
+        read_runs([word.format(here=tmp_path)])
+
+
+def test_a_file_of_an_evaluation_stands_beside_what_was_meant(tmp_path):
+    folder = write_evaluation(tmp_path / "a", rows_made(uneven))
+    with pytest.raises(DataError, match=rf"cases\.csv: is a file; .* here {folder}$"):
+        read_runs([str(folder / "cases.csv")])
 
 
 def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):

@@ -172,6 +172,17 @@ def test_no_model_there(tmp_path: Path) -> None:
         load_model(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [("ccsd/seed-1", "ccsd/seed-1"), ("ccsd/seed-1/fold-1", "ccsd/seed-1/fold-1"), ("splits", "NAME/seed-1")],
+)
+def test_a_benchmark_s_folder_is_no_model_and_names_one(tmp_path: Path, made: str, named: str) -> None:
+    (tmp_path / made).mkdir(parents=True)
+    (tmp_path / "benchmark.json").write_text("{}")
+    with pytest.raises(ModelError, match=f": is a benchmark's folder; name one of its runs, such as .*/{named}$"):
+        load_model(str(tmp_path))
+
+
 # ---------------------------------------------------------------- one's own method
 
 

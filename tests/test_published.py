@@ -174,10 +174,14 @@ def test_policies_that_score_dice_alike_do_not_part_tables_of_dice():
     ("changes", "words"),
     [
         ({"test": (split_hash(["other"]),)}, "other cases: here 2, there 100 of BraTS 2020"),
-        ({"test": ()}, "other cases: here 2, there 100 of BraTS 2020, and which is not stated"),
+        ({"test": ()}, "other cases: here 2, there 100 of BraTS 2020, not listed by name"),
+        (
+            {"test": (), "test_cases": 2},
+            "perhaps other cases: here 2, there 2 of BraTS 2020, not listed by name",
+        ),
         (
             {"test": (), "test_cases": None},
-            "other cases: here 2, there BraTS 2020, how many is not stated, and which is not stated",
+            "perhaps other cases: here 2, there some of BraTS 2020, neither counted nor listed by name",
         ),
         (
             {"test": (split_hash(["x"]), split_hash(CASES))},

@@ -1,6 +1,7 @@
 """Published tables reproduced on a small stand-in: invented patients under BraTS 2018's names."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from calibrations_made import tiny_model
 from evaluations_made import SUBSETS, rows_made, steady, write_evaluation
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
@@ -126,7 +128,17 @@ def test_lists_of_other_cases_are_refused_before_anything_trains(lacunet, data, 
     assert status == 1
     assert "no list here is the train list of brats2018-1 (199 cases, hash d7026e1360bb...)" in err
     assert "train1 (2)" in err
+    assert "; give the folder that holds them: --lists FOLDER. Source: RFNet's first split; train1.txt" in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("lists", known_lists().values(), ids=lambda lists: lists.name)
+def test_every_source_of_lists_can_be_read_by_itself(lists):
+    """It names the three files and the repository, and points at no other entry."""
+    number = lists.name.partition("-")[2]
+    assert all(f"{part}{number}.txt" in lists.source for part in lists.parts)
+    assert "github.com/" in lists.source
+    assert "same place" not in lists.source
 
 
 def test_a_benchmark_takes_published_lists(lacunet, data, sweep, tmp_path):
@@ -163,8 +175,48 @@ def test_published_lists_and_a_split_of_ones_own_exclude_each_other(lacunet, dat
 
 def test_data_that_lack_a_case_of_the_lists_are_refused(data):
     cases = find_cases(data)
-    with pytest.raises(DataError, match=rf"1 of the 4 cases of the lists are not there, such as {NAMES[0]}"):
+    with pytest.raises(DataError, match=rf"1 of the 4 cases of the three lists are not there, such as {NAMES[0]}"):
         part_of_lists(PARTS, cases[1:], data)
+
+
+@pytest.mark.parametrize("words", [("reproduce", "{table}"), ("benchmark", "{recipe}", "--protocol", "stand-in")])
+def test_data_that_are_not_there_are_said_to_be_missing_before_lists_are_looked_for(lacunet, sweep, tmp_path, words):
+    places = {"table": sweep, "recipe": sweep.with_name("tiny.toml")}
+    command = [word.format(**places) for word in words]
+    status, _, err = lacunet(*command, "--data", tmp_path / "nope", "-o", tmp_path / "out")
+    assert status == 1
+    assert err == f"lacunet: {tmp_path / 'nope'}: there is no such file or folder\n"
+
+
+def test_a_run_that_is_given_needs_the_test_cases_and_their_list_alone(lacunet, data, sweep, tmp_path):
+    """Also where the table's training cases lack sequences: nobody trains here, so that none are drawn."""
+    tiny_model(tmp_path / "run/model")
+    sweep.write_text(SWEEP.replace("policy =", "complete = 0.5\npolicy ="), encoding="utf-8")
+    own = tmp_path / "tested"
+    shutil.copytree(data / "HGG" / NAMES[3], own / "HGG" / NAMES[3])
+    shutil.copy(data / "test1.txt", own)
+    words = ("reproduce", sweep, "--data", own, "--device", "cpu", "--precision", "float32", "-o", tmp_path / "out")
+    status, _, err = lacunet(*words)
+    assert (status, "no list here is the train list of stand-in" in err) == (1, True)
+    for part in ("train", "val"):
+        shutil.copy(data / f"{part}1.txt", own)
+    status, _, err = lacunet(*words)
+    assert (status, "3 of the 4 cases of the three lists are not there" in err) == (1, True)
+    for part in ("train", "val"):
+        (own / f"{part}1.txt").unlink()
+
+    status, out, err = lacunet(*words, "--run", tmp_path / "run")
+    assert "problem" not in err
+    assert status == 1  # nobody knows what the run was trained on
+    assert "**CCSD does not stand beside the published column:**" in out
+    assert {row.case for row in read_evaluation(tmp_path / "out/CCSD/given/test").rows} == set(PARTS["test"])
+    assert not (tmp_path / "out/missing.csv").exists()
+
+    shutil.rmtree(own / "HGG" / NAMES[3])
+    shutil.copytree(data / "HGG" / NAMES[0], own / "HGG" / NAMES[0])
+    status, _, err = lacunet(*words, "--run", tmp_path / "run")
+    assert status == 1
+    assert "1 of the 1 cases of the test list are not there" in err
 
 
 def test_lists_are_recognised_by_what_they_hold_whatever_they_are_called(tmp_path, stand_in):

@@ -98,8 +98,11 @@ def evaluation_folder(path: Path) -> Path:
     """The folder itself, or the only evaluation right below it.
 
     Raises:
-        DataError: there is none, it is not finished, or there are several.
+        DataError: there is none, it is not finished, there are several, or this is a file.
     """
+    if path.is_file():
+        here = f", here {path.parent}" if is_evaluation(path.parent) else ""
+        raise DataError(f"{path}: is a file; name the folder of an evaluation ({' and '.join(FILES)}){here}")
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; name one that `lacunet evaluate` wrote")
     if is_evaluation(path):

@@ -11,6 +11,8 @@ FORMAT = 1
 DEFAULT = "ccsd"
 """The shipped model that `default` stands for, chosen by validation (docs/results.md)."""
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+PLAN = "benchmark.json"
+"""What marks the folder of a benchmark, in which many runs lie."""
 _LARGEST_DESCRIPTION = 4 * 2**20
 
 
@@ -24,7 +26,7 @@ def model_folder(source: str) -> Path:
     """Where a model lies: a shipped name or `default`, a model folder, or a run folder with a `model` in it.
 
     Raises:
-        ModelError: none of the three.
+        ModelError: none of the three; of a benchmark's folder, one of its runs is named.
     """
     shipped = shipped_models()
     name = DEFAULT if source == "default" else source
@@ -33,10 +35,20 @@ def model_folder(source: str) -> Path:
     for folder in (Path(source), Path(source) / "model"):
         if (folder / DESCRIPTION).is_file():
             return folder
+    if run := run_of_benchmark(Path(source)):
+        inside = min(run.glob("fold-*"), default=run)
+        raise ModelError(f"{source}: is a benchmark's folder; name one of its runs, such as {inside}")
     raise ModelError(
         f"{source}: no model there (a model folder holds {DESCRIPTION} and {WEIGHTS})"
         f"{nearest(source, shipped)}; shipped: {', '.join(shipped) or 'none'}"
     )
+
+
+def run_of_benchmark(folder: Path) -> Path | None:
+    """In a benchmark's folder, the first `NAME/seed-N` (a run, or the folder of its folds); None in any other."""
+    if not (folder / PLAN).is_file():
+        return None
+    return min(folder.glob("*/seed-*"), default=folder / "NAME" / "seed-1")
 
 
 def run_of(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, UsageError, nearest
 from lacunet.files import write_json
 from lacunet.metrics import BRATS, MetricPolicy
+from lacunet.model_folder import PLAN
 from lacunet.pace import Budget, seconds_a_step, stage_names, steps_within, with_steps
 from lacunet.papers import method_names
 from lacunet.postprocess import Rule
@@ -26,8 +27,6 @@ from lacunet.published import choose
 from lacunet.recipe import Recipe
 from lacunet.sweep import Entrant
 from lacunet.task import Subset, get_task
-
-PLAN = "benchmark.json"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lacunet.benchmark import benchmark, evaluation_name, failure, score
 from lacunet.case import CaseFiles
 from lacunet.data.missing import apply_missing, complete_share, draw_missing, write_missing
 from lacunet.data.names import Problem
-from lacunet.data.split import bare_id
+from lacunet.data.split import PARTS, bare_id
 from lacunet.errors import DataError
 from lacunet.evaluations import Evaluation, is_evaluation, read_evaluation
 from lacunet.metrics import get_policy
@@ -54,7 +54,7 @@ class Reproduced:
 
 
 def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles], data: Path) -> Part:
-    """The cases of the three published lists.
+    """The cases of published lists: of all three, or of `test` alone where nothing is trained.
 
     Raises:
         DataError: some are not in the data.
@@ -62,11 +62,12 @@ def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles]
     there = {bare_id(case.name): case for case in cases}
     missing = [name for part in names.values() for name in part if name not in there]
     if missing:
+        lists = "three lists" if len(names) == len(PARTS) else f"{' and '.join(names)} list"
         raise DataError(
-            f"{data}: {len(missing)} of the {sum(map(len, names.values()))} cases of the lists are not there, such as "
-            f"{missing[0]}; the published numbers are of all of them"
+            f"{data}: {len(missing)} of the {sum(map(len, names.values()))} cases of the {lists} are not there, such "
+            f"as {missing[0]}; the published numbers are of all of them"
         )
-    train, val, test = ([there[name] for name in names[part]] for part in ("train", "val", "test"))
+    train, val, test = ([there[name] for name in names.get(part, ())] for part in PARTS)
     return Part("", train, val, test)
 
 
@@ -93,7 +94,7 @@ def reproduce(
 
     Args:
         target: The table.
-        part: The cases of its lists, the training cases as its protocol leaves them.
+        part: The cases of its lists, the training cases as its protocol leaves them; given runs need `test` alone.
         folder: A benchmark; given runs are scored into `ROW/given/`.
         settings: Seeds, device and the like; subsets, policy and rules become the table's.
         given: Row -> a run or a model folder; then no other row is trained.

@@ -186,7 +186,7 @@ def _cells(scores: Any, task: Task, cut: Sequence[str]) -> list[str]:
 
 
 def print_comparison(comparison: "Comparison") -> None:
-    """Mean Dice, AURC and HD95 of each run, every test against the baseline, and what its reader must not miss."""
+    """Means of each run, every test against the baseline, what its reader must not miss, and what the page shows."""
     from rich.console import Console
     from rich.text import Text
 
@@ -199,6 +199,15 @@ def print_comparison(comparison: "Comparison") -> None:
         say(f"Wilcoxon over {cases} case{'s' if cases > 1 else ''}; corrected after Holm for {comparison.family} tests")
     for words in (*comparison.warnings, *comparison.hints):
         console.print(Text(f"note: {words}"))
+    for table in comparison.tables:
+        console.print(Text(f"published {table.name}, on the page: {_beside(comparison.apart(table))}"))
+
+
+def _beside(reasons: Sequence[str]) -> str:
+    """Whether a published table may stand beside the runs."""
+    if reasons:
+        return f"not comparable: {'; '.join(reasons)}"
+    return "comparable, as far as an evaluation shows it"
 
 
 def _means_table(comparison: "Comparison") -> "Table":
@@ -252,12 +261,12 @@ def _tests_table(comparison: "Comparison") -> "Table":
 
 
 def _table(first: str, titles: list[str]) -> "Table":
-    """A table without lines: one column of words, the others of numbers."""
+    """A table without lines: one column of words, folded where the terminal is narrow, the others of numbers."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, caption_justify="left")
-    table.add_column(Text(first))
+    table.add_column(Text(first), overflow="fold")
     for title in titles:
         table.add_column(Text(title), justify="right", no_wrap=True)
     return table

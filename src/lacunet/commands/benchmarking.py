@@ -1,5 +1,6 @@
 """Many trainings under one protocol: `lacunet benchmark`, `lacunet reproduce`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,6 +74,7 @@ def benchmark(
 ) -> None:
     """Train methods under one protocol, score each once, compare. A second call goes on where the first stopped."""
     from lacunet.benchmark import benchmark as run_benchmark
+    from lacunet.data.split import PARTS
     from lacunet.metrics import get_policy
     from lacunet.pace import Budget, read_budget
     from lacunet.plan import BenchmarkSettings, differing
@@ -99,7 +101,7 @@ def benchmark(
         window=window,
     )
     if protocol:
-        whole = [_published_part(data, protocol, lists, labels, task)]
+        whole = [_published_part(data, protocol, PARTS, lists, labels, task)]
     else:
         whole = _parts(labelled(data, task, labels), split, folds)
     parts = _without_lost(whole, missing, task)
@@ -133,6 +135,7 @@ def reproduce(
     """A published table: trained and scored by its protocol, beside its numbers only where all of that matches."""
     from dataclasses import replace
 
+    from lacunet.data.split import PARTS
     from lacunet.files import write_text
     from lacunet.plan import BenchmarkSettings
     from lacunet.published.lists import known_lists
@@ -144,7 +147,7 @@ def reproduce(
     target = find_target(table, known_lists())
     given = _given(runs or [], list(target.sweep.rows))
     task = get_task("glioma")
-    part = _published_part(data, target.lists.name, lists, labels, task)
+    part = _published_part(data, target.lists.name, ("test",) if given else PARTS, lists, labels, task)
     require_writable(output)
     settings = BenchmarkSettings(
         data=f"{target.lists.dataset}, lists {target.lists.name}",
@@ -153,7 +156,7 @@ def reproduce(
         precision=precision,
         window=window,
     )
-    part, missing = with_incomplete_cases(part, target.sweep.complete, task, output)
+    part, missing = (part, "") if given else with_incomplete_cases(part, target.sweep.complete, task, output)
     with progress() as bar:
         rows, problems = run_reproduction(
             target, part, output, replace(settings, missing=missing), given or None, BenchmarkBar(bar)
@@ -205,13 +208,19 @@ def _require_one_way(protocol: str, lists: Path | None, split: Path | None, fold
         raise UsageError("--protocol names the cases; leave out --split and --folds")
 
 
-def _published_part(data: Path, protocol: str, lists: Path | None, labels: str | None, task: Task) -> "Part":
-    """The cases of published lists, which are recognised by what they hold."""
+def _published_part(
+    data: Path, protocol: str, parts: Sequence[str], lists: Path | None, labels: str | None, task: Task
+) -> "Part":
+    """The cases of published lists, which are recognised by what they hold; looked for once there are data."""
+    from lacunet.data.find import find_cases
+    from lacunet.data.labels import with_conventions
     from lacunet.published.lists import find_lists, get_lists
     from lacunet.reproduce import part_of_lists
 
-    names = find_lists(lists or data, get_lists(protocol))
-    return part_of_lists(names, labelled(data, task, labels), data)
+    known = get_lists(protocol)
+    cases = find_cases(data, task, labels)
+    names = find_lists(lists or data, known, parts)
+    return part_of_lists(names, with_conventions(cases, task, labels), data)
 
 
 def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Part]":

@@ -133,8 +133,16 @@ def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
 
 
 def _folds_of(words: str) -> list[str]:
-    """`RUN=FILE:test` of each fold, where a benchmark's folder of folds is named; else the words as they are."""
+    """`RUN=FILE:test` of each fold, where a benchmark's folder of folds is named; else the words as they are.
+
+    Raises:
+        UsageError: it is the folder of the whole benchmark.
+    """
+    from lacunet.model_folder import run_of_benchmark
+
     folder = Path(words)
+    if run := run_of_benchmark(folder):
+        raise UsageError(f"{words}: is a benchmark's folder; name the folds of one of its methods, such as {run}")
     runs = sorted(folder.glob("fold-*"))
     return [f"{run}={folder.parents[1] / 'splits' / run.name}.json:test" for run in runs] or [words]
 

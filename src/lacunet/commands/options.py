@@ -21,7 +21,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 PrecisionName = Annotated[str, typer.Option(help="auto, bf16 or float32.")]
 Window = Annotated[int, typer.Option(help="Voxels of a window's side; 0 sends the whole brain through at once.")]
 MirrorName = Annotated[
-    str, typer.Option("--mirror", help="Average over mirror images: none, sides (twice the time) or all (8 times).")
+    str, typer.Option("--mirror", help="Average over mirror images: none, sides (twice the passes) or all (8 times).")
 ]
 MethodFile = Annotated[Path | None, typer.Option(help="Python file of a method of your own. It is run.")]
 Labels = Annotated[str | None, typer.Option(help="Label convention of the references, where the data cannot tell.")]

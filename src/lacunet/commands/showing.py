@@ -32,7 +32,9 @@ def models(
         print_models(descriptions, DEFAULT)
     for folder, description in descriptions.items():
         card = description["card"]
-        say(f"\n{model_name(folder)}: {description['method']}, trained on {card.get('data')}; {card.get('licence')}")
+        data = f", trained on {card['data']}" if card.get("data") else ""
+        licence = f"; {card['licence']}" if card.get("licence") else ""
+        say(f"\n{model_name(folder)}: {description['method']}{data}{licence}")
         if "results" in card:
             say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
             print_summary(card["results"], Task.from_json(description["task"]))

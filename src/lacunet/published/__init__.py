@@ -188,11 +188,14 @@ def differences(table: PublishedTable, scored: Scored) -> list[str]:
 
 
 def _other_cases(table: PublishedTable, cases: Sequence[str]) -> str:
-    count = f"{table.test_cases} of {table.dataset}" if table.test_cases else f"{table.dataset}, how many is not stated"
+    """Other cases, or cases of which nobody can tell: a source may describe its cases without naming one."""
+    here, there = f"here {len(cases)}", f"there {table.test_cases or 'some'} of {table.dataset}"
     if not table.test:
-        return f"other cases: here {len(cases)}, there {count}, and which is not stated"
+        perhaps = "perhaps " if table.test_cases in (None, len(cases)) else ""
+        unnamed = "not listed by name" if table.test_cases else "neither counted nor listed by name"
+        return f"{perhaps}other cases: {here}, {there}, {unnamed}"
     if split_hash(cases) not in table.test:
-        return f"other cases: here {len(cases)}, there {count}"
+        return f"other cases: {here}, {there}"
     if len(table.test) > 1:
         return f"here one of the {len(table.test)} test sets, there the mean over all of them"
     return ""

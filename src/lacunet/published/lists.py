@@ -4,7 +4,7 @@
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -61,12 +61,13 @@ def get_lists(name: str) -> Lists:
     return known[name]
 
 
-def find_lists(path: Path, lists: Lists) -> dict[str, list[str]]:
-    """The names of the three parts, from a JSON split or from a folder of text files that may hold other lists too.
+def find_lists(path: Path, lists: Lists, parts: Sequence[str] = PARTS) -> dict[str, list[str]]:
+    """The names of a split's parts, from a JSON split or from a folder of text files that may hold other lists too.
 
     Args:
         path: `split.json`, or a folder with `train1.txt`, `val1.txt`, `test1.txt`, ...
         lists: What is looked for.
+        parts: Which of the three.
 
     Returns:
         Part -> names, `HG_` and `LG_` taken off.
@@ -76,14 +77,16 @@ def find_lists(path: Path, lists: Lists) -> dict[str, list[str]]:
     """
     there = _named_lists(path)
     by_hash = {split_hash(names): names for names in there.values()}
-    for part, known in lists.parts.items():
+    wanted = {part: lists.parts[part] for part in parts}
+    for part, known in wanted.items():
         if known.sha256 not in by_hash:
             listed = ", ".join(f"{name} ({len(names)})" for name, names in there.items()) or "none"
             raise DataError(
                 f"{path}: no list here is the {part} list of {lists.name} ({known.cases} cases, hash "
-                f"{known.sha256[:12]}...); lists here: {listed}. Source: {lists.source}"
+                f"{known.sha256[:12]}...); lists here: {listed}; give the folder that holds them: --lists FOLDER. "
+                f"Source: {lists.source}"
             )
-    return {part: by_hash[known.sha256] for part, known in lists.parts.items()}
+    return {part: by_hash[known.sha256] for part, known in wanted.items()}
 
 
 def _named_lists(path: Path) -> dict[str, list[str]]:

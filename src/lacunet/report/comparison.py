@@ -45,6 +45,7 @@ def comparison_page(comparison: Comparison, date: str = "") -> str:
         "main": [_main(comparison, run) for run in runs],
         "trained": [_trainings(comparison, run) for run in runs if run["trainings"] > 1],
         "charts": list(_charts(comparison)),
+        "sized": [_sized(comparison, run) for run in runs],
         "tests": [
             _test(comparison, run, region) for run in runs if not run["baseline"] for region in comparison.regions
         ],
@@ -105,6 +106,15 @@ def _by_size(comparison: Comparison, name: str, region: str) -> dict[int, float]
     return {
         int(size.split()[0]): entry.value for size, entry in found.items() if entry is not None and known(entry.value)
     }
+
+
+def _sized(comparison: Comparison, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of one run's curves: for each region, mean Dice by the number of sequences."""
+    cells = [
+        [comparison.find(run["name"], "dice", region, subsets=size) for size in comparison.sizes]
+        for region in comparison.shared.task.regions
+    ]
+    return {"run": run, "cells": cells}
 
 
 def _test(comparison: Comparison, run: Mapping[str, Any], region: str) -> dict[str, Any]:
