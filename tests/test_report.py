@@ -264,12 +264,23 @@ def test_headline_is_one_plain_line():
     ],
 )
 def test_a_low_expectation_becomes_a_sentence(subset, sentences):
-    assert expectation_warnings(GLIOMA, subset, {"wt": 0.87, "tc": 0.6, "et": 0.41}) == sentences
+    expected = Expectation({"wt": 0.87, "tc": 0.6, "et": 0.41}, 6, "test", complete={"wt": 0.9, "tc": 0.8, "et": 0.6})
+    assert expectation_warnings(GLIOMA, subset, expected) == sentences
+
+
+def test_what_all_sequences_would_not_make_reliable_is_not_blamed_on_the_missing_ones():
+    expected = Expectation({"wt": 0.5, "tc": 0.4, "et": 0.41}, 6, "test", complete={"wt": 0.9, "et": 0.594})
+    assert expectation_warnings(GLIOMA, ("t2f",), expected) == [
+        "WT without T1, T1ce and T2 is unreliable: expected Dice 0.50",
+        "TC without T1, T1ce and T2 is unreliable: expected Dice 0.40",
+        "ET is unreliable: expected Dice 0.41, from all sequences 0.59",
+    ]
 
 
 def test_an_unknown_expectation_is_no_warning_and_the_threshold_can_be_moved():
-    assert expectation_warnings(GLIOMA, ("t2f",), {"wt": float("nan")}) == []
-    assert len(expectation_warnings(GLIOMA, ("t2f",), {"wt": 0.87, "tc": 0.6}, threshold=0.9)) == 2
+    assert expectation_warnings(GLIOMA, ("t2f",), None) == []
+    assert expectation_warnings(GLIOMA, ("t2f",), Expectation({"wt": float("nan")}, 6, "test")) == []
+    assert len(expectation_warnings(GLIOMA, ("t2f",), Expectation({"wt": 0.87, "tc": 0.6}, 6, "test"), 0.9)) == 2
 
 
 def test_case_page_shows_its_numbers_and_where_they_come_from():

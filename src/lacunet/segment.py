@@ -186,7 +186,7 @@ def segment_case(
         *(imported.warnings if imported else ()),
         *contradictions(case.images, case.grid, model.task),
         *trust.warnings,
-        *expectation_warnings(model.task, subset, expected_dice),
+        *expectation_warnings(model.task, subset, trust.expected),
     ]
     at = places(folder, files.name, settings.layout)
     like = files.images[subset[0]].path
@@ -228,7 +228,10 @@ def expectation(model: Model, subset: Subset) -> Expectation | None:
     """What the model's card says of a subset, or None when it says nothing."""
     expected = model.expected_dice(subset)
     results = model.card.get("results", {})
-    return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", ""))) if expected else None
+    if not expected:
+        return None
+    complete = model.expected_dice(model.task.modalities)
+    return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", "")), complete=complete)
 
 
 def _write_back(

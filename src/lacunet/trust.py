@@ -71,10 +71,12 @@ def trust_in(
         "notes": list(calibration.notes),
     }
     words = {region: span_words(span, calibration.coverage) for region, span in spans.items()}
-    return Trust(_expectation(calibration, name), words, sentence, record=record)
+    return Trust(
+        _expectation(calibration, name, model.task.subset_name(model.task.modalities)), words, sentence, record=record
+    )
 
 
-def _expectation(calibration: Calibration, subset: str) -> Expectation:
+def _expectation(calibration: Calibration, subset: str, complete: str) -> Expectation:
     found = calibration.expected(subset)
     return Expectation(
         dice={region: one.dice for region, one in found.items()},
@@ -83,6 +85,7 @@ def _expectation(calibration: Calibration, subset: str) -> Expectation:
         ranges=_dice_spans(calibration, subset),
         coverage=calibration.coverage,
         notes=calibration.notes,
+        complete={region: one.dice for region, one in calibration.expected(complete).items()},
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Expectation:
         ranges: Between which one more case's Dice lies, by region, or None: too few cases. Empty from a card.
         coverage: Of the ranges; None from a card.
         notes: What a reader of a calibration's numbers must not miss.
+        complete: Mean Dice by region from all sequences, to tell what is missing from what is hard; empty: not known.
     """
 
     dice: Mapping[str, float]
@@ -40,6 +42,7 @@ class Expectation:
     ranges: Mapping[str, Span | None] = field(default_factory=dict)
     coverage: float | None = None
     notes: Sequence[str] = ()
+    complete: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -108,23 +111,31 @@ class CaseView:
 
 
 def expectation_warnings(
-    task: Task, subset: Subset, expected: Mapping[str, float], threshold: float = UNRELIABLE
+    task: Task, subset: Subset, expected: Expectation | None, threshold: float = UNRELIABLE
 ) -> list[str]:
     """A sentence for each region of which the card expects little: `ET without T1ce is unreliable: expected Dice 0.41`.
+
+    Where all sequences would not make it reliable either, it says so, and does not blame those that are missing.
 
     Args:
         task: Names and orders.
         subset: The modalities used.
-        expected: Mean Dice of this subset by region, 0 to 1; a region that is not there, or NaN, gives no sentence.
+        expected: Of this subset; a region that is not there, or NaN, gives no sentence.
         threshold: Dice below which a region is called unreliable.
     """
     absent = [task.titles[modality] for modality in task.modalities if modality not in subset]
-    without = f" without {join_words(absent)}" if absent else ""
-    return [
-        f"{region.upper()}{without} is unreliable: expected Dice {dice(expected[region])}"
-        for region in task.regions
-        if region in expected and expected[region] < threshold
-    ]
+    if expected is None:
+        return []
+    sentences = []
+    for region in task.regions:
+        value, complete = (of.get(region, nan) for of in (expected.dice, expected.complete))
+        if not value < threshold:
+            continue
+        hard = bool(absent) and complete < threshold
+        without = f" without {join_words(absent)}" if absent and not hard else ""
+        beside = f", from all sequences {dice(complete)}" if hard else ""
+        sentences.append(f"{region.upper()}{without} is unreliable: expected Dice {dice(value)}{beside}")
+    return sentences
 
 
 def headline(view: CaseView) -> str:
