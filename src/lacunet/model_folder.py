@@ -8,7 +8,7 @@ from typing import Any
 from lacunet.errors import ModelError, nearest
 
 FORMAT = 1
-DEFAULT = "ccsd"
+DEFAULT = "ccsd_medium"
 """The shipped model that `default` stands for, chosen by validation (docs/results.md)."""
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 PLAN = "benchmark.json"
