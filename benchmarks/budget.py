@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measure import conditions, print_table, use_cores, write_phantom
 
-SMALL = Path(__file__).parents[1] / "recipes/small"
+SMALL = Path(__file__).resolve().parents[1] / "recipes/small"
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     cores = use_cores()
-    recipes = options.recipe or sorted(SMALL.glob("*.toml"))
+    recipes = [path.resolve() for path in options.recipe or sorted(SMALL.glob("*.toml"))]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(None):  # Fabric greets on stderr
         rows = measure(Path(folder), recipes, options.steps, options.rounds)
     print(f"Means of {options.steps} steps, each the median of {options.rounds} rounds;", end=" ")
@@ -54,7 +54,8 @@ def measure(folder: Path, paths: list[Path], steps: int, rounds: int) -> list[li
         total = sum(shared[stage] * seconds for stage, seconds in of_stage.items())
         done = sum(shared[stage] for stage in of_stage)
         crops = sum(shared[stage] * recipe.for_stage(stage).batch for stage in of_stage)
-        rows.append([path.stem, f"{total / done:.3f}", f"{done:,}", f"{crops:,}", f"{total:,.0f}"])
+        name = path.stem if path.parent == SMALL else f"{path.parent.name}/{path.stem}"
+        rows.append([name, f"{total / done:.3f}", f"{done:,}", f"{crops:,}", f"{total:,.0f}"])
     return rows
 
 
