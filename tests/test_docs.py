@@ -12,7 +12,7 @@ from lacunet.data.nifti import load_case
 from lacunet.data.phantom import write_phantoms
 from lacunet.method import Method, get_method, make_method
 from lacunet.model import load_model
-from lacunet.model_folder import DEFAULT, shipped_models
+from lacunet.model_folder import DEFAULT, model_folder, read_description, shipped_models
 from lacunet.predict import Predictor
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
@@ -83,3 +83,18 @@ def test_links_lead_somewhere(page: Path):
 def test_python_on_a_page_is_python(page: Path):
     for code in blocks(page, "python"):
         compile(code, str(page), "exec")
+
+
+def test_the_models_that_ship_are_small_together_and_their_pages_say_what_their_cards_say():
+    models = {name: model_folder(name) for name in shipped_models()}
+    assert sum(path.stat().st_size for folder in models.values() for path in folder.iterdir()) <= 40e6
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    for name, folder in models.items():
+        results = read_description(folder)["card"]["results"]
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}`"))
+        for means in (results["mean"], results["subsets"][GLIOMA.subset_name(GLIOMA.modalities)]):
+            dice = ", ".join(f"{means[region]['dice']:.2f}" for region in GLIOMA.regions)
+            assert f"{dice} ({means['et']['dice_present']:.2f})" in row
+    readme, means = (ROOT / "README.md").read_text(encoding="utf-8"), load_model("default").card["results"]["mean"]
+    dice = " | ".join(f"**{means[region]['dice']:.2f}**" for region in GLIOMA.regions)
+    assert f"| **mean of all 15 subsets** | {dice} | **{means['et']['dice_present']:.2f}** |" in readme
