@@ -13,6 +13,7 @@ from lacunet.case import Grid, ImageFile
 from lacunet.data.volume import read_image
 from lacunet.intake.rigid import Rigid, carry
 from lacunet.intake.strip import one_piece, strip, upright_grid
+from lacunet.metrics import dice, volume_ml
 
 
 def main() -> None:
@@ -22,9 +23,8 @@ def main() -> None:
         voxels, grid, _ = read_image(ImageFile(Path(name)))
         where = upright_grid(grid, 1.0)
         (quick, quick_s), (slow, slow_s) = (brain(voxels, grid, where, stripper) for stripper in ("deepbet", "hd-bet"))
-        volumes = [float(mask.sum()) * where.voxel_ml for mask in (quick, slow)]
-        dice = 2 * float((quick & slow).sum()) / float(quick.sum() + slow.sum())
-        cells = [Path(name).name, *(f"{volume:.0f}" for volume in volumes), f"{dice:.3f}"]
+        volumes = [volume_ml(mask, where.spacing) for mask in (quick, slow)]
+        cells = [Path(name).name, *(f"{volume:.0f}" for volume in volumes), f"{dice(quick, slow):.3f}"]
         print(f"| {' | '.join([*cells, *(f'{value:.0f}' for value in (quick_s, slow_s))])} |")
 
 

@@ -6,6 +6,7 @@ python scripts/held_ranges.py MODEL EVALUATION      a folder that `lacunet evalu
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from lacunet.calibration import Calibration
 from lacunet.intervals import Span, volume_span
@@ -23,8 +24,8 @@ def main() -> None:
     for region in model.task.regions:
         own = [row for row in rows if row.region == region]
         volumes, scores = held(model.calibration, own)
-        expected = sum(model.calibration.expected(row.subset)[region].dice for row in own) / len(own)
-        found = sum(row.dice for row in own) / len(own)
+        expected = fmean(model.calibration.expected(row.subset)[region].dice for row in own)
+        found = fmean(row.dice for row in own)
         print(f"| {region.upper()} | {words(volumes)} | {words(scores)} | {expected:.2f} | {found:.2f} |")
 
 

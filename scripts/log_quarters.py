@@ -3,16 +3,17 @@
 python scripts/log_quarters.py RUN PREFIX...      such as gradient_norm_, gate_, kept_, path/
 """
 
-import json
 import sys
 from pathlib import Path
 from statistics import fmean
+
+from run_log import log_lines
 
 
 def main() -> None:
     """A row for each number of a stage whose name begins with a prefix."""
     run, prefixes = Path(sys.argv[1]), tuple(sys.argv[2:])
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = log_lines(run)
     stages = list(dict.fromkeys(line["stage"] for line in lines))
     print("| | 1st quarter | 2nd | 3rd | 4th |\n|---|---|---|---|---|")
     for stage in stages:

@@ -1,17 +1,16 @@
 """Print which paths of removal a training of `ccsd` took, as a markdown table: python scripts/path_histogram.py RUN"""
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
 
 from lacunet.task import GLIOMA
+from run_log import log_lines
 
 
 def main() -> None:
     """The share of each first loss, each last survivor, and the most frequent paths, of the two halves of the run."""
-    lines = [json.loads(line) for line in (Path(sys.argv[1]) / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    steps = [line for line in lines if "loss" in line]
+    steps = [line for line in log_lines(Path(sys.argv[1])) if "loss" in line]
     middle = steps[-1]["step"] / 2
     halves = [shares([line for line in steps if (line["step"] > middle) == late]) for late in (False, True)]
     print("| sequence | removed first, 1st half | 2nd half | left at the end, 1st half | 2nd half |")

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from run_log import last_validations
+
 COLOURS = ("#000000", "#0072b2", "#009e73", "#e69f00", "#cc79a7", "#d55e00")
 """Told apart by those who see few colours (Okabe and Ito 2008)."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -42,9 +44,7 @@ def main() -> None:
 
 def validation(run: Path) -> list[tuple[float, float]]:
     """(share of the last stage's steps that are done, mean Dice over subsets and regions)."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    validated = [line for line in lines if "validation_wt" in line]
-    own = [line for line in validated if line["stage"] == validated[-1]["stage"]]
+    own = last_validations(run)
     return [(line["step"] / own[-1]["step"], line["validation_mean"]) for line in own]
 
 

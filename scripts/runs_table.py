@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
+from run_log import last_validations
+
 
 def main() -> None:
     """One row a run."""
@@ -20,15 +22,9 @@ def main() -> None:
             raise SystemExit(f"{run}: no run with an evaluation in {run / 'test'}")
         means = json.loads((run / "test" / "summary.json").read_text(encoding="utf-8"))["mean"].values()
         dice, distances = [one["dice"] for one in means], [one["hd95"] for one in means]
-        cells = [f"{best_validation(run):.3f}", *(f"{value:.3f}" for value in [*dice, fmean(dice)])]
+        best = max(line["validation_mean"] for line in last_validations(run))
+        cells = [f"{best:.3f}", *(f"{value:.3f}" for value in [*dice, fmean(dice)])]
         print(f"| {' | '.join([name or run.name, *cells, *(f'{value:.1f}' for value in distances)])} |")
-
-
-def best_validation(run: Path) -> float:
-    """The mean Dice over subsets and regions that chose the weights: the best of the last stage."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    validated = [line for line in lines if "validation_wt" in line]
-    return max(line["validation_mean"] for line in validated if line["stage"] == validated[-1]["stage"])
 
 
 if __name__ == "__main__":

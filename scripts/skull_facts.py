@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from lacunet.case import ImageFile
-from lacunet.data.nifti import background_of, ras_grid, to_ras
+from lacunet.data.nifti import background_of
 from lacunet.data.volume import read_image
+from lacunet.intake.recognise import largest_section_cm2
 
 
 def main() -> None:
@@ -29,9 +30,7 @@ def facts_of(path: Path) -> tuple[float, float, float]:
     """Share of the faces that have one value; litres that differ from it; the largest axial section of those, cm2."""
     voxels, grid, _ = read_image(ImageFile(path))
     value, share = background_of(voxels)
-    signal, upright = to_ras(voxels, grid) != value, ras_grid(grid)
-    section = float(signal.sum(axis=(0, 1)).max()) * upright.spacing[0] * upright.spacing[1] / 100
-    return share, float(signal.sum()) * grid.voxel_ml / 1000, section
+    return share, float((voxels != value).sum()) * grid.voxel_ml / 1000, largest_section_cm2(voxels, grid)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,12 @@ class Shared:
         there: np.ndarray = np.any([np.isfinite(one.hd95) for one in self.scores[name]], axis=0)
         return there
 
+    @property
+    def divided(self) -> list[str]:
+        """The regions that some references have and some lack."""
+        there = {region: self.with_reference(region) for region in self.task.regions}
+        return [region for region, cases in there.items() if cases.any() and not cases.all()]
+
     def with_reference(self, region: str) -> Bool[np.ndarray, " case"]:
         """Which cases have the region in their reference; of no region of the task (their mean), all."""
         regions = list(self.task.regions)

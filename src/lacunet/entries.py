@@ -105,7 +105,7 @@ def entries_of_run(shared: Shared, name: str, scores: Scores, resampling: Resamp
         if region != MEAN:
             yield from _means(shared, name, region, ALL, "hd95", hd95[region])
         there = shared.with_reference(region)
-        if there.any() and not there.all():
+        if region in shared.divided:
             drawn = resampling.draws(int(there.sum()))
             yield from _means(shared, name, region, WITH, "dice", dice[region][there], drawn)
             yield from _means(shared, name, region, WITH, "hd95", hd95[region][there])
@@ -194,8 +194,8 @@ def entries_against(
             difference = values - first[region]
             own[name, region] = mean_known(difference, axis=1)
             yield from _means(shared, name, region, ALL, "difference", difference, counts, baseline)
-            there = shared.with_reference(region)
-            if there.any() and not there.all():
+            if region in shared.divided:
+                there = shared.with_reference(region)
                 drawn = resampling.draws(int(there.sum()))
                 yield from _means(shared, name, region, WITH, "difference", difference[there], drawn, baseline)
             yield from _counts(shared, name, region, baseline, difference)

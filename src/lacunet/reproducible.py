@@ -187,9 +187,7 @@ def _other_evaluation(target: Target, evaluation: Evaluation, weights: str) -> l
             mirror=target.table.mirror or "none",
         )
         task = evaluation.task
-        every = [
-            task.subset_name(subset) for subset in task.subsets
-        ]  # fewer are no reason: the page means over the same
+        every = [task.subset_name(subset) for subset in task.subsets]  # the page takes both means over what was scored
         scored = Scored(cases, every, evaluation.policy.name, identity.postprocessing, identity.mirror)
         return found or differences(table, scored)
     return found

@@ -215,7 +215,7 @@ def _means_table(comparison: "Comparison") -> "Table":
     from rich.text import Text
 
     regions = list(comparison.shared.task.regions)
-    cut = [region for region in regions if comparison.find(comparison.baseline, "dice", region, cases="with-reference")]
+    cut = comparison.shared.divided
     stars = [f"\n{region.upper()}*" for region in cut]
     table = _table(
         "\nrun", [*_titles("Dice", regions), *stars, *_titles("AURC", regions), *_titles("HD95 mm", regions)]

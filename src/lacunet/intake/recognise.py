@@ -86,10 +86,14 @@ def is_stripped(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> bool:
     """Whether a scan shows a brain alone: exact background around it, and no section as large as a head's."""
     if not looks_stripped(voxels, grid.voxel_ml):
         return False
+    return largest_section_cm2(voxels, grid) <= LARGEST_BRAIN_SECTION_CM2
+
+
+def largest_section_cm2(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> float:
+    """The area with signal in the axial section that has most of it."""
     upright = ras_grid(grid)
     signal = to_ras(voxels, grid) != background_of(voxels)[0]
-    area = upright.spacing[0] * upright.spacing[1] / 100.0
-    return float(signal.sum(axis=(0, 1)).max()) * area <= LARGEST_BRAIN_SECTION_CM2
+    return float(signal.sum(axis=(0, 1)).max()) * upright.spacing[0] * upright.spacing[1] / 100.0
 
 
 def on_one_grid(one: Source, other: Source) -> bool:

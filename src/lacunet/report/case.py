@@ -123,9 +123,9 @@ def expectation_warnings(
         expected: Of this subset; a region that is not there, or NaN, gives no sentence.
         threshold: Dice below which a region is called unreliable.
     """
-    absent = [task.titles[modality] for modality in task.modalities if modality not in subset]
     if expected is None:
         return []
+    absent = [task.titles[modality] for modality in task.modalities if modality not in subset]
     sentences = []
     for region in task.regions:
         value, complete = (of.get(region, nan) for of in (expected.dice, expected.complete))

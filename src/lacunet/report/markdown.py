@@ -23,7 +23,7 @@ def _single(comparison: Comparison) -> list[str]:
     (name,) = comparison.names
     task = comparison.shared.task
     regions = [region.upper() for region in task.regions]
-    stars = [f"{region.upper()}*" for region in _lacking(comparison)]
+    stars = [f"{region.upper()}*" for region in comparison.shared.divided]
     head = ["sequences", f"Dice {regions[0]}", *regions[1:], *stars, f"HD95 {regions[0]} (mm)", *regions[1:]]
     subsets = comparison.shared.subsets
     rows = [[task.subset_title(task.subset(subset)), *_scores(comparison, name, subset)] for subset in subsets]
@@ -31,7 +31,7 @@ def _single(comparison: Comparison) -> list[str]:
     rows += [[f"**mean of the {len(subsets)} subsets**", *_scores(comparison, name, ALL)]]
     words = [
         f"{region.upper()}*: of the {int(comparison.shared.with_reference(region).sum())} cases that have any."
-        for region in _lacking(comparison)
+        for region in comparison.shared.divided
     ]
     return [markdown_table(head, rows), " ".join([_protocol(comparison), *words]), *_empty(comparison)]
 
@@ -178,14 +178,10 @@ def _scores(comparison: Comparison, name: str, subsets: str) -> list[str]:
     """Dice of each region, over all cases and then over those that have it, and HD95."""
     regions = comparison.shared.task.regions
     dice = [_dice(comparison, name, region, subsets) for region in regions]
-    dice += [_number(comparison, name, "dice", region, subsets=subsets, cases=WITH) for region in _lacking(comparison)]
+    dice += [
+        _number(comparison, name, "dice", region, subsets=subsets, cases=WITH) for region in comparison.shared.divided
+    ]
     return dice + [_number(comparison, name, "hd95", region, subsets=subsets, digits=1) for region in regions]
-
-
-def _lacking(comparison: Comparison) -> list[str]:
-    """The regions that some references have and some lack."""
-    there = {region: comparison.shared.with_reference(region) for region in comparison.shared.task.regions}
-    return [region for region, cases in there.items() if cases.any() and not cases.all()]
 
 
 def _dice(comparison: Comparison, name: str, region: str, subsets: str, group: str = HERE) -> str:
