@@ -16,7 +16,8 @@ from lacunet.files import write_json, write_text
 from lacunet.metrics import BRATS
 from lacunet.report.case import CaseView, Expectation, expectation_warnings, write_case_page
 from lacunet.report.comparison import comparison_page
-from lacunet.report.evaluation import CasePicture, EvaluationView, worst_cases, write_evaluation_page
+from lacunet.report.evaluation import CasePicture, EvaluationView, write_evaluation_page
+from lacunet.report.scores import worst_cases
 from lacunet.scores import Row, summarise, write_rows
 from lacunet.task import GLIOMA, Subset
 

@@ -22,13 +22,12 @@ from lacunet.report.evaluation import (
     CasePicture,
     EvaluationView,
     evaluation_page,
-    worst_cases,
     write_evaluation_page,
 )
 from lacunet.report.page import join_words, millilitres
 from lacunet.report.pictures import cuts, outline, pictures, png_uri, window
 from lacunet.report.planes import AXIAL, CORONAL, SAGITTAL, box_around, busiest, section, size_mm
-from lacunet.report.scores import by_size, heat_rows, score
+from lacunet.report.scores import by_size, heat_rows, score, worst_cases
 from lacunet.task import GLIOMA
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -1,5 +1,6 @@
 """How good a method is while it trains: Dice over whole cases and subsets, or a stage's loss over fixed crops."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -61,7 +62,7 @@ def validation_loss(stage: Stage, crops: Crops, stage_index: int, device: torch.
         clock = Clock(step, len(crops), shared_generator(crops.seed, stage_index, step))
         with torch.no_grad():
             total += sum(float(term) for term in stage.loss(on_device(crops[step], device), clock).values())
-    if total - total != 0:
+    if not math.isfinite(total):
         raise RecipeError(f"stage {stage.name}: the loss of the validation cases is not a number; lower the rate")
     return {"mean": -total / len(crops)}
 

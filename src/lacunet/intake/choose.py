@@ -10,10 +10,10 @@ import numpy as np
 
 from lacunet.case import Grid, ImageFile
 from lacunet.data.volume import read_image
-from lacunet.intake.classify import OTHER, T1_FAMILY, UNKNOWN, Opinion, classifier, compared, contradiction, described
+from lacunet.intake.classify import OTHER, T1_FAMILY, UNKNOWN, Opinion, compared, contradiction, described
 from lacunet.intake.features import features
 from lacunet.intake.scan import DicomSource, Facts, LeftOut, Scan
-from lacunet.intake.sequence import FAIR, GOOD, SURE, T1, WEAK, Clues, Guess, in_order, without_agent
+from lacunet.intake.sequence import FAIR, SURE, T1, WEAK, Clues, Guess, in_order, without_agent
 from lacunet.task import Task
 
 IMAGE_ALONE = 0.9
@@ -240,12 +240,3 @@ _CRITERIA = (
     Criterion(lambda one: 1.0 / float(np.prod(one.grid.spacing)), lambda one, other: "finer in its plane", equal=0.15),
     Criterion(_when, lambda one, other: "acquired later"),
 )
-
-
-def image_only(path: Path, grid: Grid) -> Opinion:
-    """What one file looks like, for tables and tests."""
-    numbers = features(read_image(ImageFile(path))[0], grid)
-    return compared([numbers])[0]
-
-
-__all__ = ["GOOD", "Candidate", "Chosen", "choose", "classifier", "forced", "image_only", "weigh"]

@@ -167,8 +167,7 @@ def compared(
 
 
 def _as_t1(opinion: Opinion, after: float, judge: Classifier, whole: bool) -> Opinion:
-    """The same opinion with its T1 share dealt out anew, `after` of it to `t1c`; the whole of it for a known T1 scan.
-    The same opinion with its T1 share dealt out anew, `after` of it to `t1c`; the whole of it for a known T1 scan."""
+    """The same opinion, its T1 share divided anew: `after` of it goes to `t1c`; all of it for a known T1 scan."""
     share = 1.0 if whole else sum(opinion.probabilities[name] for name in T1_FAMILY)
     dealt = {**opinion.probabilities} if not whole else dict.fromkeys(opinion.probabilities, 0.0)
     return judge.opinion({**dealt, "t1c": share * after, "t1n": share * (1.0 - after)})

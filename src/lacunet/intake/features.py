@@ -55,8 +55,7 @@ def standard(voxels: np.ndarray, grid: Grid) -> tuple[Volume, Inside]:
 
 
 def inside_of_head(volume: Volume) -> Inside:
-    """Where a scan of a whole head is deeper than scalp and skull. Its lower end may be cut off by the field of view.
-    Where a scan of a whole head is deeper than scalp and skull. Its lower end may be cut off by the field of view."""
+    """Where a scan of a whole head lies deeper than scalp and skull. The field of view may cut off its lower end."""
     smooth = ndimage.gaussian_filter(volume, 1.0)
     low, high = np.quantile(smooth, (0.02, 0.98))
     head = smooth > low + 0.12 * (high - low)
@@ -114,8 +113,7 @@ def _by_depth(values: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def _curvature(scaled: Volume, inside: Inside, scale: float) -> np.ndarray:
-    """How bright or dark small things are against what is around them, by size; and whether those are bright or dark.
-    How bright or dark small things are against what is around them, by size; and whether those are bright or dark."""
+    """Contrast of small structures against their surroundings: quantiles, spread, and the mean by brightness."""
     weight = ndimage.gaussian_filter(inside.astype(np.float32), scale)
     wide = ndimage.gaussian_filter(scaled, scale) / np.maximum(weight, 1e-3)
     core = ndimage.binary_erosion(inside, iterations=1) if inside.sum() > 2 * LEAST_VOXELS else inside
@@ -126,8 +124,7 @@ def _curvature(scaled: Volume, inside: Inside, scale: float) -> np.ndarray:
 
 
 def _around_extremes(scaled: Volume, inside: Inside, depth: Volume, share: float) -> np.ndarray:
-    """Mean intensity 1, 2, 3 ... cubes away from the darkest (`share` > 0) or brightest part, and how deep that lies.
-    Mean intensity 1, 2, 3 ... cubes away from the darkest (`share` > 0) or brightest part, and how deep that lies."""
+    """Mean intensity 1, 2, 3 ... cubes away from the darkest (`share` > 0) or brightest part, and that part's depth."""
     values = scaled[inside]
     dark = share > 0
     limit = np.quantile(values, share if dark else 1.0 + share)

@@ -31,9 +31,6 @@ from lacunet.intake.rigid import (
 BINS = 32
 """Grey values that the joint histogram tells apart along either axis."""
 
-HEAD_RADIUS_MM = 80.0
-"""A turn by one radian moves the surface of a head by about so much: how turns are weighed against shifts."""
-
 LEAST_OVERLAP = 0.35
 """A start from which less than this share of the smaller scan meets the other is not looked at."""
 

@@ -25,12 +25,9 @@ from lacunet.report.scores import (
     heat_rows,
     ranked_cases,
     score,
-    worst_cases,
 )
 from lacunet.scores import Row
 from lacunet.task import Task
-
-__all__ = ["CasePicture", "EvaluationView", "evaluation_page", "worst_cases", "write_evaluation_page"]
 
 CASES_SHOWN = 40
 """Cases of the strip plot that are open at first; the others unfold."""
