@@ -27,7 +27,7 @@ from measure import conditions, print_table, seconds, use_cores
 if TYPE_CHECKING:
     import torch
 
-    from lacunet.method import Method
+    from lacunet.nn.method import Method
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 SHARES = (1.0, 0.7, 0.3)
@@ -50,7 +50,7 @@ def main() -> None:
     if options.row:
         print(json.dumps(measure(**json.loads(options.row))))
         return
-    from lacunet.papers import method_names
+    from lacunet.nn.papers import method_names
 
     whole, blocks = [], []
     for name in options.method or method_names():
@@ -88,7 +88,7 @@ def measure(
     """Parameters, FLOPs, seconds and peak of one method."""
     import torch
 
-    from lacunet.method import get_method, make_method
+    from lacunet.nn.method import get_method, make_method
     from lacunet.predict import in_channels_last
     from lacunet.recipe import read_recipe
     from lacunet.task import GLIOMA

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lacunet.intervals import RESAMPLES, Span, draws, mean_range, middle
+from lacunet.stats.intervals import RESAMPLES, Span, draws, mean_range, middle
 from measure import print_table
 
 COVERAGE = 0.8

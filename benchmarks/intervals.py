@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lacunet.paired import Resampling, interval, resampled_means, signed_rank, smallest_p
+from lacunet.stats.paired import Resampling, interval, resampled_means, signed_rank, smallest_p
 
 NUMBERS = (6, 10, 20, 57, 100, 250)
 Population = Callable[[np.random.Generator, int], np.ndarray]

@@ -15,7 +15,7 @@ import numpy as np
 
 from lacunet.case import Case
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom import make_phantom
+from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.quality import judge_registration
 from lacunet.intake.register import register, volume_of
 from lacunet.intake.rigid import carry, grown

@@ -13,7 +13,7 @@ import numpy as np
 
 from lacunet.case import Case, Grid
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom import make_phantom
+from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.atlas import case_grid
 from lacunet.intake.native import averaged, labels_of_regions, onto_scan, regions_of_labels
 from lacunet.intake.rigid import Rigid, voxel_points

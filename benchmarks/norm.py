@@ -19,7 +19,7 @@ def main() -> None:
     import torch
     from torch import nn
 
-    from lacunet.blocks.conv import GroupNorm
+    from lacunet.nn.conv import GroupNorm
 
     torch.set_num_threads(cores)
 

@@ -40,7 +40,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from lacunet.data.prepare import Preparation
-from lacunet.method import get_method, make_method
+from lacunet.nn.method import get_method, make_method
 from lacunet.model import load_model, save_model
 from lacunet.task import GLIOMA
 source, folder, spacing = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])

@@ -48,8 +48,8 @@ def measure(recipe_path: Path, changes: list[str]) -> dict[str, float]:
     """Peak and seconds of a step on one constant batch, subsets of two."""
     import torch
 
-    from lacunet.batch import Batch
-    from lacunet.method import Clock, get_method, make_method
+    from lacunet.nn.batch import Batch
+    from lacunet.nn.method import Clock, get_method, make_method
     from lacunet.predict import in_channels_last
     from lacunet.recipe import read_recipe
     from lacunet.task import GLIOMA

@@ -103,8 +103,8 @@ def by_a_bare_loop(recipe: "Recipe") -> list[float]:
     """Seconds of each counted step over one constant batch."""
     import torch
 
-    from lacunet.losses import segmentation_loss
-    from lacunet.method import get_method, make_method
+    from lacunet.nn.losses import segmentation_loss
+    from lacunet.nn.method import get_method, make_method
     from lacunet.optimise import make_optimiser
     from lacunet.predict import in_channels_last
     from lacunet.task import get_task

@@ -10,11 +10,11 @@ from scipy.special import expit
 
 from lacunet.calibration import Calibration, Coverage, Expected, FoldModel, Gain, Range, Reliability
 from lacunet.data.prepare import Preparation
-from lacunet.intervals import ball_ml
-from lacunet.method import get_method, make_method
 from lacunet.model import save_model
+from lacunet.nn.method import get_method, make_method
 from lacunet.out_of_fold import Part
 from lacunet.scores import Row
+from lacunet.stats.intervals import ball_ml
 from lacunet.task import GLIOMA
 
 SUBSETS = [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lacunet.case import CaseFiles
-from lacunet.cli import main
+from lacunet.cli.main import main
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.data.phantom import write_phantoms
+from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.intake import register
 
 

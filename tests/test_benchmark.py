@@ -11,7 +11,7 @@ from lacunet.benchmark import benchmark, training_seconds
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.data.phantom import write_phantoms
+from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.split import read_split, split_hash
 from lacunet.errors import DataError, OutputError, RecipeError, UsageError
 from lacunet.evaluations import join_evaluations, read_evaluation

@@ -14,7 +14,7 @@ from calibrations_made import SUBSETS, parts_made, tiny_model
 from lacunet.calibrate import CalibrateSettings, Table, calibrate, calibration_of, reliability_of, residual_mm
 from lacunet.calibration import CALIBRATION, read_calibration, read_calibration_file
 from lacunet.case import CaseFiles
-from lacunet.cli import main
+from lacunet.cli.main import main
 from lacunet.data.names import Problem
 from lacunet.errors import DataError, ModelError, OutputError
 from lacunet.files import write_json
@@ -33,8 +33,8 @@ from lacunet.out_of_fold import (
 )
 from lacunet.predict import Predictor
 from lacunet.scores import Row, read_rows
+from lacunet.stats.temperature import negative_log_likelihood
 from lacunet.task import GLIOMA
-from lacunet.temperature import negative_log_likelihood
 from lacunet.train import train
 from small import brain, hand_made_case, tiny_recipe
 

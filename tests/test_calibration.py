@@ -16,10 +16,9 @@ from evaluations_made import rows_made, write_evaluation
 from lacunet.calibration import CALIBRATION, calibration_words, put_beside, read_calibration, write_calibration
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom import write_phantoms
+from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.errors import ModelError
 from lacunet.files import write_json
-from lacunet.intervals import ball_ml, radius_mm
 from lacunet.model import Model, for_task, load_model
 from lacunet.model_folder import DEFAULT, model_folder, shipped_models
 from lacunet.postprocess import get_rule
@@ -27,6 +26,7 @@ from lacunet.predict import Predictor
 from lacunet.report.calibrated import helpful_sequence, span_words
 from lacunet.report.case import Expectation
 from lacunet.segment import SegmentSettings, segment_case
+from lacunet.stats.intervals import ball_ml, radius_mm
 from lacunet.task import GLIOMA, METS
 from lacunet.trust import trust_in
 from small import named
@@ -92,7 +92,7 @@ def test_how_often_ranges_held_is_counted_where_there_are_ranges(tmp_path):
     rows = rows_made(lambda case, subset, region: dice[region], subsets=["t1c+t2f", "t2f"])
     close = [replace(row, reference_ml=2.1) if row.case == "a" else row for row in rows]
     write_evaluation(tmp_path / "test", close)
-    script = Path(__file__).parents[1] / "scripts/held_ranges.py"
+    script = Path(__file__).parents[1] / "scripts/studies/held_ranges.py"
     words = [sys.executable, script, tmp_path / "model", tmp_path / "test"]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     assert lines[2:] == [

@@ -10,11 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lacunet.batch import Batch
-from lacunet.blocks.patch import fold, unfold
 from lacunet.errors import RecipeError
-from lacunet.losses import segmentation_losses
-from lacunet.method import Clock, make_method
 from lacunet.methods.ccsd import (
     CCSD,
     Encoded,
@@ -26,6 +22,10 @@ from lacunet.methods.ccsd import (
     gradient_norms,
     ramp_up,
 )
+from lacunet.nn.batch import Batch
+from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.method import Clock, make_method
+from lacunet.nn.patch import fold, unfold
 from lacunet.optimise import make_optimiser
 from lacunet.predict import in_channels_last
 from lacunet.recipe import read_recipe

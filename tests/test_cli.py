@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from lacunet.data.phantom import write_phantoms
+from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
-from lacunet.method import get_method, make_method
 from lacunet.model import save_model
+from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA
 
 
@@ -36,7 +36,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_and_methods_need_no_torch():
     code = (
         "import sys; sys.argv = ['lacunet', 'methods']\n"
-        "from lacunet.cli import main\n"
+        "from lacunet.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )

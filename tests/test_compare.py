@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 
 from evaluations_made import SIX, SUBSETS, rows_made, steady, write_evaluation
-from lacunet.cli import main
+from lacunet.cli.main import main
+from lacunet.cli.terminal import print_summary
 from lacunet.compare import CompareSettings, compare, compare_runs, largest_differences
 from lacunet.data.split import split_hash
 from lacunet.entries import COLUMNS, MEAN, ONE, WITH, WITHOUT, write_entries
 from lacunet.errors import DataError, OutputError, UsageError
 from lacunet.evaluations import read_evaluation, read_runs
 from lacunet.metrics import get_policy
-from lacunet.paired import Resampling, holm
 from lacunet.published import published_tables
 from lacunet.report.comparison import comparison_page
 from lacunet.report.markdown import markdown
 from lacunet.scores import summarise
+from lacunet.stats.paired import Resampling, holm
 from lacunet.task import GLIOMA
-from lacunet.terminal import print_summary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUICK = CompareSettings(resampling=Resampling(200))
@@ -794,7 +794,7 @@ def test_the_command_needs_no_torch(two, tmp_path):
     words = ["lacunet", "compare", f"{tmp_path}/a", f"{tmp_path}/b", "-o", f"{tmp_path}/out", "--markdown"]
     code = (
         f"import sys; sys.argv = {words}\n"
-        "from lacunet.cli import main\n"
+        "from lacunet.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code\n"
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )
@@ -835,7 +835,7 @@ def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
         compare([f"{tmp_path}/{name}/a", f"{tmp_path}/{name}/b"], tmp_path / name, QUICK)
         plan = {"protocol": {"policy": "brats", "split": name}, "entrants": {"a": {"asked": {}}}}
         (tmp_path / name / "benchmark.json").write_text(json.dumps(plan))
-    script = Path(__file__).parents[1] / "scripts/mean_of_lists.py"
+    script = Path(__file__).parents[1] / "scripts/studies/mean_of_lists.py"
     words = [sys.executable, script, tmp_path / "x", tmp_path / "y"]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "| a | wt | dice | 0.5000 |" in lines
@@ -855,7 +855,7 @@ def test_a_row_of_runs_has_the_best_validation_of_the_last_stage_and_the_means_o
     validated = [("teacher", 0.9), ("student", 0.3), ("student", 0.4567), ("student", 0.2)]
     lines = [{"stage": stage, "validation_wt": 0.0, "validation_mean": mean} for stage, mean in validated]
     (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"stage": "student"}]))
-    script = Path(__file__).parents[1] / "scripts/runs_table.py"
+    script = Path(__file__).parents[1] / "scripts/studies/runs_table.py"
     words = [sys.executable, script, run, f"named={run}"]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     numbers = "| 0.457 | 0.600 | 0.500 | 0.100 | 0.400 | 5.0 | 5.0 | 5.0 |"

@@ -14,16 +14,16 @@ import torch
 from PIL import Image
 
 from lacunet.case import CaseFiles
-from lacunet.cli import main
+from lacunet.cli.main import main
 from lacunet.complete import Completed, CompleteSettings, complete_case, complete_cases
 from lacunet.data.find import find_cases
 from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case, scaled_estimate, write_estimate
 from lacunet.data.prepare import Preparation, frame_of, prepare_images
 from lacunet.errors import DataError, ModelError, OutputError, UsageError
-from lacunet.method import get_method, make_method
 from lacunet.methods.dual_stage import DualStage
 from lacunet.model import Model, save_model
+from lacunet.nn.method import get_method, make_method
 from lacunet.predict import Predictor, Windows, pad_to
 from lacunet.report.pictures import stamped
 from lacunet.task import GLIOMA

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lacunet.batch import Batch
 from lacunet.data.prepare import Preparation
-from lacunet.method import Clock, Method, get_method, make_method
 from lacunet.model import load_model, save_model
-from lacunet.papers import method_names, paper_of
+from lacunet.nn.batch import Batch
+from lacunet.nn.method import Clock, Method, get_method, make_method
+from lacunet.nn.papers import method_names, paper_of
 from lacunet.task import GLIOMA
 
 TINY = {"width": 8, "levels": 4}
@@ -144,7 +144,7 @@ def test_a_method_says_where_it_comes_from_and_how_it_departs(name: str) -> None
 
 def test_papers_are_read_without_importing_torch() -> None:
     code = (
-        "import sys; from lacunet.papers import method_names, paper_of\n"
+        "import sys; from lacunet.nn.papers import method_names, paper_of\n"
         "assert [paper_of(name).title for name in method_names()]\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lacunet.blocks.conv import ConvBlock, GroupNorm
+from lacunet.nn.conv import ConvBlock, GroupNorm
 
 
 def outcome(norm: nn.GroupNorm, features: torch.Tensor) -> list[torch.Tensor | None]:

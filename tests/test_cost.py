@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from lacunet.blocks.attention import Attention
-from lacunet.method import make_method
 from lacunet.methods.masm import MASM
+from lacunet.nn.attention import Attention
+from lacunet.nn.method import make_method
 from lacunet.task import GLIOMA
 
 

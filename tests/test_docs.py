@@ -9,10 +9,10 @@ import torch
 from lacunet.case import CaseFiles
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom import write_phantoms
-from lacunet.method import Method, get_method, make_method
+from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.model import load_model
 from lacunet.model_folder import DEFAULT, model_folder, read_description, shipped_models
+from lacunet.nn.method import Method, get_method, make_method
 from lacunet.predict import Predictor
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA

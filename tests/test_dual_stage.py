@@ -10,13 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from lacunet.batch import Batch
 from lacunet.case import CaseFiles
-from lacunet.cli import main
+from lacunet.cli.main import main
 from lacunet.data.prepare import Preparation
 from lacunet.errors import ModelError, RecipeError
-from lacunet.losses import deeply, dice_loss, segmentation_loss
-from lacunet.method import Clock, Method, Stage, make_method
 from lacunet.methods.dual_stage import (
     Answer,
     DualStage,
@@ -28,10 +25,13 @@ from lacunet.methods.dual_stage import (
     reconstruction_loss,
 )
 from lacunet.model import load_model, save_model
+from lacunet.nn.batch import Batch
+from lacunet.nn.losses import deeply, dice_loss, segmentation_loss
+from lacunet.nn.method import Clock, Method, Stage, make_method
+from lacunet.nn.prompts import read_table, sentence_of
 from lacunet.optimise import freeze_all_but, make_optimiser, training_mode
 from lacunet.predict import in_channels_last
 from lacunet.progress import Silent
-from lacunet.prompts import read_table, sentence_of
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
 from lacunet.train import train
@@ -573,7 +573,7 @@ def test_a_mixed_batch_equals_single_runs(indicator: str, fill: str) -> None:
 def test_a_model_holds_the_student_and_its_prompts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method, batch = tiny().eval(), batch_of(*SETS)
     save_model(tmp_path / "model", method, Preparation(), {})
-    monkeypatch.setattr("lacunet.prompts.SHIPPED", {})  # neither a text encoder nor its table is needed
+    monkeypatch.setattr("lacunet.nn.prompts.SHIPPED", {})  # neither a text encoder nor its table is needed
     kept = load_model(str(tmp_path / "model")).method
     assert {name.split(".")[0] for name in kept.state_dict()} == {"student"}
     assert kept.state_dict()["student.hyper.describe.vectors"].shape == (15, 384)

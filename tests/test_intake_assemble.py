@@ -12,7 +12,7 @@ import pytest
 from lacunet.case import Case, Grid
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom import make_phantom
+from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, GeometryError, OutputError
 from lacunet.intake import assemble, strip
 from lacunet.intake.assemble import ImportSettings, choose_reference, even_out, import_case, plain_name

@@ -9,7 +9,7 @@ import pytest
 from lacunet.case import Grid
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom import make_phantom
+from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.classify import (
     NOTHING_TO_SEE,
     Classifier,

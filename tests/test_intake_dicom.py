@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lacunet.data.phantom import make_phantom
+from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, UsageError
 from lacunet.intake import convert, header
 from lacunet.intake.dicom import read_pile

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lacunet.data.phantom import make_phantom
+from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.classify import T1_FAMILY
 from lacunet.intake.scan import Survey

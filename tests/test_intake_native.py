@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from lacunet.case import Case, Grid
 from lacunet.data.nifti import to_ras
-from lacunet.data.phantom import make_phantom
+from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, OutputError
 from lacunet.intake import native
 from lacunet.intake.native import (

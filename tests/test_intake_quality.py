@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lacunet.case import Case, Grid
-from lacunet.data.phantom import make_phantom
+from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.quality import (
     judge_agreement,
     judge_brain,

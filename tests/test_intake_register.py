@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from lacunet.case import Case, Grid
-from lacunet.data.phantom import make_phantom
+from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.atlas import case_grid, template, to_atlas, upright
 from lacunet.intake.register import best_starts, coarser, head_mask, refine, register, volume_of
 from lacunet.intake.rigid import Rigid, carry, distances, grid_of, to_itk, voxel_points

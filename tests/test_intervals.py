@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lacunet.intervals import (
+from lacunet.stats.intervals import (
     ball_ml,
     draws,
     enclosing,
@@ -67,7 +67,7 @@ def test_a_mean_of_equal_values_has_no_width():
 
 
 def test_a_mean_s_range_is_that_of_each_resample_studentised_by_hand(monkeypatch):
-    monkeypatch.setattr("lacunet.intervals.RESAMPLES", 300)
+    monkeypatch.setattr("lacunet.stats.intervals.RESAMPLES", 300)
     values, persons = np.array([0.0, 0.1, 0.1, 0.2, 0.2, 0.3, 0.5, 0.9, 0.4, -0.3]), [*"abcdefghi", "i"]
     members = [np.flatnonzero(np.array(persons) == person) for person in "abcdefghi"]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lacunet.landscape import filter_normalised, largest_gain, moved
+from landscape import filter_normalised, largest_gain, moved
 
 
 def seeded(seed: int = 1) -> torch.Generator:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lacunet.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
+from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
 
 SURE = 50.0
 

@@ -10,11 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lacunet.batch import Batch
-from lacunet.blocks.attention import Attention, Layer
 from lacunet.case import CaseFiles
 from lacunet.errors import RecipeError, UsageError
-from lacunet.method import Clock, make_method
 from lacunet.methods.masm import (
     MASM,
     Join,
@@ -29,6 +26,9 @@ from lacunet.methods.masm import (
     mosaic,
     shift,
 )
+from lacunet.nn.attention import Attention, Layer
+from lacunet.nn.batch import Batch
+from lacunet.nn.method import Clock, make_method
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
 from lacunet.train import train

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from lacunet.cli import main
+from lacunet.cli.main import main
 from lacunet.data.find import find_cases
 from lacunet.data.labels import decide_convention, with_conventions
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom import write_phantoms
+from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.errors import LabelError, UsageError
-from lacunet.method import get_method, make_method
 from lacunet.model import for_task, load_model, save_model
+from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA, METS, Task, get_task
 
 

@@ -11,9 +11,9 @@ import torch
 
 from lacunet.data.prepare import Preparation
 from lacunet.errors import ModelError, RecipeError, UsageError
-from lacunet.method import Method, get_method, make_method
 from lacunet.model import load_model, save_model
 from lacunet.model_folder import DEFAULT
+from lacunet.nn.method import Method, get_method, make_method
 from lacunet.task import GLIOMA, Task
 
 OWN_METHOD = Path(__file__).with_name("two_stages.py")

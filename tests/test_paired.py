@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata, wilcoxon
 
-from lacunet.paired import (
+from lacunet.stats.paired import (
     Resampling,
     holm,
     interval,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from lacunet.batch import Batch
 from lacunet.case import CaseFiles
 from lacunet.data.augment import NO_AUGMENTATION, Augmentation
 from lacunet.data.patches import Crops, PreparedCase, SubsetRule, crops_from, draw_subset, prepare_cases
 from lacunet.data.prepare import Preparation
+from lacunet.nn.batch import Batch
 from lacunet.task import GLIOMA
 
 ALL = (True, True, True, True)

@@ -7,12 +7,12 @@ import pytest
 from scipy import ndimage
 
 from lacunet.case import Case
-from lacunet.data import anatomy, signal, tumour
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom import draw_patient, make_phantom, write_phantoms
-from lacunet.data.scan import mix
+from lacunet.data.phantom import anatomy, signal, tumour
+from lacunet.data.phantom.phantom import draw_patient, make_phantom, write_phantoms
+from lacunet.data.phantom.scanner import mix
 from lacunet.errors import OutputError, UsageError
 from lacunet.task import GLIOMA
 

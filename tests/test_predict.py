@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from lacunet.batch import Batch, Images, Logits, Presence, hide
 from lacunet.case import Case, CaseFiles
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError, UsageError
-from lacunet.method import Clock, Method, Stage, get_method, make_method
 from lacunet.model import Model
+from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.method import Clock, Method, Stage, get_method, make_method
 from lacunet.predict import (
     Mirror,
     Predictor,

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lacunet import prompts
 from lacunet.errors import ModelError, OutputError, UsageError
-from lacunet.method import make_method
 from lacunet.methods.dual_stage import DualStage
-from lacunet.prompts import TextTable, make_table, prompt_vectors, read_table, sentence_of, text_encoder, write_table
+from lacunet.nn import prompts
+from lacunet.nn.method import make_method
+from lacunet.nn.prompts import TextTable, make_table, prompt_vectors, read_table, sentence_of, text_encoder, write_table
 from lacunet.task import GLIOMA
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lacunet.method import get_method, make_method, method_names
+from lacunet.nn.method import get_method, make_method, method_names
+from lacunet.nn.papers import method_names as names_without_torch
 from lacunet.pace import stage_names
-from lacunet.papers import method_names as names_without_torch
 from lacunet.published.lists import known_lists
 from lacunet.recipe import Recipe, make_recipe, read_recipe, write_recipe
 from lacunet.reproducible import find_target

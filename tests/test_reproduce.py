@@ -13,7 +13,7 @@ from calibrations_made import tiny_model
 from evaluations_made import SUBSETS, rows_made, steady, write_evaluation
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.data.phantom import write_phantoms
+from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.split import split_hash
 from lacunet.errors import DataError, UsageError
 from lacunet.evaluations import read_evaluation

@@ -14,12 +14,12 @@ from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom import write_phantoms
+from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError, OutputError, UsageError
 from lacunet.evaluate import EvaluateSettings, evaluate, score_case
-from lacunet.method import get_method, make_method
 from lacunet.model import Model
+from lacunet.nn.method import get_method, make_method
 from lacunet.postprocess import get_rule
 from lacunet.predict import Predictor
 from lacunet.scores import read_rows

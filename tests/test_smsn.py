@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lacunet.batch import Batch
 from lacunet.errors import RecipeError
-from lacunet.losses import segmentation_losses
-from lacunet.method import Clock, make_method
 from lacunet.methods.smsn import (
     SMSN,
     Bottleneck,
@@ -24,6 +21,9 @@ from lacunet.methods.smsn import (
     rank_of,
     single_losses,
 )
+from lacunet.nn.batch import Batch
+from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.method import Clock, make_method
 from lacunet.predict import in_channels_last
 from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA, Task

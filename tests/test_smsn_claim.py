@@ -13,15 +13,15 @@ import torch
 
 from lacunet.case import CaseFiles
 from lacunet.data.prepare import Preparation
-from lacunet.losses import segmentation_losses
-from lacunet.method import make_method
 from lacunet.methods.smsn import SMSN
 from lacunet.model import save_model
+from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.method import make_method
 from lacunet.task import GLIOMA
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts" / "studies"))
     yield __import__(name)
     sys.modules.pop(name, None)
 
@@ -130,7 +130,7 @@ def test_gains_see_only_what_is_present(claim: ModuleType):
 
 
 def test_another_method_is_refused(claim: ModuleType, tmp_path: Path):
-    from lacunet.method import get_method
+    from lacunet.nn.method import get_method
 
     other = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
     save_model(tmp_path / "other", other, Preparation(6.0), {})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from lacunet.temperature import COLDEST, HOTTEST, calibration_error, fit_temperature, negative_log_likelihood
+from lacunet.stats.temperature import COLDEST, HOTTEST, calibration_error, fit_temperature, negative_log_likelihood
 
 
 def voxels(temperature: float, number: int = 200_000) -> tuple[np.ndarray, np.ndarray]:

@@ -19,8 +19,8 @@ from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.errors import DataError, ModelError, OutputError, RecipeError, UsageError
-from lacunet.method import Stage, get_method, make_method
 from lacunet.model import load_model
+from lacunet.nn.method import Stage, get_method, make_method
 from lacunet.optimise import gradient_norms, learning_rate_at, make_optimiser, start_average, update_average
 from lacunet.progress import Notes, Silent
 from lacunet.recipe import Recipe, read_recipe

@@ -22,8 +22,8 @@ from lacunet.case import Grid
 from lacunet.data.find import case_from_files
 from lacunet.data.prepare import Preparation
 from lacunet.evaluate import EvaluateSettings, evaluate
-from lacunet.method import get_method, make_method
 from lacunet.model import Model
+from lacunet.nn.method import get_method, make_method
 from lacunet.predict import Predictor
 from lacunet.report.case import CaseView, Expectation, case_page, write_case_page
 from lacunet.report.page import resource, security_policy

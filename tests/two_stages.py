@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lacunet.batch import Batch, Images, Logits, Presence, hide
-from lacunet.losses import dice_loss
-from lacunet.method import Clock, Method, Stage
-from lacunet.papers import Paper
+from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.losses import dice_loss
+from lacunet.nn.method import Clock, Method, Stage
+from lacunet.nn.papers import Paper
 from lacunet.task import Task
 
 

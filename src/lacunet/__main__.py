@@ -1,5 +1,5 @@
 """`python -m lacunet` is `lacunet`."""
 
-from lacunet.cli import main
+from lacunet.cli.main import main
 
 main()

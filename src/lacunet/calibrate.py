@@ -25,14 +25,14 @@ from lacunet.calibration import (
 )
 from lacunet.data.names import Problem
 from lacunet.errors import DataError
-from lacunet.intervals import Span, enclosing, fewest, mean_range, radius_mm
 from lacunet.metrics import BRATS
 from lacunet.model_folder import model_folder, read_description
 from lacunet.out_of_fold import HeldOut, Part, PassSettings, chose_weights, logits_of, pass_through, require_out_of_fold
 from lacunet.predict import Predictor
 from lacunet.scores import Row, write_rows
+from lacunet.stats.intervals import Span, enclosing, fewest, mean_range, radius_mm
+from lacunet.stats.temperature import COLDEST, HOTTEST, calibration_error, fit_temperature, negative_log_likelihood
 from lacunet.task import Task
-from lacunet.temperature import COLDEST, HOTTEST, calibration_error, fit_temperature, negative_log_likelihood
 
 Voxels = dict[str, tuple[Float[np.ndarray, "region voxel"], Bool[np.ndarray, "region voxel"]]]
 """Logits and truth of sampled voxels, by what is left out together (`groups_of`)."""

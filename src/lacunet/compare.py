@@ -28,8 +28,8 @@ from lacunet.entries import (
 from lacunet.errors import DataError, UsageError, nearest
 from lacunet.evaluations import Run, read_runs
 from lacunet.files import write_text
-from lacunet.paired import Resampling, smallest_p
 from lacunet.published import PublishedTable, Scored, choose, differences, tables_of_cases
+from lacunet.stats.paired import Resampling, smallest_p
 from lacunet.task import GLIOMA
 
 LEVEL = 0.05

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 from lacunet.comparable import Scores, Shared
 from lacunet.files import whole_file
 from lacunet.metrics import aurc
-from lacunet.paired import (
+from lacunet.published import PublishedTable
+from lacunet.stats.paired import (
     Resampling,
     holm,
     interval,
@@ -21,7 +22,6 @@ from lacunet.paired import (
     signed_rank,
     wins,
 )
-from lacunet.published import PublishedTable
 
 HERE, ALL, WITH, WITHOUT, ONE, MEAN = "here", "all", "with-reference", "without-reference", "one", "mean"
 

@@ -16,8 +16,8 @@ from lacunet.calibration import Calibration, read_calibration
 from lacunet.data.prepare import Preparation
 from lacunet.errors import LacunetError, ModelError, UsageError
 from lacunet.files import whole_file, write_json
-from lacunet.method import Method, get_method, make_method
 from lacunet.model_folder import DESCRIPTION, FORMAT, WEIGHTS, model_folder, model_name, read_description
+from lacunet.nn.method import Method, get_method, make_method
 from lacunet.task import Subset, Task
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")

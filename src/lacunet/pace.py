@@ -14,7 +14,7 @@ from statistics import fmean, median
 
 from lacunet.case import CaseFiles
 from lacunet.errors import RecipeError, UsageError
-from lacunet.method import get_method, make_method
+from lacunet.nn.method import get_method, make_method
 from lacunet.progress import Silent
 from lacunet.recipe import Recipe, make_recipe
 from lacunet.task import get_task

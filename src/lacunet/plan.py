@@ -19,8 +19,8 @@ from lacunet.errors import DataError, OutputError, UsageError, nearest
 from lacunet.files import write_json
 from lacunet.metrics import BRATS, MetricPolicy
 from lacunet.model_folder import PLAN
+from lacunet.nn.papers import method_names
 from lacunet.pace import Budget, seconds_a_step, stage_names, steps_within, with_steps
-from lacunet.papers import method_names
 from lacunet.postprocess import Rule
 from lacunet.progress import Progress, Silent
 from lacunet.published import choose

@@ -18,8 +18,8 @@ from lacunet.case import Case
 from lacunet.data.prepare import Box, Frame, frame_of, labels_of, prepare_images
 from lacunet.device import Precision, choose_device, choose_precision
 from lacunet.errors import DataError
-from lacunet.method import Encoded, Method
 from lacunet.model import Model
+from lacunet.nn.method import Encoded, Method
 from lacunet.task import Subset, Task
 
 _FAR_OUTSIDE = -30.0

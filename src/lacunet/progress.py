@@ -111,3 +111,14 @@ def _complete_before(line: str, stage: int, step: int) -> bool:
     except ValueError:  # the line that a killed run was writing
         return False
     return bool((entry["stage_index"], entry["step"]) <= (stage, step))
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's `log.jsonl`, in order."""
+    return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def last_validations(run: Path) -> list[dict[str, Any]]:
+    """The validations of the last stage that had any Dice: those that chose the weights."""
+    validated = [line for line in read_log(run) if "validation_wt" in line]
+    return [line for line in validated if line["stage"] == validated[-1]["stage"]]

@@ -10,9 +10,9 @@ from typing import Any
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError, nearest
 from lacunet.evaluations import Evaluation
-from lacunet.method import get_method
 from lacunet.model_folder import model_folder, read_description
-from lacunet.papers import method_names
+from lacunet.nn.method import get_method
+from lacunet.nn.papers import method_names
 from lacunet.published import PublishedTable, Scored, choose, differences, not_stated
 from lacunet.published.lists import Lists
 from lacunet.recipe import Recipe

@@ -16,7 +16,6 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from lacunet.batch import Batch
 from lacunet.case import CaseFiles
 from lacunet.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
 from lacunet.data.augment import NO_AUGMENTATION, Augmentation
@@ -26,8 +25,9 @@ from lacunet.device import choose_device
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, ModelError, OutputError, RecipeError
 from lacunet.files import write_json
-from lacunet.method import Clock, Method, Stage, get_method, make_method
 from lacunet.model import load_model, save_model
+from lacunet.nn.batch import Batch
+from lacunet.nn.method import Clock, Method, Stage, get_method, make_method
 from lacunet.optimise import (
     freeze_all_but,
     gradient_norms,

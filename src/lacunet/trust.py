@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lacunet.calibration import Calibration
-from lacunet.intervals import Span
 from lacunet.model import Model
 from lacunet.report.calibrated import helpful_sequence, span_words
 from lacunet.report.case import Expectation
+from lacunet.stats.intervals import Span
 from lacunet.task import Subset
 
 

@@ -7,14 +7,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from lacunet.batch import Batch
 from lacunet.case import CaseFiles
 from lacunet.data.nifti import load_case
 from lacunet.data.patches import Crops
 from lacunet.errors import DataError, RecipeError
-from lacunet.method import Clock, Method, Stage
 from lacunet.metrics import dice, region_masks
 from lacunet.model import Model
+from lacunet.nn.batch import Batch
+from lacunet.nn.method import Clock, Method, Stage
 from lacunet.predict import Predictor
 from lacunet.recipe import Recipe
 from lacunet.seeds import seed_step, shared_generator

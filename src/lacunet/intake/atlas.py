@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lacunet.case import Grid
-from lacunet.data.anatomy import load_atlas
+from lacunet.data.phantom.anatomy import load_atlas
 from lacunet.intake.register import locate, volume_of
 from lacunet.intake.rigid import Rigid, carry, centre_of, grown
 from lacunet.metrics import dice

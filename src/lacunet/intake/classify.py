@@ -1,8 +1,8 @@
 """Asks the image itself which sequence it is. A few small networks over `features`, in plain numpy, shipped with the
 package.
 
-`scripts/train_identity.py` made the weights (`identity.safetensors`, `identity.json`) and prints how often they are
-right; docs/import.md has the numbers. "unknown" is an answer: below a confidence fixed in training, nothing is
+`scripts/release/train_identity.py` made the weights (`identity.safetensors`, `identity.json`) and prints how often they
+are right; docs/import.md has the numbers. "unknown" is an answer: below a confidence fixed in training, nothing is
 claimed.
 
 T1 before and after contrast agent differ by little that one scan shows. Where a study has several T1 scans, they are

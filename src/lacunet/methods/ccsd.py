@@ -12,14 +12,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lacunet.batch import Batch, Images, Logits, Presence, hide
-from lacunet.blocks.conv import ConvBlock, GroupNorm
-from lacunet.blocks.fusion import SkipParts, spread
-from lacunet.blocks.patch import fold, unfold
-from lacunet.blocks.unet import Encoder, level_widths
-from lacunet.losses import segmentation_losses
-from lacunet.method import Clock, Method, Stage
-from lacunet.papers import Paper
+from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.conv import ConvBlock, GroupNorm
+from lacunet.nn.fusion import SkipParts, spread
+from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.method import Clock, Method, Stage
+from lacunet.nn.papers import Paper
+from lacunet.nn.patch import fold, unfold
+from lacunet.nn.unet import Encoder, level_widths
 from lacunet.task import Task
 
 Feature = Float[Tensor, "_ _ _ _ _"]

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lacunet.batch import Batch, Images, Logits, Presence, hide
-from lacunet.blocks.conv import GroupNorm
-from lacunet.blocks.unet import level_widths
 from lacunet.errors import ModelError
-from lacunet.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
-from lacunet.method import Clock, Method, Stage, make_method
-from lacunet.papers import Paper
-from lacunet.prompts import prompt_vectors
+from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.conv import GroupNorm
+from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
+from lacunet.nn.method import Clock, Method, Stage, make_method
+from lacunet.nn.papers import Paper
+from lacunet.nn.prompts import prompt_vectors
+from lacunet.nn.unet import level_widths
 from lacunet.task import Task
 
 Feature = Float[Tensor, "batch _ _ _ _"]

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from lacunet.batch import Batch, Images, Logits, Presence, hide
-from lacunet.blocks.unet import Decoder, Encoder, level_widths
-from lacunet.losses import cross_entropy_loss, dice_loss
-from lacunet.method import Clock, Method, Stage
-from lacunet.papers import Paper
+from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.losses import cross_entropy_loss, dice_loss
+from lacunet.nn.method import Clock, Method, Stage
+from lacunet.nn.papers import Paper
+from lacunet.nn.unet import Decoder, Encoder, level_widths
 from lacunet.task import Task
 
 

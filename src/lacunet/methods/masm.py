@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lacunet.batch import Batch, Images, Logits, Presence
-from lacunet.blocks.attention import Attention, Layer, mlp
-from lacunet.blocks.conv import ConvBlock
-from lacunet.blocks.unet import Decoder, Encoder, level_widths
-from lacunet.losses import cross_entropy_loss, deeply, dice_loss
-from lacunet.method import Clock, Method, Stage
-from lacunet.papers import Paper
+from lacunet.nn.attention import Attention, Layer, mlp
+from lacunet.nn.batch import Batch, Images, Logits, Presence
+from lacunet.nn.conv import ConvBlock
+from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss
+from lacunet.nn.method import Clock, Method, Stage
+from lacunet.nn.papers import Paper
+from lacunet.nn.unet import Decoder, Encoder, level_widths
 from lacunet.task import Task
 
 Rows = Float[Tensor, "row channel x y z"]

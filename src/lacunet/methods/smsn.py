@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lacunet.batch import Batch, Images, Logits, Presence, hide
-from lacunet.blocks.attention import Layer
-from lacunet.blocks.conv import ConvBlock, GroupNorm
-from lacunet.blocks.fusion import SkipParts, spread
-from lacunet.blocks.unet import level_widths
-from lacunet.losses import segmentation_losses
-from lacunet.method import Clock, Method, Stage
-from lacunet.papers import Paper
+from lacunet.nn.attention import Layer
+from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.conv import ConvBlock, GroupNorm
+from lacunet.nn.fusion import SkipParts, spread
+from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.method import Clock, Method, Stage
+from lacunet.nn.papers import Paper
+from lacunet.nn.unet import level_widths
 from lacunet.task import Task
 
 Feature = Float[Tensor, "_ _ _ _ _"]

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from lacunet.calibration import Gain
-from lacunet.intervals import Span
 from lacunet.report.page import dice, join_words, millilitres
+from lacunet.stats.intervals import Span
 from lacunet.task import Task
 
 TOO_FEW = "too few cases"

@@ -11,11 +11,11 @@ from jaxtyping import Shaped, UInt8
 
 from lacunet.case import Grid
 from lacunet.files import write_text
-from lacunet.intervals import Span
 from lacunet.report.calibrated import span_words
 from lacunet.report.page import dice, join_words, known, millilitres, render, resource, sentence
 from lacunet.report.pictures import Cut, cuts, pictures
 from lacunet.report.viewer import niivue_script, viewer_data
+from lacunet.stats.intervals import Span
 from lacunet.task import Subset, Task
 
 UNRELIABLE = 0.6

@@ -8,11 +8,11 @@ from typing import Any
 from lacunet.compare import Comparison, largest_differences
 from lacunet.entries import ALL, HERE, MEAN, ONE, WITH, WITHOUT, Entry
 from lacunet.evaluations import Evaluation
-from lacunet.paired import COVERAGE, TIE, smallest_p
 from lacunet.published import PublishedTable
 from lacunet.report.charts import curves
 from lacunet.report.page import known, render
 from lacunet.report.scores import DICE_PALE, Cell, cell
+from lacunet.stats.paired import COVERAGE, TIE, smallest_p
 
 DIFFERENCE_FULL = 0.2
 """Difference of Dice from which a cell has its full colour."""

@@ -1,7 +1,7 @@
 """What the interactive viewer of a case's page is given: scans in 8 bits and masks, each a NIfTI file inside the page.
 
-NiiVue draws them; `vendor/` holds it as published, and `scripts/renew_niivue.py` renews it. `viewer.js` is everything
-around it.
+NiiVue draws them; `vendor/` holds it as published, and `scripts/release/renew_niivue.py` renews it. `viewer.js` is
+everything around it.
 """
 
 import base64

@@ -1,0 +1,196 @@
+"""Sample pages from invented arrays, to look at while working on templates.
+
+python scripts/figures/look_at_reports.py DIR
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from lacunet.case import Grid
+from lacunet.compare import CompareSettings, compare_runs
+from lacunet.evaluations import read_runs
+from lacunet.files import write_json, write_text
+from lacunet.metrics import BRATS
+from lacunet.report.case import CaseView, Expectation, expectation_warnings, write_case_page
+from lacunet.report.comparison import comparison_page
+from lacunet.report.evaluation import CasePicture, EvaluationView, write_evaluation_page
+from lacunet.report.scores import worst_cases
+from lacunet.scores import Row, summarise, write_rows
+from lacunet.task import GLIOMA, Subset
+
+SHAPE, SPACING = (150, 180, 60), (1.0, 1.0, 2.4)
+GRID = Grid(SHAPE, np.diag([*SPACING, 1.0]))
+SIGNALS = {"t1n": (100, 70, 80, 70), "t1c": (100, 60, 75, 170), "t2w": (90, 170, 150, 140), "t2f": (90, 130, 160, 140)}
+EXPECTED = {True: {"wt": 0.88, "tc": 0.81, "et": 0.77}, False: {"wt": 0.85, "tc": 0.64, "et": 0.41}}
+
+
+def ellipsoid(centre: Sequence[float], radii: Sequence[float]) -> np.ndarray:
+    """True inside; voxels as unit."""
+    offsets = np.indices(SHAPE).reshape(3, -1).T - np.array(centre)
+    return ((offsets / np.array(radii)) ** 2).sum(axis=1).reshape(SHAPE) <= 1
+
+
+def tumour(shift: float) -> np.ndarray:
+    """Labels of a tumour on the patient's right, moved forwards by `shift` voxels."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[ellipsoid((102, 105 + shift, 34), (24, 30, 11))] = 2
+    labels[ellipsoid((104, 102 + shift, 34), (14, 16, 7))] = 3
+    labels[ellipsoid((104, 102 + shift, 34), (9, 11, 4.5))] = 1
+    return labels
+
+
+def image(modality: str, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Grey values: a noisy brain with ventricles and the tumour."""
+    brain = ellipsoid((75, 90, 30), (66, 82, 28))
+    signal = np.take(np.array(SIGNALS[modality]), labels).astype(np.float32)
+    for side in (64, 86):
+        signal[ellipsoid((side, 92, 32), (5, 24, 7)) & (labels == 0)] = 200 if modality == "t2w" else 30
+    return np.where(brain, signal + generator.normal(0, 5, SHAPE), 0).astype(np.float32)
+
+
+def volumes(labels: np.ndarray) -> dict[str, float]:
+    """Volume by region, in ml."""
+    return {region: float(np.isin(labels, own).sum() * GRID.voxel_ml) for region, own in GLIOMA.regions.items()}
+
+
+def case(name: str, acquired: Subset, used: Subset, prediction: np.ndarray, reference: np.ndarray | None) -> CaseView:
+    """A view of an invented case."""
+    generator = np.random.default_rng(0)
+    expected = Expectation(EXPECTED["t1c" in used], 6, "invented cases")
+    return CaseView(
+        name=name,
+        task=GLIOMA,
+        images={modality: image(modality, tumour(0), generator) for modality in acquired},
+        grid=GRID,
+        prediction=prediction,
+        subset=used,
+        volumes=volumes(prediction),
+        reference=reference,
+        reference_volumes={} if reference is None else volumes(reference),
+        expected=expected,
+        warnings=expectation_warnings(GLIOMA, used, expected.dice),
+        provenance={
+            "model": "invented",
+            "command": "python scripts/figures/look_at_reports.py",
+            "weights sha256": "0" * 64,
+        },
+        viewer=True,
+        helpful_sequence=None if "t1c" in used else "T1ce would help most: expected Dice of ET 0.77 instead of 0.41.",
+    )
+
+
+def invented_rows(generator: np.random.Generator, cases: int) -> list[dict[str, Any]]:
+    """Plausible scores; the second case has no FLAIR and no enhancing tumour."""
+    rows = []
+    for number in range(cases):
+        sizes = {"wt": generator.uniform(30, 150), "tc": generator.uniform(5, 30), "et": generator.uniform(1, 5)}
+        sizes["et"] *= number != 1
+        ease = generator.uniform(-0.2, 0.05)
+        for subset in GLIOMA.subsets:
+            if number == 1 and "t2f" in subset:
+                continue
+            for region, size in sizes.items():
+                dice = EXPECTED["t1c" in subset][region] + ease + 0.02 * len(subset) + generator.normal(0, 0.03)
+                dice = float(np.clip(dice, 0, 1)) if size else 0.0
+                scores = {"dice": dice, "hd95": (1 - dice) * 40 if size else 373.13}
+                amounts = {"reference_ml": size, "prediction_ml": size * generator.uniform(0.7, 1.3) if size else 0.4}
+                name = GLIOMA.subset_name(subset)
+                rows.append({"case": f"invented {number:02d}", "subset": name, "region": region, **scores, **amounts})
+    return rows
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The rows' means, in the form of `summary.json`."""
+
+    def mean(subset: str, region: str, name: str) -> float:
+        return fmean(row[name] for row in rows if (row["subset"], row["region"]) == (subset, region))
+
+    def curve(region: str) -> list[float]:
+        sizes = range(1, len(GLIOMA.modalities) + 1)
+        return [fmean(subsets[name][region]["dice"] for name in subsets if name.count("+") == k - 1) for k in sizes]
+
+    names = [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]
+    scores = ("dice", "hd95")
+    subsets = {name: {r: {s: mean(name, r, s) for s in scores} for r in GLIOMA.regions} for name in names}
+    return {
+        "policy": "brats",
+        "cases": len({row["case"] for row in rows}),
+        "subsets": subsets,
+        "mean": {r: {s: fmean(subsets[name][r][s] for name in names) for s in scores} for r in GLIOMA.regions},
+        "aurc": {region: float(np.trapezoid(curve(region))) for region in GLIOMA.regions},
+    }
+
+
+def evaluation() -> EvaluationView:
+    """A view of an invented evaluation."""
+    generator = np.random.default_rng(1)
+    rows = invented_rows(generator, 8)
+    pictures = [
+        CasePicture(name, subset, "t1c", image("t1c", tumour(0), generator), GRID, tumour(4 - 3 * place), tumour(0))
+        for place, (name, subset) in enumerate(worst_cases(GLIOMA, rows, 4))
+    ]
+    return EvaluationView(
+        model="invented",
+        task=GLIOMA,
+        summary=summary(rows),
+        rows=rows,
+        data="all invented",
+        policy_words="both empty counts as Dice 1 and HD95 0 mm; one empty as Dice 0 and HD95 373.13 mm",
+        pictures=pictures,
+        provenance={"command": "python scripts/figures/look_at_reports.py"},
+    )
+
+
+def comparison(folder: Path) -> str:
+    """The page of five invented methods, one of them trained twice, beside published tables."""
+    words = []
+    for place, name in enumerate(("steady", "bold", "bold", "a method with a rather long name", "small", "new")):
+        place_of = folder / f"{place}"
+        better = [row | {"dice": min(1.0, row["dice"] * (1 + 0.04 * place))} for row in invented_rows_of(place)]
+        rows = [Row(**row) for row in better]
+        write_rows(place_of / "cases.csv", rows)
+        write_json(place_of / "summary.json", summarise(rows, GLIOMA, BRATS, name))
+        words.append(f"{name}={place_of}")
+    return comparison_page(
+        compare_runs(read_runs(words), CompareSettings(published=("brats2018-ccsd", "brats2020-smsn")))
+    )
+
+
+def invented_rows_of(seed: int) -> list[dict[str, Any]]:
+    """Rows of the same invented cases, with scores of their own."""
+    rows = invented_rows(np.random.default_rng(1), 12)
+    noise = np.random.default_rng(seed).normal(0, 0.02, len(rows))
+    return [
+        row | {"dice": float(np.clip(row["dice"] + error, 0, 1)) if row["dice"] else 0.0}
+        for row, error in zip(rows, noise, strict=True)
+    ]
+
+
+def main() -> None:
+    """Write the pages and say where."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    everything, nothing = GLIOMA.modalities, np.zeros(SHAPE, np.uint8)
+    pages = {
+        "complete": case("Complete", everything, everything, tumour(2), tumour(0)),
+        "two": case("Two sequences", ("t2w", "t2f"), ("t2w", "t2f"), tumour(0), None),
+        "one": case("One sequence", ("t2f",), ("t2f",), tumour(0), None),
+        "nothing": case("No tumour found", ("t1c", "t2f"), ("t1c", "t2f"), nothing, None),
+    }
+    for name, view in pages.items():
+        write_case_page(folder / f"{name}.html", view)
+    write_evaluation_page(folder / "evaluation.html", evaluation())
+    with TemporaryDirectory() as made:
+        write_text(folder / "compare.html", comparison(Path(made)))
+    print(f"{len(pages) + 2} pages in {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""Parts of networks that two methods or more use."""

@@ -1,0 +1,267 @@
+"""Many trainings under one protocol: `lacunet benchmark`, `lacunet reproduce`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lacunet.cli.options import (
+    Device,
+    Labels,
+    MethodFile,
+    Output,
+    PrecisionName,
+    Rules,
+    Window,
+    exit_with,
+    labelled,
+    part_of,
+    require_writable,
+)
+from lacunet.cli.terminal import BenchmarkBar, print_comparison, progress, say
+from lacunet.errors import UsageError
+from lacunet.task import Task, get_task
+
+if TYPE_CHECKING:
+    from lacunet.case import CaseFiles
+    from lacunet.plan import Part
+    from lacunet.sweep import Entrant
+
+
+def benchmark(
+    recipes: Annotated[
+        list[str], typer.Argument(help="Recipes, FILE or NAME=FILE, and sweeps (recipes/sweeps/ccsd-table3.toml).")
+    ],
+    data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
+    output: Output = Path("benchmark"),
+    split: Annotated[Path | None, typer.Option(help="Split file with train, val and test.")] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(help="Published lists of cases, instead of a split: brats2018-2 (docs/benchmark.md)."),
+    ] = "",
+    lists: Annotated[
+        Path | None, typer.Option(help="With --protocol: the folder that holds the lists; else the data's folder.")
+    ] = None,
+    folds: Annotated[
+        int,
+        typer.Option(min=0, help="Cross-validate by person: over all cases, or a split's train and val."),
+    ] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Train each so many times, with the seeds 1, 2, ...")] = 1,
+    budget: Annotated[
+        str | None, typer.Option(help="Of each training: 2000steps, or 30min (measured, then turned into steps).")
+    ] = None,
+    common: Annotated[
+        Path | None, typer.Option(help="A recipe whose preparation, augmentation and validation all are given.")
+    ] = None,
+    base: Annotated[Path | None, typer.Option(help="The recipe that sweeps vary, instead of their own.")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, for all of them.")] = None,
+    missing: Annotated[
+        Path | None, typer.Option(help="Manifest of what each training case keeps (lacunet missing).")
+    ] = None,
+    subsets: Annotated[str, typer.Option(help="What is scored: all, or names such as t1c+t2f,t2f.")] = "all",
+    policy: Annotated[str, typer.Option(help="What empty masks score (docs/metrics.md).")] = "brats",
+    postprocess: Rules = None,
+    baseline: Annotated[str, typer.Option(help="What the others are held against; else the first.")] = "",
+    published: Annotated[
+        list[str] | None, typer.Option(help="A published table or data set to show beside; may be repeated.")
+    ] = None,
+    labels: Labels = None,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    window: Window = 0,
+    method_file: MethodFile = None,
+) -> None:
+    """Train methods under one protocol, score each once, compare. A second call goes on where the first stopped."""
+    from lacunet.benchmark import benchmark as run_benchmark
+    from lacunet.data.split import PARTS
+    from lacunet.metrics import get_policy
+    from lacunet.pace import Budget, read_budget
+    from lacunet.plan import BenchmarkSettings, differing
+    from lacunet.postprocess import get_rule
+    from lacunet.sweep import entrants_of
+
+    _require_one_way(protocol, lists, split, folds)
+    entrants = entrants_of(recipes, changes or [], base, common)
+    _require_missing(entrants, missing)
+    task = get_task(entrants[0].recipe.task)
+    settings = BenchmarkSettings(
+        data=_data_words(data, split, folds, protocol),
+        seeds=tuple(range(1, seeds + 1)),
+        budget=read_budget(budget) if budget else Budget(),
+        subsets=task.subsets_named(subsets.split(",")),
+        policy=get_policy(policy),
+        rules=tuple(get_rule(rule) for rule in postprocess or []),
+        baseline=baseline,
+        published=tuple(published or ()),
+        missing=_file_words(missing),
+        method_file=method_file,
+        device=device,
+        precision=precision,
+        window=window,
+    )
+    if protocol:
+        whole = [_published_part(data, protocol, PARTS, lists, labels, task)]
+    else:
+        whole = _parts(labelled(data, task, labels), split, folds)
+    parts = _without_lost(whole, missing, task)
+    require_writable(output)
+    for words in differing(entrants):
+        say(f"note: {words}")
+    with progress() as bar:
+        done = run_benchmark(entrants, parts, output, settings, BenchmarkBar(bar))
+    if done.comparison is not None:
+        print_comparison(done.comparison)
+        say(f"\npage: {output / 'compare.html'}, protocol and tables: {output / 'benchmark.md'}")
+    exit_with(done.problems)
+
+
+def reproduce(
+    table: Annotated[str, typer.Argument(help="A published table (ccsd-table1), or the file of a sweep.")],
+    data: Annotated[Path, typer.Option(help="Folder with all cases of the data set, with references.")],
+    output: Output = Path("reproduced"),
+    lists: Annotated[
+        Path | None, typer.Option(help="Folder with the published lists of cases, or a split; else the data's folder.")
+    ] = None,
+    runs: Annotated[
+        list[str] | None, typer.Option("--run", help="A trained run instead of training: RUN, or ROW=RUN; repeatable.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train each row so many times, with the seeds 1, 2, ...")] = 1,
+    labels: Labels = None,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    window: Window = 0,
+) -> None:
+    """A published table: trained and scored by its protocol, beside its numbers only where all of that matches."""
+    from dataclasses import replace
+
+    from lacunet.data.split import PARTS
+    from lacunet.files import write_text
+    from lacunet.plan import BenchmarkSettings
+    from lacunet.published.lists import known_lists
+    from lacunet.report.reproduction import reproduction
+    from lacunet.reproduce import reproduce as run_reproduction
+    from lacunet.reproduce import with_incomplete_cases
+    from lacunet.reproducible import find_target
+
+    target = find_target(table, known_lists())
+    given = _given(runs or [], list(target.sweep.rows))
+    task = get_task("glioma")
+    part = _published_part(data, target.lists.name, ("test",) if given else PARTS, lists, labels, task)
+    require_writable(output)
+    settings = BenchmarkSettings(
+        data=f"{target.lists.dataset}, lists {target.lists.name}",
+        seeds=tuple(range(1, seeds + 1)),
+        device=device,
+        precision=precision,
+        window=window,
+    )
+    part, missing = (part, "") if given else with_incomplete_cases(part, target.sweep.complete, task, output)
+    with progress() as bar:
+        rows, problems = run_reproduction(
+            target, part, output, replace(settings, missing=missing), given or None, BenchmarkBar(bar)
+        )
+    if rows:
+        page = reproduction(target, rows)
+        write_text(output / "table.md", page)
+        say(page)
+    exit_with(problems)
+    if any(row.refusals for row in rows):
+        raise typer.Exit(1)
+
+
+def _given(runs: list[str], rows: list[str]) -> dict[str, Path]:
+    """`--run RUN` for a table of one row, `--run ROW=RUN` for any; a RUN may have an equals sign in its name."""
+    from lacunet.errors import nearest
+
+    found: dict[str, Path] = {}
+    for word in runs:
+        row, equals, path = word.partition("=")
+        if row not in rows and (not equals or Path(word).exists()):
+            if len(rows) > 1:
+                raise UsageError(f"--run {word}: of which row? --run 'ROW={word}'; rows: {', '.join(rows)}")
+            row, path = rows[0], word
+        if row not in rows:
+            raise UsageError(f"--run {word}: no row '{row}'{nearest(row, rows)}; rows: {', '.join(rows)}")
+        if row in found:
+            raise UsageError(f"--run {word}: '{row}' is given already")
+        found[row] = Path(path)
+    return found
+
+
+def _require_missing(entrants: "list[Entrant]", missing: Path | None) -> None:
+    """A table of incomplete training cases is not trained on complete ones."""
+    share = min(entrant.complete for entrant in entrants)
+    if missing is None and share < 1:
+        raise UsageError(
+            f"the sweep trains where {100 * share:g} % of the cases have every sequence; make a manifest of what the "
+            f"others keep (lacunet missing DATA --split FILE:train --full {share:g} -o missing.csv) and give it: "
+            "--missing missing.csv"
+        )
+
+
+def _require_one_way(protocol: str, lists: Path | None, split: Path | None, folds: int) -> None:
+    """Published lists say themselves who trains and who is scored."""
+    if lists is not None and not protocol:
+        raise UsageError("--lists: which of them? --protocol brats2018-2; for a split of one's own: --split FILE")
+    if protocol and (split is not None or folds):
+        raise UsageError("--protocol names the cases; leave out --split and --folds")
+
+
+def _published_part(
+    data: Path, protocol: str, parts: Sequence[str], lists: Path | None, labels: str | None, task: Task
+) -> "Part":
+    """The cases of published lists, which are recognised by what they hold; looked for once there are data."""
+    from lacunet.data.find import find_cases
+    from lacunet.data.labels import with_conventions
+    from lacunet.published.lists import find_lists, get_lists
+    from lacunet.reproduce import part_of_lists
+
+    known = get_lists(protocol)
+    cases = find_cases(data, task, labels)
+    names = find_lists(lists or data, known, parts)
+    return part_of_lists(names, with_conventions(cases, task, labels), data)
+
+
+def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Part]":
+    """A split's three parts, or folds of persons."""
+    from lacunet.plan import Part, parts_by_person
+
+    if folds == 1 or (split is None and not folds):
+        raise UsageError("which cases train and which are scored? give --split FILE, --folds 4, or --protocol LISTS")
+    if split is None:
+        return parts_by_person(cases, folds)
+    train, val = part_of(cases, split, "train"), part_of(cases, split, "val")
+    if folds:
+        return parts_by_person([*train, *val], folds)
+    return [Part("", train, val, part_of(cases, split, "test"))]
+
+
+def _without_lost(parts: "list[Part]", missing: Path | None, task: Task) -> "list[Part]":
+    """Training cases as the manifest leaves them."""
+    from dataclasses import replace
+
+    from lacunet.data.missing import apply_missing, read_missing
+
+    if missing is None:
+        return parts
+    manifest = read_missing(missing, task)
+    return [replace(part, train=apply_missing(part.train, manifest)) for part in parts]
+
+
+def _data_words(data: Path, split: Path | None, folds: int, protocol: str) -> str:
+    words = data.resolve().name
+    if protocol:
+        return f"{words}, lists {protocol}"
+    if folds:
+        return f"{words}, {'train and val, ' if split else ''}{folds} folds"
+    return f"{words}, test"
+
+
+def _file_words(path: Path | None) -> str:
+    """A file's name and the hash of its content."""
+    import hashlib
+
+    if path is None or not path.is_file():
+        return ""
+    return f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"

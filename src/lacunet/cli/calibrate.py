@@ -1,0 +1,175 @@
+"""Expected accuracy: `lacunet calibrate`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lacunet.cli.options import (
+    Device,
+    Labels,
+    MethodFile,
+    MirrorName,
+    Output,
+    PrecisionName,
+    Resume,
+    Rules,
+    Window,
+    exit_with,
+    labelled,
+    mirror_of,
+    part_of,
+    predictor_of,
+    require_writable,
+    task_of,
+)
+from lacunet.cli.terminal import progress, say
+from lacunet.errors import UsageError
+
+if TYPE_CHECKING:
+    from lacunet.calibration import Calibration
+    from lacunet.case import CaseFiles
+    from lacunet.out_of_fold import HeldOut
+
+
+def calibrate(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Fold runs: RUN=FILE:PART (the cases it has not seen), RUN (its own validation cases), or the folder "
+            "of a benchmark's folds (folds/ccsd/seed-1)."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
+    output: Output,
+    into: Annotated[
+        str | None, typer.Option(help="Model folder, run or shipped model that the folds stand for; it is calibrated.")
+    ] = None,
+    coverage: Annotated[float, typer.Option(help="Of every range, 0.5 to 0.99.")] = 0.8,
+    voxels: Annotated[int, typer.Option(help="Sampled from the brain of each case.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of the sampled voxels and the resampled persons.")] = 1,
+    postprocess: Rules = None,
+    resume: Resume = False,
+    labels: Labels = None,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    window: Window = 0,
+    mirror: MirrorName = "none",
+    method_file: MethodFile = None,
+) -> None:
+    """Learn from cases that fold models have not seen what to expect of a model: docs/calibration.md."""
+    from lacunet.calibrate import CalibrateSettings
+    from lacunet.calibrate import calibrate as run_calibration
+    from lacunet.calibration import put_beside
+    from lacunet.model_folder import model_folder
+    from lacunet.out_of_fold import PassSettings, require_alike
+    from lacunet.postprocess import get_rule
+
+    if not 0.5 <= coverage <= 0.99 or voxels < 1:
+        raise UsageError(f"--coverage {coverage:g} --voxels {voxels}: a share from 0.5 to 0.99, and at least one voxel")
+    named = [words for run in runs for words in _folds_of(run)]
+    cases = labelled(data, task_of(_parsed(named[0])[0]), labels)
+    folds = [held_out(words, cases) for words in named]
+    if into is not None:
+        require_alike([folds[0].model, into])
+    settings = CalibrateSettings(
+        coverage=coverage,
+        data=data.resolve().name,
+        passing=PassSettings(
+            voxels=voxels,
+            seed=seed,
+            rules=[get_rule(rule) for rule in postprocess or []],
+            mirror=mirror_of(mirror),
+            precision=precision,
+            window=window,
+            resume=resume,
+        ),
+    )
+    require_writable(output)
+    with progress() as bar:
+        job = bar.add_task("calibrating", total=sum(len(fold.cases) for fold in folds))
+        done = run_calibration(
+            folds,
+            {case.name: case.person for case in cases},
+            output,
+            settings,
+            lambda model: predictor_of(model, device, precision, window, method_file, mirror=mirror),
+            lambda case, done, total: bar.update(job, completed=done, description=case),
+        )
+    for line in calibration_lines(done.calibration):
+        say(line)
+    if into is not None and not done.problems:
+        say(f"calibrated: {put_beside(done.calibration, model_folder(into))}")
+    elif into is not None:
+        say(f"{into} is not calibrated, since cases failed; mend them and go on with --resume")
+    exit_with(done.problems)
+
+
+def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
+    """A fold as the command line names it: `RUN` or `RUN=FILE:PART`.
+
+    Raises:
+        UsageError: FILE:PART is not of that form, or the run kept no split file.
+        DataError: no case is held out.
+    """
+    from lacunet.errors import DataError
+    from lacunet.out_of_fold import HeldOut, own_split
+
+    run, split = _parsed(words)
+    if split is None:
+        path, part = own_split(run), "val"
+        if path is None:
+            raise UsageError(f"{run}: kept no list of its cases; name those that it has not seen: {run}=FILE:PART")
+    else:
+        file, colon, part = split.rpartition(":")
+        if not colon:
+            raise UsageError(f"{words}: expected RUN=FILE:PART, such as runs/fold0=fold0.json:val")
+        path = Path(file)
+    found = part_of(cases, path, part)
+    if not found:
+        raise DataError(f"{path}: part '{part}' names no case, so {run} holds none out")
+    return HeldOut(run, tuple(found))
+
+
+def _folds_of(words: str) -> list[str]:
+    """`RUN=FILE:test` of each fold, where a benchmark's folder of folds is named; else the words as they are.
+
+    Raises:
+        UsageError: it is the folder of the whole benchmark.
+    """
+    from lacunet.model_folder import run_of_benchmark
+
+    folder = Path(words)
+    if run := run_of_benchmark(folder):
+        raise UsageError(f"{words}: is a benchmark's folder; name the folds of one of its methods, such as {run}")
+    runs = sorted(folder.glob("fold-*"))
+    return [f"{run}={folder.parents[1] / 'splits' / run.name}.json:test" for run in runs] or [words]
+
+
+def _parsed(words: str) -> tuple[str, str | None]:
+    """The run, and what follows the last `=`; a folder whose name has one is a run."""
+    run, equals, split = words.rpartition("=")
+    return (run, split) if equals and not Path(words).exists() else (words, None)
+
+
+def calibration_lines(calibration: "Calibration") -> list[str]:
+    """What a calibration found, a line each."""
+    from lacunet.calibration import calibration_words
+
+    lines = [calibration_words(calibration)]
+    for size, temperature in calibration.temperatures.items():
+        errors = [
+            f"{region.upper()} {one.error:.4f} to {_digits(one.error_calibrated)}"
+            for region, one in calibration.reliability[size].items()
+        ]
+        words = f"{size} sequence{'s' if size > 1 else ''}: temperature {temperature:.2f}"
+        lines.append(f"  {words}; calibration error of cases left out {', '.join(errors)}")
+    for region, one in calibration.volume_coverage.items():
+        share = f"{one.held} of {one.cases} volumes ({one.held / one.cases:.0%})"
+        lines.append(f"  {region.upper()}: {calibration.coverage:.0%} ranges held {share} of cases left out")
+    return lines + [f"  note: {note}" for note in calibration.notes]
+
+
+def _digits(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"

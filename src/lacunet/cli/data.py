@@ -1,0 +1,49 @@
+"""Data to train on: `lacunet phantom`, `lacunet missing`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lacunet.cli.options import Output, named_part, require_writable
+from lacunet.cli.terminal import progress, say
+from lacunet.errors import OutputError
+from lacunet.task import GLIOMA
+
+
+def phantom(
+    output: Output,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Number of the first; a name is a seed.")] = 0,
+    spacing: Annotated[float, typer.Option(help="Millimetres between voxels.")] = 1.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace patients that are there.")] = False,
+) -> None:
+    """Invented patients in BraTS layout, with references."""
+    from lacunet.data.phantom.phantom import write_phantoms
+
+    require_writable(output)
+    with progress() as bar:
+        bar.add_task("inventing", total=None)
+        written = write_phantoms(output, count, seed, spacing=spacing, overwrite=overwrite)
+    say(f"{len(written)} invented patients in {output}")
+
+
+def missing(
+    data: Annotated[Path, typer.Argument(help="Folder of cases, or a manifest.csv.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The manifest to write, a .csv file.")],
+    full: Annotated[float, typer.Option(help="Share of the cases that stay complete, 0 to 1.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Same seed, same draw.")] = 1,
+    split: Annotated[str | None, typer.Option(help="FILE:PART, such as split.json:train.")] = None,
+) -> None:
+    """Draw once which training cases lose which sequences for good; every method then trains on the same."""
+    from lacunet.data.find import find_cases
+    from lacunet.data.missing import complete_share, draw_missing, write_missing
+
+    cases = find_cases(data)
+    if split is not None:
+        cases = named_part(cases, split)
+    manifest = draw_missing([case.name for case in cases], GLIOMA, full, seed)
+    if output.exists():
+        raise OutputError(f"{output}: is there already; a manifest is drawn once, choose another name")
+    write_missing(output, manifest)
+    say(f"{output}: {len(manifest)} cases, {100 * complete_share(manifest):.1f} % complete")

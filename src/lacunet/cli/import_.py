@@ -1,0 +1,105 @@
+"""Scans as hospitals have them: `lacunet import`, and what `lacunet segment` needs of it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lacunet.cli.options import (
+    Output,
+    Overwrite,
+    Resume,
+    T1c,
+    T1n,
+    T2f,
+    T2w,
+    exit_with,
+    given_scans,
+    require_writable,
+)
+from lacunet.cli.terminal import print_imported, print_survey, progress, say
+from lacunet.task import GLIOMA, Task
+
+if TYPE_CHECKING:
+    from lacunet.intake.door import FrontDoor
+
+Name = Annotated[str | None, typer.Option(help="What to call the case; it stands in results and file names.")]
+Study = Annotated[str | None, typer.Option(help="Of several visits: a date (2021-03-04), or a study's short name.")]
+Stripper = Annotated[str, typer.Option(help="What removes the skull: auto, deepbet or hd-bet.")]
+Allow = Annotated[bool, typer.Option("--allow", help="Go on where a step of import was judged to have failed.")]
+ShowNames = Annotated[bool, typer.Option("--show-names", help="Show names of files, which may hold a patient's.")]
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(help="A folder or archive of DICOM, a BIDS folder, or loose NIfTI files.")],
+    output: Output,
+    t1n: T1n = None,
+    t1c: T1c = None,
+    t2w: T2w = None,
+    t2f: T2f = None,
+    name: Name = None,
+    study: Study = None,
+    stripper: Stripper = "auto",
+    bias_correction: Annotated[bool, typer.Option("--n4", help="Even out the coil's gain in every scan.")] = False,
+    allow: Allow = False,
+    show_names: ShowNames = False,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    device: Annotated[str, typer.Option(help="Where hd-bet computes: cpu or cuda.")] = "cpu",
+) -> None:
+    """Hospital scans to cases: recognised, registered, without skull, on one grid. Nothing is sent anywhere.
+
+    --t1c FILE and the like overrule what a series is taken for: a NIfTI file, a file of the series, or its number.
+    """
+    from lacunet.data.names import Problem
+    from lacunet.intake.assemble import ImportSettings
+    from lacunet.intake.door import FrontDoor, Imported
+    from lacunet.intake.survey import Wishes
+
+    overrule = given_scans(t1n, t1c, t2w, t2f)
+    require_writable(output)
+    problems: list[Problem] = []
+    done = 0
+    with progress() as bar:
+        job = bar.add_task("looking", total=None)
+        door = FrontDoor(
+            wishes=Wishes(overrule, study, show_names),
+            settings=ImportSettings(stripper, device, bias_correction, allow, overwrite),
+            name=name,
+            progress=lambda words: bar.update(job, description=words),
+        )
+        for result in door.import_into(source, output, resume):
+            if isinstance(result, Imported):
+                done += 1
+                print_imported(result, GLIOMA)
+            elif isinstance(result, Problem):
+                problems.append(result)
+            else:
+                print_survey(result, GLIOMA)
+    if done:
+        say(f"\nlacunet segment {output} segments what was imported")
+    exit_with(problems)
+
+
+def door_of(
+    overrule: dict[str, Path],
+    onto: Sequence[str] | None,
+    study: str | None,
+    stripper: str,
+    device: str,
+    allow: bool,
+    show_names: bool,
+    name: str | None,
+    watch: Callable[[str], None],
+    task: Task,
+) -> "FrontDoor":
+    """The front door as the options of `lacunet segment` want it."""
+    from lacunet.intake.assemble import ImportSettings
+    from lacunet.intake.door import FrontDoor
+    from lacunet.intake.survey import Wishes
+
+    wishes = Wishes(overrule, study, show_names)
+    settings = ImportSettings(stripper, "cuda" if device.startswith("cuda") else "cpu", allow=allow)
+    targets = [task.modality(word) for word in onto or []]
+    return FrontDoor(wishes, settings, targets, name, watch, task)

@@ -1,0 +1,149 @@
+"""Options that several commands have, and what becomes of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lacunet.cli.terminal import print_problems
+from lacunet.errors import DataError, UsageError
+from lacunet.task import Task, get_task
+
+if TYPE_CHECKING:
+    from lacunet.case import CaseFiles
+    from lacunet.data.names import Problem
+    from lacunet.predict import Mirror, Predictor
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
+ModelName = Annotated[str, typer.Option("--model", "-m", help="A shipped model, a model folder, or a run.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+PrecisionName = Annotated[str, typer.Option(help="auto, bf16 or float32.")]
+Window = Annotated[int, typer.Option(help="Voxels of a window's side; 0 sends the whole brain through at once.")]
+MirrorName = Annotated[
+    str, typer.Option("--mirror", help="Average over mirror images: none, sides (twice the passes) or all (8 times).")
+]
+MethodFile = Annotated[Path | None, typer.Option(help="Python file of a method of your own. It is run.")]
+Labels = Annotated[str | None, typer.Option(help="Label convention of the references, where the data cannot tell.")]
+Rules = Annotated[list[str] | None, typer.Option("--postprocess", help="A rule that changes masks; may be repeated.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+T1n = Annotated[Path | None, typer.Option("--t1n", "--t1", help="The T1 scan, without contrast.")]
+T1c = Annotated[Path | None, typer.Option("--t1c", "--t1ce", help="The T1 scan with contrast.")]
+T2w = Annotated[Path | None, typer.Option("--t2w", "--t2", help="The T2 scan.")]
+T2f = Annotated[Path | None, typer.Option("--t2f", "--flair", help="The FLAIR scan.")]
+
+
+def task_of(model: str) -> Task:
+    """A model's task, from its description alone."""
+    from lacunet.model_folder import model_folder, read_description
+
+    return Task.from_json(read_description(model_folder(model))["task"])
+
+
+def predictor_of(
+    model: str,
+    device: str,
+    precision: str,
+    window: int,
+    method_file: Path | None,
+    task: str | None = None,
+    mirror: str = "none",
+) -> "Predictor":
+    """A loaded model, ready to predict; the cases may be of another task than the model's own."""
+    if precision not in ("auto", "bf16", "float32"):
+        raise UsageError(f"--precision {precision}: use auto, bf16 or float32")
+    if window and window < 32:
+        raise UsageError(f"--window {window}: at least 32 voxels, or 0 for the whole brain at once")
+    from lacunet.model import for_task, load_model
+    from lacunet.predict import Predictor, Windows
+
+    windows = Windows((window, window, window)) if window else Windows()
+    loaded = load_model(model, method_file)
+    if task is not None:
+        loaded = for_task(loaded, get_task(task))
+    return Predictor(loaded, device, precision, windows, mirror_of(mirror))  # type: ignore[arg-type]
+
+
+def mirror_of(words: str) -> "Mirror":
+    """What `--mirror` means."""
+    from lacunet.predict import MIRRORS
+
+    for mirror in MIRRORS:
+        if words == mirror:
+            return mirror
+    raise UsageError(f"--mirror {words}: use {', '.join(MIRRORS)}")
+
+
+def cases_of(
+    sources: Sequence[Path], given: dict[str, Path], name: str, task: Task
+) -> tuple[list["CaseFiles"], list["Problem"]]:
+    """The cases to segment: from folders and manifests, or from scans given one by one."""
+    from lacunet.data.find import case_from_files, survey
+
+    if given and sources:
+        raise UsageError("give either folders or single scans (--t1c FILE ...), not both")
+    if given:
+        return [case_from_files(given, name, task)], []
+    if not sources:
+        raise UsageError("nothing to segment: name a case folder, a folder of cases, or scans (--t1c FILE --t2f FILE)")
+    cases: list[CaseFiles] = []
+    problems: list[Problem] = []
+    for source in sources:
+        found, wrong = survey(source, task)
+        cases += found
+        problems += wrong
+    names = [case.name for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{', '.join(twice)}: more than one case of this name; segment them into different folders")
+    return cases, problems
+
+
+def given_scans(t1n: Path | None, t1c: Path | None, t2w: Path | None, t2f: Path | None) -> dict[str, Path]:
+    """The options that name scans, by modality."""
+    scans = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
+    return {modality: path for modality, path in scans.items() if path is not None}
+
+
+def labelled(data: Path, task: Task, labels: str | None) -> list["CaseFiles"]:
+    """The cases of a folder or manifest, their label conventions decided."""
+    from lacunet.data.find import find_cases
+    from lacunet.data.labels import with_conventions
+
+    return with_conventions(find_cases(data, task, labels), task, labels)
+
+
+def named_part(cases: Sequence["CaseFiles"], split: str) -> list["CaseFiles"]:
+    """The cases of `FILE:PART`."""
+    file, colon, part = split.rpartition(":")
+    if not colon:
+        raise UsageError(f"--split {split}: expected FILE:PART, such as split.json:test")
+    return part_of(cases, Path(file), part)
+
+
+def part_of(cases: Sequence["CaseFiles"], file: Path, part: str) -> list["CaseFiles"]:
+    """The cases of one part of a split file."""
+    from lacunet.data.split import bare_id, read_split
+    from lacunet.errors import nearest
+
+    parts = read_split(file, cases)
+    if part not in parts:
+        raise DataError(f"{file}: has no part '{part}'{nearest(part, parts)}; it has: {', '.join(parts)}")
+    return [case for case in cases if bare_id(case.name) in parts[part]]
+
+
+def require_writable(folder: Path) -> None:
+    """Fail before the long work, not after it."""
+    from lacunet.files import write_text
+
+    probe = folder / ".lacunet-can-write"
+    write_text(probe, "")
+    probe.unlink()
+
+
+def exit_with(problems: "Sequence[Problem]") -> None:
+    """List what failed, and leave with status 1 if anything did."""
+    if problems:
+        print_problems(problems)
+        raise typer.Exit(1)

@@ -1,0 +1,166 @@
+"""Masks: `lacunet segment`, `lacunet demo`."""
+
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lacunet.cli.import_ import Allow, Name, ShowNames, Stripper, Study, door_of
+from lacunet.cli.options import (
+    Device,
+    MethodFile,
+    MirrorName,
+    ModelName,
+    Output,
+    Overwrite,
+    PrecisionName,
+    Resume,
+    Rules,
+    T1c,
+    T1n,
+    T2f,
+    T2w,
+    Window,
+    cases_of,
+    exit_with,
+    given_scans,
+    predictor_of,
+    require_writable,
+    task_of,
+)
+from lacunet.cli.terminal import print_segmented, print_survey, progress, say
+from lacunet.errors import UsageError
+from lacunet.task import Task
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int = 7) -> None:
+    """An invented patient with two of four sequences: mask and page."""
+    from lacunet.demo import run_demo
+
+    predictor = predictor_of(model, "auto", "auto", 0, None)
+    say("An invented patient of whom only T1ce and FLAIR were acquired ...")
+    done = run_demo(predictor, output, seed)
+    print_segmented(done, predictor.model.task)
+    say(f"\nMask: {done.places.mask}")
+    say(f"Page: {done.places.page}  (open it in a browser)")
+
+
+def segment(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Case folders, folders of cases, a manifest.csv; or DICOM, in a folder or an archive."),
+    ] = None,
+    output: Output = Path("segmentations"),
+    model: ModelName = "default",
+    t1n: T1n = None,
+    t1c: T1c = None,
+    t2w: T2w = None,
+    t2f: T2f = None,
+    name: Name = None,
+    subset: Annotated[str | None, typer.Option(help="Use only these of a case's sequences, such as t1c+t2f.")] = None,
+    save_probabilities: Annotated[
+        bool, typer.Option("--save-probabilities", help="Also write a map per region.")
+    ] = False,
+    raw_probabilities: Annotated[
+        bool, typer.Option("--raw-probabilities", help="The same as the network gives them, not calibrated.")
+    ] = False,
+    convention: Annotated[str, typer.Option(help="Label convention of the masks.")] = "brats2023",
+    postprocess: Rules = None,
+    onto: Annotated[
+        list[str] | None,
+        typer.Option(help="Scan whose own grid gets a mask after import; T1ce or FLAIR if not said. May be repeated."),
+    ] = None,
+    study: Study = None,
+    stripper: Stripper = "auto",
+    allow: Allow = False,
+    show_names: ShowNames = False,
+    may_import: Annotated[
+        bool, typer.Option("--import/--no-import", help="Import scans with skull or on grids of their own, or not.")
+    ] = True,
+    layout: Annotated[str, typer.Option(help="plain (a folder per case) or bids (a BIDS derivative).")] = "plain",
+    viewer: Annotated[
+        bool, typer.Option("--viewer/--no-viewer", help="Scans and an interactive viewer inside each page, or not.")
+    ] = True,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    window: Window = 0,
+    mirror: MirrorName = "none",
+    method_file: MethodFile = None,
+) -> None:
+    """Segment one case or a cohort; each mask comes back on its scan's own grid.
+
+    DICOM, and scans with skull or on grids of their own, are imported first (see `lacunet import`); --t1c FILE and the
+    like then overrule what a series is taken for.
+    """
+    from lacunet.data.labels import known_convention
+    from lacunet.data.names import Problem
+    from lacunet.intake.scan import Survey
+    from lacunet.layout import known_layout
+    from lacunet.postprocess import get_rule
+    from lacunet.segment import SegmentSettings, segment_cases
+
+    given = given_scans(t1n, t1c, t2w, t2f)
+    task = task_of(model)
+    settings = SegmentSettings(
+        subset=task.subset(subset) if subset else None,
+        convention=known_convention(convention, task),
+        rules=[get_rule(rule) for rule in postprocess or []],
+        probabilities=save_probabilities or raw_probabilities,
+        raw_probabilities=raw_probabilities,
+        overwrite=overwrite,
+        resume=resume,
+        layout=known_layout(layout),
+        viewer=viewer,
+    )
+    hospital = [source for source in sources or [] if may_import and _needs_import(source, task)]
+    named = [source for source in sources or [] if source not in hospital]
+    overrule = given if hospital else {}
+    if len(hospital) > 1 and overrule:
+        raise UsageError(f"--{next(iter(overrule))} overrules one source, and there are {len(hospital)}")
+    cases, problems = cases_of(named, given, name or "case", task) if named or not hospital else ([], [])
+    require_writable(output)
+    predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
+    done = 0
+    with progress() as bar:
+        total = len(cases) + len(hospital)
+        job = bar.add_task("segmenting", total=total)
+        watch = partial(_describe, bar, job)
+        door = (
+            door_of(overrule, onto, study, stripper, device, allow, show_names, name, watch, task)
+            if may_import
+            else None
+        )
+        results = segment_cases(predictor, cases, output, settings, door.made_ready if door else None)
+        arrivals = door.segment_each(predictor, hospital, output, settings) if door else ()
+        for result in chain(results, arrivals):
+            if isinstance(result, Survey):
+                print_survey(result, task)
+                total += len(result.visits) - 1
+                bar.update(job, total=total)
+                continue
+            bar.update(job, advance=1, description="segmenting")
+            if isinstance(result, Problem):
+                problems.append(result)
+            else:
+                done += 1
+                print_segmented(result, task)
+    say(f"{done} of {done + len(problems)} cases in {output}")
+    exit_with(problems)
+
+
+def _needs_import(source: Path, task: Task) -> bool:
+    from lacunet.intake.door import needs_import
+
+    return needs_import(source, task)
+
+
+def _describe(bar: "Progress", job: "TaskID", words: str) -> None:
+    """Show what import is doing; the bar says so until the next case."""
+    bar.update(job, description=words)

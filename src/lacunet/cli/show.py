@@ -1,0 +1,69 @@
+"""What there is: `lacunet methods`, `lacunet models`, `lacunet check`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lacunet.cli.options import Labels, exit_with
+from lacunet.cli.terminal import print_models, print_summary, say
+from lacunet.task import Task, get_task
+
+
+def methods() -> None:
+    """The methods there are, and where they were published."""
+    from lacunet.nn.papers import method_names, paper_of
+
+    for name in method_names():
+        paper = paper_of(name)
+        say(f"{name}\n    {paper.idea}\n    {paper.authors} {paper.year}, {paper.title}. {paper.venue} {paper.url}")
+
+
+def models(
+    names: Annotated[list[str] | None, typer.Argument(help="Models, or runs; those that ship when not given.")] = None,
+) -> None:
+    """The models that ship, with their measured Dice."""
+    from lacunet.calibration import calibration_words, read_calibration
+    from lacunet.model_folder import DEFAULT, model_folder, model_name, read_description, shipped_models
+
+    folders = [model_folder(name) for name in names or shipped_models()]
+    descriptions = {folder: read_description(folder) for folder in folders}
+    if not names:
+        print_models(descriptions, DEFAULT)
+    for folder, description in descriptions.items():
+        card = description["card"]
+        data = f", trained on {card['data']}" if card.get("data") else ""
+        licence = f"; {card['licence']}" if card.get("licence") else ""
+        say(f"\n{model_name(folder)}: {description['method']}{data}{licence}")
+        if "results" in card:
+            say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
+            print_summary(card["results"], Task.from_json(description["task"]))
+        calibration = read_calibration(folder)
+        say(f"  {calibration_words(calibration)}")
+        for note in calibration.notes if calibration else []:
+            say(f"    note: {note}")
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="Folder of cases, or a manifest.csv.")],
+    labels: Labels = None,
+    task: Annotated[str, typer.Option(help="glioma, mets, or a JSON file.")] = "glioma",
+) -> None:
+    """What is there, what is missing, what is wrong."""
+    from lacunet.data.check import check as examine
+
+    findings = examine(data, get_task(task), labels)
+    for case in findings.cases:
+        place = (
+            f"{'x'.join(map(str, case.shape))}, {' x '.join(f'{s:g}' for s in case.spacing)} mm"
+            if case.shape and case.spacing
+            else ""
+        )
+        values = f"labels {sorted(case.values)} ({case.convention})" if case.values is not None else "no reference"
+        say(f"{case.name}: {'+'.join(case.acquired) or 'no scan'}; {place}; {values}")
+        for note in case.notes:
+            say(f"    note: {note}")
+    say(f"\n{len(findings.cases)} cases; " + "; ".join(f"{name}: {count}" for name, count in findings.subsets.items()))
+    for family, count in findings.families.items():
+        say(f"{family} names: {count} cases, labels {findings.conventions.get(family) or 'undecided or none'}")
+    exit_with(findings.all_problems)

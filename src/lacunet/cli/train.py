@@ -1,0 +1,124 @@
+"""Models: `lacunet train`, `lacunet evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lacunet.cli.options import (
+    Device,
+    Labels,
+    MethodFile,
+    MirrorName,
+    Output,
+    PrecisionName,
+    Resume,
+    Rules,
+    Window,
+    exit_with,
+    labelled,
+    named_part,
+    part_of,
+    predictor_of,
+    task_of,
+)
+from lacunet.cli.terminal import TrainingBar, print_summary, progress, say
+from lacunet.task import get_task
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/small/early_fusion.toml; or a run's own.")],
+    data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
+    output: Output,
+    split: Annotated[
+        Path | None, typer.Option(help="Split file with train and val; else one fifth of the persons validate.")
+    ] = None,
+    missing: Annotated[
+        Path | None, typer.Option(help="Manifest of what each training case keeps (lacunet missing).")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, such as train.learning_rate=1e-4.")
+    ] = None,
+    init: Annotated[str | None, typer.Option(help="Start from a trained model.")] = None,
+    resume: Resume = False,
+    labels: Labels = None,
+    device: Device = "auto",
+    method_file: MethodFile = None,
+) -> None:
+    """Train a method by a recipe."""
+    from lacunet.data.missing import apply_missing, complete_share, read_missing
+    from lacunet.data.split import folds
+    from lacunet.recipe import read_recipe
+    from lacunet.train import train as run_training
+
+    settings = read_recipe(recipe, changes or [])
+    task = get_task(settings.task)
+    cases = labelled(data, task, labels)
+    if split is not None:
+        training, validation = part_of(cases, split, "train"), part_of(cases, split, "val")
+    else:
+        first = folds(cases, 5, settings.seed)[0]
+        training = [case for case in cases if case.name in first.train]
+        validation = [case for case in cases if case.name in first.val]
+    card = {"data": f"{len(training)} cases of {data.resolve().name}"}
+    if missing is not None:
+        training = apply_missing(training, read_missing(missing, task))
+        share = complete_share({case.name: task.subset(case.images) for case in training}, task)
+        card["data"] += f", {100 * share:.1f} % of them with every sequence"
+        say(f"training on {card['data']}")
+    with progress() as bar:
+        watcher = TrainingBar(bar)
+        model = run_training(
+            settings, training, validation, output,
+            resume=resume, init=init, device=device, method_file=method_file, card=card, progress=watcher,
+        )  # fmt: skip
+    say(f"model: {model}")
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A shipped model, a model folder, or a run.")],
+    data: Annotated[Path, typer.Argument(help="Folder of cases with references, or a manifest.csv.")],
+    output: Output,
+    split: Annotated[str | None, typer.Option(help="FILE:PART, such as split.json:test.")] = None,
+    subsets: Annotated[str, typer.Option(help="all, or names such as t1c+t2f,t2f.")] = "all",
+    policy: Annotated[str, typer.Option(help="What empty masks score (docs/metrics.md).")] = "brats",
+    postprocess: Rules = None,
+    resume: Resume = False,
+    labels: Labels = None,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    window: Window = 0,
+    mirror: MirrorName = "none",
+    method_file: MethodFile = None,
+    task: Annotated[str | None, typer.Option(help="Read the cases as of another task than the model's: mets.")] = None,
+) -> None:
+    """Score a model on every subset of sequences: a table, a summary and a page."""
+    from lacunet.evaluate import EvaluateSettings
+    from lacunet.evaluate import evaluate as run_evaluation
+    from lacunet.metrics import get_policy
+    from lacunet.postprocess import get_rule
+
+    cases_are = get_task(task) if task else task_of(model)
+    settings = EvaluateSettings(
+        subsets=cases_are.subsets_named(subsets.split(",")),
+        policy=get_policy(policy),
+        rules=[get_rule(rule) for rule in postprocess or []],
+        data=f"{data.resolve().name}{', ' + split.rpartition(':')[2] if split else ''}",
+        resume=resume,
+    )
+    cases = labelled(data, cases_are, labels)
+    if split is not None:
+        cases = named_part(cases, split)
+    predictor = predictor_of(model, device, precision, window, method_file, task, mirror)
+    with progress() as bar:
+        job = bar.add_task("evaluating", total=len(cases))
+        result = run_evaluation(
+            predictor,
+            cases,
+            output,
+            settings,
+            lambda case, done, total: bar.update(job, completed=done, description=case),
+        )
+    print_summary(result.summary, cases_are)
+    say(f"\npage: {output / 'report.html'}")
+    exit_with(result.problems)

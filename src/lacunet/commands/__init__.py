@@ -1,1 +1,0 @@
-"""The commands, a file for each kind; `lacunet.cli` puts them together."""

@@ -1,0 +1,1 @@
+"""Invented patients: anatomy, tumour, signal, scanner."""
