@@ -39,7 +39,7 @@ def measure(folder: Path, paths: list[Path], steps: int, rounds: int) -> list[li
     from lacunet.data.find import find_cases  # here, so that the number of threads is set before
     from lacunet.data.labels import with_conventions
     from lacunet.pace import seconds_a_step, stage_names
-    from lacunet.recipe import read_recipe
+    from lacunet.training.recipe import read_recipe
 
     for seed in (7, 8):
         write_phantom(folder / "cases", seed, spacing=2.0)

@@ -88,10 +88,10 @@ def measure(
     """Parameters, FLOPs, seconds and peak of one method."""
     import torch
 
+    from lacunet.nn.memory import in_channels_last
     from lacunet.nn.method import get_method, make_method
-    from lacunet.predict import in_channels_last
-    from lacunet.recipe import read_recipe
     from lacunet.task import GLIOMA
+    from lacunet.training.recipe import read_recipe
 
     settings = {**read_recipe(RECIPES / f"{name}.toml").arguments, **(arguments or {})}
     method = in_channels_last(make_method(get_method(name), GLIOMA, settings).deployed().eval())

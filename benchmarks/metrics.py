@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from scipy.ndimage import binary_erosion, gaussian_filter
 
-from lacunet.metrics import Spacing, score
+from lacunet.evaluation.metrics import Spacing, score
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

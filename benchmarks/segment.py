@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from lacunet.case import Case
-    from lacunet.predict import Predictor
+    from lacunet.prediction.predictor import Predictor
 
 BRATS_SHAPE = (240, 240, 155)
 MAKE_MODEL = """
@@ -41,7 +41,7 @@ from dataclasses import replace
 from pathlib import Path
 from lacunet.data.prepare import Preparation
 from lacunet.nn.method import get_method, make_method
-from lacunet.model import load_model, save_model
+from lacunet.models.model import load_model, save_model
 from lacunet.task import GLIOMA
 source, folder, spacing = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 if source == "untrained":
@@ -115,8 +115,9 @@ def against_monai(source: Path, model: Path, options: argparse.Namespace) -> tup
     from lacunet.data.find import find_cases  # here, so that the memory of the command is measured before
     from lacunet.data.nifti import load_case
     from lacunet.data.prepare import brain_box
-    from lacunet.model import load_model
-    from lacunet.predict import Predictor, Windows
+    from lacunet.models.model import load_model
+    from lacunet.prediction.predictor import Predictor
+    from lacunet.prediction.windows import Windows
     from lacunet.task import GLIOMA
 
     warnings.simplefilter("ignore")  # MONAI's, about its own calls

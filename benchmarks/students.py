@@ -49,10 +49,10 @@ def measure(recipe_path: Path, changes: list[str]) -> dict[str, float]:
     import torch
 
     from lacunet.nn.batch import Batch
+    from lacunet.nn.memory import in_channels_last
     from lacunet.nn.method import Clock, get_method, make_method
-    from lacunet.predict import in_channels_last
-    from lacunet.recipe import read_recipe
     from lacunet.task import GLIOMA
+    from lacunet.training.recipe import read_recipe
 
     recipe = read_recipe(recipe_path, changes)
     method = in_channels_last(make_method(get_method(recipe.method), GLIOMA, recipe.arguments)).train()

@@ -40,9 +40,10 @@ def measure(source: Path, options: argparse.Namespace) -> list[list[str]]:
     from lacunet.data.find import find_cases
     from lacunet.data.nifti import load_case
     from lacunet.data.prepare import Preparation, frame_of, labels_of, prepare_images
-    from lacunet.model import Model
+    from lacunet.models.model import Model
     from lacunet.nn.method import get_method, make_method, method_names
-    from lacunet.predict import Predictor, pad_to
+    from lacunet.prediction.predictor import Predictor
+    from lacunet.prediction.windows import pad_to
     from lacunet.task import GLIOMA
 
     case = load_case(find_cases(source)[0], GLIOMA, want_reference=False)

@@ -1,4 +1,4 @@
-"""Seconds a step of `lacunet.train`, data and all, against a bare loop over the same network.
+"""Seconds a step of `lacunet.training.train`, data and all, against a bare loop over the same network.
 
     python benchmarks/training.py [--recipe recipes/small/early_fusion.toml] [--steps 20] [--rounds 3]
                                   [--set train.workers=1] [--data DIR]
@@ -22,7 +22,7 @@ from measure import conditions, print_table, use_cores, write_phantom
 
 if TYPE_CHECKING:
     from lacunet.case import CaseFiles
-    from lacunet.recipe import Recipe
+    from lacunet.training.recipe import Recipe
 
 UNCOUNTED = 5
 
@@ -73,8 +73,8 @@ def measure(folder: Path, options: argparse.Namespace) -> tuple[list[float], lis
     """Seconds of each counted step of lacunet's loop and of the bare one, in turns."""
     from lacunet.data.find import find_cases  # here, so that the number of threads is set before
     from lacunet.data.labels import with_conventions
-    from lacunet.recipe import read_recipe
     from lacunet.task import get_task
+    from lacunet.training.recipe import read_recipe
 
     recipe = read_recipe(options.recipe, [*options.changes, f"train.steps={options.steps + UNCOUNTED + 1}"])
     task = get_task(recipe.task)
@@ -92,7 +92,7 @@ def measure(folder: Path, options: argparse.Namespace) -> tuple[list[float], lis
 
 def by_lacunet(recipe: "Recipe", cases: "list[CaseFiles]", folder: Path) -> list[float]:
     """Seconds of each counted step of a training without validation."""
-    from lacunet.train import train
+    from lacunet.training.train import train
 
     watch = Stopwatch()
     train(recipe, cases, [], folder, device="cpu", progress=watch)
@@ -104,10 +104,10 @@ def by_a_bare_loop(recipe: "Recipe") -> list[float]:
     import torch
 
     from lacunet.nn.losses import segmentation_loss
+    from lacunet.nn.memory import in_channels_last
     from lacunet.nn.method import get_method, make_method
-    from lacunet.optimise import make_optimiser
-    from lacunet.predict import in_channels_last
     from lacunet.task import get_task
+    from lacunet.training.optimiser import make_optimiser
 
     task, settings = get_task(recipe.task), recipe.train
     method = in_channels_last(make_method(get_method(recipe.method), task, recipe.arguments)).train()

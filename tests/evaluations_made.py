@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lacunet.evaluation.metrics import get_policy
+from lacunet.evaluation.scores import Row, summarise, write_rows
 from lacunet.files import write_json
-from lacunet.metrics import get_policy
-from lacunet.scores import Row, summarise, write_rows
 from lacunet.task import GLIOMA, Task
 
 SUBSETS = tuple(GLIOMA.subset_name(subset) for subset in GLIOMA.subsets)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lacunet.case import Case, Grid
-from lacunet.recipe import Recipe, make_recipe
+from lacunet.training.recipe import Recipe, make_recipe
 
 
 def tiny_recipe(method: str = "early_fusion", **sections: Any) -> Recipe:

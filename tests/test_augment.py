@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lacunet.data.augment import (
+from lacunet.training.augment import (
     NO_AUGMENTATION,
     Augmentation,
     Change,

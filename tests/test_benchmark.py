@@ -14,15 +14,15 @@ from lacunet.data.labels import with_conventions
 from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.split import read_split, split_hash
 from lacunet.errors import DataError, OutputError, RecipeError, UsageError
-from lacunet.evaluations import join_evaluations, read_evaluation
-from lacunet.metrics import get_policy
+from lacunet.evaluation.metrics import get_policy
+from lacunet.evaluation.results import join_evaluations, read_evaluation
+from lacunet.evaluation.scores import read_rows
 from lacunet.pace import Budget, read_budget, seconds_a_step, steps_within, with_steps
 from lacunet.plan import BenchmarkSettings, Part, Quiet, differing, parts_by_person
-from lacunet.postprocess import get_rule
-from lacunet.recipe import read_recipe, write_recipe
-from lacunet.scores import read_rows
+from lacunet.prediction.postprocess import get_rule
 from lacunet.sweep import Entrant, entrants_of
 from lacunet.task import GLIOMA
+from lacunet.training.recipe import read_recipe, write_recipe
 from small import tiny_recipe
 
 SUBSETS = (GLIOMA.subset("t1c"), GLIOMA.subset("t1c+t2f"))

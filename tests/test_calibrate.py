@@ -12,14 +12,14 @@ from scipy.special import expit
 
 from calibrations_made import SUBSETS, parts_made, tiny_model
 from lacunet.calibrate import CalibrateSettings, Table, calibrate, calibration_of, reliability_of, residual_mm
-from lacunet.calibration import CALIBRATION, read_calibration, read_calibration_file
 from lacunet.case import CaseFiles
 from lacunet.cli.main import main
-from lacunet.data.names import Problem
-from lacunet.errors import DataError, ModelError, OutputError
+from lacunet.errors import DataError, ModelError, OutputError, Problem
+from lacunet.evaluation.metrics import dice, region_masks
+from lacunet.evaluation.scores import Row, read_rows
 from lacunet.files import write_json
-from lacunet.metrics import dice, region_masks
-from lacunet.model import load_model
+from lacunet.models.calibration import CALIBRATION, read_calibration, read_calibration_file
+from lacunet.models.model import load_model
 from lacunet.out_of_fold import (
     HeldOut,
     PassSettings,
@@ -31,11 +31,10 @@ from lacunet.out_of_fold import (
     require_out_of_fold,
     sample_brain,
 )
-from lacunet.predict import Predictor
-from lacunet.scores import Row, read_rows
+from lacunet.prediction.predictor import Predictor
 from lacunet.stats.temperature import negative_log_likelihood
 from lacunet.task import GLIOMA
-from lacunet.train import train
+from lacunet.training.train import train
 from small import brain, hand_made_case, tiny_recipe
 
 QUICK = PassSettings(voxels=200)

@@ -13,16 +13,16 @@ import torch
 
 from calibrations_made import calibration_made, tiny_model
 from evaluations_made import rows_made, write_evaluation
-from lacunet.calibration import CALIBRATION, calibration_words, put_beside, read_calibration, write_calibration
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.errors import ModelError
 from lacunet.files import write_json
-from lacunet.model import Model, for_task, load_model
-from lacunet.model_folder import DEFAULT, model_folder, shipped_models
-from lacunet.postprocess import get_rule
-from lacunet.predict import Predictor
+from lacunet.models.calibration import CALIBRATION, calibration_words, put_beside, read_calibration, write_calibration
+from lacunet.models.folder import DEFAULT, model_folder, shipped_models
+from lacunet.models.model import Model, for_task, load_model
+from lacunet.prediction.postprocess import get_rule
+from lacunet.prediction.predictor import Predictor
 from lacunet.report.calibrated import helpful_sequence, span_words
 from lacunet.report.case import Expectation
 from lacunet.segment import SegmentSettings, segment_case

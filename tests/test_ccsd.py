@@ -24,12 +24,12 @@ from lacunet.methods.ccsd import (
 )
 from lacunet.nn.batch import Batch
 from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, make_method
 from lacunet.nn.patch import fold, unfold
-from lacunet.optimise import make_optimiser
-from lacunet.predict import in_channels_last
-from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
+from lacunet.training.optimiser import make_optimiser
+from lacunet.training.recipe import read_recipe
 from small import named
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "ccsd.toml"

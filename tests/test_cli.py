@@ -12,7 +12,7 @@ import torch
 
 from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
-from lacunet.model import save_model
+from lacunet.models.model import save_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA
 

@@ -19,12 +19,12 @@ from lacunet.compare import CompareSettings, compare, compare_runs, largest_diff
 from lacunet.data.split import split_hash
 from lacunet.entries import COLUMNS, MEAN, ONE, WITH, WITHOUT, write_entries
 from lacunet.errors import DataError, OutputError, UsageError
-from lacunet.evaluations import read_evaluation, read_runs
-from lacunet.metrics import get_policy
+from lacunet.evaluation.metrics import get_policy
+from lacunet.evaluation.results import read_evaluation, read_runs
+from lacunet.evaluation.scores import summarise
 from lacunet.published import published_tables
 from lacunet.report.comparison import comparison_page
 from lacunet.report.markdown import markdown
-from lacunet.scores import summarise
 from lacunet.stats.paired import Resampling, holm
 from lacunet.task import GLIOMA
 

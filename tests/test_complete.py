@@ -17,14 +17,14 @@ from lacunet.case import CaseFiles
 from lacunet.cli.main import main
 from lacunet.complete import Completed, CompleteSettings, complete_case, complete_cases
 from lacunet.data.find import find_cases
-from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case, scaled_estimate, write_estimate
 from lacunet.data.prepare import Preparation, frame_of, prepare_images
-from lacunet.errors import DataError, ModelError, OutputError, UsageError
+from lacunet.errors import DataError, ModelError, OutputError, Problem, UsageError
 from lacunet.methods.dual_stage import DualStage
-from lacunet.model import Model, save_model
+from lacunet.models.model import Model, save_model
 from lacunet.nn.method import get_method, make_method
-from lacunet.predict import Predictor, Windows, pad_to
+from lacunet.prediction.predictor import Predictor
+from lacunet.prediction.windows import Windows, pad_to
 from lacunet.report.pictures import stamped
 from lacunet.task import GLIOMA
 from small import hand_made_case

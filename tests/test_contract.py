@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lacunet.data.prepare import Preparation
-from lacunet.model import load_model, save_model
+from lacunet.models.model import load_model, save_model
 from lacunet.nn.batch import Batch
 from lacunet.nn.method import Clock, Method, get_method, make_method
 from lacunet.nn.papers import method_names, paper_of

@@ -10,13 +10,13 @@ from lacunet.case import CaseFiles
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import write_phantoms
-from lacunet.model import load_model
-from lacunet.model_folder import DEFAULT, model_folder, read_description, shipped_models
+from lacunet.models.folder import DEFAULT, model_folder, read_description, shipped_models
+from lacunet.models.model import load_model
 from lacunet.nn.method import Method, get_method, make_method
-from lacunet.predict import Predictor
-from lacunet.recipe import read_recipe
+from lacunet.prediction.predictor import Predictor
 from lacunet.task import GLIOMA
-from lacunet.train import train
+from lacunet.training.recipe import read_recipe
+from lacunet.training.train import train
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -14,17 +14,16 @@ import pytest
 import torch
 
 from lacunet.data.find import case_from_files, find_cases
-from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import make_phantom
 from lacunet.data.prepare import Preparation
-from lacunet.errors import DataError, OutputError, UnpreparedError, UsageError
+from lacunet.errors import DataError, OutputError, Problem, UnpreparedError, UsageError
 from lacunet.intake import origin
 from lacunet.intake.rigid import Rigid, carry
 from lacunet.intake.scan import Survey
-from lacunet.model import Model, save_model
+from lacunet.models.model import Model, save_model
 from lacunet.nn.method import get_method, make_method
-from lacunet.predict import Predictor
+from lacunet.prediction.predictor import Predictor
 from lacunet.segment import Segmented, SegmentSettings, segment_case, segment_cases
 from lacunet.task import GLIOMA
 

@@ -12,14 +12,14 @@ from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
 from lacunet.data.volume import read_image
+from lacunet.evaluation.metrics import dice
 from lacunet.intake.native import onto_scan, regions_of_labels
 from lacunet.intake.rigid import Rigid, carry, centre_of
 from lacunet.intake.scan import Survey
 from lacunet.intake.strip import installed
-from lacunet.metrics import dice
-from lacunet.model import load_model
-from lacunet.model_folder import DEFAULT, shipped_models
-from lacunet.predict import Predictor
+from lacunet.models.folder import DEFAULT, shipped_models
+from lacunet.models.model import load_model
+from lacunet.prediction.predictor import Predictor
 from lacunet.segment import Segmented, SegmentSettings, segment_case
 
 pytest.importorskip("pydicom", reason="pip install 'lacunet[dicom]'")

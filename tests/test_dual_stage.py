@@ -24,17 +24,17 @@ from lacunet.methods.dual_stage import (
     normed,
     reconstruction_loss,
 )
-from lacunet.model import load_model, save_model
+from lacunet.models.model import load_model, save_model
 from lacunet.nn.batch import Batch
 from lacunet.nn.losses import deeply, dice_loss, segmentation_loss
+from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, Method, Stage, make_method
 from lacunet.nn.prompts import read_table, sentence_of
-from lacunet.optimise import freeze_all_but, make_optimiser, training_mode
-from lacunet.predict import in_channels_last
-from lacunet.progress import Silent
-from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
-from lacunet.train import train
+from lacunet.training.log import Silent
+from lacunet.training.optimiser import freeze_all_but, make_optimiser, training_mode
+from lacunet.training.recipe import read_recipe
+from lacunet.training.train import train
 from small import named, tiny_recipe
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "dual_stage.toml"

@@ -11,6 +11,7 @@ from lacunet.case import Case, Grid
 from lacunet.data.nifti import to_ras
 from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, OutputError
+from lacunet.evaluation.metrics import dice
 from lacunet.intake import native
 from lacunet.intake.native import (
     averaged,
@@ -21,7 +22,6 @@ from lacunet.intake.native import (
     write_native_mask,
 )
 from lacunet.intake.rigid import Rigid, centre_of
-from lacunet.metrics import dice
 from lacunet.task import GLIOMA
 
 

@@ -29,9 +29,9 @@ from lacunet.methods.masm import (
 from lacunet.nn.attention import Attention, Layer
 from lacunet.nn.batch import Batch
 from lacunet.nn.method import Clock, make_method
-from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA
-from lacunet.train import train
+from lacunet.training.recipe import read_recipe
+from lacunet.training.train import train
 from small import tiny_recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
 from lacunet.errors import UsageError
-from lacunet.metrics import (
+from lacunet.evaluation.metrics import (
     BRATS,
     aurc,
     dice,

@@ -16,7 +16,7 @@ from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.errors import LabelError, UsageError
-from lacunet.model import for_task, load_model, save_model
+from lacunet.models.model import for_task, load_model, save_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA, METS, Task, get_task
 

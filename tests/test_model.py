@@ -11,8 +11,8 @@ import torch
 
 from lacunet.data.prepare import Preparation
 from lacunet.errors import ModelError, RecipeError, UsageError
-from lacunet.model import load_model, save_model
-from lacunet.model_folder import DEFAULT
+from lacunet.models.folder import DEFAULT
+from lacunet.models.model import load_model, save_model
 from lacunet.nn.method import Method, get_method, make_method
 from lacunet.task import GLIOMA, Task
 

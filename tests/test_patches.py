@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from lacunet.case import CaseFiles
-from lacunet.data.augment import NO_AUGMENTATION, Augmentation
-from lacunet.data.patches import Crops, PreparedCase, SubsetRule, crops_from, draw_subset, prepare_cases
 from lacunet.data.prepare import Preparation
 from lacunet.nn.batch import Batch
 from lacunet.task import GLIOMA
+from lacunet.training.augment import NO_AUGMENTATION, Augmentation
+from lacunet.training.crops import Crops, PreparedCase, SubsetRule, crops_from, draw_subset, prepare_cases
 
 ALL = (True, True, True, True)
 

@@ -5,8 +5,8 @@ import pytest
 
 from lacunet.case import Grid
 from lacunet.errors import UsageError
-from lacunet.metrics import region_masks
-from lacunet.postprocess import get_rule, rule_names
+from lacunet.evaluation.metrics import region_masks
+from lacunet.prediction.postprocess import get_rule, rule_names
 from lacunet.task import GLIOMA
 
 SHAPE = (20, 20, 20)

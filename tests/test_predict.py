@@ -11,19 +11,11 @@ from lacunet.case import Case, CaseFiles
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError, UsageError
-from lacunet.model import Model
+from lacunet.models.model import Model
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.method import Clock, Method, Stage, get_method, make_method
-from lacunet.predict import (
-    Mirror,
-    Predictor,
-    Windows,
-    gaussian_weight,
-    group_by_frame,
-    no_larger_than,
-    pad_to,
-    window_slices,
-)
+from lacunet.prediction.predictor import Mirror, Predictor, group_by_frame
+from lacunet.prediction.windows import Windows, gaussian_weight, no_larger_than, pad_to, window_slices
 from lacunet.task import GLIOMA, Task
 from small import brain, hand_made_case
 

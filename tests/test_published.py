@@ -10,9 +10,9 @@ import pytest
 
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError
-from lacunet.metrics import policy_names
-from lacunet.postprocess import get_rule
-from lacunet.predict import MIRRORS
+from lacunet.evaluation.metrics import policy_names
+from lacunet.prediction.postprocess import get_rule
+from lacunet.prediction.predictor import MIRRORS
 from lacunet.published import Scored, choose, differences, published_tables, tables_of_cases
 from lacunet.task import GLIOMA
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lacunet.errors import RecipeError
-from lacunet.recipe import Recipe, make_recipe, read_recipe, write_recipe
+from lacunet.training.recipe import Recipe, make_recipe, read_recipe, write_recipe
 from small import tiny_recipe
 
 

@@ -9,10 +9,10 @@ from lacunet.nn.method import get_method, make_method, method_names
 from lacunet.nn.papers import method_names as names_without_torch
 from lacunet.pace import stage_names
 from lacunet.published.lists import known_lists
-from lacunet.recipe import Recipe, make_recipe, read_recipe, write_recipe
 from lacunet.reproducible import find_target
 from lacunet.sweep import read_sweep, recipes_folder, rows_of
 from lacunet.task import get_task
+from lacunet.training.recipe import Recipe, make_recipe, read_recipe, write_recipe
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(path for path in FOLDER.glob("**/*.toml") if path.parent.name != "sweeps")

@@ -17,17 +17,17 @@ from PIL import Image
 
 from lacunet.case import Grid
 from lacunet.errors import DataError, OutputError
-from lacunet.report.case import CaseView, Expectation, case_page, expectation_warnings, headline, write_case_page
-from lacunet.report.evaluation import (
+from lacunet.evaluation.heat import by_size, heat_rows, score, worst_cases
+from lacunet.evaluation.page import (
     CasePicture,
     EvaluationView,
     evaluation_page,
     write_evaluation_page,
 )
+from lacunet.report.case import CaseView, Expectation, case_page, expectation_warnings, headline, write_case_page
 from lacunet.report.page import join_words, millilitres
 from lacunet.report.pictures import cuts, outline, pictures, png_uri, window
 from lacunet.report.planes import AXIAL, CORONAL, SAGITTAL, box_around, busiest, section, size_mm
-from lacunet.report.scores import by_size, heat_rows, score, worst_cases
 from lacunet.task import GLIOMA
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

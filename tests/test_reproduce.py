@@ -16,16 +16,16 @@ from lacunet.data.labels import with_conventions
 from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.split import split_hash
 from lacunet.errors import DataError, UsageError
-from lacunet.evaluations import read_evaluation
+from lacunet.evaluation.results import read_evaluation
 from lacunet.files import write_json
 from lacunet.published import lists as lists_module
 from lacunet.published import published_tables
 from lacunet.published.lists import KnownList, Lists, find_lists, get_lists, known_lists
-from lacunet.recipe import make_recipe, read_recipe, write_recipe
 from lacunet.report.reproduction import reproduction
 from lacunet.reproduce import Reproduced, part_of_lists, with_incomplete_cases
 from lacunet.reproducible import find_target, recipe_differences, refusals
 from lacunet.task import GLIOMA
+from lacunet.training.recipe import make_recipe, read_recipe, write_recipe
 from small import tiny_recipe
 
 WORDS = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lacunet.errors import DataError
+from lacunet.evaluation.metrics import RegionScore, get_policy
+from lacunet.evaluation.scores import Row, read_rows, rows_of, summarise, write_rows
 from lacunet.files import write_json
-from lacunet.metrics import RegionScore, get_policy
-from lacunet.scores import Row, read_rows, rows_of, summarise, write_rows
 from lacunet.task import GLIOMA
 
 BRATS = get_policy("brats")

@@ -12,17 +12,16 @@ import torch
 
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
-from lacunet.errors import DataError, OutputError, UsageError
-from lacunet.evaluate import EvaluateSettings, evaluate, score_case
-from lacunet.model import Model
+from lacunet.errors import DataError, OutputError, Problem, UsageError
+from lacunet.evaluation.evaluate import EvaluateSettings, evaluate, score_case
+from lacunet.evaluation.scores import read_rows
+from lacunet.models.model import Model
 from lacunet.nn.method import get_method, make_method
-from lacunet.postprocess import get_rule
-from lacunet.predict import Predictor
-from lacunet.scores import read_rows
+from lacunet.prediction.postprocess import get_rule
+from lacunet.prediction.predictor import Predictor
 from lacunet.segment import Segmented, SegmentSettings, segment_case, segment_cases
 from lacunet.task import GLIOMA
 

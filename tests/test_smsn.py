@@ -23,10 +23,10 @@ from lacunet.methods.smsn import (
 )
 from lacunet.nn.batch import Batch
 from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, make_method
-from lacunet.predict import in_channels_last
-from lacunet.recipe import read_recipe
 from lacunet.task import GLIOMA, Task
+from lacunet.training.recipe import read_recipe
 from small import named
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "smsn.toml"

@@ -14,7 +14,7 @@ import torch
 from lacunet.case import CaseFiles
 from lacunet.data.prepare import Preparation
 from lacunet.methods.smsn import SMSN
-from lacunet.model import save_model
+from lacunet.models.model import save_model
 from lacunet.nn.losses import segmentation_losses
 from lacunet.nn.method import make_method
 from lacunet.task import GLIOMA

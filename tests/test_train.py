@@ -19,14 +19,15 @@ from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.errors import DataError, ModelError, OutputError, RecipeError, UsageError
-from lacunet.model import load_model
+from lacunet.models.model import load_model
 from lacunet.nn.method import Stage, get_method, make_method
-from lacunet.optimise import gradient_norms, learning_rate_at, make_optimiser, start_average, update_average
-from lacunet.progress import Notes, Silent
-from lacunet.recipe import Recipe, read_recipe
-from lacunet.seeds import seed_step, shared_generator
 from lacunet.task import GLIOMA
-from lacunet.train import _apart, _clip, _require_fit, train
+from lacunet.training.log import Notes, Silent
+from lacunet.training.loop import _apart, _clip
+from lacunet.training.optimiser import gradient_norms, learning_rate_at, make_optimiser, start_average, update_average
+from lacunet.training.recipe import Recipe, read_recipe
+from lacunet.training.seeds import seed_step, shared_generator
+from lacunet.training.train import _require_fit, train
 from small import tiny_recipe
 from training_run import TWO_STAGES, recipe_for, recipe_without_noise
 
@@ -266,7 +267,7 @@ def test_a_stage_without_a_better_score_ends_early(
 ) -> None:
     scores = [0.2, 0.5, 0.4, 0.5, 0.3, 0.1, 0.2, 0.3, 0.4]
     answers = iter(scores)
-    monkeypatch.setattr("lacunet.train.validation_dice", lambda *given: {"mean": next(answers)})
+    monkeypatch.setattr("lacunet.training.loop.validation_dice", lambda *given: {"mean": next(answers)})
     recipe = tiny_recipe(train={"steps": 30, "patience": 3}, validate={"every": 2})
     model = load_model(str(run(recipe, phantoms, tmp_path / "run")))
     logged = [line for line in lines(tmp_path / "run") if "validation_mean" in line]
@@ -284,7 +285,7 @@ def test_patience_is_remembered_by_a_resumed_run(
         train={"steps": 12, "save_every": 1}, validate={"every": 1}, stages={"segment": {"patience": 4}}
     )
     best_at_first = iter([0.5, *[0.1] * 20])
-    monkeypatch.setattr("lacunet.train.validation_dice", lambda *given: {"mean": next(best_at_first)})
+    monkeypatch.setattr("lacunet.training.loop.validation_dice", lambda *given: {"mean": next(best_at_first)})
     with pytest.raises(KeyboardInterrupt):
         run(recipe, phantoms, tmp_path / "run", progress=Stop(4))  # the fourth validation is still to come
     run(recipe, phantoms, tmp_path / "run", resume=True)
@@ -315,7 +316,9 @@ def test_a_stage_is_judged_by_the_network_that_it_trains(
         ]
 
     monkeypatch.setattr(cls, "stages", stages)
-    monkeypatch.setattr("lacunet.train.validation_dice", lambda method, *rest: judged.append(method) or {"mean": 0.5})
+    monkeypatch.setattr(
+        "lacunet.training.loop.validation_dice", lambda method, *rest: judged.append(method) or {"mean": 0.5}
+    )
     recipe = tiny_recipe(train={"steps": 8}, stages={"skipped": {"share": 2.0}, "teacher": {"batch": 1}})
     run(recipe, phantoms, tmp_path / "run")
     assert judged[0] is other

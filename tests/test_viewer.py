@@ -21,10 +21,10 @@ from PIL import Image
 from lacunet.case import Grid
 from lacunet.data.find import case_from_files
 from lacunet.data.prepare import Preparation
-from lacunet.evaluate import EvaluateSettings, evaluate
-from lacunet.model import Model
+from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
+from lacunet.models.model import Model
 from lacunet.nn.method import get_method, make_method
-from lacunet.predict import Predictor
+from lacunet.prediction.predictor import Predictor
 from lacunet.report.case import CaseView, Expectation, case_page, write_case_page
 from lacunet.report.page import resource, security_policy
 from lacunet.report.pictures import cuts, window

@@ -12,9 +12,9 @@ import torch
 
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.progress import Silent
-from lacunet.recipe import Recipe
-from lacunet.train import train
+from lacunet.training.log import Silent
+from lacunet.training.recipe import Recipe
+from lacunet.training.train import train
 from small import tiny_recipe
 
 TWO_STAGES = Path(__file__).with_name("two_stages.py")

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from lacunet.progress import last_validations
+from lacunet.training.log import last_validations
 
 COLOURS = ("#000000", "#0072b2", "#009e73", "#e69f00", "#cc79a7", "#d55e00")
 """Told apart by those who see few colours (Okabe and Ito 2008)."""

@@ -26,8 +26,8 @@ from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import make_phantom
 from lacunet.data.prepare import frame_of, prepare_images, prepare_reference
 from lacunet.methods.masm import MASM, ModalityAware
-from lacunet.model import Model, load_model
-from lacunet.predict import pad_to
+from lacunet.models.model import Model, load_model
+from lacunet.prediction.windows import pad_to
 from lacunet.task import Subset
 
 REPLACED, LOST = (0.93, 0.55, 0.1), (0.55, 0.36, 0.85)

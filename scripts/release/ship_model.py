@@ -15,10 +15,10 @@ import json
 import shutil
 from pathlib import Path
 
-from lacunet.calibration import CALIBRATION, put_beside, read_calibration_file
 from lacunet.files import rounded, whole_folder
-from lacunet.model import load_model, save_model
-from lacunet.model_folder import read_description
+from lacunet.models.calibration import CALIBRATION, put_beside, read_calibration_file
+from lacunet.models.folder import read_description
+from lacunet.models.model import load_model, save_model
 
 MODELS = Path(__file__).resolve().parents[2] / "src" / "lacunet" / "models"
 LICENCE = "research only: trained on BraTS data, not for clinical use"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from lacunet.calibration import Calibration
-from lacunet.model import load_model
-from lacunet.scores import Row, read_rows
+from lacunet.evaluation.scores import Row, read_rows
+from lacunet.models.calibration import Calibration
+from lacunet.models.model import load_model
 from lacunet.stats.intervals import Span, volume_span
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from lacunet.progress import read_log
+from lacunet.training.log import read_log
 
 
 def main() -> None:

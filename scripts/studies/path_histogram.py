@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from lacunet.progress import read_log
 from lacunet.task import GLIOMA
+from lacunet.training.log import read_log
 
 
 def main() -> None:

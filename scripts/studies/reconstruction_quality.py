@@ -30,8 +30,8 @@ from lacunet.case import Case
 from lacunet.cli.options import labelled, named_part
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import frame_of, prepare_images, prepare_reference
-from lacunet.model import Model, load_model
-from lacunet.predict import pad_to
+from lacunet.models.model import Model, load_model
+from lacunet.prediction.windows import pad_to
 from lacunet.task import Subset
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from lacunet.progress import last_validations
+from lacunet.training.log import last_validations
 
 
 def main() -> None:

@@ -38,17 +38,17 @@ from torch import Tensor
 
 from lacunet.case import Case
 from lacunet.cli.options import labelled, named_part
-from lacunet.data.augment import cut_out
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import frame_of, prepare_images, prepare_reference, regions_of
+from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.files import whole_file, write_json
 from lacunet.methods.smsn import SMSN
-from lacunet.metrics import dice, region_masks
-from lacunet.model import Model, load_model
+from lacunet.models.model import Model, load_model
 from lacunet.nn.batch import hide
 from lacunet.nn.losses import segmentation_losses
-from lacunet.predict import Predictor
+from lacunet.prediction.predictor import Predictor
 from lacunet.task import Subset
+from lacunet.training.augment import cut_out
 from landscape import filter_normalised, largest_gain, moved
 
 Table = dict[tuple[str, Subset], float]

@@ -2,7 +2,8 @@
 
 The public names are flat: `from lacunet import load_model, Predictor, find_cases, load_case`. They are imported when
 they are first used, so that `import lacunet` is quick and needs no torch. Training, evaluation and comparison are
-modules that hold a function of their name: `from lacunet.train import train`, `from lacunet.evaluate import evaluate`.
+modules that hold a function of their name: `from lacunet.training.train import train`,
+`from lacunet.evaluation.evaluate import evaluate`.
 """
 
 from importlib import import_module
@@ -15,20 +16,21 @@ _HOMES = {
     "data.find": ("find_cases", "case_from_files"),
     "data.labels": ("with_conventions",),
     "data.nifti": ("load_case", "write_mask", "write_image"),
-    "data.phantom": ("make_phantom", "write_phantoms"),
+    "data.phantom.phantom": ("make_phantom", "write_phantoms"),
     "data.prepare": ("Preparation",),
-    "batch": ("Batch", "hide"),
-    "papers": ("Paper", "method_names", "paper_of"),
-    "method": ("Clock", "Method", "Stage", "get_method", "make_method"),
-    "recipe": ("Recipe", "read_recipe", "make_recipe"),
-    "model_folder": ("shipped_models",),
-    "calibration": ("Calibration", "read_calibration"),
-    "model": ("Model", "for_task", "load_model", "save_model"),
-    "predict": ("Prediction", "Predictor", "Windows"),
+    "nn.batch": ("Batch", "hide"),
+    "nn.papers": ("Paper", "method_names", "paper_of"),
+    "nn.method": ("Clock", "Method", "Stage", "get_method", "make_method"),
+    "training.recipe": ("Recipe", "read_recipe", "make_recipe"),
+    "models.folder": ("shipped_models",),
+    "models.calibration": ("Calibration", "read_calibration"),
+    "models.model": ("Model", "for_task", "load_model", "save_model"),
+    "prediction.predictor": ("Prediction", "Predictor"),
+    "prediction.windows": ("Windows",),
     "segment": ("SegmentSettings", "segment_case", "segment_cases"),
-    "evaluate": ("EvaluateSettings",),
+    "evaluation.evaluate": ("EvaluateSettings",),
     "compare": ("CompareSettings",),
-    "metrics": ("MetricPolicy", "aurc", "dice", "get_policy", "hd95"),
+    "evaluation.metrics": ("MetricPolicy", "aurc", "dice", "get_policy", "hd95"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -12,20 +12,20 @@ from pathlib import Path
 
 from lacunet.case import CaseFiles
 from lacunet.compare import CompareSettings, Comparison, compare
-from lacunet.data.names import Problem
-from lacunet.errors import LacunetError
-from lacunet.evaluate import EvaluateSettings, evaluate
-from lacunet.evaluations import is_evaluation, join_evaluations
+from lacunet.errors import LacunetError, Problem
+from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
+from lacunet.evaluation.results import is_evaluation, join_evaluations
 from lacunet.files import write_json, write_text
-from lacunet.model import load_model
-from lacunet.model_folder import model_folder, read_description
+from lacunet.models.folder import model_folder, read_description
+from lacunet.models.model import load_model
 from lacunet.plan import BenchmarkProgress, BenchmarkSettings, Part, Quiet, differing, make_plan, method_file_of
-from lacunet.postprocess import Rule
-from lacunet.predict import Predictor, Windows
-from lacunet.recipe import Recipe, make_recipe
+from lacunet.prediction.postprocess import Rule
+from lacunet.prediction.predictor import Predictor
+from lacunet.prediction.windows import Windows
 from lacunet.report.benchmark import TrainingRow, benchmark_page
 from lacunet.sweep import Entrant
-from lacunet.train import train
+from lacunet.training.recipe import Recipe, make_recipe
+from lacunet.training.train import train
 
 FAILED = "failed.txt"
 """In a run or an evaluation: the traceback of what ended it, where that was an error of code and not of data."""

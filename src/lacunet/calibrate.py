@@ -11,7 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
-from lacunet.calibration import (
+from lacunet.errors import DataError, Problem
+from lacunet.evaluation.metrics import BRATS
+from lacunet.evaluation.scores import Row, write_rows
+from lacunet.models.calibration import (
     CALIBRATION,
     Calibration,
     Coverage,
@@ -23,13 +26,9 @@ from lacunet.calibration import (
     steps_of,
     write_calibration,
 )
-from lacunet.data.names import Problem
-from lacunet.errors import DataError
-from lacunet.metrics import BRATS
-from lacunet.model_folder import model_folder, read_description
+from lacunet.models.folder import model_folder, read_description
 from lacunet.out_of_fold import HeldOut, Part, PassSettings, chose_weights, logits_of, pass_through, require_out_of_fold
-from lacunet.predict import Predictor
-from lacunet.scores import Row, write_rows
+from lacunet.prediction.predictor import Predictor
 from lacunet.stats.intervals import Span, enclosing, fewest, mean_range, radius_mm
 from lacunet.stats.temperature import COLDEST, HOTTEST, calibration_error, fit_temperature, negative_log_likelihood
 from lacunet.task import Task

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 
 from lacunet.data.names import person_of
 from lacunet.errors import DataError
-from lacunet.evaluations import Evaluation, Run
-from lacunet.metrics import MetricPolicy
+from lacunet.evaluation.metrics import MetricPolicy
+from lacunet.evaluation.results import Evaluation, Run
 from lacunet.task import Task
 
 Pair = tuple[str, str]

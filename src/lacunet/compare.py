@@ -26,7 +26,7 @@ from lacunet.entries import (
     write_entries,
 )
 from lacunet.errors import DataError, UsageError, nearest
-from lacunet.evaluations import Run, read_runs
+from lacunet.evaluation.results import Run, read_runs
 from lacunet.files import write_text
 from lacunet.published import PublishedTable, Scored, choose, differences, tables_of_cases
 from lacunet.stats.paired import Resampling, smallest_p
@@ -180,7 +180,7 @@ def compare(words: Sequence[str], folder: Path, settings: CompareSettings | None
     """Write `comparison.csv` and `compare.html` into a folder; earlier ones are replaced.
 
     Args:
-        words: `NAME=DIR` or `DIR`, as for `lacunet.evaluations.read_runs`.
+        words: `NAME=DIR` or `DIR`, as for `lacunet.evaluation.results.read_runs`.
         folder: Where the results go.
         settings: What is compared with what.
 

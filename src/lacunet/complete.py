@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.case import CaseFiles
-from lacunet.data.names import Problem
 from lacunet.data.nifti import ESTIMATE_DEVIATION, ESTIMATE_MEAN, load_case, scaled_estimate, write_estimate
-from lacunet.errors import LacunetError, ModelError
+from lacunet.errors import LacunetError, ModelError, Problem
 from lacunet.files import write_json
 from lacunet.layout import places
-from lacunet.predict import Predictor
+from lacunet.prediction.predictor import Predictor
 from lacunet.report.completion import CompletionView, write_completion_page
 from lacunet.segment import provenance_of, refuse_to_replace, subset_in_use
 from lacunet.task import Subset

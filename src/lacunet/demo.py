@@ -8,7 +8,7 @@ from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.phantom.phantom import write_phantom
-from lacunet.predict import Predictor
+from lacunet.prediction.predictor import Predictor
 from lacunet.segment import Segmented, SegmentSettings, segment_case
 
 

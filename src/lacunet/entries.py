@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lacunet.comparable import Scores, Shared
+from lacunet.evaluation.metrics import aurc
 from lacunet.files import whole_file
-from lacunet.metrics import aurc
 from lacunet.published import PublishedTable
 from lacunet.stats.paired import (
     Resampling,

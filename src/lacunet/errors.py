@@ -1,6 +1,7 @@
 """The errors a user can meet. The command line prints each as one line; nothing else escapes from good code."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 
@@ -44,6 +45,14 @@ class RecipeError(LacunetError):
 
 class ModelError(LacunetError):
     """A model folder is incomplete, changed or unsafe."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one case, in one line for the user."""
+
+    case: str
+    message: str
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -12,16 +12,16 @@ from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load_file, save
 
 from lacunet.case import Case, CaseFiles
-from lacunet.data.names import Problem, person_of
+from lacunet.data.names import person_of
 from lacunet.data.nifti import load_case
 from lacunet.data.split import RUN_SPLIT, bare_id, read_split
-from lacunet.errors import DataError, LacunetError, ModelError, OutputError
+from lacunet.errors import DataError, LacunetError, ModelError, OutputError, Problem
+from lacunet.evaluation.metrics import BRATS, dice, region_masks, volume_ml
+from lacunet.evaluation.scores import Row, read_rows, write_rows
 from lacunet.files import whole_file, write_json
-from lacunet.metrics import BRATS, dice, region_masks, volume_ml
-from lacunet.model_folder import model_folder, read_description, run_of
-from lacunet.postprocess import Rule, apply_rules
-from lacunet.predict import Mirror, Predictor
-from lacunet.scores import Row, read_rows, write_rows
+from lacunet.models.folder import model_folder, read_description, run_of
+from lacunet.prediction.postprocess import Rule, apply_rules
+from lacunet.prediction.predictor import Mirror, Predictor
 from lacunet.task import Subset, Task
 
 

@@ -15,10 +15,10 @@ from statistics import fmean, median
 from lacunet.case import CaseFiles
 from lacunet.errors import RecipeError, UsageError
 from lacunet.nn.method import get_method, make_method
-from lacunet.progress import Silent
-from lacunet.recipe import Recipe, make_recipe
 from lacunet.task import get_task
-from lacunet.train import train
+from lacunet.training.log import Silent
+from lacunet.training.recipe import Recipe, make_recipe
+from lacunet.training.train import train
 
 UNCOUNTED = 5
 """First steps of a stage, in which memory is found and kernels are chosen."""

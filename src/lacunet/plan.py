@@ -12,21 +12,21 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from lacunet.case import CaseFiles
-from lacunet.data.patches import prepare_cases
 from lacunet.data.split import folds, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, UsageError, nearest
+from lacunet.evaluation.metrics import BRATS, MetricPolicy
 from lacunet.files import write_json
-from lacunet.metrics import BRATS, MetricPolicy
-from lacunet.model_folder import PLAN
+from lacunet.models.folder import PLAN
 from lacunet.nn.papers import method_names
 from lacunet.pace import Budget, seconds_a_step, stage_names, steps_within, with_steps
-from lacunet.postprocess import Rule
-from lacunet.progress import Progress, Silent
+from lacunet.prediction.postprocess import Rule
 from lacunet.published import choose
-from lacunet.recipe import Recipe
 from lacunet.sweep import Entrant
 from lacunet.task import Subset, get_task
+from lacunet.training.crops import prepare_cases
+from lacunet.training.log import Progress, Silent
+from lacunet.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

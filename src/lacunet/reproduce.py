@@ -13,15 +13,14 @@ from statistics import fmean
 from lacunet.benchmark import benchmark, evaluation_name, failure, score
 from lacunet.case import CaseFiles
 from lacunet.data.missing import apply_missing, complete_share, draw_missing, write_missing
-from lacunet.data.names import Problem
 from lacunet.data.split import PARTS, bare_id
-from lacunet.errors import DataError
-from lacunet.evaluations import Evaluation, is_evaluation, read_evaluation
-from lacunet.metrics import get_policy
+from lacunet.errors import DataError, Problem
+from lacunet.evaluation.metrics import get_policy
+from lacunet.evaluation.results import Evaluation, is_evaluation, read_evaluation
+from lacunet.evaluation.scores import summarise
 from lacunet.plan import BenchmarkProgress, BenchmarkSettings, Part, Quiet
-from lacunet.postprocess import Rule, get_rule
+from lacunet.prediction.postprocess import Rule, get_rule
 from lacunet.reproducible import Target, refusals
-from lacunet.scores import summarise
 from lacunet.sweep import Entrant, rows_of
 from lacunet.task import Task, get_task
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError, nearest
-from lacunet.evaluations import Evaluation
-from lacunet.model_folder import model_folder, read_description
+from lacunet.evaluation.results import Evaluation
+from lacunet.models.folder import model_folder, read_description
 from lacunet.nn.method import get_method
 from lacunet.nn.papers import method_names
 from lacunet.published import PublishedTable, Scored, choose, differences, not_stated
 from lacunet.published.lists import Lists
-from lacunet.recipe import Recipe
 from lacunet.sweep import Sweep, read_sweep, recipes_folder
+from lacunet.training.recipe import Recipe
 
 ET_RULE = "et500-ncr"
 """What most public code of the field applies to the enhancing tumour, and scores beside the mask as it is."""

@@ -13,17 +13,16 @@ import numpy as np
 
 from lacunet.case import Case, CaseFiles
 from lacunet.data.labels import labels_on_disk
-from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case, write_image, write_mask
-from lacunet.errors import LacunetError, OutputError, UnpreparedError, UsageError
+from lacunet.errors import LacunetError, OutputError, Problem, UnpreparedError, UsageError
+from lacunet.evaluation.metrics import dice, region_masks, volume_ml
 from lacunet.files import write_json
 from lacunet.intake.classify import contradictions
 from lacunet.intake.record import import_facts, record_of
 from lacunet.layout import Layout, Places, begin_bids, places, require_apart
-from lacunet.metrics import dice, region_masks, volume_ml
-from lacunet.model import Model
-from lacunet.postprocess import Rule, apply_rules
-from lacunet.predict import Prediction, Predictor
+from lacunet.models.model import Model
+from lacunet.prediction.postprocess import Rule, apply_rules
+from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.report.case import CaseView, Expectation, expectation_warnings, write_case_page
 from lacunet.task import Subset, Task
 from lacunet.trust import Trust, trust_in

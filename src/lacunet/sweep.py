@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lacunet.errors import RecipeError, UsageError, nearest
-from lacunet.recipe import Recipe, laid_over, read_recipe, read_toml
+from lacunet.training.recipe import Recipe, laid_over, read_recipe, read_toml
 
 
 class Sweep(BaseModel):

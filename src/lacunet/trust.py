@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lacunet.calibration import Calibration
-from lacunet.model import Model
+from lacunet.models.calibration import Calibration
+from lacunet.models.model import Model
 from lacunet.report.calibrated import helpful_sequence, span_words
 from lacunet.report.case import Expectation
 from lacunet.stats.intervals import Span

@@ -75,10 +75,10 @@ def benchmark(
     """Train methods under one protocol, score each once, compare. A second call goes on where the first stopped."""
     from lacunet.benchmark import benchmark as run_benchmark
     from lacunet.data.split import PARTS
-    from lacunet.metrics import get_policy
+    from lacunet.evaluation.metrics import get_policy
     from lacunet.pace import Budget, read_budget
     from lacunet.plan import BenchmarkSettings, differing
-    from lacunet.postprocess import get_rule
+    from lacunet.prediction.postprocess import get_rule
     from lacunet.sweep import entrants_of
 
     _require_one_way(protocol, lists, split, folds)

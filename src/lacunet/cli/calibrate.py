@@ -28,8 +28,8 @@ from lacunet.cli.terminal import progress, say
 from lacunet.errors import UsageError
 
 if TYPE_CHECKING:
-    from lacunet.calibration import Calibration
     from lacunet.case import CaseFiles
+    from lacunet.models.calibration import Calibration
     from lacunet.out_of_fold import HeldOut
 
 
@@ -61,10 +61,10 @@ def calibrate(
     """Learn from cases that fold models have not seen what to expect of a model: docs/calibration.md."""
     from lacunet.calibrate import CalibrateSettings
     from lacunet.calibrate import calibrate as run_calibration
-    from lacunet.calibration import put_beside
-    from lacunet.model_folder import model_folder
+    from lacunet.models.calibration import put_beside
+    from lacunet.models.folder import model_folder
     from lacunet.out_of_fold import PassSettings, require_alike
-    from lacunet.postprocess import get_rule
+    from lacunet.prediction.postprocess import get_rule
 
     if not 0.5 <= coverage <= 0.99 or voxels < 1:
         raise UsageError(f"--coverage {coverage:g} --voxels {voxels}: a share from 0.5 to 0.99, and at least one voxel")
@@ -138,7 +138,7 @@ def _folds_of(words: str) -> list[str]:
     Raises:
         UsageError: it is the folder of the whole benchmark.
     """
-    from lacunet.model_folder import run_of_benchmark
+    from lacunet.models.folder import run_of_benchmark
 
     folder = Path(words)
     if run := run_of_benchmark(folder):
@@ -155,7 +155,7 @@ def _parsed(words: str) -> tuple[str, str | None]:
 
 def calibration_lines(calibration: "Calibration") -> list[str]:
     """What a calibration found, a line each."""
-    from lacunet.calibration import calibration_words
+    from lacunet.models.calibration import calibration_words
 
     lines = [calibration_words(calibration)]
     for size, temperature in calibration.temperatures.items():

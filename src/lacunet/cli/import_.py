@@ -52,7 +52,7 @@ def import_(
 
     --t1c FILE and the like overrule what a series is taken for: a NIfTI file, a file of the series, or its number.
     """
-    from lacunet.data.names import Problem
+    from lacunet.errors import Problem
     from lacunet.intake.assemble import ImportSettings
     from lacunet.intake.door import FrontDoor, Imported
     from lacunet.intake.survey import Wishes

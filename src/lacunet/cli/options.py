@@ -12,8 +12,8 @@ from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
     from lacunet.case import CaseFiles
-    from lacunet.data.names import Problem
-    from lacunet.predict import Mirror, Predictor
+    from lacunet.errors import Problem
+    from lacunet.prediction.predictor import Mirror, Predictor
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A shipped model, a model folder, or a run.")]
@@ -36,7 +36,7 @@ T2f = Annotated[Path | None, typer.Option("--t2f", "--flair", help="The FLAIR sc
 
 def task_of(model: str) -> Task:
     """A model's task, from its description alone."""
-    from lacunet.model_folder import model_folder, read_description
+    from lacunet.models.folder import model_folder, read_description
 
     return Task.from_json(read_description(model_folder(model))["task"])
 
@@ -55,8 +55,9 @@ def predictor_of(
         raise UsageError(f"--precision {precision}: use auto, bf16 or float32")
     if window and window < 32:
         raise UsageError(f"--window {window}: at least 32 voxels, or 0 for the whole brain at once")
-    from lacunet.model import for_task, load_model
-    from lacunet.predict import Predictor, Windows
+    from lacunet.models.model import for_task, load_model
+    from lacunet.prediction.predictor import Predictor
+    from lacunet.prediction.windows import Windows
 
     windows = Windows((window, window, window)) if window else Windows()
     loaded = load_model(model, method_file)
@@ -67,7 +68,7 @@ def predictor_of(
 
 def mirror_of(words: str) -> "Mirror":
     """What `--mirror` means."""
-    from lacunet.predict import MIRRORS
+    from lacunet.prediction.predictor import MIRRORS
 
     for mirror in MIRRORS:
         if words == mirror:

@@ -100,10 +100,10 @@ def segment(
     like then overrule what a series is taken for.
     """
     from lacunet.data.labels import known_convention
-    from lacunet.data.names import Problem
+    from lacunet.errors import Problem
     from lacunet.intake.scan import Survey
     from lacunet.layout import known_layout
-    from lacunet.postprocess import get_rule
+    from lacunet.prediction.postprocess import get_rule
     from lacunet.segment import SegmentSettings, segment_cases
 
     given = given_scans(t1n, t1c, t2w, t2f)

@@ -23,8 +23,8 @@ def models(
     names: Annotated[list[str] | None, typer.Argument(help="Models, or runs; those that ship when not given.")] = None,
 ) -> None:
     """The models that ship, with their measured Dice."""
-    from lacunet.calibration import calibration_words, read_calibration
-    from lacunet.model_folder import DEFAULT, model_folder, model_name, read_description, shipped_models
+    from lacunet.models.calibration import calibration_words, read_calibration
+    from lacunet.models.folder import DEFAULT, model_folder, model_name, read_description, shipped_models
 
     folders = [model_folder(name) for name in names or shipped_models()]
     descriptions = {folder: read_description(folder) for folder in folders}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lacunet.model_folder import model_name
+from lacunet.models.folder import model_name
 from lacunet.task import Task
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lacunet.compare import Comparison
     from lacunet.complete import Completed
-    from lacunet.data.names import Problem
+    from lacunet.errors import Problem
     from lacunet.intake.door import Imported
     from lacunet.intake.scan import Survey
     from lacunet.segment import Segmented
@@ -38,7 +38,7 @@ def progress() -> "Iterator[Progress]":
 
 
 class TrainingBar:
-    """Draws a training's progress; see `lacunet.train.Progress`."""
+    """Draws a training's progress; see `lacunet.training.train.Progress`."""
 
     def __init__(self, bar: "Progress") -> None:
         self.bar = bar

@@ -48,8 +48,8 @@ def train(
     """Train a method by a recipe."""
     from lacunet.data.missing import apply_missing, complete_share, read_missing
     from lacunet.data.split import folds
-    from lacunet.recipe import read_recipe
-    from lacunet.train import train as run_training
+    from lacunet.training.recipe import read_recipe
+    from lacunet.training.train import train as run_training
 
     settings = read_recipe(recipe, changes or [])
     task = get_task(settings.task)
@@ -93,10 +93,10 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="Read the cases as of another task than the model's: mets.")] = None,
 ) -> None:
     """Score a model on every subset of sequences: a table, a summary and a page."""
-    from lacunet.evaluate import EvaluateSettings
-    from lacunet.evaluate import evaluate as run_evaluation
-    from lacunet.metrics import get_policy
-    from lacunet.postprocess import get_rule
+    from lacunet.evaluation.evaluate import EvaluateSettings
+    from lacunet.evaluation.evaluate import evaluate as run_evaluation
+    from lacunet.evaluation.metrics import get_policy
+    from lacunet.prediction.postprocess import get_rule
 
     cases_are = get_task(task) if task else task_of(model)
     settings = EvaluateSettings(

@@ -8,10 +8,9 @@ from pathlib import Path
 from lacunet.case import CaseFiles, Grid
 from lacunet.data.find import survey
 from lacunet.data.labels import decide_convention, pooled, to_inside, values_in
-from lacunet.data.names import Problem
 from lacunet.data.nifti import check_intensities, require_same_grid
 from lacunet.data.volume import read_file, read_image
-from lacunet.errors import DataError, LabelError
+from lacunet.errors import DataError, LabelError, Problem
 from lacunet.task import GLIOMA, Subset, Task
 
 

@@ -11,7 +11,6 @@ from lacunet.data.msd import read_msd
 from lacunet.data.names import (
     REFERENCE,
     Found,
-    Problem,
     existing_file,
     image_files,
     in_order,
@@ -19,7 +18,7 @@ from lacunet.data.names import (
     person_of,
     understand,
 )
-from lacunet.errors import DataError
+from lacunet.errors import DataError, Problem
 from lacunet.task import GLIOMA, Task
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lacunet.case import CaseFiles, ImageFile
 from lacunet.data.labels import known_convention
-from lacunet.data.names import REFERENCE, Problem, existing_file, in_order, modality_or_none, person_of
-from lacunet.errors import DataError, UsageError
+from lacunet.data.names import REFERENCE, existing_file, in_order, modality_or_none, person_of
+from lacunet.errors import DataError, Problem, UsageError
 from lacunet.task import Task
 
 

@@ -33,14 +33,6 @@ _FAMILY_WORDS = {
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What is wrong with one case, in one line for the user."""
-
-    case: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Found:
     """One file whose name is understood: `role` is a modality or `reference`; `family` is None for a reference."""
 

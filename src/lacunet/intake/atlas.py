@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float
 
 from lacunet.case import Grid
 from lacunet.data.phantom.anatomy import load_atlas
+from lacunet.evaluation.metrics import dice
 from lacunet.intake.register import locate, volume_of
 from lacunet.intake.rigid import Rigid, carry, centre_of, grown
-from lacunet.metrics import dice
 
 WHITE, GREY, FLUID = 1.0, 0.7, 0.3
 """Brightness on a T1-weighted scan; mutual information asks for no more than that the three differ."""

@@ -14,8 +14,7 @@ from tempfile import TemporaryDirectory
 from lacunet.case import CaseFiles
 from lacunet.data.find import case_from_files
 from lacunet.data.find import survey as cases_by_name
-from lacunet.data.names import Problem
-from lacunet.errors import DataError, LacunetError, UsageError
+from lacunet.errors import DataError, LacunetError, Problem, UsageError
 from lacunet.intake.assemble import ImportSettings, import_case
 from lacunet.intake.origin import Origin, OriginalScan
 from lacunet.intake.record import FILE_NAME, Found, ImportRecord, read_record
@@ -23,7 +22,7 @@ from lacunet.intake.rigid import Rigid
 from lacunet.intake.scan import Scan, Survey, Visit
 from lacunet.intake.survey import Wishes, survey_source
 from lacunet.intake.unpack import is_archive
-from lacunet.predict import Predictor
+from lacunet.prediction.predictor import Predictor
 from lacunet.segment import Segmented, SegmentSettings, begin, done_before, segment_case
 from lacunet.task import GLIOMA, Subset, Task
 

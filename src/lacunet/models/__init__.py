@@ -1,1 +1,1 @@
-"""Trained models that ship with the package."""
+"""Trained models: their folders, weights and calibration; the models that ship lie here too."""

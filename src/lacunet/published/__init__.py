@@ -15,7 +15,7 @@ from typing import Any
 
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError, nearest
-from lacunet.metrics import aurc, get_policy
+from lacunet.evaluation.metrics import aurc, get_policy
 from lacunet.task import GLIOMA
 
 
@@ -117,7 +117,7 @@ class Scored:
         subsets: Names of those that every case was scored for.
         policy: What empty masks score.
         postprocessing: Names of the rules.
-        mirror: Over which mirror images predictions were averaged (`lacunet.predict.Mirror`).
+        mirror: Over which mirror images predictions were averaged (`lacunet.prediction.predictor.Mirror`).
     """
 
     cases: Sequence[str]

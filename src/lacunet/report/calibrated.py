@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lacunet.calibration import Gain
+from lacunet.models.calibration import Gain
 from lacunet.report.page import dice, join_words, millilitres
 from lacunet.stats.intervals import Span
 from lacunet.task import Task

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import StringIO
 from math import ceil, floor
 from statistics import fmean
@@ -13,6 +14,8 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from lacunet.report.page import known
 
 INK, MUTED, RULE, PAPER = "#000001", "#000002", "#000003", "#000004"
 """Stand-ins that become the page's colours."""
@@ -150,3 +153,22 @@ def _inline(figure: Figure, name: str, title: str) -> Markup:
         body = body.replace(colour, f"var(--{variable})")
     assert head is not None
     return Markup(f'<svg class="chart" role="img" aria-label="{escape(title)}" viewBox="{head[1]}">{body}')
+
+
+DICE_PALE = 0.3
+"""Dice up to which a cell of the heat map has no colour."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of the heat map, and how strong its colour is: 0 the worst, 1 the best."""
+
+    value: float | None
+    strength: float
+
+
+def cell(value: float | None, worst: float, best: float) -> Cell:
+    """A number with its colour's strength, linear from worst to best and cut off there."""
+    if not known(value):
+        return Cell(None, 0.0)
+    return Cell(float(value), min(max((value - worst) / (best - worst), 0.0), 1.0))

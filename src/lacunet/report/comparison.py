@@ -7,11 +7,10 @@ from typing import Any
 
 from lacunet.compare import Comparison, largest_differences
 from lacunet.entries import ALL, HERE, MEAN, ONE, WITH, WITHOUT, Entry
-from lacunet.evaluations import Evaluation
+from lacunet.evaluation.results import Evaluation
 from lacunet.published import PublishedTable
-from lacunet.report.charts import curves
+from lacunet.report.charts import DICE_PALE, Cell, cell, curves
 from lacunet.report.page import known, render
-from lacunet.report.scores import DICE_PALE, Cell, cell
 from lacunet.stats.paired import COVERAGE, TIE, smallest_p
 
 DIFFERENCE_FULL = 0.2

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from lacunet.recipe import TrainSettings
+from lacunet.training.recipe import TrainSettings
 
 
 def freeze_all_but(method: nn.Module, trains: Sequence[nn.Module]) -> list[nn.Parameter]:

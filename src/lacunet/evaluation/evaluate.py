@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lacunet.case import Case, CaseFiles
-from lacunet.data.names import Problem
 from lacunet.data.nifti import load_case
 from lacunet.environment import describe_environment
-from lacunet.errors import DataError, LacunetError, OutputError
+from lacunet.errors import DataError, LacunetError, OutputError, Problem
+from lacunet.evaluation.heat import worst_cases
+from lacunet.evaluation.metrics import BRATS, MetricPolicy, region_masks, score_regions
+from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluation_page
+from lacunet.evaluation.scores import Row, read_rows, rows_of, summarise, write_rows
 from lacunet.files import write_json
-from lacunet.metrics import BRATS, MetricPolicy, region_masks, score_regions
-from lacunet.postprocess import Rule, apply_rules
-from lacunet.predict import Prediction, Predictor
-from lacunet.report.evaluation import CasePicture, EvaluationView, write_evaluation_page
-from lacunet.report.scores import worst_cases
-from lacunet.scores import Row, read_rows, rows_of, summarise, write_rows
+from lacunet.prediction.postprocess import Rule, apply_rules
+from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.task import Subset, Task
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lacunet.errors import ModelError
 from lacunet.files import rounded, write_json
-from lacunet.model_folder import DESCRIPTION, read_description
+from lacunet.models.folder import DESCRIPTION, read_description
 from lacunet.stats.intervals import Span, volume_span
 from lacunet.task import Subset, Task
 

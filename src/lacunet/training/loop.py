@@ -1,8 +1,4 @@
-"""The training loop: stages, steps, validation, checkpoints, resume. It knows no method.
-
-A killed run that is resumed ends with the same weights, bit for bit, as one that never stopped: every random choice is
-a function of (seed, stage, step), and the state that is saved is all the state there is.
-"""
+"""The loop: stages, steps, validation, selection. It knows no method."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +7,20 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from lacunet.case import CaseFiles
-from lacunet.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
-from lacunet.data.augment import NO_AUGMENTATION, Augmentation
-from lacunet.data.patches import Crops, PreparedCase, crops_from, prepare_cases
-from lacunet.data.split import RUN_SPLIT, split_hash
-from lacunet.device import choose_device
-from lacunet.environment import describe_environment
-from lacunet.errors import DataError, ModelError, OutputError, RecipeError
-from lacunet.files import write_json
-from lacunet.model import load_model, save_model
+from lacunet.errors import ModelError, RecipeError
+from lacunet.models.model import save_model
 from lacunet.nn.batch import Batch
-from lacunet.nn.method import Clock, Method, Stage, get_method, make_method
-from lacunet.optimise import (
+from lacunet.nn.method import Clock, Method, Stage
+from lacunet.task import get_task
+from lacunet.training.augment import NO_AUGMENTATION, Augmentation
+from lacunet.training.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
+from lacunet.training.crops import Crops, PreparedCase, crops_from, prepare_cases
+from lacunet.training.log import Notes, Progress, Silent, TrainingLog
+from lacunet.training.optimiser import (
     freeze_all_but,
     gradient_norms,
     learning_rate_at,
@@ -37,12 +29,9 @@ from lacunet.optimise import (
     training_mode,
     update_average,
 )
-from lacunet.predict import in_channels_last
-from lacunet.progress import Notes, Progress, Silent, TrainingLog
-from lacunet.recipe import Recipe, TrainSettings, read_recipe, write_recipe
-from lacunet.seeds import seed_step, shared_generator
-from lacunet.task import Task, get_task
-from lacunet.validate import on_device, validation_dice, validation_loss
+from lacunet.training.recipe import Recipe, TrainSettings
+from lacunet.training.seeds import seed_step, shared_generator
+from lacunet.training.validation import on_device, validation_dice, validation_loss
 
 
 class StageModule(nn.Module):
@@ -59,7 +48,7 @@ class StageModule(nn.Module):
 
 
 @dataclass
-class _Run:
+class Run:
     """The things a training holds in its hands; nothing here outlives `train`."""
 
     recipe: Recipe
@@ -82,7 +71,7 @@ class _Run:
 
 
 @dataclass
-class _Phase:
+class Phase:
     """A stage under way: what `_step` needs beside the run and its state."""
 
     stage: Stage
@@ -93,83 +82,8 @@ class _Phase:
     parameters: Sequence[nn.Parameter]
 
 
-def train(
-    recipe: Recipe,
-    training: Sequence[CaseFiles],
-    validation: Sequence[CaseFiles],
-    folder: Path,
-    *,
-    resume: bool = False,
-    init: str | None = None,
-    device: str = "auto",
-    method_file: Path | None = None,
-    card: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-    prepared: Path | None = None,
-) -> Path:
-    """Train a method as a recipe says.
-
-    Args:
-        recipe: Everything that decides the training.
-        training: Cases with references; some may lack modalities.
-        validation: Cases that choose the best weights; empty keeps the last.
-        folder: The run: `recipe.toml`, `split.json` (which cases), `log.jsonl`, TensorBoard events, `state/`, `model/`,
-            `environment.json`.
-        resume: Go on where the folder's state stands.
-        init: A model (shipped name or folder) to start the weights from.
-        device: `auto`, `cpu`, `cuda`, ...
-        method_file: File of a method that is not of the package.
-        card: What the model shall say of itself (data, licence).
-        progress: Told of every step.
-        prepared: Where prepared cases lie, which several runs may share; None keeps them in the run.
-
-    Returns:
-        The model folder.
-
-    Raises:
-        OutputError: the folder holds a run and `resume` is not asked for.
-        RecipeError: the recipe does not fit the method, or is not the one that the resumed run began with.
-        DataError: no training case, or a case without a reference.
-    """
-    task = get_task(recipe.task)
-    task.subsets_named(recipe.validate_.subsets)  # a name that means nothing shall not wait for the first validation
-    _require_cases(training, validation)
-    fabric = _fabric(recipe, device)
-    torch.manual_seed(recipe.seed)
-    method = in_channels_last(make_method(get_method(recipe.method, method_file), task, recipe.arguments))
-    shares = recipe.steps_of([stage.name for stage in method.stages()])
-    stages = [stage for stage in method.stages() if stage.wanted]
-    steps = [share for share, stage in zip(shares, method.stages(), strict=True) if stage.wanted]
-    _require_fit(recipe, method, stages, fabric.world_size)
-    if init is not None:
-        method.load_state_dict(_initial_weights(init, method, method_file))
-    if fabric.global_rank == 0:
-        _open_folder(folder, recipe, resume)
-        write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
-    fabric.barrier()
-    progress = progress if progress is not None and fabric.global_rank == 0 else Silent()
-    run = _Run(
-        recipe=recipe,
-        folder=folder,
-        fabric=fabric,
-        method=method,
-        training=_prepared(recipe, training, prepared or folder / "prepared", fabric, progress),
-        validation=validation,
-        prepared=prepared or folder / "prepared",
-        card={**_cases_of(task, training, validation), **(card or {})},
-        progress=progress,
-        log=TrainingLog(folder, steps, active=fabric.global_rank == 0),
-        notes=Notes(),
-        last_stage=len(stages) - 1,
-    )
-    try:
-        _run_stages(run, stages, steps, resume)
-    finally:
-        run.log.close()
-    return folder / "model"
-
-
-def _run_stages(run: _Run, stages: Sequence[Stage], steps: Sequence[int], resume: bool) -> None:
+def run_stages(run: Run, stages: Sequence[Stage], steps: Sequence[int], resume: bool) -> None:
+    """Train every stage in order, from the beginning or from where the saved state stands."""
     saved = run.folder / "state" / "state.safetensors"
     state, optimiser_state = State(), dict[str, Tensor]()
     if resume and saved.is_file():
@@ -187,17 +101,18 @@ def _run_stages(run: _Run, stages: Sequence[Stage], steps: Sequence[int], resume
             save_state(saved, state, run.method, None)
 
 
-def _run_stage(run: _Run, stage: Stage, steps: int, state: State, optimiser_state: Mapping[str, Tensor]) -> None:
+def _run_stage(run: Run, stage: Stage, steps: int, state: State, optimiser_state: Mapping[str, Tensor]) -> None:
     settings = run.recipe.for_stage(stage.name)
     run.method.to(run.fabric.device)
     parameters = freeze_all_but(run.method, stage.trains)
     optimiser = make_optimiser(parameters, settings)
     load_optimiser(optimiser, optimiser_state)
     module, wrapped = run.fabric.setup(StageModule(run.method, stage), optimiser)
-    phase = _Phase(stage, settings, steps, module, wrapped, parameters)
+    phase = Phase(stage, settings, steps, module, wrapped, parameters)
     if settings.average:
         state.average = start_average(run.method, state.average)
-    crops = _crops(run.training, run, settings, state.stage, steps, run.recipe.augment)
+    rank, ranks = run.fabric.global_rank, run.fabric.world_size
+    crops = _crops(run.training, run, settings, state.stage, steps, run.recipe.augment, rank, ranks)
     for batch in crops_from(crops, state.step, settings.workers):
         _step(run, phase, state, batch)
         state.step += 1
@@ -212,7 +127,7 @@ def _run_stage(run: _Run, stage: Stage, steps: int, state: State, optimiser_stat
     _finish_stage(run, state)
 
 
-def _step(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
+def _step(run: Run, phase: Phase, state: State, batch: Batch) -> None:
     """One update: seed, schedule, forward, backward, clip, step, average, log."""
     settings, stage = phase.settings, phase.stage
     training_mode(run.method, stage.trains)
@@ -252,7 +167,7 @@ def _clip(modules: Sequence[nn.Module], limit: float) -> Tensor:
     return norm
 
 
-def _clock(run: _Run, phase: _Phase, state: State, note: Callable[[str, Tensor | float], None]) -> Clock:
+def _clock(run: Run, phase: Phase, state: State, note: Callable[[str, Tensor | float], None]) -> Clock:
     return Clock(state.step, phase.steps, shared_generator(run.recipe.seed, state.stage, state.step), note)
 
 
@@ -263,7 +178,7 @@ def _apart(notes: Mapping[str, float], numbers: Mapping[str, float], stage: Stag
     return notes
 
 
-def _measure_gradients(run: _Run, phase: _Phase, state: State, batch: Batch) -> None:
+def _measure_gradients(run: Run, phase: Phase, state: State, batch: Batch) -> None:
     """Log the gradient of each term at the step that comes, by a forward pass of its own.
 
     It changes nothing, unless a loss keeps a state of its own from call to call (a running mean, a queue).
@@ -274,7 +189,7 @@ def _measure_gradients(run: _Run, phase: _Phase, state: State, batch: Batch) -> 
     run.log.write(phase.stage.name, state.stage, state.step + 1, gradient_norms(terms, phase.parameters))
 
 
-def _validate(run: _Run, stage: Stage, settings: TrainSettings, state: State) -> None:
+def _validate(run: Run, stage: Stage, settings: TrainSettings, state: State) -> None:
     """Score the weights that would be kept; keep them when they are the best so far."""
     current = {name: value.detach().clone() for name, value in run.method.state_dict().items()}
     run.method.load_state_dict(state.average or current)
@@ -296,20 +211,20 @@ def _validate(run: _Run, stage: Stage, settings: TrainSettings, state: State) ->
     run.fabric.barrier()
 
 
-def _scores(run: _Run, stage: Stage, settings: TrainSettings, state: State) -> dict[str, float]:
+def _scores(run: Run, stage: Stage, settings: TrainSettings, state: State) -> dict[str, float]:
     """What the stage is selected by, higher is better."""
     if stage.select == "dice":
         method = run.method if stage.judged is None else stage.judged()
         return validation_dice(method, run.validation, run.recipe, run.fabric)
     if stage.select == "last":
         return {"mean": 0.0}
-    cases = _prepared(run.recipe, run.validation, run.prepared, run.fabric, Silent())
-    crops = _crops(cases, run, settings.model_copy(update={"batch": 1}), state.stage, 4 * len(cases), NO_AUGMENTATION)
-    crops.rank, crops.ranks = 0, 1  # every process looks at all of them, and they agree
+    cases = prepared_on_all_ranks(run.recipe, run.validation, run.prepared, run.fabric, Silent())
+    alone = settings.model_copy(update={"batch": 1})  # every process looks at all of them, and they agree
+    crops = _crops(cases, run, alone, state.stage, 4 * len(cases), NO_AUGMENTATION, rank=0, ranks=1)
     return validation_loss(stage, crops, state.stage, run.fabric.device)
 
 
-def _finish_stage(run: _Run, state: State) -> None:
+def _finish_stage(run: Run, state: State) -> None:
     """A stage ends with its selected weights: the best validated ones, or the last (averaged) ones."""
     if run.validation:
         run.fabric.barrier()
@@ -321,7 +236,7 @@ def _finish_stage(run: _Run, state: State) -> None:
             _save_model(run, state, {})
 
 
-def _save_model(run: _Run, state: State, scores: Mapping[str, float]) -> None:
+def _save_model(run: Run, state: State, scores: Mapping[str, float]) -> None:
     """The model folder, once the last stage has begun: before, what is deployed has not been trained."""
     if state.stage < run.last_stage:
         return
@@ -335,48 +250,6 @@ def _save_model(run: _Run, state: State, scores: Mapping[str, float]) -> None:
     save_model(run.folder / "model", run.method, run.recipe.prepare.preparation(), card)
 
 
-def _cases_of(task: Task, training: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> dict[str, Any]:
-    """Which cases trained and chose the weights, as the hashes of their lists; and how many have every modality."""
-    return {
-        "training_list": split_hash(case.name for case in training),
-        "validation_list": split_hash(case.name for case in validation) if validation else None,
-        "complete_cases": sum(set(case.images) >= set(task.modalities) for case in training),
-    }
-
-
-def _fabric(recipe: Recipe, device: str) -> Fabric:
-    chosen = choose_device(device)
-    processes = TorchElasticEnvironment().world_size() if TorchElasticEnvironment.detect() else 1
-    fabric = Fabric(
-        accelerator=chosen.type,
-        devices=processes if processes > 1 else ([chosen.index] if chosen.index is not None else 1),
-        strategy=DDPStrategy(find_unused_parameters=True) if processes > 1 else "auto",
-        precision="bf16-mixed" if recipe.train.precision == "bf16" else "32-true",
-    )
-    fabric.launch()
-    return fabric
-
-
-def _require_cases(training: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> None:
-    if not training:
-        raise DataError("no training case; the split leaves none")
-    for files in [*training, *validation]:
-        if files.reference is None:
-            raise DataError(f"{files.name}: has no reference mask; training and validation need one for every case")
-
-
-def _require_fit(recipe: Recipe, method: Method, stages: Sequence[Stage], ranks: int) -> None:
-    for stage in stages:
-        settings = recipe.for_stage(stage.name)
-        if settings.batch % ranks:
-            raise RecipeError(f"train.batch = {settings.batch} cannot be shared evenly by {ranks} processes")
-        if any(length % method.divisor for length in settings.crop):
-            raise RecipeError(
-                f"train.crop = {list(settings.crop)}: {recipe.method} with these arguments needs multiples of "
-                f"{method.divisor} voxels"
-            )
-
-
 def _require_finite(
     value: Tensor, what: str, terms: Mapping[str, Tensor], batch: Batch, stage: Stage, state: State
 ) -> None:
@@ -388,20 +261,7 @@ def _require_finite(
         )
 
 
-def _open_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
-    path = folder / "recipe.toml"
-    if path.is_file() and not resume:
-        raise OutputError(f"{folder}: holds a run already; go on with --resume, or choose another folder")
-    if path.is_file() and read_recipe(path) != recipe:
-        raise RecipeError(
-            f"{path}: the run began with another recipe; resume it with its own, or choose another folder"
-        )
-    if not path.is_file():
-        write_recipe(path, recipe)
-        write_json(folder / "environment.json", describe_environment())
-
-
-def _prepared(
+def prepared_on_all_ranks(
     recipe: Recipe, cases: Sequence[CaseFiles], folder: Path, fabric: Fabric, progress: Progress
 ) -> list[PreparedCase]:
     """Rank 0 prepares, then the others open what it has written."""
@@ -415,11 +275,13 @@ def _prepared(
 
 def _crops(
     cases: Sequence[PreparedCase],
-    run: _Run,
+    run: Run,
     settings: TrainSettings,
     stage: int,
     steps: int,
     augmentation: Augmentation,
+    rank: int,
+    ranks: int,
 ) -> Crops:
     return Crops(
         cases,
@@ -433,28 +295,6 @@ def _crops(
         tumour_share=settings.tumour_share,
         seed=run.recipe.seed,
         stage=stage,
-        rank=run.fabric.global_rank,
-        ranks=run.fabric.world_size,
+        rank=rank,
+        ranks=ranks,
     )
-
-
-def _names(cases: Sequence[CaseFiles]) -> list[str]:
-    return sorted(case.name for case in cases)
-
-
-def _initial_weights(source: str, method: Method, method_file: Path | None) -> dict[str, Tensor]:
-    """A model's weights for fine-tuning; it must be the same network.
-
-    Raises:
-        RecipeError: the model's weights have other names or shapes than the recipe's method.
-    """
-    weights = load_model(source, method_file).method.state_dict()
-    wanted = method.state_dict()
-    different = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
-    if different or len(weights) != len(wanted):
-        raise RecipeError(
-            f"--init {source}: another network than the recipe's ({len(different)} of {len(wanted)} tensors differ, "
-            f"such as {different[0] if different else 'additional ones'}); give the recipe the model's own method and "
-            "arguments"
-        )
-    return weights

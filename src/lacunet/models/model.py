@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from lacunet.calibration import Calibration, read_calibration
 from lacunet.data.prepare import Preparation
 from lacunet.errors import LacunetError, ModelError, UsageError
 from lacunet.files import whole_file, write_json
-from lacunet.model_folder import DESCRIPTION, FORMAT, WEIGHTS, model_folder, model_name, read_description
+from lacunet.models.calibration import Calibration, read_calibration
+from lacunet.models.folder import DESCRIPTION, FORMAT, WEIGHTS, model_folder, model_name, read_description
 from lacunet.nn.method import Method, get_method, make_method
 from lacunet.task import Subset, Task
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from lacunet.data.augment import Augmentation
-from lacunet.data.patches import SubsetRule
 from lacunet.data.prepare import Preparation
 from lacunet.errors import RecipeError, nearest
 from lacunet.files import write_text
+from lacunet.training.augment import Augmentation
+from lacunet.training.crops import SubsetRule
 
 _Length = Annotated[int, Field(ge=1)]
 Crop = tuple[_Length, _Length, _Length]

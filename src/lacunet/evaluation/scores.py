@@ -10,8 +10,8 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from lacunet.errors import DataError
+from lacunet.evaluation.metrics import MetricPolicy, RegionScore, aurc
 from lacunet.files import whole_file
-from lacunet.metrics import MetricPolicy, RegionScore, aurc
 from lacunet.task import Task
 
 

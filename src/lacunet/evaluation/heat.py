@@ -8,14 +8,13 @@ from statistics import fmean
 from typing import Any
 
 from lacunet.errors import DataError
+from lacunet.evaluation.scores import Row
+from lacunet.report.charts import DICE_PALE, Cell, cell
 from lacunet.report.page import join_words, known
-from lacunet.scores import Row
 from lacunet.task import Task
 
 HD95_PALE = 40.0
 """HD95 in mm from which a cell of the heat map has no colour."""
-DICE_PALE = 0.3
-"""Dice up to which a cell of the heat map has no colour."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,6 @@ class CaseScores:
     def of(self, region: str) -> list[Row]:
         """The scores of one region, in the order of the table."""
         return [score for score in self.scores if score.region == region]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number of the heat map, and how strong its colour is: 0 the worst, 1 the best."""
-
-    value: float | None
-    strength: float
 
 
 @dataclass(frozen=True)
@@ -115,13 +106,6 @@ def heat_cells(
     dice = tuple(cell(means.get(region, {}).get("dice"), DICE_PALE, 1.0) for region in task.regions)
     hd95 = tuple(cell(means.get(region, {}).get("hd95"), HD95_PALE, 0.0) for region in task.regions)
     return dice, hd95
-
-
-def cell(value: float | None, worst: float, best: float) -> Cell:
-    """A number with its colour's strength, linear from worst to best and cut off there."""
-    if not known(value):
-        return Cell(None, 0.0)
-    return Cell(float(value), min(max((value - worst) / (best - worst), 0.0), 1.0))
 
 
 def by_size(task: Task, summary: Mapping[str, Any], region: str) -> dict[int, list[float]]:

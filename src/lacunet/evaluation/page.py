@@ -11,11 +11,7 @@ from jaxtyping import Shaped, UInt8
 from markupsafe import Markup
 
 from lacunet.case import Grid
-from lacunet.files import write_text
-from lacunet.report.charts import robustness, volumes
-from lacunet.report.page import dice, known, render, sentence
-from lacunet.report.pictures import cuts, pictures
-from lacunet.report.scores import (
+from lacunet.evaluation.heat import (
     CaseScores,
     HeatRow,
     by_size,
@@ -26,7 +22,11 @@ from lacunet.report.scores import (
     ranked_cases,
     score,
 )
-from lacunet.scores import Row
+from lacunet.evaluation.scores import Row
+from lacunet.files import write_text
+from lacunet.report.charts import robustness, volumes
+from lacunet.report.page import dice, known, render, sentence
+from lacunet.report.pictures import cuts, pictures
 from lacunet.task import Task
 
 CASES_SHOWN = 40

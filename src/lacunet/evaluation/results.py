@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lacunet.errors import DataError, UsageError
+from lacunet.evaluation.metrics import MetricPolicy, get_policy
+from lacunet.evaluation.scores import Row, read_rows, summarise, write_rows
 from lacunet.files import write_json
-from lacunet.metrics import MetricPolicy, get_policy
-from lacunet.scores import Row, read_rows, summarise, write_rows
 from lacunet.task import GLIOMA, Task
 
 FILES = ("cases.csv", "summary.json")

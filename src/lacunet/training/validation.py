@@ -9,15 +9,15 @@ from torch import Tensor
 
 from lacunet.case import CaseFiles
 from lacunet.data.nifti import load_case
-from lacunet.data.patches import Crops
 from lacunet.errors import DataError, RecipeError
-from lacunet.metrics import dice, region_masks
-from lacunet.model import Model
+from lacunet.evaluation.metrics import dice, region_masks
+from lacunet.models.model import Model
 from lacunet.nn.batch import Batch
 from lacunet.nn.method import Clock, Method, Stage
-from lacunet.predict import Predictor
-from lacunet.recipe import Recipe
-from lacunet.seeds import seed_step, shared_generator
+from lacunet.prediction.predictor import Predictor
+from lacunet.training.crops import Crops
+from lacunet.training.recipe import Recipe
+from lacunet.training.seeds import seed_step, shared_generator
 
 
 def validation_dice(method: Method, cases: Sequence[CaseFiles], recipe: Recipe, fabric: Fabric) -> dict[str, float]:

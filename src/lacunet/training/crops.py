@@ -16,12 +16,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lacunet.case import Case, CaseFiles
-from lacunet.data.augment import Augmentation, change_intensities, cut_out, draw_change
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation, frame_of, prepare_images, prepare_reference, regions_of
 from lacunet.files import whole_file
 from lacunet.nn.batch import Batch
 from lacunet.task import Task
+from lacunet.training.augment import Augmentation, change_intensities, cut_out, draw_change
 
 SubsetRule = Literal["subset", "size", "modality", "all"]
 

@@ -1,0 +1,1 @@
+"""From masks to scores: metrics, the table, its folder and its page."""

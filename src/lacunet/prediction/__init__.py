@@ -1,0 +1,1 @@
+"""From a case to masks: the predictor, windows, post-processing."""

@@ -1,0 +1,1 @@
+"""From a recipe to a model: crops, augmentation, the loop, checkpoints, the log."""

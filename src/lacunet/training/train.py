@@ -1,0 +1,182 @@
+"""The training loop: stages, steps, validation, checkpoints, resume. It knows no method.
+
+A killed run that is resumed ends with the same weights, bit for bit, as one that never stopped: every random choice is
+a function of (seed, stage, step), and the state that is saved is all the state there is.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
+
+from lacunet.case import CaseFiles
+from lacunet.data.split import RUN_SPLIT, split_hash
+from lacunet.device import choose_device
+from lacunet.environment import describe_environment
+from lacunet.errors import DataError, OutputError, RecipeError
+from lacunet.files import write_json
+from lacunet.models.model import load_model
+from lacunet.nn.memory import in_channels_last
+from lacunet.nn.method import Method, Stage, get_method, make_method
+from lacunet.task import Task, get_task
+from lacunet.training.log import Notes, Progress, Silent, TrainingLog
+from lacunet.training.loop import Run, prepared_on_all_ranks, run_stages
+from lacunet.training.recipe import Recipe, read_recipe, write_recipe
+
+
+def train(
+    recipe: Recipe,
+    training: Sequence[CaseFiles],
+    validation: Sequence[CaseFiles],
+    folder: Path,
+    *,
+    resume: bool = False,
+    init: str | None = None,
+    device: str = "auto",
+    method_file: Path | None = None,
+    card: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    prepared: Path | None = None,
+) -> Path:
+    """Train a method as a recipe says.
+
+    Args:
+        recipe: Everything that decides the training.
+        training: Cases with references; some may lack modalities.
+        validation: Cases that choose the best weights; empty keeps the last.
+        folder: The run: `recipe.toml`, `split.json` (which cases), `log.jsonl`, TensorBoard events, `state/`, `model/`,
+            `environment.json`.
+        resume: Go on where the folder's state stands.
+        init: A model (shipped name or folder) to start the weights from.
+        device: `auto`, `cpu`, `cuda`, ...
+        method_file: File of a method that is not of the package.
+        card: What the model shall say of itself (data, licence).
+        progress: Told of every step.
+        prepared: Where prepared cases lie, which several runs may share; None keeps them in the run.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        OutputError: the folder holds a run and `resume` is not asked for.
+        RecipeError: the recipe does not fit the method, or is not the one that the resumed run began with.
+        DataError: no training case, or a case without a reference.
+    """
+    task = get_task(recipe.task)
+    task.subsets_named(recipe.validate_.subsets)  # a name that means nothing shall not wait for the first validation
+    _require_cases(training, validation)
+    fabric = _fabric(recipe, device)
+    torch.manual_seed(recipe.seed)
+    method = in_channels_last(make_method(get_method(recipe.method, method_file), task, recipe.arguments))
+    shares = recipe.steps_of([stage.name for stage in method.stages()])
+    stages = [stage for stage in method.stages() if stage.wanted]
+    steps = [share for share, stage in zip(shares, method.stages(), strict=True) if stage.wanted]
+    _require_fit(recipe, method, stages, fabric.world_size)
+    if init is not None:
+        method.load_state_dict(_initial_weights(init, method, method_file))
+    if fabric.global_rank == 0:
+        _open_folder(folder, recipe, resume)
+        write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
+    fabric.barrier()
+    progress = progress if progress is not None and fabric.global_rank == 0 else Silent()
+    run = Run(
+        recipe=recipe,
+        folder=folder,
+        fabric=fabric,
+        method=method,
+        training=prepared_on_all_ranks(recipe, training, prepared or folder / "prepared", fabric, progress),
+        validation=validation,
+        prepared=prepared or folder / "prepared",
+        card={**_cases_of(task, training, validation), **(card or {})},
+        progress=progress,
+        log=TrainingLog(folder, steps, active=fabric.global_rank == 0),
+        notes=Notes(),
+        last_stage=len(stages) - 1,
+    )
+    try:
+        run_stages(run, stages, steps, resume)
+    finally:
+        run.log.close()
+    return folder / "model"
+
+
+def _cases_of(task: Task, training: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> dict[str, Any]:
+    """Which cases trained and chose the weights, as the hashes of their lists; and how many have every modality."""
+    return {
+        "training_list": split_hash(case.name for case in training),
+        "validation_list": split_hash(case.name for case in validation) if validation else None,
+        "complete_cases": sum(set(case.images) >= set(task.modalities) for case in training),
+    }
+
+
+def _fabric(recipe: Recipe, device: str) -> Fabric:
+    chosen = choose_device(device)
+    processes = TorchElasticEnvironment().world_size() if TorchElasticEnvironment.detect() else 1
+    fabric = Fabric(
+        accelerator=chosen.type,
+        devices=processes if processes > 1 else ([chosen.index] if chosen.index is not None else 1),
+        strategy=DDPStrategy(find_unused_parameters=True) if processes > 1 else "auto",
+        precision="bf16-mixed" if recipe.train.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def _require_cases(training: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> None:
+    if not training:
+        raise DataError("no training case; the split leaves none")
+    for files in [*training, *validation]:
+        if files.reference is None:
+            raise DataError(f"{files.name}: has no reference mask; training and validation need one for every case")
+
+
+def _require_fit(recipe: Recipe, method: Method, stages: Sequence[Stage], ranks: int) -> None:
+    for stage in stages:
+        settings = recipe.for_stage(stage.name)
+        if settings.batch % ranks:
+            raise RecipeError(f"train.batch = {settings.batch} cannot be shared evenly by {ranks} processes")
+        if any(length % method.divisor for length in settings.crop):
+            raise RecipeError(
+                f"train.crop = {list(settings.crop)}: {recipe.method} with these arguments needs multiples of "
+                f"{method.divisor} voxels"
+            )
+
+
+def _open_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
+    path = folder / "recipe.toml"
+    if path.is_file() and not resume:
+        raise OutputError(f"{folder}: holds a run already; go on with --resume, or choose another folder")
+    if path.is_file() and read_recipe(path) != recipe:
+        raise RecipeError(
+            f"{path}: the run began with another recipe; resume it with its own, or choose another folder"
+        )
+    if not path.is_file():
+        write_recipe(path, recipe)
+        write_json(folder / "environment.json", describe_environment())
+
+
+def _names(cases: Sequence[CaseFiles]) -> list[str]:
+    return sorted(case.name for case in cases)
+
+
+def _initial_weights(source: str, method: Method, method_file: Path | None) -> dict[str, Tensor]:
+    """A model's weights for fine-tuning; it must be the same network.
+
+    Raises:
+        RecipeError: the model's weights have other names or shapes than the recipe's method.
+    """
+    weights = load_model(source, method_file).method.state_dict()
+    wanted = method.state_dict()
+    different = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
+    if different or len(weights) != len(wanted):
+        raise RecipeError(
+            f"--init {source}: another network than the recipe's ({len(different)} of {len(wanted)} tensors differ, "
+            f"such as {different[0] if different else 'additional ones'}); give the recipe the model's own method and "
+            "arguments"
+        )
+    return weights
