@@ -15,16 +15,17 @@ import pytest
 from evaluations_made import SIX, SUBSETS, rows_made, steady, write_evaluation
 from lacunet.cli.main import main
 from lacunet.cli.terminal import print_summary
-from lacunet.compare import CompareSettings, compare, compare_runs, largest_differences
+from lacunet.comparison.compare import compare
+from lacunet.comparison.comparison import CompareSettings, compare_runs, largest_differences
+from lacunet.comparison.entries import COLUMNS, MEAN, ONE, WITH, WITHOUT, write_entries
+from lacunet.comparison.markdown import markdown
+from lacunet.comparison.page import comparison_page
+from lacunet.comparison.published.tables import published_tables
 from lacunet.data.split import split_hash
-from lacunet.entries import COLUMNS, MEAN, ONE, WITH, WITHOUT, write_entries
 from lacunet.errors import DataError, OutputError, UsageError
 from lacunet.evaluation.metrics import get_policy
 from lacunet.evaluation.results import read_evaluation, read_runs
 from lacunet.evaluation.scores import summarise
-from lacunet.published import published_tables
-from lacunet.report.comparison import comparison_page
-from lacunet.report.markdown import markdown
 from lacunet.stats.paired import Resampling, holm
 from lacunet.task import GLIOMA
 
@@ -527,7 +528,7 @@ def test_published_numbers_are_of_one_task(tmp_path):
 
 def test_the_tables_of_our_cases_are_hinted_at(two, monkeypatch):
     table = replace(published_tables()["brats2020-m3ae"], test=(split_hash(SIX),))
-    monkeypatch.setattr("lacunet.published.published_tables", lambda: {"brats2020-m3ae": table})
+    monkeypatch.setattr("lacunet.comparison.published.tables.published_tables", lambda: {"brats2020-m3ae": table})
     (hint,) = compare_runs(two, QUICK).hints
     assert "--published brats2020-m3ae" in hint
     assert compare_runs(two, replace(QUICK, published=("brats2020-m3ae",))).hints == ()
@@ -539,7 +540,7 @@ def test_the_page_says_why_published_columns_are_apart(two, monkeypatch):
     assert "<strong>Not comparable with the runs here:</strong> other cases: here 6, there 100 of BraTS 2020." in page
     assert "RFNet&#39;s test set of 100 cases; all columns run by the authors of M3AE." in page
     table = replace(published_tables()["brats2020-m3ae"], test=(split_hash(SIX),))
-    monkeypatch.setattr("lacunet.published.published_tables", lambda: {"brats2020-m3ae": table})
+    monkeypatch.setattr("lacunet.comparison.published.tables.published_tables", lambda: {"brats2020-m3ae": table})
     page = comparison_page(compare_runs(two, settings))
     assert "Not comparable" not in page
     assert "Same cases and subsets, same scores of empty masks, same post-processing and mirror images." in page
@@ -549,7 +550,7 @@ def test_the_page_says_why_published_columns_are_apart(two, monkeypatch):
 def of_six(monkeypatch):
     """A published table of our six cases, by our policy."""
     table = replace(published_tables()["brats2020-m3ae"], test=(split_hash(SIX),))
-    monkeypatch.setattr("lacunet.published.published_tables", lambda: {"brats2020-m3ae": table})
+    monkeypatch.setattr("lacunet.comparison.published.tables.published_tables", lambda: {"brats2020-m3ae": table})
     return table
 
 
@@ -594,7 +595,7 @@ def test_what_parts_one_run_from_a_published_table_names_the_run(tmp_path, monke
     write_evaluation(tmp_path / "a", rows_made(uneven))
     write_evaluation(tmp_path / "b", rows_made(uneven), identity={"postprocessing": ["et500"]})
     table = replace(published_tables()["brats2020-m3ae"], test=(split_hash(SIX),))
-    monkeypatch.setattr("lacunet.published.published_tables", lambda: {"brats2020-m3ae": table})
+    monkeypatch.setattr("lacunet.comparison.published.tables.published_tables", lambda: {"brats2020-m3ae": table})
     made = read_runs([f"{tmp_path}/a", f"{tmp_path}/b"])
     comparison = compare_runs(made, replace(QUICK, published=("brats2020-m3ae",)))
     assert comparison.apart(table) == ["b: post-processing: et500 here, none there"]
@@ -779,7 +780,9 @@ def test_runs_of_long_names_are_told_apart_in_80_columns(tmp_path, lacunet, monk
 def test_the_command_says_of_each_published_table_whether_it_is_comparable(tmp_path, lacunet, monkeypatch):
     known = published_tables()
     beside = replace(known["brats2020-m3ae"], test=(split_hash(SIX),))
-    monkeypatch.setattr("lacunet.published.published_tables", lambda: {**known, "brats2020-m3ae": beside})
+    monkeypatch.setattr(
+        "lacunet.comparison.published.tables.published_tables", lambda: {**known, "brats2020-m3ae": beside}
+    )
     monkeypatch.setenv("COLUMNS", "1000")
     words = ["compare", write_evaluation(tmp_path / "a", rows_made(steady(0.5))), "-o", tmp_path / "out"]
     _, out, _ = lacunet(*words, "--published", "brats2020-m3ae", "--published", "brats2020-rfnet")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from lacunet.comparison.published.tables import Scored, choose, differences, published_tables, tables_of_cases
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError
 from lacunet.evaluation.metrics import policy_names
 from lacunet.prediction.postprocess import get_rule
 from lacunet.prediction.predictor import MIRRORS
-from lacunet.published import Scored, choose, differences, published_tables, tables_of_cases
 from lacunet.task import GLIOMA
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -25,7 +25,7 @@ OURS = Scored(CASES, SUBSETS, "brats")
 
 
 def printed(file):
-    with files("lacunet.published").joinpath(file).open(encoding="utf-8") as lines:
+    with files("lacunet.comparison.published").joinpath(file).open(encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
 
 
@@ -211,6 +211,9 @@ def test_notes_tell_of_quoted_columns_and_other_means():
 
 
 def test_the_tables_of_our_cases_are_found(monkeypatch):
-    monkeypatch.setattr("lacunet.published.published_tables", lambda: {"known": replace(same_protocol(), name="known")})
+    monkeypatch.setattr(
+        "lacunet.comparison.published.tables.published_tables",
+        lambda: {"known": replace(same_protocol(), name="known")},
+    )
     assert tables_of_cases(CASES) == ["known"]
     assert tables_of_cases(["others"]) == []

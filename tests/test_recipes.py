@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from lacunet.comparison.published.lists import known_lists
 from lacunet.nn.method import get_method, make_method, method_names
 from lacunet.nn.papers import method_names as names_without_torch
 from lacunet.pace import stage_names
-from lacunet.published.lists import known_lists
 from lacunet.reproducible import find_target
 from lacunet.sweep import read_sweep, recipes_folder, rows_of
 from lacunet.task import get_task

@@ -11,6 +11,9 @@ import pytest
 
 from calibrations_made import tiny_model
 from evaluations_made import SUBSETS, rows_made, steady, write_evaluation
+from lacunet.comparison.published.lists import KnownList, Lists, find_lists, get_lists, known_lists
+from lacunet.comparison.published.tables import lists as lists_module
+from lacunet.comparison.published.tables import published_tables
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.phantom.phantom import write_phantoms
@@ -18,9 +21,6 @@ from lacunet.data.split import split_hash
 from lacunet.errors import DataError, UsageError
 from lacunet.evaluation.results import read_evaluation
 from lacunet.files import write_json
-from lacunet.published import lists as lists_module
-from lacunet.published import published_tables
-from lacunet.published.lists import KnownList, Lists, find_lists, get_lists, known_lists
 from lacunet.report.reproduction import reproduction
 from lacunet.reproduce import Reproduced, part_of_lists, with_incomplete_cases
 from lacunet.reproducible import find_target, recipe_differences, refusals

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from lacunet.case import Grid
-from lacunet.compare import CompareSettings, compare_runs
+from lacunet.comparison.comparison import CompareSettings, compare_runs
+from lacunet.comparison.page import comparison_page
 from lacunet.evaluation.heat import worst_cases
 from lacunet.evaluation.metrics import BRATS
 from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluation_page
@@ -21,7 +22,6 @@ from lacunet.evaluation.results import read_runs
 from lacunet.evaluation.scores import Row, summarise, write_rows
 from lacunet.files import write_json, write_text
 from lacunet.report.case import CaseView, Expectation, expectation_warnings, write_case_page
-from lacunet.report.comparison import comparison_page
 from lacunet.task import GLIOMA, Subset
 
 SHAPE, SPACING = (150, 180, 60), (1.0, 1.0, 2.4)

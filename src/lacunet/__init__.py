@@ -29,7 +29,7 @@ _HOMES = {
     "prediction.windows": ("Windows",),
     "segment": ("SegmentSettings", "segment_case", "segment_cases"),
     "evaluation.evaluate": ("EvaluateSettings",),
-    "compare": ("CompareSettings",),
+    "comparison.comparison": ("CompareSettings",),
     "evaluation.metrics": ("MetricPolicy", "aurc", "dice", "get_policy", "hd95"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.case import CaseFiles
-from lacunet.compare import CompareSettings, Comparison, compare
+from lacunet.comparison.compare import compare
+from lacunet.comparison.comparison import CompareSettings, Comparison
 from lacunet.errors import LacunetError, Problem
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
 from lacunet.evaluation.results import is_evaluation, join_evaluations

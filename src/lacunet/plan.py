@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from lacunet.case import CaseFiles
+from lacunet.comparison.published.tables import choose
 from lacunet.data.split import folds, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, UsageError, nearest
@@ -21,7 +22,6 @@ from lacunet.models.folder import PLAN
 from lacunet.nn.papers import method_names
 from lacunet.pace import Budget, seconds_a_step, stage_names, steps_within, with_steps
 from lacunet.prediction.postprocess import Rule
-from lacunet.published import choose
 from lacunet.sweep import Entrant
 from lacunet.task import Subset, get_task
 from lacunet.training.crops import prepare_cases

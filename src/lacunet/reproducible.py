@@ -7,14 +7,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lacunet.comparison.published.lists import Lists
+from lacunet.comparison.published.tables import PublishedTable, Scored, choose, differences, not_stated
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError, nearest
 from lacunet.evaluation.results import Evaluation
 from lacunet.models.folder import model_folder, read_description
 from lacunet.nn.method import get_method
 from lacunet.nn.papers import method_names
-from lacunet.published import PublishedTable, Scored, choose, differences, not_stated
-from lacunet.published.lists import Lists
 from lacunet.sweep import Sweep, read_sweep, recipes_folder
 from lacunet.training.recipe import Recipe
 

@@ -29,7 +29,7 @@ class Sweep(BaseModel):
         rows: Row -> sections laid over the recipe.
         subsets: What is scored, where the table does not show all.
         published: The published table whose methods are called as the rows here; `lacunet reproduce` needs it.
-        lists: The published lists of cases (`lacunet.published.lists`).
+        lists: The published lists of cases (`lacunet.comparison.published.lists`).
         policy: What empty masks score, where the table is reproduced.
         postprocess: The rule of the published masks, if any.
         complete: Share of the training cases that keep every sequence.

@@ -135,10 +135,10 @@ def reproduce(
     """A published table: trained and scored by its protocol, beside its numbers only where all of that matches."""
     from dataclasses import replace
 
+    from lacunet.comparison.published.lists import known_lists
     from lacunet.data.split import PARTS
     from lacunet.files import write_text
     from lacunet.plan import BenchmarkSettings
-    from lacunet.published.lists import known_lists
     from lacunet.report.reproduction import reproduction
     from lacunet.reproduce import reproduce as run_reproduction
     from lacunet.reproduce import with_incomplete_cases
@@ -212,9 +212,9 @@ def _published_part(
     data: Path, protocol: str, parts: Sequence[str], lists: Path | None, labels: str | None, task: Task
 ) -> "Part":
     """The cases of published lists, which are recognised by what they hold; looked for once there are data."""
+    from lacunet.comparison.published.lists import find_lists, get_lists
     from lacunet.data.find import find_cases
     from lacunet.data.labels import with_conventions
-    from lacunet.published.lists import find_lists, get_lists
     from lacunet.reproduce import part_of_lists
 
     known = get_lists(protocol)

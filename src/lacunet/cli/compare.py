@@ -27,12 +27,12 @@ def compare(
     ] = False,
 ) -> None:
     """Evaluations side by side: a page and a table, tests over cases, published numbers."""
-    from lacunet.compare import CompareSettings
-    from lacunet.compare import compare as run_comparison
+    from lacunet.comparison.compare import compare as run_comparison
+    from lacunet.comparison.comparison import CompareSettings
 
     comparison = run_comparison(runs, output, CompareSettings(baseline, tuple(published or ())))
     if as_markdown:
-        from lacunet.report.markdown import markdown
+        from lacunet.comparison.markdown import markdown
 
         say(markdown(comparison))
         return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from lacunet.compare import Comparison
+    from lacunet.comparison.comparison import Comparison
     from lacunet.complete import Completed
     from lacunet.errors import Problem
     from lacunet.intake.door import Imported

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lacunet.compare import Comparison
-from lacunet.report.markdown import NOTHING, markdown, markdown_table, plain
+from lacunet.comparison.comparison import Comparison
+from lacunet.comparison.markdown import NOTHING, markdown, markdown_table, plain
 
 
 @dataclass(frozen=True)

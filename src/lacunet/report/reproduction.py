@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lacunet.published import PublishedScore, PublishedTable
-from lacunet.report.markdown import NOTHING, markdown_table, plain
+from lacunet.comparison.markdown import NOTHING, markdown_table, plain
+from lacunet.comparison.published.tables import PublishedScore, PublishedTable
 from lacunet.reproduce import Reproduced
 from lacunet.reproducible import Target
 from lacunet.task import Task

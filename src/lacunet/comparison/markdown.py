@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from html import escape
 
-from lacunet.compare import Comparison
-from lacunet.entries import ALL, HERE, MEAN, ONE, WITH, WITHOUT
-from lacunet.published import PublishedTable
+from lacunet.comparison.comparison import Comparison
+from lacunet.comparison.entries import ALL, HERE, MEAN, ONE, WITH, WITHOUT
+from lacunet.comparison.published.tables import PublishedTable
 from lacunet.report.page import sentence
 
 NOTHING = "–"

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from lacunet.compare import Comparison, largest_differences
-from lacunet.entries import ALL, HERE, MEAN, ONE, WITH, WITHOUT, Entry
+from lacunet.comparison.comparison import Comparison, largest_differences
+from lacunet.comparison.entries import ALL, HERE, MEAN, ONE, WITH, WITHOUT, Entry
+from lacunet.comparison.published.tables import PublishedTable
 from lacunet.evaluation.results import Evaluation
-from lacunet.published import PublishedTable
 from lacunet.report.charts import DICE_PALE, Cell, cell, curves
 from lacunet.report.page import known, render
 from lacunet.stats.paired import COVERAGE, TIE, smallest_p

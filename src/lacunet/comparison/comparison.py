@@ -1,17 +1,12 @@
-"""Evaluations side by side: one list of numbers, of which the table, the page and the terminal show each a part.
-
-Tests, intervals and what may be compared with what: docs/compare.md. No torch here.
-"""
+"""The numbers of a comparison: means, intervals, tests, and what its reader must know. No torch here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from lacunet.comparable import Shared, share
-from lacunet.entries import (
+from lacunet.comparison.align import Shared, share
+from lacunet.comparison.entries import (
     ALL,
     HERE,
     KEYS,
@@ -23,12 +18,10 @@ from lacunet.entries import (
     entries_of_trainings,
     pooled,
     sizes_of,
-    write_entries,
 )
+from lacunet.comparison.published.tables import PublishedTable, Scored, choose, differences, tables_of_cases
 from lacunet.errors import DataError, UsageError, nearest
-from lacunet.evaluation.results import Run, read_runs
-from lacunet.files import write_text
-from lacunet.published import PublishedTable, Scored, choose, differences, tables_of_cases
+from lacunet.evaluation.results import Run
 from lacunet.stats.paired import Resampling, smallest_p
 from lacunet.task import GLIOMA
 
@@ -174,28 +167,6 @@ class Comparison:
     ) -> Entry | None:
         """The entry that is described, or None."""
         return self._index.get((group, method, training, against, region, subsets, cases, case, measure))
-
-
-def compare(words: Sequence[str], folder: Path, settings: CompareSettings | None = None) -> Comparison:
-    """Write `comparison.csv` and `compare.html` into a folder; earlier ones are replaced.
-
-    Args:
-        words: `NAME=DIR` or `DIR`, as for `lacunet.evaluation.results.read_runs`.
-        folder: Where the results go.
-        settings: What is compared with what.
-
-    Raises:
-        UsageError: the baseline or a published table is unknown, or runs have no names that tell them apart.
-        DataError: an evaluation cannot be read, or cannot be compared with the others.
-        OutputError: the folder cannot be written.
-    """
-    from lacunet.report.comparison import comparison_page
-
-    comparison = compare_runs(read_runs(words), settings or CompareSettings())
-    page = comparison_page(comparison, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    write_entries(folder / "comparison.csv", comparison.entries)
-    write_text(folder / "compare.html", page)
-    return comparison
 
 
 def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:

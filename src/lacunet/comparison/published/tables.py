@@ -130,7 +130,7 @@ class Scored:
 @cache
 def published_tables() -> dict[str, PublishedTable]:
     """Every table in the package, by name."""
-    folder = files("lacunet.published")
+    folder = files("lacunet.comparison.published")
     scores: dict[str, list[PublishedScore]] = defaultdict(list)
     for table, score in (*_scores_by_subset(), *_scores_of_means()):
         scores[table].append(score)
@@ -281,5 +281,5 @@ def _scores_of_means() -> list[tuple[str, PublishedScore]]:
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    text = files("lacunet.published").joinpath(name).read_text(encoding="utf-8")
+    text = files("lacunet.comparison.published").joinpath(name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lacunet.comparable import Scores, Shared
+from lacunet.comparison.align import Scores, Shared
+from lacunet.comparison.published.tables import PublishedTable
 from lacunet.evaluation.metrics import aurc
 from lacunet.files import whole_file
-from lacunet.published import PublishedTable
 from lacunet.stats.paired import (
     Resampling,
     holm,

@@ -42,7 +42,7 @@ class Lists:
 @cache
 def known_lists() -> dict[str, Lists]:
     """Every published split, by name."""
-    text = files("lacunet.published").joinpath("lists.toml").read_text(encoding="utf-8")
+    text = files("lacunet.comparison.published").joinpath("lists.toml").read_text(encoding="utf-8")
     return {
         name: Lists(name, entry["dataset"], entry["source"], {part: KnownList(**entry[part]) for part in PARTS})
         for name, entry in tomllib.loads(text).items()

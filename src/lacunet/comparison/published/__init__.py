@@ -1,0 +1,1 @@
+"""Published tables of scores and published lists of cases, as data."""
