@@ -1,6 +1,6 @@
 # make demo         a tumour segmented from two of four sequences, in demo/
 # make test         the tests
-# make check        style, formatting and types
+# make check        style, formatting, types, and which room may import which
 # make benchmarks   the measurements of docs/benchmarks.md
 #
 # Each makes .venv first and installs what it needs there, once. Another Python: make test PYTHON=python3.12
@@ -25,6 +25,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 benchmarks: .venv/installed-test
 	$(BIN)/python benchmarks/startup.py

@@ -36,9 +36,9 @@ def main() -> None:
 
 def measure(folder: Path, paths: list[Path], steps: int, rounds: int) -> list[list[str]]:
     """Seconds of the counted steps of each recipe, the recipes taking turns; stages by their shares."""
+    from lacunet.benchmark.budget import seconds_a_step, stage_names
     from lacunet.data.find import find_cases  # here, so that the number of threads is set before
     from lacunet.data.labels import with_conventions
-    from lacunet.pace import seconds_a_step, stage_names
     from lacunet.training.recipe import read_recipe
 
     for seed in (7, 8):

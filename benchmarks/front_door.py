@@ -27,7 +27,7 @@ THICKNESS = {"t1n": 5.5, "t1c": 1.0, "t2w": 3.0, "t2f": 5.5}
 def invented(folder: Path) -> Path:
     """Four sequences of one person, each on a grid of its own."""
     from lacunet.data.phantom.phantom import make_phantom
-    from lacunet.intake.rigid import voxel_points
+    from lacunet.intake.align.rigid import voxel_points
     from registration import draw_motion, scan_again
 
     case = make_phantom(7)

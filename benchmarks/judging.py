@@ -16,9 +16,9 @@ import numpy as np
 from lacunet.case import Case
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import make_phantom
-from lacunet.intake.quality import judge_registration
-from lacunet.intake.register import register, volume_of
-from lacunet.intake.rigid import carry, grown
+from lacunet.intake.align.quality import judge_registration
+from lacunet.intake.align.register import register, volume_of
+from lacunet.intake.align.rigid import carry, grown
 from measure import print_table, use_cores
 from registration import case_options, chosen_cases, unit
 

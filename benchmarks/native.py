@@ -15,9 +15,9 @@ from lacunet.case import Case, Grid
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import make_phantom
 from lacunet.evaluation.metrics import dice
-from lacunet.intake.atlas import case_grid
-from lacunet.intake.native import averaged, labels_of_regions, onto_scan, regions_of_labels
-from lacunet.intake.rigid import Rigid, voxel_points
+from lacunet.intake.align.atlas import case_grid
+from lacunet.intake.align.rigid import Rigid, voxel_points
+from lacunet.segmentation.resample import averaged, labels_of_regions, onto_scan, regions_of_labels
 from lacunet.task import GLIOMA
 from measure import print_table, use_cores
 from registration import case_options, chosen_cases, draw_motion, scan_again

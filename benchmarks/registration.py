@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from lacunet.case import Case, CaseFiles, Grid
-from lacunet.cli.options import named_part
 from lacunet.data.find import find_cases
+from lacunet.data.labelled import named_part
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import make_phantom
-from lacunet.intake.register import Volume, register, volume_of
-from lacunet.intake.rigid import Rigid, carry, distances, to_itk, voxel_points
+from lacunet.intake.align.register import Volume, register, volume_of
+from lacunet.intake.align.rigid import Rigid, carry, distances, to_itk, voxel_points
 from measure import conditions, print_table, use_cores
 
 MOST_DEGREES = 20.0

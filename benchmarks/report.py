@@ -22,7 +22,7 @@ def main() -> None:
     from lacunet.data.find import find_cases
     from lacunet.data.labels import with_conventions
     from lacunet.data.nifti import load_case
-    from lacunet.report.case import CaseView, write_case_page
+    from lacunet.segmentation.page import CaseView, write_case_page
     from lacunet.task import GLIOMA
 
     with tempfile.TemporaryDirectory() as name:

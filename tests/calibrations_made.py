@@ -8,12 +8,12 @@ import torch
 from safetensors.numpy import save_file
 from scipy.special import expit
 
+from lacunet.calibration.out_of_fold import Part
 from lacunet.data.prepare import Preparation
 from lacunet.evaluation.scores import Row
 from lacunet.models.calibration import Calibration, Coverage, Expected, FoldModel, Gain, Range, Reliability
 from lacunet.models.model import save_model
 from lacunet.nn.method import get_method, make_method
-from lacunet.out_of_fold import Part
 from lacunet.stats.intervals import ball_ml
 from lacunet.task import GLIOMA
 

@@ -12,7 +12,7 @@ from lacunet.cli.main import main
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.phantom.phantom import write_phantoms
-from lacunet.intake import register
+from lacunet.intake.align import register
 
 
 @pytest.fixture(scope="session")

@@ -226,3 +226,31 @@ def _change(data: Dataset, tags: dict[str, Any] | None, drop: Sequence[str]) -> 
     for name in drop:
         if name in data:
             delattr(data, name)
+
+
+def labels_in(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a segmentation as columns x rows x slices with their RAS+ affine, read by pydicom alone."""
+    found = pydicom.dcmread(path)
+    frames = found.pixel_array
+    frames = frames[None] if frames.ndim == 2 else frames
+    shared = found.SharedFunctionalGroupsSequence[0]
+    directions = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float).reshape(2, 3)
+    measures = shared.PixelMeasuresSequence[0]
+    normal = np.cross(*directions)
+    placed: dict[float, np.ndarray] = {}
+    where: dict[float, np.ndarray] = {}
+    for frame, group in zip(frames, found.PerFrameFunctionalGroupsSequence, strict=True):
+        place = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+        height = round(float(place @ normal), 3)
+        number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        layer = placed.setdefault(height, np.zeros(frame.shape, np.uint8))
+        layer[frame > 0] = number
+        where[height] = place
+    heights = sorted(placed)
+    affine = np.eye(4)
+    affine[:3, 0] = directions[0] * float(measures.PixelSpacing[1])
+    affine[:3, 1] = directions[1] * float(measures.PixelSpacing[0])
+    affine[:3, 2] = normal * float(measures.SpacingBetweenSlices)
+    affine[:3, 3] = where[heights[0]]
+    stack = np.stack([placed[height] for height in heights], axis=-1)
+    return stack.transpose(1, 0, 2), np.diag([-1.0, -1, 1, 1]) @ affine

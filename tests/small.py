@@ -1,11 +1,18 @@
 """Small things that several test files use: a recipe for tiny networks, and hand-made cases."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lacunet.case import Case, Grid
 from lacunet.training.recipe import Recipe, make_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The checkout."""
+
+SHARED = ROOT.parent / "shared"
+"""Real cases, where they lie beside the checkout; tests that need them are skipped elsewhere."""
 
 
 def tiny_recipe(method: str = "early_fusion", **sections: Any) -> Recipe:

@@ -17,8 +17,8 @@ from lacunet.prediction.predictor import Predictor
 from lacunet.task import GLIOMA
 from lacunet.training.recipe import read_recipe
 from lacunet.training.train import train
+from small import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -21,7 +21,8 @@ from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluatio
 from lacunet.evaluation.results import read_runs
 from lacunet.evaluation.scores import Row, summarise, write_rows
 from lacunet.files import write_json, write_text
-from lacunet.report.case import CaseView, Expectation, expectation_warnings, write_case_page
+from lacunet.segmentation.expectation import Expectation, expectation_warnings
+from lacunet.segmentation.page import CaseView, write_case_page
 from lacunet.task import GLIOMA, Subset
 
 SHAPE, SPACING = (150, 180, 60), (1.0, 1.0, 2.4)

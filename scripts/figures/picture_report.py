@@ -18,10 +18,10 @@ from playwright.sync_api import Page, sync_playwright
 
 from lacunet.data.find import find_cases
 from lacunet.data.phantom.phantom import write_phantom
-from lacunet.demo import run_demo
 from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Predictor
-from lacunet.segment import SegmentSettings, segment_case
+from lacunet.segmentation.demo import run_demo
+from lacunet.segmentation.segment import SegmentSettings, segment_case
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]

@@ -4,7 +4,7 @@ ways.
 A sample starts from a skull-stripped scan at 3 mm (a real case's, or an invented patient's by another scanner) and is
 changed at random: contrast, coil, noise, blur, a simulated head around the brain (fluid and dura, skull, scalp, face
 and neck), thick slices in any plane, a cut field of view, a stripping that took too much. Then the package's own
-`lacunet.intake.features` measures it, as it would measure a hospital's.
+`lacunet.intake.identify.features` measures it, as it would measure a hospital's.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from scipy import ndimage
 from lacunet.case import Case, Grid
 from lacunet.data.phantom import anatomy, scanner, signal
 from lacunet.data.phantom.phantom import brain_of, draw_patient
-from lacunet.intake.features import to_cubes
+from lacunet.intake.identify.features import to_cubes
 
 BASE_MM = 3.0
 

@@ -28,13 +28,13 @@ from lacunet.data.find import find_cases
 from lacunet.data.names import bare_name, image_files, person_of
 from lacunet.data.nifti import load_case
 from lacunet.data.volume import read_image
-from lacunet.intake.classify import T1_FAMILY, Classifier, Opinion, compared, contradiction
-from lacunet.intake.features import features
-from lacunet.intake.sequence import by_words
+from lacunet.intake.identify.classify import T1_FAMILY, Classifier, Opinion, compared, contradiction
+from lacunet.intake.identify.clues import by_words
+from lacunet.intake.identify.features import features
 from lacunet.task import GLIOMA
 
 CLASSES = (*GLIOMA.modalities, "other")
-PACKAGE = Path(__file__).parents[2] / "src/lacunet/intake"
+PACKAGE = Path(__file__).parents[2] / "src/lacunet/intake/identify"
 MEMBERS, STEPS, BATCH, FOLDS, DROPOUT, HIDDEN = 6, 1600, 64, 7, 0.3, (64, 32)
 LEAST, SURE = 0.6, 0.98
 

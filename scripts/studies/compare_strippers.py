@@ -12,8 +12,8 @@ import numpy as np
 from lacunet.case import Grid, ImageFile
 from lacunet.data.volume import read_image
 from lacunet.evaluation.metrics import dice, volume_ml
-from lacunet.intake.rigid import Rigid, carry
-from lacunet.intake.strip import one_piece, strip, upright_grid
+from lacunet.intake.align.rigid import Rigid, carry
+from lacunet.intake.align.strip import one_piece, strip, upright_grid
 
 
 def main() -> None:

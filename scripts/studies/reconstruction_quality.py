@@ -27,7 +27,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from lacunet.case import Case
-from lacunet.cli.options import labelled, named_part
+from lacunet.data.labelled import labelled, named_part
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import frame_of, prepare_images, prepare_reference
 from lacunet.models.model import Model, load_model

@@ -9,7 +9,7 @@ from pathlib import Path
 from lacunet.case import ImageFile
 from lacunet.data.nifti import background_of
 from lacunet.data.volume import read_image
-from lacunet.intake.recognise import largest_section_cm2
+from lacunet.intake.align.source import largest_section_cm2
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ from matplotlib import pyplot as plt
 from torch import Tensor
 
 from lacunet.case import Case
-from lacunet.cli.options import labelled, named_part
+from lacunet.data.labelled import labelled, named_part
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import frame_of, prepare_images, prepare_reference, regions_of
 from lacunet.evaluation.metrics import dice, region_masks

@@ -15,18 +15,17 @@ from lacunet.cli.options import (
     Rules,
     Window,
     exit_with,
-    labelled,
-    part_of,
     require_writable,
 )
 from lacunet.cli.terminal import BenchmarkBar, print_comparison, progress, say
+from lacunet.data.labelled import labelled, part_of
 from lacunet.errors import UsageError
 from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
+    from lacunet.benchmark.plan import Part
+    from lacunet.benchmark.sweep import Entrant
     from lacunet.case import CaseFiles
-    from lacunet.plan import Part
-    from lacunet.sweep import Entrant
 
 
 def benchmark(
@@ -73,13 +72,13 @@ def benchmark(
     method_file: MethodFile = None,
 ) -> None:
     """Train methods under one protocol, score each once, compare. A second call goes on where the first stopped."""
-    from lacunet.benchmark import benchmark as run_benchmark
+    from lacunet.benchmark.benchmark import benchmark as run_benchmark
+    from lacunet.benchmark.budget import Budget, read_budget
+    from lacunet.benchmark.plan import BenchmarkSettings, differing
+    from lacunet.benchmark.sweep import entrants_of
     from lacunet.data.split import PARTS
     from lacunet.evaluation.metrics import get_policy
-    from lacunet.pace import Budget, read_budget
-    from lacunet.plan import BenchmarkSettings, differing
     from lacunet.prediction.postprocess import get_rule
-    from lacunet.sweep import entrants_of
 
     _require_one_way(protocol, lists, split, folds)
     entrants = entrants_of(recipes, changes or [], base, common)
@@ -135,14 +134,14 @@ def reproduce(
     """A published table: trained and scored by its protocol, beside its numbers only where all of that matches."""
     from dataclasses import replace
 
+    from lacunet.benchmark.plan import BenchmarkSettings
+    from lacunet.benchmark.reproduce import reproduce as run_reproduction
+    from lacunet.benchmark.reproduce import with_incomplete_cases
+    from lacunet.benchmark.reproduction_page import reproduction
+    from lacunet.benchmark.target import find_target
     from lacunet.comparison.published.lists import known_lists
     from lacunet.data.split import PARTS
     from lacunet.files import write_text
-    from lacunet.plan import BenchmarkSettings
-    from lacunet.report.reproduction import reproduction
-    from lacunet.reproduce import reproduce as run_reproduction
-    from lacunet.reproduce import with_incomplete_cases
-    from lacunet.reproducible import find_target
 
     target = find_target(table, known_lists())
     given = _given(runs or [], list(target.sweep.rows))
@@ -212,10 +211,10 @@ def _published_part(
     data: Path, protocol: str, parts: Sequence[str], lists: Path | None, labels: str | None, task: Task
 ) -> "Part":
     """The cases of published lists, which are recognised by what they hold; looked for once there are data."""
+    from lacunet.benchmark.reproduce import part_of_lists
     from lacunet.comparison.published.lists import find_lists, get_lists
     from lacunet.data.find import find_cases
     from lacunet.data.labels import with_conventions
-    from lacunet.reproduce import part_of_lists
 
     known = get_lists(protocol)
     cases = find_cases(data, task, labels)
@@ -225,7 +224,7 @@ def _published_part(
 
 def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Part]":
     """A split's three parts, or folds of persons."""
-    from lacunet.plan import Part, parts_by_person
+    from lacunet.benchmark.plan import Part, parts_by_person
 
     if folds == 1 or (split is None and not folds):
         raise UsageError("which cases train and which are scored? give --split FILE, --folds 4, or --protocol LISTS")

@@ -17,20 +17,19 @@ from lacunet.cli.options import (
     Rules,
     Window,
     exit_with,
-    labelled,
     mirror_of,
-    part_of,
     predictor_of,
     require_writable,
     task_of,
 )
 from lacunet.cli.terminal import progress, say
+from lacunet.data.labelled import labelled, part_of
 from lacunet.errors import UsageError
 
 if TYPE_CHECKING:
+    from lacunet.calibration.out_of_fold import HeldOut
     from lacunet.case import CaseFiles
     from lacunet.models.calibration import Calibration
-    from lacunet.out_of_fold import HeldOut
 
 
 def calibrate(
@@ -59,11 +58,11 @@ def calibrate(
     method_file: MethodFile = None,
 ) -> None:
     """Learn from cases that fold models have not seen what to expect of a model: docs/calibration.md."""
-    from lacunet.calibrate import CalibrateSettings
-    from lacunet.calibrate import calibrate as run_calibration
+    from lacunet.calibration.calibrate import CalibrateSettings
+    from lacunet.calibration.calibrate import calibrate as run_calibration
+    from lacunet.calibration.out_of_fold import PassSettings, require_alike
     from lacunet.models.calibration import put_beside
     from lacunet.models.folder import model_folder
-    from lacunet.out_of_fold import PassSettings, require_alike
     from lacunet.prediction.postprocess import get_rule
 
     if not 0.5 <= coverage <= 0.99 or voxels < 1:
@@ -113,8 +112,8 @@ def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
         UsageError: FILE:PART is not of that form, or the run kept no split file.
         DataError: no case is held out.
     """
+    from lacunet.calibration.out_of_fold import HeldOut, own_split
     from lacunet.errors import DataError
-    from lacunet.out_of_fold import HeldOut, own_split
 
     run, split = _parsed(words)
     if split is None:

@@ -51,7 +51,7 @@ def complete(
     method_file: MethodFile = None,
 ) -> None:
     """Estimate the sequences that a case lacks, to look at. Estimates are not scans, and are marked as such."""
-    from lacunet.complete import Completed, CompleteSettings, complete_cases
+    from lacunet.segmentation.complete import Completed, CompleteSettings, complete_cases
 
     given = given_scans(t1n, t1c, t2w, t2f)
     task = task_of(model)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from lacunet.cli.options import Output, named_part, require_writable
+from lacunet.cli.options import Output, require_writable
 from lacunet.cli.terminal import progress, say
+from lacunet.data.labelled import named_part
 from lacunet.errors import OutputError
 from lacunet.task import GLIOMA
 

@@ -1,6 +1,6 @@
 """Scans as hospitals have them: `lacunet import`, and what `lacunet segment` needs of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ from lacunet.cli.terminal import print_imported, print_survey, progress, say
 from lacunet.task import GLIOMA, Task
 
 if TYPE_CHECKING:
-    from lacunet.intake.door import FrontDoor
+    from lacunet.intake.importer import Importer
 
 Name = Annotated[str | None, typer.Option(help="What to call the case; it stands in results and file names.")]
 Study = Annotated[str | None, typer.Option(help="Of several visits: a date (2021-03-04), or a study's short name.")]
@@ -53,8 +53,8 @@ def import_(
     --t1c FILE and the like overrule what a series is taken for: a NIfTI file, a file of the series, or its number.
     """
     from lacunet.errors import Problem
-    from lacunet.intake.assemble import ImportSettings
-    from lacunet.intake.door import FrontDoor, Imported
+    from lacunet.intake.build import ImportSettings
+    from lacunet.intake.importer import Imported, Importer
     from lacunet.intake.survey import Wishes
 
     overrule = given_scans(t1n, t1c, t2w, t2f)
@@ -63,13 +63,13 @@ def import_(
     done = 0
     with progress() as bar:
         job = bar.add_task("looking", total=None)
-        door = FrontDoor(
+        importer = Importer(
             wishes=Wishes(overrule, study, show_names),
             settings=ImportSettings(stripper, device, bias_correction, allow, overwrite),
             name=name,
             progress=lambda words: bar.update(job, description=words),
         )
-        for result in door.import_into(source, output, resume):
+        for result in importer.import_into(source, output, resume):
             if isinstance(result, Imported):
                 done += 1
                 print_imported(result, GLIOMA)
@@ -82,9 +82,8 @@ def import_(
     exit_with(problems)
 
 
-def door_of(
+def importer_of(
     overrule: dict[str, Path],
-    onto: Sequence[str] | None,
     study: str | None,
     stripper: str,
     device: str,
@@ -93,13 +92,11 @@ def door_of(
     name: str | None,
     watch: Callable[[str], None],
     task: Task,
-) -> "FrontDoor":
-    """The front door as the options of `lacunet segment` want it."""
-    from lacunet.intake.assemble import ImportSettings
-    from lacunet.intake.door import FrontDoor
+) -> "Importer":
+    """An importer as the options of `lacunet segment` want it."""
+    from lacunet.intake.build import ImportSettings
+    from lacunet.intake.importer import Importer
     from lacunet.intake.survey import Wishes
 
-    wishes = Wishes(overrule, study, show_names)
     settings = ImportSettings(stripper, "cuda" if device.startswith("cuda") else "cpu", allow=allow)
-    targets = [task.modality(word) for word in onto or []]
-    return FrontDoor(wishes, settings, targets, name, watch, task)
+    return Importer(Wishes(overrule, study, show_names), settings, name, watch, task)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lacunet.cli.terminal import print_problems
-from lacunet.errors import DataError, UsageError
+from lacunet.errors import UsageError
 from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def cases_of(
     sources: Sequence[Path], given: dict[str, Path], name: str, task: Task
 ) -> tuple[list["CaseFiles"], list["Problem"]]:
     """The cases to segment: from folders and manifests, or from scans given one by one."""
-    from lacunet.data.find import case_from_files, survey
+    from lacunet.data.find import case_from_files, survey_all
 
     if given and sources:
         raise UsageError("give either folders or single scans (--t1c FILE ...), not both")
@@ -88,50 +88,13 @@ def cases_of(
         return [case_from_files(given, name, task)], []
     if not sources:
         raise UsageError("nothing to segment: name a case folder, a folder of cases, or scans (--t1c FILE --t2f FILE)")
-    cases: list[CaseFiles] = []
-    problems: list[Problem] = []
-    for source in sources:
-        found, wrong = survey(source, task)
-        cases += found
-        problems += wrong
-    names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{', '.join(twice)}: more than one case of this name; segment them into different folders")
-    return cases, problems
+    return survey_all(sources, task)
 
 
 def given_scans(t1n: Path | None, t1c: Path | None, t2w: Path | None, t2f: Path | None) -> dict[str, Path]:
     """The options that name scans, by modality."""
     scans = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     return {modality: path for modality, path in scans.items() if path is not None}
-
-
-def labelled(data: Path, task: Task, labels: str | None) -> list["CaseFiles"]:
-    """The cases of a folder or manifest, their label conventions decided."""
-    from lacunet.data.find import find_cases
-    from lacunet.data.labels import with_conventions
-
-    return with_conventions(find_cases(data, task, labels), task, labels)
-
-
-def named_part(cases: Sequence["CaseFiles"], split: str) -> list["CaseFiles"]:
-    """The cases of `FILE:PART`."""
-    file, colon, part = split.rpartition(":")
-    if not colon:
-        raise UsageError(f"--split {split}: expected FILE:PART, such as split.json:test")
-    return part_of(cases, Path(file), part)
-
-
-def part_of(cases: Sequence["CaseFiles"], file: Path, part: str) -> list["CaseFiles"]:
-    """The cases of one part of a split file."""
-    from lacunet.data.split import bare_id, read_split
-    from lacunet.errors import nearest
-
-    parts = read_split(file, cases)
-    if part not in parts:
-        raise DataError(f"{file}: has no part '{part}'{nearest(part, parts)}; it has: {', '.join(parts)}")
-    return [case for case in cases if bare_id(case.name) in parts[part]]
 
 
 def require_writable(folder: Path) -> None:

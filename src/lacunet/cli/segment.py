@@ -1,13 +1,12 @@
 """Masks: `lacunet segment`, `lacunet demo`."""
 
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lacunet.cli.import_ import Allow, Name, ShowNames, Stripper, Study, door_of
+from lacunet.cli.import_ import Allow, Name, ShowNames, Stripper, Study, importer_of
 from lacunet.cli.options import (
     Device,
     MethodFile,
@@ -32,7 +31,6 @@ from lacunet.cli.options import (
 )
 from lacunet.cli.terminal import print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
-from lacunet.task import Task
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 
 def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int = 7) -> None:
     """An invented patient with two of four sequences: mask and page."""
-    from lacunet.demo import run_demo
+    from lacunet.segmentation.demo import run_demo
 
     predictor = predictor_of(model, "auto", "auto", 0, None)
     say("An invented patient of whom only T1ce and FLAIR were acquired ...")
@@ -101,10 +99,13 @@ def segment(
     """
     from lacunet.data.labels import known_convention
     from lacunet.errors import Problem
-    from lacunet.intake.scan import Survey
-    from lacunet.layout import known_layout
+    from lacunet.intake.found import Survey
+    from lacunet.intake.importer import needs_import
     from lacunet.prediction.postprocess import get_rule
-    from lacunet.segment import SegmentSettings, segment_cases
+    from lacunet.segmentation.layout import known_layout
+    from lacunet.segmentation.segment import SegmentSettings, segment_cases
+    from lacunet.segmentation.sources import Sources
+    from lacunet.segmentation.sources import segment as run_segmentation
 
     given = given_scans(t1n, t1c, t2w, t2f)
     task = task_of(model)
@@ -119,27 +120,27 @@ def segment(
         layout=known_layout(layout),
         viewer=viewer,
     )
-    hospital = [source for source in sources or [] if may_import and _needs_import(source, task)]
-    named = [source for source in sources or [] if source not in hospital]
-    overrule = given if hospital else {}
-    if len(hospital) > 1 and overrule:
-        raise UsageError(f"--{next(iter(overrule))} overrules one source, and there are {len(hospital)}")
-    cases, problems = cases_of(named, given, name or "case", task) if named or not hospital else ([], [])
+    exports = [source for source in sources or [] if may_import and needs_import(source, task)]
+    named = [source for source in sources or [] if source not in exports]
+    overrule = given if exports else {}
+    if len(exports) > 1 and overrule:
+        raise UsageError(f"--{next(iter(overrule))} overrules one source, and there are {len(exports)}")
+    cases, problems = cases_of(named, given, name or "case", task) if named or not exports else ([], [])
     require_writable(output)
     predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
+    targets = [task.modality(word) for word in onto or []]
     done = 0
     with progress() as bar:
-        total = len(cases) + len(hospital)
+        total = len(cases) + len(exports)
         job = bar.add_task("segmenting", total=total)
         watch = partial(_describe, bar, job)
-        door = (
-            door_of(overrule, onto, study, stripper, device, allow, show_names, name, watch, task)
-            if may_import
-            else None
-        )
-        results = segment_cases(predictor, cases, output, settings, door.made_ready if door else None)
-        arrivals = door.segment_each(predictor, hospital, output, settings) if door else ()
-        for result in chain(results, arrivals):
+        importer = importer_of(overrule, study, stripper, device, allow, show_names, name, watch, task)
+        if may_import:
+            there = Sources(cases, exports)
+            results = run_segmentation(predictor, there, output, settings, importer, targets)
+        else:
+            results = segment_cases(predictor, cases, output, settings)
+        for result in results:
             if isinstance(result, Survey):
                 print_survey(result, task)
                 total += len(result.visits) - 1
@@ -153,12 +154,6 @@ def segment(
                 print_segmented(result, task)
     say(f"{done} of {done + len(problems)} cases in {output}")
     exit_with(problems)
-
-
-def _needs_import(source: Path, task: Task) -> bool:
-    from lacunet.intake.door import needs_import
-
-    return needs_import(source, task)
 
 
 def _describe(bar: "Progress", job: "TaskID", words: str) -> None:

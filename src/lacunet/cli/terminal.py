@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lacunet.comparison.comparison import Comparison
-    from lacunet.complete import Completed
     from lacunet.errors import Problem
-    from lacunet.intake.door import Imported
-    from lacunet.intake.scan import Survey
-    from lacunet.segment import Segmented
+    from lacunet.intake.found import Survey
+    from lacunet.intake.importer import Imported
+    from lacunet.segmentation.complete import Completed
+    from lacunet.segmentation.segment import Segmented
 
 
 def say(text: str) -> None:
@@ -63,7 +63,7 @@ class TrainingBar:
 
 
 class BenchmarkBar(TrainingBar):
-    """Draws a benchmark's progress; see `lacunet.plan.BenchmarkProgress`."""
+    """Draws a benchmark's progress; see `lacunet.benchmark.plan.BenchmarkProgress`."""
 
     def doing(self, words: str) -> None:
         """A line that stays; the bars of what was done before go."""

@@ -16,13 +16,11 @@ from lacunet.cli.options import (
     Rules,
     Window,
     exit_with,
-    labelled,
-    named_part,
-    part_of,
     predictor_of,
     task_of,
 )
 from lacunet.cli.terminal import TrainingBar, print_summary, progress, say
+from lacunet.data.labelled import labelled, named_part, part_of
 from lacunet.task import get_task
 
 

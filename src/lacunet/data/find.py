@@ -59,6 +59,21 @@ def survey(source: Path, task: Task = GLIOMA, labels: str | None = None) -> tupl
     return sorted(cases, key=lambda case: case.name), [*problems, *doubles]
 
 
+def survey_all(sources: Sequence[Path], task: Task = GLIOMA) -> tuple[list[CaseFiles], list[Problem]]:
+    """`survey` of several sources together.
+
+    Raises:
+        DataError: see `survey`; or two sources hold cases of one name.
+    """
+    surveyed = [survey(source, task) for source in sources]
+    cases = [case for found, _ in surveyed for case in found]
+    names = [case.name for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{', '.join(twice)}: more than one case of this name; segment them into different folders")
+    return cases, [problem for _, problems in surveyed for problem in problems]
+
+
 def case_from_files(
     files: Mapping[str, Path], name: str, task: Task = GLIOMA, reference: Path | None = None, labels: str | None = None
 ) -> CaseFiles:

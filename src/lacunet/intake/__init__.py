@@ -1,1 +1,1 @@
-"""The front door: scans as hospitals have them -> cases, and results back on the scans' own grids."""
+"""Hospital scans to cases: read, identified, registered, without skull, on one grid."""

@@ -11,8 +11,8 @@ import numpy as np
 from lacunet.case import CaseFiles, Grid
 from lacunet.errors import DataError
 from lacunet.files import write_json
-from lacunet.intake.quality import Judgement
-from lacunet.intake.rigid import Rigid
+from lacunet.intake.align.quality import Judgement
+from lacunet.intake.align.rigid import Rigid
 from lacunet.task import Task
 
 FILE_NAME = "import.json"

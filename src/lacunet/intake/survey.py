@@ -1,12 +1,12 @@
-"""A source as hospitals have it -> its scans, recognised and converted. The one entry to this half of the front door.
+"""A source as hospitals have it -> its scans, recognised and converted.
 
     with survey_source(Path("export.zip"), work) as survey:
         for visit in survey.visits:
             visit.files      # {"t1c": Path, "t2f": Path}
             visit.left_out   # what else there was, and why it is not used
 
-Nothing that could name a patient leaves this module in words: see `words` for descriptions, `dicom` for persons, and
-`Survey` for what may be shown.
+Nothing that could name a patient leaves this module in words: see `words` for descriptions, `read.study` for persons,
+and `Survey` for what may be shown.
 """
 
 import hashlib
@@ -19,9 +19,14 @@ from lacunet.case import ImageFile
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.volume import read_file
 from lacunet.errors import DataError, UsageError
-from lacunet.intake.choose import Candidate, choose
-from lacunet.intake.convert import clean_copy, convert
-from lacunet.intake.dicom import (
+from lacunet.intake.found import DicomSource, Facts, Instance, LeftOut, Survey, Visit
+from lacunet.intake.identify.choose import Candidate, choose
+from lacunet.intake.identify.clues import OTHER, Clues, Guess, guess
+from lacunet.intake.read.archive import Contents, unpacked
+from lacunet.intake.read.convert import clean_copy, convert
+from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, is_reference, loose_visits
+from lacunet.intake.read.series import Series
+from lacunet.intake.read.study import (
     Pile,
     Study,
     choose_study,
@@ -32,11 +37,6 @@ from lacunet.intake.dicom import (
     short_hash,
     studies_of,
 )
-from lacunet.intake.loose import LooseFile, LooseVisit, is_image, is_reference, loose_visits
-from lacunet.intake.scan import DicomSource, Facts, Instance, LeftOut, Survey, Visit
-from lacunet.intake.sequence import OTHER, Clues, Guess, guess
-from lacunet.intake.series import Series
-from lacunet.intake.unpack import Contents, unpacked
 from lacunet.intake.words import manufacturer, shown
 from lacunet.task import GLIOMA, Task
 

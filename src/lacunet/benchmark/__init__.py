@@ -1,0 +1,1 @@
+"""Many trainings under one protocol, and published tables reproduced."""

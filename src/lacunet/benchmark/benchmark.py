@@ -1,0 +1,264 @@
+"""Many trainings under one protocol: same data, budget, augmentation and seeds; each scored once; then compared.
+
+A benchmark is a folder. What was asked for and decided lies in `benchmark.json` before anything trains; a second call
+with the same protocol goes on where the first stopped, and may bring further entrants and seeds.
+"""
+
+import json
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lacunet.benchmark.page import TrainingRow, benchmark_page
+from lacunet.benchmark.plan import (
+    BenchmarkProgress,
+    BenchmarkSettings,
+    Part,
+    Quiet,
+    differing,
+    make_plan,
+    method_file_of,
+)
+from lacunet.benchmark.sweep import Entrant
+from lacunet.case import CaseFiles
+from lacunet.comparison.compare import compare
+from lacunet.comparison.comparison import CompareSettings, Comparison
+from lacunet.errors import LacunetError, Problem
+from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
+from lacunet.evaluation.results import is_evaluation, join_evaluations
+from lacunet.files import write_json, write_text
+from lacunet.models.folder import model_folder, read_description
+from lacunet.models.model import load_model
+from lacunet.prediction.postprocess import Rule
+from lacunet.prediction.predictor import Predictor
+from lacunet.prediction.windows import Windows
+from lacunet.training.recipe import Recipe, make_recipe
+from lacunet.training.train import train
+
+FAILED = "failed.txt"
+"""In a run or an evaluation: the traceback of what ended it, where that was an error of code and not of data."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a benchmark."""
+
+    entrant: str
+    seed: int
+    part: Part
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Benchmarked:
+    """A benchmark, as far as it is done.
+
+    Attributes:
+        comparison: Without post-processing; None where nothing could be scored.
+        problems: Trainings and cases that failed.
+        evaluations: Entrant -> folders of its evaluations without post-processing, one per seed.
+    """
+
+    comparison: Comparison | None
+    problems: Sequence[Problem]
+    evaluations: Mapping[str, Sequence[Path]]
+
+
+def benchmark(
+    entrants: Sequence[Entrant],
+    parts: Sequence[Part],
+    folder: Path,
+    settings: BenchmarkSettings,
+    progress: BenchmarkProgress | None = None,
+) -> Benchmarked:
+    """Train, score and compare; go on where an earlier call stopped.
+
+    Args:
+        entrants: What is trained.
+        parts: One, or the folds of a cross-validation.
+        folder: `benchmark.json`, `splits/`, `ENTRANT/seed-N/` (a run, its evaluations inside), `compare.html`,
+            `comparison.csv`, `benchmark.md`.
+        settings: How every entrant is trained and scored.
+        progress: Told of everything.
+
+    Raises:
+        OutputError: the folder holds a benchmark of another protocol.
+        RecipeError: a recipe does not fit its method, or the budget holds no training.
+        DataError: a part has no case to train on, or none to score.
+    """
+    watch = progress or Quiet()
+    plan = make_plan(entrants, parts, folder, settings, watch)
+    for part in parts:
+        lists = {"train": part.train, "val": part.val, "test": part.test}
+        write_json(
+            folder / "splits" / f"{part.name or 'split'}.json",
+            {name: [case.name for case in cases] for name, cases in lists.items()},
+        )
+    problems: list[Problem] = []
+    for entrant in entrants:
+        for seed in settings.seeds:
+            recipe = make_recipe(plan["entrants"][entrant.name]["recipe"] | {"seed": seed})
+            for part in parts:
+                place = folder / entrant.folder / f"seed-{seed}" / part.name
+                problems += _train_and_score(Training(entrant.name, seed, part, place), recipe, folder, settings, watch)
+    evaluations, missing = _evaluations(entrants, parts, folder, settings)
+    missing += _without_baseline(entrants, evaluations, settings)
+    comparisons = _comparisons(evaluations, folder, settings)
+    rows = _trainings(entrants, parts, folder, settings)
+    write_text(folder / "benchmark.md", benchmark_page(plan, rows, comparisons, differing(entrants)))
+    plain = evaluations.get("", {})
+    return Benchmarked(comparisons.get(""), [*problems, *missing], plain)
+
+
+def evaluation_name(rules: Sequence[str]) -> str:
+    """`test`, or `test-et500-ncr`: the folder of an evaluation inside its run."""
+    return "-".join(["test", *rules])
+
+
+def _train_and_score(
+    training: Training, recipe: Recipe, folder: Path, settings: BenchmarkSettings, watch: BenchmarkProgress
+) -> list[Problem]:
+    """One training and its evaluations, as far as they are not there yet; what fails is told, and stops no other."""
+    title = " ".join(filter(None, [training.entrant, f"seed {training.seed}", training.part.name]))
+    done = training.folder / "done.json"
+    problems: list[Problem] = []
+    try:
+        if not done.is_file():
+            watch.doing(f"{title}: training, {recipe.train.steps:,} steps")
+            _train(training, recipe, folder, settings, watch)
+            write_json(done, {"seconds": training_seconds(training.folder / "log.jsonl")})
+        for rules in ((), *((rule,) for rule in settings.rules)):
+            place = training.folder / evaluation_name([rule.name for rule in rules])
+            if not is_evaluation(place):
+                watch.doing(f"{title}: scoring {len(training.part.test)} cases{''.join(', ' + r.name for r in rules)}")
+                failed = score(training.folder, training.part.test, place, rules, settings, watch.evaluating)
+                problems += [Problem(f"{title}, {problem.case}", problem.message) for problem in failed]
+        (training.folder / FAILED).unlink(missing_ok=True)
+    except Exception as error:  # one's own method may raise anything, and the night's other trainings go on
+        problems.append(failure(title, error, training.folder))
+    return problems
+
+
+def failure(title: str, error: Exception, folder: Path) -> Problem:
+    """What ended a training or a scoring; the traceback of an error that is not lacunet's own is kept in the folder."""
+    if isinstance(error, LacunetError):
+        return Problem(title, str(error))
+    write_text(folder / FAILED, "".join(traceback.format_exception(error)))
+    first = next(iter(str(error).strip().splitlines()), "no words")
+    return Problem(title, f"{type(error).__name__}: {first} (where: {folder / FAILED})")
+
+
+def _train(
+    training: Training, recipe: Recipe, folder: Path, settings: BenchmarkSettings, watch: BenchmarkProgress
+) -> None:
+    train(
+        recipe,
+        training.part.train,
+        training.part.val,
+        training.folder,
+        resume=(training.folder / "recipe.toml").is_file(),
+        device=settings.device,
+        method_file=method_file_of(recipe.method, settings),
+        card={"data": f"{len(training.part.train)} cases of {settings.data}"},
+        progress=watch,
+        prepared=folder / "prepared",
+    )
+
+
+def score(
+    run: Path,
+    cases: Sequence[CaseFiles],
+    place: Path,
+    rules: Sequence[Rule],
+    settings: BenchmarkSettings,
+    progress: Callable[[str, int, int], None],
+) -> list[Problem]:
+    """One evaluation of a run, gone on with where it was stopped; returns the cases that failed."""
+    own = read_description(model_folder(str(run)))["method"]
+    model = load_model(str(run), method_file_of(own, settings))
+    windows = Windows((settings.window,) * 3) if settings.window else Windows()
+    predictor = Predictor(model, settings.device, settings.precision, windows)  # type: ignore[arg-type]
+    wanted = EvaluateSettings(
+        subsets=settings.subsets or model.task.subsets,
+        policy=settings.policy,
+        rules=rules,
+        data=settings.data,
+        resume=True,
+    )
+    return list(evaluate(predictor, cases, place, wanted, progress).problems)
+
+
+def training_seconds(log: Path) -> float:
+    """By the clocks of the processes that trained, validation included; a resumed training adds up its parts."""
+    total, last = 0.0, 0.0
+    for line in log.read_text(encoding="utf-8").splitlines():
+        now = json.loads(line)["seconds"]
+        total, last = (total + last, now) if now < last else (total, now)
+    return round(total + last, 1)
+
+
+def _evaluations(
+    entrants: Sequence[Entrant], parts: Sequence[Part], folder: Path, settings: BenchmarkSettings
+) -> tuple[dict[str, dict[str, list[Path]]], list[Problem]]:
+    """Rule -> entrant -> its finished evaluations, one per seed; folds are joined to one."""
+    found: dict[str, dict[str, list[Path]]] = {}
+    problems = []
+    for rule in ("", *(rule.name for rule in settings.rules)):
+        name = evaluation_name([rule] if rule else [])
+        for entrant in entrants:
+            for seed in settings.seeds:
+                run = folder / entrant.folder / f"seed-{seed}"
+                places = [run / part.name / name for part in parts]
+                if not all(map(is_evaluation, places)):
+                    continue
+                try:
+                    place = join_evaluations(places, run / name) if len(places) > 1 else places[0]
+                    found.setdefault(rule, {}).setdefault(entrant.name, []).append(place)
+                except LacunetError as error:
+                    problems.append(Problem(f"{entrant.name} seed {seed}", str(error)))
+    return found, problems
+
+
+def _without_baseline(
+    entrants: Sequence[Entrant], evaluations: Mapping[str, Mapping[str, Sequence[Path]]], settings: BenchmarkSettings
+) -> list[Problem]:
+    """A baseline that could not be scored: the others are then held against the first that could."""
+    wanted = settings.baseline or entrants[0].name
+    return [
+        Problem(
+            f"baseline {wanted}",
+            f"has no evaluation{' after ' + rule if rule else ''}; "
+            f"the others are held against {next(iter(scored))} instead",
+        )
+        for rule, scored in evaluations.items()
+        if wanted not in scored
+    ]
+
+
+def _comparisons(
+    evaluations: Mapping[str, Mapping[str, Sequence[Path]]], folder: Path, settings: BenchmarkSettings
+) -> dict[str, Comparison]:
+    """Rule -> its comparison, written into the folder, or into one of the rule's name."""
+    found = {}
+    for rule, of_entrants in evaluations.items():
+        words = [f"{name}={place}" for name, places in of_entrants.items() for place in places]
+        baseline = settings.baseline if settings.baseline in of_entrants else ""
+        found[rule] = compare(words, folder / rule, CompareSettings(baseline, settings.published))
+    return found
+
+
+def _trainings(
+    entrants: Sequence[Entrant], parts: Sequence[Part], folder: Path, settings: BenchmarkSettings
+) -> list[TrainingRow]:
+    """What each finished training took, for the page."""
+    rows = []
+    for entrant in entrants:
+        for seed in settings.seeds:
+            for part in parts:
+                run = folder / entrant.folder / f"seed-{seed}" / part.name
+                if (run / "done.json").is_file():
+                    seconds = json.loads((run / "done.json").read_text(encoding="utf-8"))["seconds"]
+                    commit = json.loads((run / "environment.json").read_text(encoding="utf-8"))["commit"]
+                    rows.append(TrainingRow(entrant.name, seed, part.name, seconds, commit or "not stated"))
+    return rows

@@ -1,0 +1,316 @@
+"""What a benchmark decides before anything trains: the parts, the protocol, and each entrant's recipe with its steps.
+
+It lies in `benchmark.json`, so that a second call does the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+from lacunet.benchmark.budget import Budget, seconds_a_step, stage_names, steps_within, with_steps
+from lacunet.benchmark.sweep import Entrant
+from lacunet.case import CaseFiles
+from lacunet.comparison.published.tables import choose
+from lacunet.data.split import folds, split_hash
+from lacunet.environment import describe_environment
+from lacunet.errors import DataError, OutputError, UsageError, nearest
+from lacunet.evaluation.metrics import BRATS, MetricPolicy
+from lacunet.files import write_json
+from lacunet.models.folder import PLAN
+from lacunet.nn.papers import method_names
+from lacunet.prediction.postprocess import Rule
+from lacunet.task import Subset, get_task
+from lacunet.training.crops import prepare_cases
+from lacunet.training.log import Progress, Silent
+from lacunet.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one training learns from and is scored on.
+
+    Attributes:
+        name: Of a fold; empty where there is one part.
+        train: Learns.
+        val: Chooses the best weights; none keeps the last.
+        test: Is scored once.
+    """
+
+    name: str
+    train: Sequence[CaseFiles]
+    val: Sequence[CaseFiles]
+    test: Sequence[CaseFiles]
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """How every entrant is trained and scored.
+
+    Attributes:
+        data: Which cases these are, in words.
+        seeds: Every entrant trains once with each.
+        budget: Of one training.
+        subsets: What is scored; empty is every subset of the task.
+        policy: What empty masks score.
+        rules: Each is one more evaluation, with this rule, beside the one without any.
+        baseline: What the others are held against; empty is the first.
+        published: Published tables to show beside.
+        missing: What each training case keeps, in words, where not all do.
+        method_file: Of a method that is not of the package.
+        device: `auto`, `cpu`, `cuda`, ...
+        precision: Of the evaluation.
+        window: Voxels of a window's side in the evaluation; 0 sends the whole brain through at once.
+    """
+
+    data: str = ""
+    seeds: tuple[int, ...] = (1,)
+    budget: Budget = field(default_factory=Budget)
+    subsets: tuple[Subset, ...] = ()
+    policy: MetricPolicy = BRATS
+    rules: tuple[Rule, ...] = ()
+    baseline: str = ""
+    published: tuple[str, ...] = ()
+    missing: str = ""
+    method_file: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    window: int = 0
+
+
+class BenchmarkProgress(Progress, Protocol):
+    """What a benchmark tells while it runs."""
+
+    def doing(self, words: str) -> None:
+        """Something longer begins."""
+
+    def evaluating(self, case: str, done: int, total: int) -> None:
+        """So many of the cases are scored."""
+
+
+class Quiet(Silent):
+    """A benchmark that nobody watches."""
+
+    def doing(self, words: str) -> None:
+        """Say nothing."""
+
+    def evaluating(self, case: str, done: int, total: int) -> None:
+        """Say nothing."""
+
+
+def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> list[Part]:
+    """Cross-validation: each case is scored once, by a training that saw no case of its person and chose nothing by it.
+
+    Raises:
+        DataError: fewer persons than folds.
+    """
+    by_name = {case.name: case for case in cases}
+    return [
+        Part(f"fold-{place}", [by_name[name] for name in fold.train], [], [by_name[name] for name in fold.val])
+        for place, fold in enumerate(folds(cases, number, seed), start=1)
+    ]
+
+
+def _require_one_task(entrants: Sequence[Entrant]) -> None:
+    tasks = {entrant.recipe.task for entrant in entrants}
+    if len(tasks) > 1:
+        raise UsageError(f"the recipes are of several tasks ({', '.join(sorted(tasks))}); a benchmark is of one")
+
+
+def _require_names(entrants: Sequence[Entrant], settings: BenchmarkSettings) -> None:
+    """What a typing error would spoil only after the trainings."""
+    names = [entrant.name for entrant in entrants]
+    if settings.baseline and settings.baseline not in names:
+        raise UsageError(
+            f"no baseline '{settings.baseline}'{nearest(settings.baseline, names)}; there are: {', '.join(names)}"
+        )
+    choose(settings.published)
+    taken = {"prepared", "splits", *(rule.name for rule in settings.rules)}
+    for entrant in entrants:
+        if entrant.folder in taken or "=" in entrant.name:
+            raise UsageError(f"an entrant cannot be called '{entrant.name}'; give it another name")
+
+
+def _old_plan(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {"entrants": {}}
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OutputError(f"{path}: is no plan of a benchmark ({error}); choose another folder") from error
+    if not isinstance(plan, dict) or not {"protocol", "prepared", "entrants", "environment"} <= set(plan):
+        raise OutputError(f"{path}: is no plan of a benchmark; choose another folder")
+    return plan
+
+
+def _require_parts(parts: Sequence[Part]) -> None:
+    for part in parts:
+        for words, cases in (("to train on", part.train), ("to score", part.test)):
+            if not cases:
+                raise DataError(f"{part.name or 'the split'}: no case {words}")
+
+
+def make_plan(
+    entrants: Sequence[Entrant],
+    parts: Sequence[Part],
+    folder: Path,
+    settings: BenchmarkSettings,
+    watch: BenchmarkProgress,
+) -> dict[str, Any]:
+    """The plan of an earlier call, with what is new added; written before it is returned.
+
+    Returns:
+        `protocol`; `prepared`, the hash of the prepared cases of each preparation; `environment`; and of each entrant
+        `file`, the recipe as `asked` for, the `recipe` with its steps, `seconds_a_step` where they were measured.
+
+    Raises:
+        OutputError: the folder holds a benchmark of another protocol, or an entrant was another recipe then.
+        DataError: a part has no case to train on, or none to score.
+        RecipeError: a recipe does not fit its method, or the budget holds no training.
+    """
+    _require_one_task(entrants)
+    _require_parts(parts)
+    _require_names(entrants, settings)
+    path = folder / PLAN
+    old = _old_plan(path)
+    asked = {"protocol": _protocol(entrants, parts, settings)}
+    _require_same(path, old.get("protocol", {}), asked["protocol"])
+    watch.doing("preparing cases")
+    prepared = dict(old.get("prepared", {}))
+    for entrant in entrants:
+        prepared[_words(entrant.recipe)] = _prepared_hash(entrant.recipe, parts, folder, watch)
+    _require_same(path, old.get("prepared", {}), prepared)
+    known = old["entrants"]
+    for entrant in entrants:
+        before = known.get(entrant.name)
+        if before is not None and before["asked"] != _fields(entrant.recipe):
+            raise OutputError(
+                f"{path}: '{entrant.name}' was another recipe when this benchmark began; give it another name "
+                f"({entrant.name}-2={entrant.file}) or choose another folder"
+            )
+    new = [entrant for entrant in entrants if entrant.name not in known]
+    decided = _decide(new, parts, folder, settings, watch)
+    plan = {**asked, "prepared": prepared, "environment": old.get("environment", describe_environment())}
+    plan["entrants"] = {**known, **decided}
+    write_json(path, plan)
+    return plan
+
+
+def _protocol(entrants: Sequence[Entrant], parts: Sequence[Part], settings: BenchmarkSettings) -> dict[str, Any]:
+    """What must be the same for two calls to be of one benchmark."""
+    lists = {
+        part.name or "split": {
+            name: {"cases": len(cases), "sha256": split_hash(case.name for case in cases)}
+            for name, cases in (("train", part.train), ("val", part.val), ("test", part.test))
+        }
+        for part in parts
+    }
+    task = get_task(entrants[0].recipe.task)
+    return {
+        "task": task.name,
+        "data": settings.data,
+        "split": lists,
+        "missing": settings.missing or "nothing",
+        "complete_training_cases": {
+            part.name or "split": sum(set(case.images) >= set(task.modalities) for case in part.train) for part in parts
+        },
+        "budget": {"steps": settings.budget.steps, "seconds": settings.budget.seconds},
+        "subsets": [task.subset_name(subset) for subset in settings.subsets or task.subsets],
+        "policy": settings.policy.name,
+        "window": settings.window,
+        "precision": settings.precision,
+    }
+
+
+def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """What is in both, and not the same, is refused; what an earlier call did not write down binds nothing."""
+    different = []
+    for key, value in new.items():
+        if key in old and old[key] != value:
+            different.append(f"{key}: {json.dumps(old[key])} then, {json.dumps(value)} now")
+    if different:
+        told = "; ".join(different)
+        raise OutputError(f"{path}: the benchmark began otherwise ({told}); choose another folder")
+
+
+def _prepared_hash(recipe: Recipe, parts: Sequence[Part], folder: Path, watch: BenchmarkProgress) -> str:
+    """SHA-256 of every prepared training case, images and labels, in the order of their names."""
+    task, cases = get_task(recipe.task), {case.name: case for part in parts for case in part.train}
+    ordered = [cases[name] for name in sorted(cases)]
+    digest = hashlib.sha256()
+    place = folder / "prepared"
+    for done, case in enumerate(prepare_cases(ordered, task, recipe.prepare.preparation(), place), start=1):
+        digest.update(case.name.encode() + b"\n" + case.images.tobytes() + case.labels.tobytes())
+        watch.preparing(done, len(ordered))
+    return digest.hexdigest()
+
+
+def _words(recipe: Recipe) -> str:
+    return f"{recipe.prepare.spacing:g} mm, clipped at {recipe.prepare.clip:g}"
+
+
+def _fields(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON; its seed is the benchmark's."""
+    fields: dict[str, Any] = recipe.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"seed"})
+    return fields
+
+
+def _decide(
+    entrants: Sequence[Entrant],
+    parts: Sequence[Part],
+    folder: Path,
+    settings: BenchmarkSettings,
+    watch: BenchmarkProgress,
+) -> dict[str, Any]:
+    """Each entrant's recipe with the steps of the budget, and what they rest on."""
+    budget, paces, files = settings.budget, dict[str, dict[str, float]](), dict[str, Path]()
+    for entrant in entrants:
+        if (file := method_file_of(entrant.recipe.method, settings)) is not None:
+            files[entrant.name] = file
+    names = {entrant.name: stage_names(entrant.recipe, files.get(entrant.name)) for entrant in entrants}
+    if budget.seconds is not None and entrants:
+        watch.doing("measuring seconds a step")
+        recipes = {entrant.name: entrant.recipe for entrant in entrants}
+        with TemporaryDirectory(dir=folder, prefix=".pace-") as scratch:
+            paces = seconds_a_step(
+                recipes, list(parts[0].train)[:2], Path(scratch),
+                prepared=folder / "prepared", device=settings.device, method_files=files,
+            )  # fmt: skip
+    decided = {}
+    for entrant in entrants:
+        recipe = entrant.recipe
+        if budget.steps is not None:
+            recipe = with_steps(recipe, budget.steps)
+        elif budget.seconds is not None:
+            pace = paces[entrant.name]
+            recipe = with_steps(recipe, steps_within(recipe, names[entrant.name], pace, budget.seconds))
+        recipe.steps_of(names[entrant.name])
+        decided[entrant.name] = {
+            "file": entrant.file.as_posix(),
+            "asked": _fields(entrant.recipe),
+            "recipe": _fields(recipe),
+            "seconds_a_step": paces.get(entrant.name),
+            "environment": describe_environment(),
+        }
+    return decided
+
+
+def method_file_of(method: str, settings: BenchmarkSettings) -> Path | None:
+    """The file of one's own method, for the recipes that are of no method of the package."""
+    return None if method in method_names() else settings.method_file
+
+
+def differing(entrants: Sequence[Entrant]) -> list[str]:
+    """In words: sections that a fair comparison gives everyone alike, and that are not alike here."""
+    found = []
+    for section, words in (("prepare", "preparation"), ("augment", "augmentation"), ("validate", "validation")):
+        values: dict[str, list[str]] = {}
+        for entrant in entrants:
+            values.setdefault(json.dumps(_fields(entrant.recipe)[section]), []).append(entrant.name)
+        if len(values) > 1:
+            groups = " | ".join(", ".join(names) for names in values.values())
+            found.append(f"{words} differs ({groups}); --common RECIPE gives all that of one recipe")
+    return found

@@ -1,0 +1,179 @@
+"""A published table beside ours: trained and scored by its protocol, or not printed beside it.
+
+A sweep (`recipes/sweeps/ccsd-table1.toml`) says which published table, on which lists of cases, by which policy and
+post-processing, and a recipe for each of its rows. What the source leaves open the sweep decides, and the page says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+
+from lacunet.benchmark.benchmark import benchmark, evaluation_name, failure, score
+from lacunet.benchmark.plan import BenchmarkProgress, BenchmarkSettings, Part, Quiet
+from lacunet.benchmark.sweep import Entrant, rows_of
+from lacunet.benchmark.target import Target, refusals
+from lacunet.case import CaseFiles
+from lacunet.data.missing import apply_missing, complete_share, draw_missing, write_missing
+from lacunet.data.split import PARTS, bare_id
+from lacunet.errors import DataError, Problem
+from lacunet.evaluation.metrics import get_policy
+from lacunet.evaluation.results import Evaluation, is_evaluation, read_evaluation
+from lacunet.evaluation.scores import summarise
+from lacunet.prediction.postprocess import Rule, get_rule
+from lacunet.task import Task, get_task
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """One row of the table, here.
+
+    Attributes:
+        name: Of the row; the published table's method is called so.
+        evaluations: Scored as the published masks were, one per seed.
+        others: The same with the enhancing tumour's post-processing switched.
+        refusals: Why it may not stand beside the published column; empty where it may.
+    """
+
+    name: str
+    evaluations: Sequence[Evaluation]
+    others: Sequence[Evaluation]
+    refusals: tuple[str, ...]
+
+    @cached_property
+    def means(self) -> Mapping[tuple[str, str, str], float]:
+        """Of `evaluations`: (subset or `all`, region, `dice` or `hd95`) -> the mean over the seeds."""
+        return _means(self.evaluations)
+
+    @cached_property
+    def other_means(self) -> Mapping[tuple[str, str, str], float]:
+        """The same of `others`."""
+        return _means(self.others)
+
+
+def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles], data: Path) -> Part:
+    """The cases of published lists: of all three, or of `test` alone where nothing is trained.
+
+    Raises:
+        DataError: some are not in the data.
+    """
+    there = {bare_id(case.name): case for case in cases}
+    missing = [name for part in names.values() for name in part if name not in there]
+    if missing:
+        lists = "three lists" if len(names) == len(PARTS) else f"{' and '.join(names)} list"
+        raise DataError(
+            f"{data}: {len(missing)} of the {sum(map(len, names.values()))} cases of the {lists} are not there, such "
+            f"as {missing[0]}; the published numbers are of all of them"
+        )
+    train, val, test = ([there[name] for name in names.get(part, ())] for part in PARTS)
+    return Part("", train, val, test)
+
+
+def with_incomplete_cases(part: Part, share: float, task: Task, folder: Path) -> tuple[Part, str]:
+    """The training cases as the table's protocol leaves them, drawn with seed 1 and written down; and that in words."""
+    if share == 1:
+        return part, ""
+    manifest = draw_missing([case.name for case in part.train], task, share, seed=1)
+    write_missing(folder / "missing.csv", manifest, task)
+    kept = 100 * complete_share(manifest, task)
+    words = f"one to three sequences; {kept:.1f} % of the cases keep all four; drawn with seed 1"
+    return replace(part, train=apply_missing(part.train, manifest)), words
+
+
+def reproduce(
+    target: Target,
+    part: Part,
+    folder: Path,
+    settings: BenchmarkSettings,
+    given: Mapping[str, Path] | None = None,
+    progress: BenchmarkProgress | None = None,
+) -> tuple[list[Reproduced], list[Problem]]:
+    """Train every row, or take the runs that are given; score them by the table's protocol; say what may stand beside.
+
+    Args:
+        target: The table.
+        part: The cases of its lists, the training cases as its protocol leaves them; given runs need `test` alone.
+        folder: A benchmark; given runs are scored into `ROW/given/`.
+        settings: Seeds, device and the like; subsets, policy and rules become the table's.
+        given: Row -> a run or a model folder; then no other row is trained.
+        progress: Told of everything.
+
+    Returns:
+        The rows that could be scored, and what failed.
+    """
+    task = get_task("glioma")
+    settings = replace(
+        settings,
+        subsets=task.subsets_named(target.sweep.subsets),
+        policy=get_policy(target.sweep.policy),
+        rules=tuple(get_rule(name) for name in target.sweep.postprocess or target.other_rules),
+    )
+    rows = [row for row in rows_of(target.file, target.sweep) if given is None or row.name in given]
+    if given is None:
+        problems = list(benchmark(rows, [part], folder, settings, progress).problems)
+        models = {row.name: [folder / row.folder / f"seed-{seed}" for seed in settings.seeds] for row in rows}
+        places = models
+    else:
+        models = {name: [path] for name, path in given.items()}
+        places = {row.name: [folder / row.folder / "given"] for row in rows}
+        problems = _score_given(models, places, part, settings, progress or Quiet())
+    done = []
+    for row in rows:
+        pairs = [
+            pair for pair in zip(models[row.name], places[row.name], strict=True) if _is_scored(pair[1], settings.rules)
+        ]
+        if pairs:
+            done.append(_reproduced(target, row, pairs))
+    return done, problems
+
+
+def _is_scored(place: Path, rules: Sequence[Rule]) -> bool:
+    """Whether both evaluations are there, with and without post-processing."""
+    names = (evaluation_name([]), evaluation_name([rule.name for rule in rules]))
+    return all(is_evaluation(place / name) for name in names)
+
+
+def _score_given(
+    models: Mapping[str, Sequence[Path]],
+    places: Mapping[str, Sequence[Path]],
+    part: Part,
+    settings: BenchmarkSettings,
+    watch: BenchmarkProgress,
+) -> list[Problem]:
+    problems: list[Problem] = []
+    for name, (model,) in models.items():
+        for rules in ((), settings.rules):
+            place = places[name][0] / evaluation_name([rule.name for rule in rules])
+            if is_evaluation(place):
+                continue
+            watch.doing(f"{name}: scoring {len(part.test)} cases")
+            try:
+                problems += score(model, part.test, place, rules, settings, watch.evaluating)
+            except Exception as error:  # the other rows go on
+                problems += [failure(name, error, place)]
+    return problems
+
+
+def _reproduced(target: Target, row: Entrant, pairs: Sequence[tuple[Path, Path]]) -> Reproduced:
+    """One row from its models and the places of their evaluations."""
+    mine, other = (evaluation_name(rules) for rules in (target.sweep.postprocess, target.other_rules))
+    evaluations = [read_evaluation(place / mine) for _, place in pairs]
+    reasons = dict.fromkeys(
+        words
+        for (model, _), evaluation in zip(pairs, evaluations, strict=True)
+        for words in refusals(target, row.recipe, str(model), evaluation)
+    )
+    return Reproduced(row.name, evaluations, [read_evaluation(place / other) for _, place in pairs], tuple(reasons))
+
+
+def _means(evaluations: Sequence[Evaluation]) -> dict[tuple[str, str, str], float]:
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for one in evaluations:
+        summary = summarise(one.rows, one.task, one.policy, "")
+        for subset, regions in {**summary["subsets"], "all": summary["mean"]}.items():
+            for region, values in regions.items():
+                for measure in ("dice", "hd95"):
+                    if values[measure] is not None:
+                        found.setdefault((subset, region, measure), []).append(values[measure])
+    return {key: fmean(values) for key, values in found.items()}

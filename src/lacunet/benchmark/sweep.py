@@ -1,0 +1,154 @@
+"""What a benchmark trains: recipes, and sweeps, which are one recipe in several variants (the rows of a paper's table).
+
+title = "CCSD, table 3: which distillation helps"
+recipe = "../ccsd.toml"                 # beside this file; `--base` takes another
+[rows."HMSD only"]                      # laid over the recipe, key by key
+arguments.dmcd = 0.0
+[rows."HMSD and DMCD"]                  # the recipe as it is
+"""
+
+import re
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lacunet.errors import RecipeError, UsageError, nearest
+from lacunet.training.recipe import Recipe, laid_over, read_recipe, read_toml
+
+
+class Sweep(BaseModel):
+    """One recipe in several variants.
+
+    Attributes:
+        title: Of the table, for people.
+        recipe: The recipe's file, beside the sweep's.
+        rows: Row -> sections laid over the recipe.
+        subsets: What is scored, where the table does not show all.
+        published: The published table whose methods are called as the rows here; `lacunet reproduce` needs it.
+        lists: The published lists of cases (`lacunet.comparison.published.lists`).
+        policy: What empty masks score, where the table is reproduced.
+        postprocess: The rule of the published masks, if any.
+        complete: Share of the training cases that keep every sequence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    recipe: str
+    rows: dict[str, dict[str, Any]] = Field(min_length=1)
+    subsets: tuple[str, ...] = ("all",)
+    published: str = ""
+    lists: str = ""
+    policy: str = "brats"
+    postprocess: tuple[str, ...] = Field((), max_length=1)
+    complete: float = Field(1.0, ge=0, le=1)
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One that is trained and compared.
+
+    Attributes:
+        name: In every table.
+        file: Where its recipe came from.
+        recipe: Complete.
+        complete: Share of the training cases that keep every sequence, where the sweep that it is a row of says so.
+    """
+
+    name: str
+    file: Path
+    recipe: Recipe
+    complete: float = 1.0
+
+    @property
+    def folder(self) -> str:
+        """Its name as the name of a folder."""
+        return re.sub(r"[^\w.+-]+", "-", self.name).strip("-.") or "unnamed"
+
+
+def read_sweep(path: Path) -> Sweep:
+    """A sweep from its file.
+
+    Raises:
+        RecipeError: not TOML, an unknown key, no row.
+    """
+    try:
+        return Sweep.model_validate(read_toml(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        known = list(Sweep.model_fields)
+        hint = nearest(place, known) if problem["type"] == "extra_forbidden" else ""
+        raise RecipeError(
+            f"{path}: {place}: {problem['msg'].lower()}{hint}; a sweep has: {', '.join(known)}"
+        ) from error
+
+
+def entrants_of(
+    words: Sequence[str], changes: Sequence[str] = (), base: Path | None = None, common: Path | None = None
+) -> list[Entrant]:
+    """Everything that recipes and sweeps name.
+
+    Args:
+        words: `FILE` or `NAME=FILE`; a sweep gives an entrant per row and takes no name.
+        changes: `KEY=VALUE`, for all of them, after all else.
+        base: The recipe that sweeps vary, instead of their own.
+        common: A recipe whose preparation, augmentation and validation every entrant takes.
+
+    Raises:
+        RecipeError: a file cannot be read or does not mean anything.
+        UsageError: nothing is named, or two entrants are called alike.
+    """
+    if not words:
+        raise UsageError("nothing to train: name recipes (recipes/small/ccsd.toml) or a sweep (recipes/sweeps/...)")
+    found = [entrant for word in words for entrant in _entrants(word, changes, base, _shared(common))]
+    for place, entrant in enumerate(found):
+        if entrant.folder in [other.folder for other in found[:place]]:
+            raise UsageError(f"two entrants are called '{entrant.name}'; give one another name: NAME={entrant.file}")
+    return found
+
+
+def rows_of(path: Path, sweep: Sweep, changes: Sequence[str] = (), base: Path | None = None) -> list[Entrant]:
+    """An entrant per row."""
+    recipe = base or path.parent / sweep.recipe
+    return [
+        Entrant(name, recipe, read_recipe(recipe, changes, over), sweep.complete) for name, over in sweep.rows.items()
+    ]
+
+
+def recipes_folder() -> Path:
+    """The recipes that come with the package: of the checkout, else as installed.
+
+    Raises:
+        UsageError: neither is there.
+    """
+    places = (Path(__file__).parents[3] / "recipes", Path(sysconfig.get_path("data")) / "share" / "lacunet" / "recipes")
+    for place in places:
+        if (place / "sweeps").is_dir():
+            return place
+    raise UsageError(f"lacunet's recipes are neither in {places[0]} nor in {places[1]}; install the package again")
+
+
+def _entrants(word: str, changes: Sequence[str], base: Path | None, shared: Mapping[str, Any]) -> list[Entrant]:
+    name, equals, rest = word.partition("=")
+    path = Path(rest if equals else word)
+    fields = read_toml(path)
+    if "rows" not in fields:
+        return [Entrant(name if equals else path.stem, path, read_recipe(path, changes, shared))]
+    if equals:
+        raise UsageError(f"{word}: the rows of a sweep have names; name the file alone")
+    sweep = read_sweep(path)
+    rows = {row: laid_over(shared, over) for row, over in sweep.rows.items()}
+    return rows_of(path, sweep.model_copy(update={"rows": rows}), changes, base)
+
+
+def _shared(common: Path | None) -> dict[str, Any]:
+    """The sections that `--common` takes from a recipe, with every value written out."""
+    if common is None:
+        return {}
+    fields = read_recipe(common).model_dump(by_alias=True, mode="json")
+    return {key: fields[key] for key in ("prepare", "augment", "validate")}

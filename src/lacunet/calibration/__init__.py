@@ -1,0 +1,1 @@
+"""What fold models say of cases that they have not seen: ranges of volume and Dice."""

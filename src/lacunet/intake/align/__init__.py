@@ -1,0 +1,1 @@
+"""Bringing scans onto one grid: registration, skull stripping, and the judgement of both."""

@@ -1,0 +1,398 @@
+"""Scans that each lie on a grid of their own -> one case that lacunet can segment.
+
+    record = import_case({"t1c": Path("gd.nii.gz"), "t2f": Path("flair.nii.gz")}, Path("cases"), "anna")
+
+Read, register to one scan, find the brain, register again inside it, lay the brain as the average one lies, interpolate
+every scan once, judge, write. What is done already is left as it is.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from jaxtyping import Bool, Float
+from scipy import ndimage
+
+from lacunet.case import Grid
+from lacunet.data.nifti import ras_grid, to_ras
+from lacunet.errors import DataError, OutputError
+from lacunet.files import whole_folder
+from lacunet.intake.align import quality
+from lacunet.intake.align.atlas import case_grid, to_atlas, upright
+from lacunet.intake.align.quality import Judgement
+from lacunet.intake.align.register import Volume, refine, register, volume_of
+from lacunet.intake.align.rigid import Rigid, carry, from_itk, grown, to_itk
+from lacunet.intake.align.source import Source, on_one_grid, read_source
+from lacunet.intake.align.strip import choose_stripper, consensus, sequences_for, strip, stripper_version, upright_grid
+from lacunet.intake.record import FILE_NAME, Found, ImportRecord, Placed, Step, write_record
+from lacunet.task import GLIOMA, Task
+
+PREFERRED = ("t1c", "t1n", "t2f", "t2w")
+"""Which scan the others are laid on, among those that are fine enough."""
+
+FINE_ENOUGH = 1.5
+"""A scan is fine enough when its slices are at most this many times as thick as the finest scan's."""
+
+WORKERS = 2
+"""Registrations that run side by side, one thread each."""
+
+AROUND_BRAIN_MM = 4.0
+"""Registration inside the brain takes in so much around it."""
+
+Progress = Callable[[str], None]
+Motions = Mapping[str, Rigid]
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """How scans become a case.
+
+    Attributes:
+        stripper: `auto`, `deepbet` or `hd-bet`.
+        device: Where hd-bet computes: `cpu` or `cuda`.
+        bias_correction: Even out the coil's gain in every scan (N4).
+        allow: Go on where a step was judged to have failed; the warnings say so.
+        overwrite: Replace a case that is there.
+        seed: Of the places that registration compares.
+    """
+
+    stripper: str = "auto"
+    device: str = "cpu"
+    bias_correction: bool = False
+    allow: bool = False
+    overwrite: bool = False
+    seed: int = 0
+
+
+@dataclass
+class _Log:
+    """Steps, judgements and warnings as they come; tells who watches."""
+
+    progress: Progress
+    steps: list[Step] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    clock: float = field(default_factory=time.monotonic)
+
+    def begin(self, words: str) -> None:
+        self.progress(words)
+        self.clock = time.monotonic()
+
+    def done(self, name: str, sentence: str) -> None:
+        self.steps.append(Step(name, time.monotonic() - self.clock, sentence))
+        self.clock = time.monotonic()
+
+
+def import_case(
+    scans: Mapping[str, Path],
+    folder: Path,
+    name: str,
+    settings: ImportSettings | None = None,
+    progress: Progress | None = None,
+    task: Task = GLIOMA,
+    found: Found | None = None,
+) -> ImportRecord:
+    """Make `folder/NAME/NAME-t1c.nii.gz` ... and `import.json` of scans in any state; whole or not at all.
+
+    Args:
+        scans: A NIfTI or .mha file for each modality there is.
+        folder: Where cases go.
+        name: The case's name.
+        settings: How; the defaults where None.
+        progress: Is told what is being done, in a few words.
+        task: Knows the modalities.
+        found: How the scans were found, where somebody looked for them.
+
+    Returns:
+        What was done; `import.json` says the same.
+
+    Raises:
+        DataError: a scan is not what it should be, a step failed, or no skull stripper fits.
+        GeometryError: a scan's grid makes no sense.
+        OutputError: the case is there already, or cannot be written.
+        UsageError: no stripper of that name.
+    """
+    settings = settings or ImportSettings()
+    place = folder / plain_name(name)
+    if place.exists() and not settings.overwrite:
+        raise OutputError(f"{place}: is there already; replace it with --overwrite, or choose another name")
+    if not scans:
+        raise DataError(f"{name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
+    found = found or Found()
+    log = _Log(progress or (lambda words: None), warnings=list(found.warnings))
+    log.begin("reading")
+    sources = {modality: read_source(modality, scans[modality]) for modality in task.subset(scans)}
+    log.warnings += [note for source in sources.values() for note in source.notes]
+    log.done("read", f"{len(sources)} scans")
+    if (ready := _as_it_is(sources, log)) is not None:
+        images, grid, placed, reference = ready
+    else:
+        images, grid, placed, reference = _prepared(sources, settings, log)
+    if settings.bias_correction:
+        log.begin("evening out the coil's gain")
+        images = {modality: even_out(image) for modality, image in images.items()}
+        log.done("bias correction", "N4 in every scan")
+    _settle(name, settings, log)
+    log.begin("writing")
+    record = ImportRecord(name, grid, reference, placed, log.steps, log.judgements, log.warnings, _versions(), found)
+    with whole_folder(place) as temporary:
+        for modality, image in images.items():
+            _write(temporary / f"{name}-{modality}.nii.gz", image, grid)
+        write_record(temporary / FILE_NAME, record)
+    return record
+
+
+def plain_name(name: str) -> str:
+    """The name itself, when a folder can be called so.
+
+    Raises:
+        DataError: it would lead somewhere else, or hide the case.
+    """
+    if not name.strip(". ") or Path(name).name != name or "\\" in name or name.startswith("."):
+        raise DataError(f"case name '{name}': not a plain name; choose one without slashes that starts with no dot")
+    return name
+
+
+# ---------------------------------------------------------------- what is done already
+
+
+def _as_it_is(
+    sources: Mapping[str, Source], log: _Log
+) -> tuple[dict[str, np.ndarray], Grid, dict[str, Placed], str] | None:
+    """The scans themselves, when they are stripped, lie on one grid and fit each other there; None otherwise."""
+    reference = choose_reference(sources)
+    first = sources[reference]
+    if not all(source.stripped and on_one_grid(source, first) for source in sources.values()):
+        return None
+    log.begin("comparing the scans")
+    brain = np.any([source.voxels != 0 for source in sources.values()], axis=0)
+    judged = [
+        quality.judge_registration(modality, reference, first.voxels, source.voxels, first.grid, brain)
+        for modality, source in sources.items()
+        if modality != reference
+    ]
+    if any(judgement.verdict == "failed" for judgement in judged):
+        return None
+    log.judgements += judged
+    grid = ras_grid(first.grid)
+    images = {modality: to_ras(source.voxels, source.grid) for modality, source in sources.items()}
+    placed = {
+        modality: Placed(source.grid, Rigid.identity(), True, _share(source.voxels != 0, brain))
+        for modality, source in sources.items()
+    }
+    _judge_result(to_ras(brain, first.grid), grid, placed, log)
+    log.done("recognise", "stripped and on one grid already; nothing was moved or interpolated")
+    return images, grid, placed, reference
+
+
+# ---------------------------------------------------------------- all the rest
+
+
+def choose_reference(sources: Mapping[str, Source]) -> str:
+    """The scan that the others are laid on: T1ce if it is fine enough, else T1, FLAIR, T2.
+
+    Fine enough: slices at most 1.5 times as thick as those of the finest scan.
+    """
+    finest = min(source.thickness for source in sources.values())
+    fine = [name for name in sources if sources[name].thickness <= FINE_ENOUGH * finest]
+    return next((name for name in PREFERRED if name in fine), fine[0])
+
+
+def _prepared(
+    sources: Mapping[str, Source], settings: ImportSettings, log: _Log
+) -> tuple[dict[str, np.ndarray], Grid, dict[str, Placed], str]:
+    stripper = None
+    if not any(source.stripped for source in sources.values()):
+        stripper = choose_stripper(list(sources), settings.stripper)  # before minutes are spent
+    reference = choose_reference(sources)
+    log.begin("registering the scans")
+    motions = _register(sources, reference, settings.seed)
+    log.done("register", f"{len(sources) - 1} scans to {reference}, rigidly")
+    log.begin("finding the brain")
+    working = upright_grid(sources[reference].grid, 1.0)
+    brain = _brain(sources, reference, motions, working, stripper, settings, log)
+    log.begin("registering inside the brain")
+    motions = _refined(sources, reference, motions, brain, working, settings.seed)
+    log.done("register inside the brain", "the brain alone counts")
+    log.begin("laying the brain as the average one lies")
+    first = carry(sources[reference].voxels, sources[reference].grid, working, Rigid.identity())
+    to_case, overlap = to_atlas(first, working, brain, settings.seed)
+    log.judgements.append(quality.judge_pose(overlap))
+    if overlap < quality.ATLAS:
+        to_case = upright(working, brain)
+    log.done("pose", f"turned by {to_case.degrees:.1f} degrees; nothing was scaled or bent")
+    log.begin("interpolating")
+    grid = case_grid()
+    mask = carry(brain.astype(np.float32), working, grid, to_case.inverse) >= 0.5
+    if mask[[0, -1]].any() or mask[:, [0, -1]].any() or mask[:, :, [0, -1]].any():
+        log.warnings.append("the brain reaches the border of the case's grid; some of it may be cut off")
+    whole, placed = _interpolated(sources, motions, to_case, grid, mask)
+    _judge_fits(whole, reference, grid, mask, log)
+    _judge_result(mask, grid, placed, log)
+    log.done("interpolate", "each scan once, linearly")
+    return {modality: np.where(mask, image, 0.0) for modality, image in whole.items()}, grid, placed, reference
+
+
+def _register(sources: Mapping[str, Source], reference: str, seed: int) -> dict[str, Rigid]:
+    """Motions from each scan to the reference."""
+    volumes = {modality: _volume(source) for modality, source in sources.items()}
+    others = [modality for modality in sources if modality != reference]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = list(pool.map(lambda name: register(volumes[reference], volumes[name], seed).to_fixed, others))
+    return {reference: Rigid.identity(), **dict(zip(others, found, strict=True))}
+
+
+def _volume(source: Source) -> Volume:
+    where = grown(source.voxels != 0, source.grid, AROUND_BRAIN_MM) if source.stripped else None
+    return volume_of(source.voxels, source.grid, where)
+
+
+def _brain(
+    sources: Mapping[str, Source],
+    reference: str,
+    motions: Motions,
+    working: Grid,
+    stripper: str | None,
+    settings: ImportSettings,
+    log: _Log,
+) -> Bool[np.ndarray, "x y z"]:
+    """One brain mask for the case, on the working grid in the reference's space."""
+    votes = {}
+    if stripper is None:
+        for modality, source in sources.items():
+            if source.stripped:
+                signal = ndimage.binary_fill_holes(source.voxels != 0).astype(np.float32)
+                votes[modality] = carry(signal, source.grid, working, motions[modality].inverse)
+        told = f"from the scans that came without skull: {', '.join(votes)}"
+    else:
+        for modality in sequences_for(stripper, list(sources)):
+            source = sources[modality]
+            found, upright_scan = strip(source.voxels, source.grid, stripper, settings.device)
+            votes[modality] = carry(found, upright_scan, working, motions[modality].inverse)
+        told = f"{stripper_version(stripper)} in {', '.join(votes)}"
+    brain = consensus(list(votes.values()))
+    if not brain.any():
+        raise DataError("no brain was found in the scans; are they of a head?")
+    if len(votes) > 1:
+        judge = quality.judge_containment if stripper is None else quality.judge_agreement
+        log.judgements.append(judge([vote >= 0.5 for vote in votes.values()]))
+    log.done("brain", told)
+    return brain
+
+
+def _refined(
+    sources: Mapping[str, Source],
+    reference: str,
+    motions: Motions,
+    brain: Bool[np.ndarray, "x y z"],
+    working: Grid,
+    seed: int,
+) -> dict[str, Rigid]:
+    """The motions improved where only the brain and a few mm around it count."""
+    around = grown(brain, working, AROUND_BRAIN_MM).astype(np.uint8)
+
+    def inside(modality: str) -> Volume:
+        source = sources[modality]
+        where = carry(around, working, source.grid, motions[modality], nearest=True) > 0
+        return volume_of(source.voxels, source.grid, where)
+
+    fixed = inside(reference)
+    others = [modality for modality in sources if modality != reference]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = list(pool.map(lambda name: refine(fixed, inside(name), motions[name], seed).to_fixed, others))
+    return {reference: Rigid.identity(), **dict(zip(others, found, strict=True))}
+
+
+def _interpolated(
+    sources: Mapping[str, Source], motions: Motions, to_case: Rigid, grid: Grid, brain: Bool[np.ndarray, "x y z"]
+) -> tuple[dict[str, np.ndarray], dict[str, Placed]]:
+    """Every scan on the case's grid, and how it lies there."""
+    whole: dict[str, np.ndarray] = {}
+    placed: dict[str, Placed] = {}
+    for modality, source in sources.items():
+        motion = to_case.after(motions[modality])
+        whole[modality] = carry(source.voxels, source.grid, grid, motion.inverse)
+        shown = carry(np.ones(source.grid.shape, np.uint8), source.grid, grid, motion.inverse, nearest=True) > 0
+        if source.stripped:
+            shown &= whole[modality] != 0
+        placed[modality] = Placed(source.grid, motion, source.stripped, _share(shown, brain))
+    return whole, placed
+
+
+def _share(shown: Bool[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"]) -> float:
+    return float((shown & brain).sum()) / max(1.0, float(brain.sum()))
+
+
+# ---------------------------------------------------------------- judged
+
+
+def _judge_fits(
+    whole: Mapping[str, Float[np.ndarray, "x y z"]],
+    reference: str,
+    grid: Grid,
+    brain: Bool[np.ndarray, "x y z"],
+    log: _Log,
+) -> None:
+    """Each scan against the reference, where both show the brain."""
+    for modality, image in whole.items():
+        if modality != reference:
+            both = brain & (image != 0) & (whole[reference] != 0)
+            both = ndimage.binary_fill_holes(both)
+            log.judgements.append(
+                quality.judge_registration(modality, reference, whole[reference], image, grid, np.asarray(both))
+            )
+
+
+def _judge_result(brain: Bool[np.ndarray, "x y z"], grid: Grid, placed: Mapping[str, Placed], log: _Log) -> None:
+    log.judgements.append(quality.judge_brain(brain, grid))
+    log.judgements += [quality.judge_coverage(modality, scan.coverage) for modality, scan in placed.items()]
+
+
+def _settle(name: str, settings: ImportSettings, log: _Log) -> None:
+    """Doubts become warnings; a failure ends the import: a wrong mask on a page that looks right does harm."""
+    failed = [judgement.sentence for judgement in log.judgements if judgement.verdict == "failed"]
+    log.warnings += [judgement.sentence for judgement in log.judgements if judgement.verdict != "good"]
+    if failed and not settings.allow:
+        raise DataError(
+            f"{name}: {'; '.join(failed)}. Leave that scan out, or keep it all the same with --allow and look closely"
+        )
+
+
+# ---------------------------------------------------------------- written
+
+
+def even_out(image: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
+    """N4 bias correction (Tustison et al. 2010, IEEE TMI 29:1310) of what is not 0; found at a quarter of the size."""
+    inside = image > 0
+    if not inside.any():
+        return image
+    grid = Grid(_triple(image.shape), np.eye(4))
+    full, mask = to_itk(image.astype(np.float32), grid), to_itk(inside.astype(np.uint8), grid)
+    corrector = sitk.N4BiasFieldCorrectionImageFilter()
+    corrector.SetMaximumNumberOfIterations([40, 40, 40])
+    corrector.Execute(sitk.Shrink(full, [4, 4, 4]), sitk.Shrink(mask, [4, 4, 4]))
+    gain = np.exp(from_itk(corrector.GetLogBiasFieldAsImage(full)))
+    return np.where(inside, image / np.maximum(gain, 1e-3), image).astype(np.float32)
+
+
+def _write(path: Path, image: Float[np.ndarray, "x y z"], grid: Grid) -> None:
+    written = nib.Nifti1Image(np.asarray(image, dtype=np.float32), grid.affine)
+    written.header.set_xyzt_units("mm")
+    written.set_qform(grid.affine, code=1)
+    written.set_sform(grid.affine, code=1)
+    nib.save(written, path)
+
+
+def _versions() -> dict[str, str]:
+    return {"lacunet": version("lacunet"), "SimpleITK": sitk.Version_VersionString()}
+
+
+def _triple(values: Sequence[int]) -> tuple[int, int, int]:
+    x, y, z = values
+    return int(x), int(y), int(z)

@@ -1,0 +1,136 @@
+"""Hospital scans to cases: what a source holds is read, recognised and made ready.
+
+importer = Importer()
+for result in importer.import_into(Path("export.zip"), Path("cases")): ...
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lacunet.case import CaseFiles
+from lacunet.data.find import case_from_files
+from lacunet.data.find import survey as cases_by_name
+from lacunet.errors import DataError, LacunetError, Problem, UsageError
+from lacunet.intake.build import ImportSettings, import_case
+from lacunet.intake.found import Survey, Visit
+from lacunet.intake.read.archive import is_archive
+from lacunet.intake.record import FILE_NAME, Found, ImportRecord, read_record
+from lacunet.intake.survey import Wishes, survey_source
+from lacunet.task import GLIOMA, Task
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One visit that became a case.
+
+    Attributes:
+        folder: The case.
+        visit: What was found, and what was left out.
+        record: What was done.
+        skipped: It was there already (`resume`).
+    """
+
+    folder: Path
+    visit: Visit
+    record: ImportRecord
+    skipped: bool = False
+
+
+def _unwatched(words: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Importer:
+    """Makes cases of what hospitals export.
+
+    Attributes:
+        wishes: Which study and which series, where the user said so.
+        settings: How scans become a case.
+        name: Of the case, where a source holds one visit; its own where None.
+        progress: Is told in a few words what is being done.
+        task: Knows the modalities.
+    """
+
+    wishes: Wishes = field(default_factory=Wishes)
+    settings: ImportSettings = field(default_factory=ImportSettings)
+    name: str | None = None
+    progress: Callable[[str], None] = _unwatched
+    task: Task = GLIOMA
+
+    def import_into(self, source: Path, folder: Path, resume: bool = False) -> Iterator[Survey | Imported | Problem]:
+        """Import every visit of a source; one that fails is a `Problem` and the others are still done.
+
+        Args:
+            source: A folder, an archive or a file.
+            folder: Where cases go.
+            resume: Leave cases that are done already.
+
+        Yields:
+            What the source holds, then each visit.
+
+        Raises:
+            DataError: the source holds nothing usable.
+            UsageError: a wish names nothing that is there, or one name is given for several visits.
+        """
+        with self.surveyed(source) as (survey, _):
+            yield survey
+            for visit in survey.visits:
+                place = folder / self.name_of(visit)
+                try:
+                    if resume and (place / FILE_NAME).is_file():
+                        yield Imported(place, visit, read_record(place), skipped=True)
+                    else:
+                        yield Imported(place, visit, self.imported(visit, folder))
+                except LacunetError as error:
+                    yield Problem(self.name_of(visit), str(error))
+
+    @contextmanager
+    def surveyed(self, source: Path) -> Iterator[tuple[Survey, Path]]:
+        """What a source holds, and an empty folder; both for as long as the context lasts."""
+        with TemporaryDirectory(prefix="lacunet-") as folder:
+            work, empty = Path(folder) / "scans", Path(folder) / "cases"
+            work.mkdir()
+            empty.mkdir()
+            with survey_source(source, work, self.wishes, self.task) as survey:
+                if self.name is not None and len(survey.visits) > 1:
+                    raise UsageError(f"--name {self.name}: the source holds {len(survey.visits)} visits; leave it out")
+                yield survey, empty
+
+    def name_of(self, visit: Visit) -> str:
+        """What the case of a visit is called."""
+        return self.name or visit.name
+
+    def imported(self, visit: Visit, folder: Path) -> ImportRecord:
+        """Import one visit into `folder`; see `import_case` for the errors."""
+        found = found_in(visit)
+        return import_case(visit.files, folder, self.name_of(visit), self.settings, self.progress, self.task, found)
+
+    def files_of(self, folder: Path, record: ImportRecord) -> CaseFiles:
+        """The case that import wrote into `folder`."""
+        names = {modality: f"{record.case}-{modality}.nii.gz" for modality in self.task.subset(record.scans)}
+        images = {modality: folder / record.case / name for modality, name in names.items()}
+        return case_from_files(images, record.case, self.task)
+
+
+def needs_import(source: Path, task: Task = GLIOMA) -> bool:
+    """Whether a source is an archive, or a file or folder in which no scans are found by their names."""
+    if source.is_file():
+        return is_archive(source.name) or source.suffix.lower() not in (".csv", ".gz", ".nii", ".mha")
+    try:
+        cases_by_name(source, task)
+    except DataError:
+        return source.is_dir()
+    return False
+
+
+def found_in(visit: Visit) -> Found:
+    """What import.json and the page say of how the scans were found."""
+    return Found(
+        scans={modality: f"{scan.label}: {scan.reason}" for modality, scan in visit.scans.items()},
+        left_out=tuple(f"{one.label}: {one.reason}" for one in visit.left_out),
+        warnings=visit.all_warnings,
+    )

@@ -1,0 +1,1 @@
+"""Reading what a hospital exports: archives, DICOM headers and series, loose NIfTI."""

@@ -1,0 +1,300 @@
+"""Headers -> series: files that belong together, in the order of their slices; and those that are no scan to use, with
+why.
+
+A DICOM series may hold several images (echoes, magnitude and phase, three planes of a localiser): it is split until
+each part is one stack of slices of one shape. Splits of one series are called `4a`, `4b`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lacunet.intake.read.header import Header, Slice
+from lacunet.intake.words import has, shown
+
+LEAST_SLICES = 8
+"""Fewer are a localiser or a piece."""
+
+LEAST_COVERAGE_MM = 60.0
+"""A stack thinner than this shows no head."""
+
+UNEVEN_MM = 0.25
+"""Slices farther than this from even steps are told."""
+
+_NO_IMAGES = {
+    "SR": "a report", "KO": "a list of marked images", "PR": "a display setting", "SEG": "a segmentation",
+    "RTSTRUCT": "drawn contours", "RTPLAN": "a treatment plan", "RTDOSE": "a dose map", "REG": "a registration",
+    "DOC": "a document", "RWV": "a table of values", "AU": "a recording",
+}  # fmt: skip
+_OTHER_MODALITIES = {
+    "CT": "a CT", "PT": "a PET", "NM": "a nuclear medicine scan", "US": "an ultrasound",
+    "CR": "a radiograph", "DX": "a radiograph",
+    "XA": "an angiogram", "RF": "a fluoroscopy", "MG": "a mammogram",
+    "OT": "an image of no stated kind", "SC": "a screenshot",
+    "XC": "a photograph", "ES": "an endoscopy", "SM": "a slide",
+}  # fmt: skip
+_SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"
+_KINDS = {"M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY"}
+_LEVEL_MS = 3.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """One stack of slices.
+
+    Attributes:
+        key: `4`, or `4a`, `4b` for parts of one series: what a user types and reads.
+        headers: Of its files, in the order of the slices.
+        slices: Of all its files, in that order.
+        copies: Files that were there twice.
+    """
+
+    key: str
+    headers: tuple[Header, ...]
+    slices: tuple[Slice, ...]
+    copies: int = 0
+
+    @property
+    def first(self) -> Header:
+        """Any header: what is asked of it is the same in all."""
+        return self.headers[0]
+
+    @property
+    def label(self) -> str:
+        """`series 4 (T1 AX POST GAD)`: recognised words only."""
+        words = shown(*self.first.texts)
+        return f"series {self.key} ({words})" if words else f"series {self.key}"
+
+    @cached_property
+    def normal(self) -> np.ndarray | None:
+        """Across the slices (LPS+); None where the header does not say how they lie."""
+        orientation = self.slices[0].orientation
+        if orientation is None:
+            return None
+        normal = np.cross(orientation[:3], orientation[3:])
+        length = float(np.linalg.norm(normal))
+        return normal / length if length > 0.9 else None
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """Millimetres between neighbouring slices; empty where positions are missing."""
+        return np.diff(_places(self.slices, self.normal))
+
+    @property
+    def coverage_mm(self) -> float:
+        """From the first slice to the last."""
+        return float(np.abs(self.steps).sum()) if len(self.steps) else 0.0
+
+    @property
+    def step_mm(self) -> float:
+        """Median distance of slices."""
+        return float(np.median(np.abs(self.steps))) if len(self.steps) else 0.0
+
+    @property
+    def largest_step_mm(self) -> float:
+        """Greatest distance of neighbouring slices."""
+        return float(np.abs(self.steps).max()) if len(self.steps) else 0.0
+
+    @property
+    def unevenness_mm(self) -> float:
+        """How far a slice lies from where even steps would put it."""
+        places = _places(self.slices, self.normal)
+        if len(places) < 3:
+            return 0.0
+        return float(np.abs(places - np.linspace(places[0], places[-1], len(places))).max())
+
+    @property
+    def missing_slices(self) -> int:
+        """How many slices seem to be missing between the first and the last."""
+        step = self.step_mm
+        return int(np.maximum(np.rint(np.abs(self.steps) / step) - 1, 0).sum()) if step > 0 else 0
+
+    @property
+    def derived(self) -> bool:
+        """Whether the scanner or a program calculated it from other images."""
+        return self.first.image_type[:1] == ("DERIVED",)
+
+
+def group(headers: Iterable[Header]) -> list[Series]:
+    """Files -> series, split where geometry, echo or kind differ, sorted by series number."""
+    by_series: dict[str, dict[str, Header]] = defaultdict(dict)
+    copies: dict[str, int] = defaultdict(int)
+    for header in headers:
+        if header.sop_instance in by_series[header.series]:
+            copies[header.series] += 1
+        by_series[header.series].setdefault(header.sop_instance, header)
+    found: list[tuple[int, list[Series]]] = []
+    for uid, files in by_series.items():
+        parts = _split(list(files.values()))
+        number = parts[0][0].number
+        series = [Series(str(number if number is not None else "?"), tuple(part), _slices(part)) for part in parts]
+        series = [_sorted(one) for one in series]
+        series[0] = replace(series[0], copies=copies[uid])
+        found.append((number if number is not None else 10**9, series))
+    found.sort(key=lambda entry: (entry[0], entry[1][0].first.time or 0.0, entry[1][0].first.series))
+    return _numbered([series for _, series in found])
+
+
+def _numbered(found: Sequence[list[Series]]) -> list[Series]:
+    """Give every series a key of its own: `4a`, `4b` for parts, `4`, `4-2` where two series have one number."""
+    taken: dict[str, int] = defaultdict(int)
+    named: list[Series] = []
+    for parts in found:
+        number = parts[0].key
+        taken[number] += 1
+        base = number if taken[number] == 1 else f"{number}-{taken[number]}"
+        for k, part in enumerate(parts):
+            named.append(replace(part, key=base + (_letters(k) if len(parts) > 1 else "")))
+    return named
+
+
+def _letters(k: int) -> str:
+    return chr(97 + k) if k < 26 else _letters(k // 26 - 1) + chr(97 + k % 26)
+
+
+def _split(headers: Sequence[Header]) -> list[list[Header]]:
+    parts: dict[tuple[object, ...], list[Header]] = defaultdict(list)
+    for header in headers:
+        parts[_split_key(header)].append(header)
+    merged = [sorted(part, key=lambda header: (header.instance or 0, header.sop_instance)) for part in parts.values()]
+    return sorted(
+        merged, key=lambda part: (part[0].instance or 0, part[0].slices[0].echo_ms or 0.0, part[0].sop_instance)
+    )
+
+
+def _split_key(header: Header) -> tuple[object, ...]:
+    if header.multi_frame:
+        return ("multi-frame", header.sop_instance)
+    one = header.slices[0]
+    orientation = tuple(round(value, 2) + 0.0 for value in one.orientation) if one.orientation else None
+    spacing = tuple(round(value, 3) for value in one.spacing) if one.spacing else None
+    echo = round(one.echo_ms / _LEVEL_MS) if one.echo_ms is not None else None
+    kind = tuple(word for word in header.image_type if word in _KINDS)
+    return header.modality, header.rows, header.columns, orientation, spacing, echo, kind, header.colour
+
+
+def _slices(headers: Sequence[Header]) -> tuple[Slice, ...]:
+    return tuple(one for header in headers for one in header.slices)
+
+
+def _places(slices: Sequence[Slice], normal: np.ndarray | None) -> np.ndarray:
+    """How far along the normal each slice lies, mm; empty where one does not say."""
+    if normal is None or any(one.position is None for one in slices):
+        return np.zeros(0)
+    return np.asarray(np.array([one.position for one in slices], float) @ normal)
+
+
+def _sorted(series: Series) -> Series:
+    """The same with files and slices in the order in which they lie along the normal."""
+    places = _places(series.slices, series.normal)
+    if not len(places):
+        return series
+    order = np.argsort(places, kind="stable")
+    slices = tuple(series.slices[k] for k in order)
+    if len(series.headers) != len(series.slices):
+        return replace(series, slices=slices)
+    return replace(series, headers=tuple(series.headers[k] for k in order), slices=slices)
+
+
+# ---------------------------------------------------------------- what is no scan to use
+
+
+def why_not(series: Series) -> str | None:
+    """Why a series is left out before anyone asks which sequence it is, or None for a stack of MR slices of a head."""
+    return _wrong_kind(series) or _wrong_map(series) or _wrong_stack(series)
+
+
+def _wrong_kind(series: Series) -> str | None:
+    first = series.first
+    if first.modality in _NO_IMAGES:
+        return f"is {_NO_IMAGES[first.modality]}, not a scan"
+    if first.sop_class.startswith(_SCREENSHOT):
+        return "is a screenshot or a scanned page, not a scan"
+    if first.modality in _OTHER_MODALITIES:
+        return f"is {_OTHER_MODALITIES[first.modality]}, not an MR scan"
+    if first.modality != "MR":
+        return "is no MR scan" if first.modality.isalpha() else "does not say that it is an MR scan"
+    if not (first.rows and first.columns):
+        return "holds no pixels"
+    return "is in colour, as maps and screenshots are" if first.colour else None
+
+
+def _wrong_map(series: Series) -> str | None:
+    """Localisers, derived maps and reformats, by ImageType and by words."""
+    first = series.first
+    types = {word for kind in (first.image_type, *(one.frame_type for one in series.slices)) for word in kind}
+    texts = first.texts[:2]
+    if types & {"LOCALIZER", "LOCALISER", "SCOUT"} or has(texts, _LOCALISER):
+        return "is a localiser"
+    if types & {"ADC", "FA", "TRACEW", "TRACE", "DIFFUSION", "EXP", "EADC", "TENSOR", "DIFFUSION_ANISO", "MD"}:
+        return "is a diffusion map"
+    if types & {
+        "CBF",
+        "CBV",
+        "RCBV",
+        "MTT",
+        "TTP",
+        "TMAX",
+        "PERFUSION",
+        "GBP",
+        "PBP",
+        "ASL",
+        "RELCBV",
+        "RELCBF",
+        "RELMTT",
+    }:
+        return "is a perfusion map"
+    if types & {
+        "MPR",
+        "REFORMATTED",
+        "PROJECTION IMAGE",
+        "MIP",
+        "MINIP",
+        "MIN_IP",
+        "MAX_IP",
+        "CURVED",
+        "RESLICED",
+        "MNIP",
+    }:
+        return "is a reformat or a projection of another series"
+    if series.derived and has(texts, r"\bmprs?\b"):
+        return "is a reformat of another series"
+    if types & {"SUBTRACT", "SUBTRACTION", "SUB"}:
+        return "is a subtraction of two series"
+    if types & {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}:
+        return "holds phase, real or imaginary values, not a magnitude image"
+    return None
+
+
+_LOCALISER = (
+    r"\b(?:localizer|localiser|localizador|lokalizer|locator|scout|survey|topogram\w*|ubersicht|"
+    r"3 ?pl(?:ane)?s?(?: loc)?|3plane|plan scan|aahead|loc|calibration|shim|smartbrain)\b"
+)
+
+
+def _wrong_stack(series: Series) -> str | None:
+    """Too few slices, the same slices over and over, or slices that do not say where they lie."""
+    count = len(series.slices)
+    if count < LEAST_SLICES:
+        return f"has {count} slice{'s' * (count > 1)}, too few for a head (at least {LEAST_SLICES})"
+    if series.normal is None or not len(series.steps):
+        return "does not say where its slices lie (position or orientation missing)"
+    if series.slices[0].spacing is None or min(series.slices[0].spacing) <= 0:
+        return "has no pixel spacing, or one that is not positive"
+    still = int((np.abs(series.steps) < 1e-3).sum())
+    if still:
+        times = count / max(count - still, 1)
+        kind = (
+            "diffusion"
+            if len({one.b_value for one in series.slices}) > 1
+            else "a time series, several echoes or copies"
+        )
+        return f"holds the same slices {times:.0f} times or more ({kind})" if times >= 1.9 else (
+            f"has {still} slices twice at one place; it cannot be told which belong together"
+        )  # fmt: skip
+    if series.coverage_mm < LEAST_COVERAGE_MM:
+        return f"covers {series.coverage_mm:.0f} mm only, less than a head (at least {LEAST_COVERAGE_MM:.0f} mm)"
+    return None

@@ -1,0 +1,207 @@
+"""A pile of files -> one patient, one study, its series. What does not belong is left out, and said."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lacunet.errors import DataError, UsageError
+from lacunet.intake.found import LeftOut
+from lacunet.intake.identify.clues import OTHER, Clues, guess
+from lacunet.intake.read.header import Header, UnreadableFile, looks_like_dicom, read_header, require_pydicom
+from lacunet.intake.read.series import Series, group, why_not
+from lacunet.task import Task
+
+
+@dataclass(frozen=True)
+class Pile:
+    """What reading the headers of many files gave.
+
+    Attributes:
+        headers: Of every DICOM file that could be read and holds an image or a document.
+        damaged: Reason -> how many files.
+        others: Files that are no DICOM.
+        directories: DICOMDIR files: lists, not images.
+    """
+
+    headers: tuple[Header, ...]
+    damaged: Counter[str] = field(default_factory=Counter)
+    others: tuple[Path, ...] = ()
+    directories: int = 0
+
+
+@dataclass(frozen=True)
+class Study:
+    """One examination. `date` (YYYY-MM-DD) is shown where one must choose between studies, and nowhere else."""
+
+    uid: str
+    date: str
+    time: str
+    series: tuple[Series, ...]
+
+    @property
+    def name(self) -> str:
+        """`study-1a2b3c4d`: of a hash of its UID."""
+        return f"study-{short_hash(self.uid)}"
+
+    @property
+    def label(self) -> str:
+        """Date and name, for people who must choose."""
+        return f"{self.name} of {self.date}" if self.date else f"{self.name} (no date)"
+
+
+def short_hash(uid: str) -> str:
+    """Eight hexadecimal digits of SHA-256 of a UID. Who has the scans finds the same; nobody gets back from it."""
+    return hashlib.sha256(uid.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def read_pile(files: Iterable[Path]) -> Pile:
+    """Read the header of every file that is DICOM; one that is damaged never hides another.
+
+    Raises:
+        UsageError: there are DICOM files and pydicom is not installed.
+    """
+    headers: list[Header] = []
+    damaged: Counter[str] = Counter()
+    others: list[Path] = []
+    directories = 0
+    for path in files:
+        try:
+            if not looks_like_dicom(path):
+                others.append(path)
+                continue
+            require_pydicom()
+            header = read_header(path)
+        except OSError as error:
+            damaged[f"cannot be opened ({error.strerror})"] += 1
+        except UnreadableFile as error:
+            damaged[str(error)] += 1
+        else:
+            directories += header is None
+            headers += [header] if header is not None else []
+    return Pile(tuple(headers), damaged, tuple(others), directories)
+
+
+def require_one_person(headers: Sequence[Header]) -> None:
+    """Refuse files of several persons. Each is named by a hash of a file's UID, never by name or number.
+
+    Raises:
+        DataError: there are several.
+    """
+    persons: list[list[Header]] = []
+    for header in sorted(headers, key=lambda header: not header.person.number):
+        group_of = next(
+            (files for files in persons if all(header.person.may_be(one.person) for one in files[:1])), None
+        )
+        if group_of is None:
+            persons.append([header])
+        else:
+            group_of.append(header)
+    if len(persons) <= 1:
+        return
+    named = sorted(
+        f"patient-{short_hash(min(header.sop_instance for header in files))}: {_count(len(files), 'file', 'files')}"
+        for files in persons
+    )
+    raise DataError(
+        f"the source: holds files of {len(persons)} patients ({', '.join(named)}); give the folder of one patient "
+        "(they are told apart by number, name and birth date, none of which is shown)"
+    )
+
+
+def studies_of(headers: Sequence[Header]) -> list[Study]:
+    """The studies, newest first; those without a date last."""
+    by_study: dict[str, list[Header]] = defaultdict(list)
+    for header in headers:
+        by_study[header.study].append(header)
+    found = []
+    for uid, files in by_study.items():
+        date = max((header.study_date for header in files), default="")
+        time = max((header.study_time for header in files), default="")
+        shown = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else ""
+        found.append(Study(uid, shown, time, tuple(group(files))))
+    return sorted(found, key=lambda study: (study.date, study.time, study.uid), reverse=True)
+
+
+def choose_study(studies: Sequence[Study], wish: str | None, task: Task) -> tuple[Study, list[LeftOut]]:
+    """The study that was asked for, else the newest that has a usable scan; and a word on each of the others.
+
+    Raises:
+        UsageError: no study is called so, or several are.
+        DataError: no study has a usable scan; why not is said.
+    """
+    if wish is not None:
+        chosen = _wished(studies, wish)
+        why = "is not the one asked for"
+    else:
+        usable = [study for study in studies if candidates(study, task)]
+        if not usable:
+            raise DataError(f"the source: holds no MR scan that can be used ({_why_none(studies, task)})")
+        chosen, why = (
+            usable[0],
+            f"is not the newest with usable scans; --study {'DATE' if usable[0].date else 'NAME'} chooses it",
+        )
+    others = []
+    for study in studies:
+        if study is not chosen:
+            scans = len(candidates(study, task))
+            reason = why if scans or wish is not None else "has no MR scan that can be used"
+            others.append(LeftOut(f"{study.label}, {_count(len(study.series), 'series', 'series')}", reason))
+    return chosen, others
+
+
+def _wished(studies: Sequence[Study], wish: str) -> Study:
+    digits = "".join(letter for letter in wish if letter.isdigit())
+    names = {study.uid: (study.uid, study.name, study.name.removeprefix("study-")) for study in studies}
+    found = [
+        study for study in studies if wish in names[study.uid] or (study.date and study.date.replace("-", "") == digits)
+    ]
+    known = ", ".join(study.label for study in studies)
+    if not found:
+        raise UsageError(f"--study: no such study; there are {known}")
+    if len(found) > 1:
+        raise UsageError(f"--study: several studies of that date; name one: {', '.join(study.name for study in found)}")
+    return found[0]
+
+
+def candidates(study: Study, task: Task) -> list[Series]:
+    """The series of a study that may be one of the sequences, by their headers alone."""
+    return [
+        series for series in study.series if why_not(series) is None and guess(clues_of(series), task).modality != OTHER
+    ]
+
+
+def reason_against(series: Series, task: Task) -> str | None:
+    """Why a series is left out before it is converted, or None."""
+    if reason := why_not(series):
+        return reason
+    found = guess(clues_of(series), task)
+    return found.reason if found.modality == OTHER else None
+
+
+def _why_none(studies: Sequence[Study], task: Task) -> str:
+    """The reasons against all series, the commonest first, in one line."""
+    reasons = Counter(reason_against(series, task) or "" for study in studies for series in study.series)
+    said = [f"{_count(count, 'series', 'series')}: {reason}" for reason, count in reasons.most_common(6)]
+    return "; ".join(said) or "no series at all"
+
+
+def clues_of(series: Series) -> Clues:
+    """What the header of a series tells of its sequence."""
+    first = series.first
+    times = [header.time for header in series.headers if header.time is not None]
+    return Clues(
+        texts=first.texts,
+        repetition=first.repetition_ms,
+        echo=series.slices[0].echo_ms,
+        inversion=first.inversion_ms,
+        flip=first.flip,
+        sequence=first.sequence,
+        agent=first.agent,
+        time=min(times) if times else None,
+    )
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

@@ -1,0 +1,1 @@
+"""What lacunet is used for: masks, estimates and the demonstration, with their files and pages."""

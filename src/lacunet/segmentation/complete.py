@@ -1,0 +1,128 @@
+"""Estimates of the sequences that a patient lacks: to be looked at, and written so that nobody takes them for scans."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lacunet.case import CaseFiles
+from lacunet.data.nifti import ESTIMATE_DEVIATION, ESTIMATE_MEAN, load_case, scaled_estimate, write_estimate
+from lacunet.errors import LacunetError, ModelError, Problem
+from lacunet.files import write_json
+from lacunet.prediction.predictor import Predictor
+from lacunet.segmentation.completion_page import CompletionView, write_completion_page
+from lacunet.segmentation.layout import places
+from lacunet.segmentation.segment import provenance_of, refuse_to_replace, subset_in_use
+from lacunet.task import Subset
+
+NO_SCAN = (
+    "An estimate is what a network expects to see. It is no scan: nothing in it was measured",
+    "A lesion, or its enhancement, can be missing in an estimate, or be invented by it. Do not read it, measure in it "
+    "or register to it, and do not hand it on as a scan",
+)
+"""What a reader of estimates must not miss."""
+
+UNITS = f"{ESTIMATE_MEAN} is the mean of the brain, {ESTIMATE_DEVIATION} one standard deviation; 0 is background"
+
+
+@dataclass(frozen=True)
+class CompleteSettings:
+    """What is estimated, and where results may be.
+
+    Attributes:
+        subset: Modalities that the network sees; None shows all that a case has. The others are estimated, also where
+            there is a scan of them.
+        overwrite: Replace results that are there.
+        resume: Leave cases that are done already.
+    """
+
+    subset: Subset | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Completed:
+    """One case, done.
+
+    Attributes:
+        name: The case.
+        folder: Where its results are.
+        subset: What the network saw.
+        estimated: What was estimated; empty where nothing is absent, and then nothing is written.
+        skipped: It was there already (`resume`).
+    """
+
+    name: str
+    folder: Path
+    subset: Subset
+    estimated: Sequence[str]
+    skipped: bool = False
+
+
+def complete_cases(
+    predictor: Predictor, cases: Sequence[CaseFiles], folder: Path, settings: CompleteSettings
+) -> Iterator[Completed | Problem]:
+    """Estimate what each case lacks; one that fails is a `Problem` and the others are still done.
+
+    Raises:
+        OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
+        ModelError: the model does not estimate sequences, or was kept without the part that does.
+    """
+    if not settings.overwrite and not settings.resume:
+        for files in cases:
+            refuse_to_replace(_record(folder, files.name))
+    for files in cases:
+        try:
+            if settings.resume and _record(folder, files.name).is_file():
+                yield Completed(files.name, _record(folder, files.name).parent, (), (), skipped=True)
+            else:
+                yield complete_case(predictor, files, folder, settings)
+        except ModelError:  # of no use to any case
+            raise
+        except LacunetError as error:
+            yield Problem(files.name, str(error))
+
+
+def complete_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: CompleteSettings) -> Completed:
+    """Write `folder/NAME/NAME-t1c-synthetic.nii.gz` for each absent modality, `report.html`, `completion.json` last.
+
+    Raises:
+        DataError: a scan is not what it should be.
+        ModelError: the model does not estimate sequences, or was kept without the part that does.
+        OutputError: the results cannot be written.
+    """
+    model = predictor.model
+    case = load_case(files, model.task, want_reference=False)
+    subset = subset_in_use(case, settings.subset, model)
+    place = _record(folder, files.name).parent
+    if subset == model.task.modalities:
+        return Completed(case.name, place, subset, ())
+    shown, like = case.only(subset), files.images[subset[0]].path
+    estimates = {name: scaled_estimate(values, shown) for name, values in predictor.complete(case, subset).items()}
+    for modality, values in estimates.items():
+        write_estimate(place / file_name(files.name, modality), values, shown, modality, like)
+    facts = provenance_of(predictor, files, subset) | {"intensities of the estimates": UNITS}
+    warnings = [*NO_SCAN, *case.notes]
+    tumour = predictor(case, subset).labels()
+    view = CompletionView(case.name, model.task, case.images, case.grid, subset, estimates, tumour, warnings, facts)
+    write_completion_page(place / "report.html", view)
+    record = {
+        "case": case.name,
+        "subset": model.task.subset_name(subset),
+        "acquired": model.task.subset_name(case.acquired(model.task)),
+        "synthetic": {modality: file_name(files.name, modality) for modality in estimates},
+        "intensities": UNITS,
+        "warnings": warnings,
+        "provenance": facts,
+    }
+    write_json(_record(folder, files.name), record)
+    return Completed(case.name, place, subset, tuple(estimates))
+
+
+def file_name(case: str, modality: str) -> str:
+    """A name that `lacunet` itself does not take for a scan's."""
+    return f"{case}-{modality}-synthetic.nii.gz"
+
+
+def _record(folder: Path, name: str) -> Path:
+    return places(folder, name).folder / "completion.json"

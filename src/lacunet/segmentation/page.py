@@ -1,0 +1,163 @@
+"""The page of one case: what was found, in which sequences, and how far to trust it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from lacunet.case import Grid
+from lacunet.files import write_text
+from lacunet.report.page import dice, join_words, known, millilitres, render, resource, sentence
+from lacunet.report.pictures import Cut, cuts, pictures
+from lacunet.report.viewer import niivue_script, viewer_data
+from lacunet.segmentation.calibration_words import span_words
+from lacunet.segmentation.expectation import UNRELIABLE, Expectation
+from lacunet.task import Subset, Task
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """All that the page of a case shows.
+
+    Attributes:
+        name: The case's name.
+        task: Names of modalities and regions.
+        images: What was acquired, on `grid`.
+        grid: RAS+ grid of all arrays.
+        prediction: Labels inside lacunet.
+        subset: The modalities that the model used, in the task's order.
+        volumes: Predicted volume by region, in ml.
+        reference: The annotator's labels, or None.
+        reference_volumes: By region, in ml; empty without a reference.
+        dice: Dice with the reference by region; empty without a reference.
+        expected: What the calibration or the card says of this subset, or None.
+        volume_words: The range of a volume in words, by region: `80 %: 27.1 to 45.0`; empty without a calibration.
+        warnings: Sentences that a reader must not miss.
+        provenance: Model, version, date, command, files ... in the order in which they are printed.
+        helpful_sequence: A sentence on which missing sequence would help most, or None.
+        viewer: Put the scans and an interactive viewer into the page, which makes it megabytes larger.
+        coordinates: What positions are told in.
+    """
+
+    name: str
+    task: Task
+    images: Mapping[str, Shaped[np.ndarray, "x y z"]]
+    grid: Grid
+    prediction: UInt8[np.ndarray, "x y z"]
+    subset: Subset
+    volumes: Mapping[str, float]
+    reference: UInt8[np.ndarray, "x y z"] | None = None
+    reference_volumes: Mapping[str, float] = field(default_factory=dict)
+    dice: Mapping[str, float] = field(default_factory=dict)
+    expected: Expectation | None = None
+    volume_words: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    helpful_sequence: str | None = None
+    viewer: bool = False
+    coordinates: str = "the scanner's coordinates (RAS+)"
+
+    @property
+    def masks(self) -> dict[str, UInt8[np.ndarray, "x y z"]]:
+        """Labels by kind."""
+        reference = {} if self.reference is None else {"reference": self.reference}
+        return {"prediction": self.prediction, **reference}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Modalities that were not acquired, in the task's order."""
+        return tuple(modality for modality in self.task.modalities if modality not in self.images)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the model found no tumour."""
+        return not self.prediction.any()
+
+
+def headline(view: CaseView) -> str:
+    """The page in one line: volumes, and the sequences they come from."""
+    used = join_words([view.task.titles[modality] for modality in view.subset])
+    if view.empty:
+        return f"No tumour found in {used}"
+    volumes = [f"{view.task.titles[region]} {millilitres(view.volumes[region])} ml" for region in view.task.regions]
+    return sentence(f"{', '.join(volumes)}, from {used}")
+
+
+def case_page(view: CaseView) -> str:
+    """A self-contained HTML page. Needs no network, prints, and follows light or dark."""
+    at = cuts(view.task, view.images, view.grid, view.prediction, view.reference)
+    values = {
+        "view": view,
+        "headline": headline(view),
+        "sequences": _sequences(view),
+        "missing": [view.task.titles[modality] for modality in view.missing],
+        "cuts": at,
+        "rows": _picture_rows(view, at),
+        "regions": _regions(view),
+        "threshold": UNRELIABLE,
+        "viewer": viewer_data(view.task, view.images, view.grid, view.masks, at) if view.viewer else None,
+    }
+    if not view.viewer:
+        return render("case.html", values)
+    return render("case.html", values, [resource("viewer.css")], [niivue_script(), resource("viewer.js")])
+
+
+def write_case_page(path: Path, view: CaseView) -> None:
+    """Write the page whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_text(path, case_page(view))
+
+
+def _sequences(view: CaseView) -> list[dict[str, str]]:
+    """Every modality of the task: used, there but not used, or missing."""
+    states = {
+        modality: "used" if modality in view.subset else "not acquired" if modality in view.missing else "not used"
+        for modality in view.task.modalities
+    }
+    return [{"name": name, "title": view.task.titles[name], "state": state} for name, state in states.items()]
+
+
+def _picture_rows(view: CaseView, at: list[Cut]) -> list[dict[str, Any]]:
+    """A row of pictures for each acquired sequence, in the task's order."""
+    return [
+        {
+            "title": view.task.titles[modality],
+            "name": modality,
+            "used": modality in view.subset,
+            "pictures": pictures(view.images[modality], view.task.titles[modality], at),
+        }
+        for modality in view.task.modalities
+        if modality in view.images
+    ]
+
+
+def _regions(view: CaseView) -> list[dict[str, Any]]:
+    """A row of the tables for each region; what is not known is None."""
+    expected = view.expected.dice if view.expected else {}
+    return [
+        {
+            "name": region,
+            "place": place,
+            "title": view.task.titles[region],
+            "volume": view.volumes[region],
+            "volume_words": view.volume_words.get(region),
+            "reference": view.reference_volumes.get(region),
+            "dice": view.dice.get(region),
+            "expected": expected.get(region) if known(expected.get(region)) else None,
+            "expected_words": _expected_words(view.expected, region),
+        }
+        for place, region in enumerate(view.task.regions)
+    ]
+
+
+def _expected_words(expected: Expectation | None, region: str) -> str | None:
+    """The range of one more case's Dice, where there is a calibration."""
+    if expected is None or expected.coverage is None:
+        return None
+    return span_words(expected.ranges.get(region), expected.coverage, dice)

@@ -1,0 +1,170 @@
+"""The commands as a user types them: what they print, what they leave behind, how they fail."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from lacunet.data.phantom.phantom import write_phantoms
+from lacunet.data.prepare import Preparation
+from lacunet.models.model import save_model
+from lacunet.nn.method import get_method, make_method
+from lacunet.task import GLIOMA
+from small import ROOT
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
+    save_model(folder, method, Preparation(6.0), {"data": "nothing", "licence": "none"})
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort")
+    write_phantoms(folder, 2, seed=3, spacing=4.0)
+    return folder
+
+
+def test_help_and_methods_need_no_torch():
+    code = (
+        "import sys; sys.argv = ['lacunet', 'methods']\n"
+        "from lacunet.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "early_fusion" in done.stdout
+
+
+def test_mirror_images_are_told_in_passes_not_in_time(lacunet):
+    """Reading, preparing and writing take their time once; segment and evaluate have the option."""
+    for command in ("segment", "evaluate"):
+        words = " ".join(lacunet(command, "--help")[1].replace("│", " ").split())
+        assert "none, sides (twice the passes) or all (8 times)" in words
+
+
+def test_segment_a_cohort(lacunet, model, cohort, tmp_path):
+    status, out, _ = lacunet("segment", cohort, "-o", tmp_path, "--model", model)
+    assert status == 0
+    assert "2 of 2 cases" in out
+    assert len(list(tmp_path.glob("*/*-mask.nii.gz"))) == 2
+
+
+def test_segment_single_scans_of_two_sequences(lacunet, model, cohort, tmp_path):
+    case = sorted(cohort.iterdir())[0]
+    t1c, t2f = case / f"{case.name}-t1c.nii.gz", case / f"{case.name}-t2f.nii.gz"
+    status, out, _ = lacunet(
+        "segment", "--t1ce", t1c, "--flair", t2f, "--name", "Jane", "-o", tmp_path, "--model", model
+    )
+    assert status == 0
+    assert "Jane: whole tumour" in out
+    assert json.loads((tmp_path / "Jane" / "case.json").read_text())["subset"] == "t1c+t2f"
+
+
+@pytest.mark.parametrize(("words", "there"), [([], True), (["--viewer"], True), (["--no-viewer"], False)])
+def test_segment_puts_a_viewer_into_the_page_or_leaves_it_out(lacunet, model, cohort, tmp_path, words, there):
+    case = sorted(cohort.iterdir())[0]
+    status, _, _ = lacunet("segment", case, "-o", tmp_path, "--model", model, *words)
+    assert status == 0
+    page = (tmp_path / case.name / "report.html").read_text(encoding="utf-8")
+    assert ('<section class="viewer"' in page, "<script" in page) == (there, there)
+
+
+def test_failures_are_listed_at_the_end_and_the_status_is_one(lacunet, model, cohort, tmp_path):
+    bad = tmp_path / "cases" / "bad-00001-000"
+    bad.mkdir(parents=True)
+    for modality in ("t1c", "t2f"):
+        nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)), bad / f"bad-00001-000-{modality}.nii.gz")
+    status, out, err = lacunet("segment", cohort, tmp_path / "cases", "-o", tmp_path / "out", "--model", model)
+    assert status == 1
+    assert "2 of 3 cases" in out
+    assert "1 problem:" in err
+    assert "bad-00001-000" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["segment", "-o", "{out}", "--model", "{model}"], 2, "nothing to segment"),
+        (
+            ["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--mirror", "up"],
+            2,
+            "--mirror up: use none, sides, all",
+        ),
+        (["segment", "{cohort}", "-o", "{out}", "--model", "defualt"], 1, "no model there"),
+        (["segment", "{out}/nowhere", "-o", "{out}", "--model", "{model}"], 1, "nowhere"),
+        (["segment", "{cohort}", "--t1c", "x.nii", "-o", "{out}", "--model", "{model}"], 2, "not both"),
+        (["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--subset", "t1x"], 2, "unknown modality 't1x'"),
+        (["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--device", "tpu9"], 2, "no such device"),
+        (["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--convention", "brats2032"], 2, "brats2023"),
+        (["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--postprocess", "et50"], 2, "et500"),
+        (["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--window", "8"], 2, "at least 32"),
+        (["evaluate", "{model}", "{cohort}", "-o", "{out}", "--split", "nofile.json"], 2, "expected FILE:PART"),
+        (["missing", "{cohort}", "-o", "{out}", "--split", "nofile.json"], 2, "expected FILE:PART"),
+        (["train", "nowhere.toml", "--data", "{cohort}", "-o", "{out}"], 2, "cannot be read"),
+        (["check", "{out}/nowhere"], 1, "nowhere"),
+        (["phantom", "-n", "1", "-o", "{file}/x"], 1, "cannot be written"),
+    ],
+)
+def test_bad_input_gets_one_line_and_a_status(lacunet, model, cohort, tmp_path, words, status, message):
+    (tmp_path / "file").write_text("in the way")
+    places = {"out": tmp_path / "out", "model": model, "cohort": cohort, "file": tmp_path / "file"}
+    found, _, err = lacunet(*(word.format(**places) for word in words))
+    assert found == status, err
+    assert err.startswith("lacunet: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_check_tells_what_is_there(lacunet, cohort):
+    status, out, _ = lacunet("check", cohort)
+    assert status == 0
+    assert "2 cases; t1n+t1c+t2w+t2f: 2" in out
+    assert "labels brats2023" in out
+
+
+def test_train_evaluate_and_missing_end_to_end(lacunet, cohort, tmp_path):
+    status, out, _ = lacunet("missing", cohort, "-o", tmp_path / "missing.csv", "--full", "0.5")
+    assert status == 0
+    assert "2 cases, 50.0 % complete" in out
+    split = tmp_path / "split.json"
+    names = sorted(path.name for path in cohort.iterdir())
+    split.write_text(json.dumps({"train": names[:1], "val": names[1:]}))
+    recipe = ROOT / "recipes" / "small" / "early_fusion.toml"
+    changes = ["arguments.width=4", "arguments.levels=2", "prepare.spacing=6.0", "train.steps=2", "train.batch=1"]
+    changes += ["train.crop=[16,16,16]", 'validate.subsets=["t2f"]', "train.precision=float32"]
+    words = [word for change in changes for word in ("--set", change)]
+    words += ["--missing", tmp_path / "missing.csv"]
+    status, out, err = lacunet("train", recipe, "--data", cohort, "--split", split, "-o", tmp_path / "run", *words)
+    assert status == 0, err
+    kept = (tmp_path / "missing.csv").read_text()
+    share = "100.0" if f"{names[0]},t1n+t1c+t2w+t2f" in kept else "0.0"
+    assert f"training on 1 cases of {cohort.name}, {share} % of them with every sequence" in out
+    status, out, err = lacunet("evaluate", tmp_path / "run", cohort, "--split", f"{split}:val", "-o", tmp_path / "eval")
+    assert status == 0, err
+    assert "t1n+t1c+t2w+t2f" in out
+    summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
+    assert (summary["cases"], summary["task"]["name"]) == (1, "glioma")
+    status, out, err = lacunet("compare", tmp_path / "eval", "-o", tmp_path / "compared")
+    assert status == 0, err
+    assert "page: " in out
+
+
+def test_a_recipe_key_that_does_not_exist_names_the_nearest(lacunet, cohort, tmp_path):
+    recipe = ROOT / "recipes" / "small" / "early_fusion.toml"
+    status, _, err = lacunet("train", recipe, "--data", cohort, "-o", tmp_path / "r", "--set", "train.lerning_rate=1")
+    assert status == 2
+    assert "did you mean 'learning_rate'?" in err
+    assert not (tmp_path / "r").exists()

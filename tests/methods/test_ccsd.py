@@ -1,0 +1,572 @@
+"""CCSD: subsets assembled from one encoding, what teaches what, and the path of losses."""
+
+import math
+from collections import Counter
+from itertools import combinations, pairwise, product
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lacunet.errors import RecipeError
+from lacunet.methods.ccsd import (
+    CCSD,
+    Encoded,
+    _choices,
+    bernoulli_divergence,
+    cosine_criticality,
+    decremental_path,
+    fixed_criticality,
+    gradient_norms,
+    ramp_up,
+)
+from lacunet.nn.batch import Batch
+from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.memory import in_channels_last
+from lacunet.nn.method import Clock, make_method
+from lacunet.nn.patch import fold, unfold
+from lacunet.task import GLIOMA
+from lacunet.training.optimiser import make_optimiser
+from lacunet.training.recipe import read_recipe
+from small import ROOT, named
+
+RECIPE = ROOT / "recipes" / "ccsd.toml"
+FOUR = (0, 1, 2, 3)
+
+
+def tiny(**arguments: Any) -> CCSD:
+    torch.manual_seed(1)
+    method = make_method(CCSD, GLIOMA, {"width": 4, "levels": 2, **arguments})
+    assert isinstance(method, CCSD)
+    for parameter in method.parameters():  # norms begin at 1 and 0, where an empty image has no response
+        torch.nn.init.normal_(parameter, std=0.3) if parameter.dim() == 1 else None
+    return method.train()
+
+
+def clock_at(step: int = 50, steps: int = 100, seed: int = 3, notes: Counter[str] | None = None) -> Clock:
+    heard = Counter[str]() if notes is None else notes
+    return Clock(step, steps, torch.Generator().manual_seed(seed), lambda name, value: heard.update({name: value}))
+
+
+def batch_of(*subsets: tuple[str, ...], side: int = 8) -> Batch:
+    generator = torch.Generator().manual_seed(5)
+    images = torch.randn((len(subsets), 4, side, side, side), generator=generator)
+    regions = (torch.rand((len(subsets), 3, side, side, side), generator=generator) > 0.7).float()
+    acquired = torch.tensor([GLIOMA.presence(subset) for subset in subsets])
+    return Batch(images, acquired, acquired, regions, tuple("abcd"[: len(subsets)]))
+
+
+def gradients(method: CCSD, loss: torch.Tensor) -> dict[str, float]:
+    """The largest gradient of each module."""
+    method.zero_grad()
+    loss.backward(retain_graph=True)
+    largest: dict[str, float] = {}
+    for name, parameter in method.named_parameters():
+        module = ".".join(name.split(".")[: 2 if name.startswith("specific") else 1])
+        value = 0.0 if parameter.grad is None else float(parameter.grad.abs().max())
+        largest[module] = max(largest.get(module, 0.0), value)
+    return largest
+
+
+# ---------------------------------------------------------------- any subset from one encoding
+
+
+def run_by_the_paper(method: CCSD, images: torch.Tensor, subset: tuple[int, ...]) -> torch.Tensor:
+    """Sec. 3.2 word by word: zero what is missing, encode everything, choose, concatenate, decode."""
+    zeroed = torch.zeros_like(images)
+    zeroed[:, subset] = images[:, subset]
+    inputs = [fold(zeroed[:, i : i + 1], method.patch) for i in FOUR]
+    shared = [method.shared(inputs[i]) for i in FOUR]
+    levels = len(shared[0])
+    absent = {
+        "empty": lambda level, i: shared[i][level],
+        "mean": lambda level, i: torch.stack([shared[j][level] for j in subset]).mean(dim=0),
+        "first": lambda level, i: shared[min(subset)][level],
+    }[method.fill]
+    bottom = []
+    for i in FOUR:
+        specific = method.specific[i](inputs[i])[-1]
+        fused = method.compose(shared[i][-1], specific) + (shared[i][-1] if method.residual else 0)
+        bottom.append(fused if i in subset else absent(-1, i))
+    features = method.fuse(torch.cat(bottom, dim=1))
+    for level in reversed(range(levels - 1)):
+        skips = torch.cat([shared[i][level] if i in subset else absent(level, i) for i in FOUR], dim=1)
+        weights = torch.cat([part.weight for part in method.skips[level].parts], dim=1)
+        features = method.rises[level](features, F.conv3d(skips, weights))
+    return unfold(method.head(features), method.patch)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "arguments", [{}, {"fill": "mean"}, {"fill": "first"}, {"residual": True, "levels": 3}, {"patch": 2}], ids=named
+)
+def test_every_assembled_subset_equals_a_run_on_zeroed_images(arguments: dict[str, Any]) -> None:
+    method = tiny(**arguments).eval()
+    images = batch_of(GLIOMA.modalities, GLIOMA.modalities).images
+    encoded = method.encode(images, torch.ones(2, 4, dtype=torch.bool))
+    for size in range(1, 5):
+        for subset in combinations(FOUR, size):
+            presence = torch.tensor([[i in subset for i in FOUR]] * 2)
+            expected = run_by_the_paper(method, images, subset)
+            torch.testing.assert_close(method.decode(encoded, presence), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_cubes_of_voxels_become_channels_and_voxels_again() -> None:
+    images = torch.arange(2 * 3 * 4 * 6 * 2.0).reshape(2, 3, 4, 6, 2)
+    folded = fold(images, 2)
+    assert folded.shape == (2, 24, 2, 3, 1)
+    for channel, x, y, z in product(range(3), range(4), range(6), range(2)):
+        place = channel * 8 + (x % 2) * 4 + (y % 2) * 2 + z % 2
+        assert torch.equal(folded[:, place, x // 2, y // 2, z // 2], images[:, channel, x, y, z])
+    assert torch.equal(unfold(folded, 2), images)
+    assert fold(images, 1) is images
+
+
+def test_with_cubes_an_eighth_of_the_places_are_worked_on() -> None:
+    method, places = tiny(patch=2), []
+    method.shared.register_forward_hook(lambda module, inputs, levels: places.append(levels[0].shape[2:]))
+    whole, subset = torch.ones(1, 4, dtype=torch.bool), torch.tensor([[True, False, True, False]])
+    encoded = method.encode(batch_of(GLIOMA.modalities).images, whole)
+    assert method.decode(encoded, subset).shape == (1, 3, 8, 8, 8)
+    assert places == [(4, 4, 4)]
+    assert method.divisor == 4
+
+
+@torch.no_grad()
+def test_an_empty_image_has_a_learnt_response() -> None:
+    method = tiny().eval()
+    encoded = method.encode(batch_of(("t1c",)).images, torch.tensor([[False, True, False, False]]))
+    assert encoded.empty.abs().max() > 0.01
+    assert len(encoded.empty) == 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["shared", "specific", "fused"])
+def test_the_concatenation_has_a_slot_per_modality(kind: Any) -> None:
+    method = tiny().eval()
+    everything = torch.ones(1, 4, dtype=torch.bool)
+    encoded = method.encode(batch_of(GLIOMA.modalities).images, everything)
+    presence = torch.tensor([[True, False, True, False]])
+    slots = method._concatenation(encoded, presence, _choices(presence), kind).chunk(4, dim=1)
+    for i in (0, 2):
+        assert torch.equal(slots[i], getattr(encoded, kind)[i])
+    expected = torch.zeros_like(encoded.empty) if kind == "specific" else encoded.empty
+    assert torch.equal(slots[1], expected)
+    assert torch.equal(slots[3], expected)
+
+
+# ---------------------------------------------------------------- hierarchical distillation
+
+
+def test_divergence_of_equal_logits_is_zero() -> None:
+    logits = torch.randn((2, 3, 2, 2, 2), generator=torch.Generator().manual_seed(1)) * 20
+    assert bernoulli_divergence(logits, logits, 4.0).abs().max() < 1e-6
+
+
+def test_divergence_by_hand() -> None:
+    teacher = torch.full((1, 1, 1, 1, 1), 2 * math.log(3.0))  # softened by 2: 0.75
+    student = torch.zeros(1, 1, 1, 1, 1)  # 0.5
+    expected = 4 * (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
+    assert bernoulli_divergence(teacher, student, 2.0).item() == pytest.approx(expected)
+
+
+def test_divergence_equals_that_of_torch_distributions() -> None:
+    generator = torch.Generator().manual_seed(1)
+    teacher, student = torch.randn((2, 2, 3, 3, 3, 3), generator=generator) * 5
+    one, other = (torch.distributions.Bernoulli(logits=logits / 3) for logits in (teacher, student))
+    expected = 9 * torch.distributions.kl_divergence(one, other).mean((1, 2, 3, 4))
+    torch.testing.assert_close(bernoulli_divergence(teacher, student, 3.0), expected)
+
+
+def test_divergence_stays_finite_for_certain_networks() -> None:
+    sure = torch.full((1, 1, 1, 1, 1), 300.0, requires_grad=True)
+    divergence = bernoulli_divergence(-sure.detach(), sure, 1.0)
+    divergence.sum().backward()
+    assert divergence.item() == pytest.approx(300.0)
+    assert sure.grad is not None
+    assert sure.grad.item() == pytest.approx(1.0)
+
+
+def logits_of(method: CCSD, encoded: Any, subset: tuple[int, ...], kind: Any) -> torch.Tensor:
+    return method._logits(encoded, torch.tensor([[i in subset for i in FOUR]]), kind)
+
+
+@pytest.mark.parametrize("feature", ["fused", "shared", "specific"])
+@pytest.mark.parametrize("supervise", ["both", "full"])
+def test_the_hierarchical_term_by_hand(feature: Any, supervise: Any) -> None:
+    method, batch = tiny(feature=feature, supervise=supervise, temperature=3.0), batch_of(GLIOMA.modalities)
+    encoded = method.encode(batch.images, batch.acquired)
+    full = method.decode(encoded, batch.acquired)
+    supervised, divergence = method._hierarchical(batch, encoded, full, clock_at())
+    size = int(torch.randint(1, 4, (), generator=clock_at().shared))
+    teacher = torch.distributions.Bernoulli(logits=logits_of(method, encoded, FOUR, feature) / 3)
+    students = list(combinations(FOUR, size))
+    expected, seen = torch.zeros(1), torch.zeros(1)
+    for subset in students:
+        student = torch.distributions.Bernoulli(logits=logits_of(method, encoded, subset, feature) / 3)
+        expected = expected + 9 * torch.distributions.kl_divergence(teacher, student).mean() / len(students)
+        seen = seen + segmentation_losses(logits_of(method, encoded, subset, "fused"), batch.regions) / len(students)
+    torch.testing.assert_close(divergence, expected)
+    torch.testing.assert_close(supervised, seen if supervise == "both" else torch.zeros(1))
+
+
+def test_every_size_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, batch, sizes = tiny(students=1), batch_of(GLIOMA.modalities), Counter[int]()
+    encoded = method.encode(batch.images, batch.acquired)
+    full = method.decode(encoded, batch.acquired)
+    students = method._students
+
+    def spy(acquired: torch.Tensor, size: int, clock: Clock) -> Any:
+        sizes.update([size])
+        return students(acquired, size, clock)
+
+    monkeypatch.setattr(method, "_students", spy)
+    for seed in range(40):
+        method._hierarchical(batch, encoded, full, clock_at(seed=seed))
+    assert set(sizes) == {1, 2, 3}
+    assert min(sizes.values()) > 5
+
+
+@pytest.mark.parametrize("feature", ["fused", "shared", "specific"])
+def test_no_gradient_reaches_the_teacher(feature: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, batch, asked = tiny(feature=feature), batch_of(GLIOMA.modalities), []
+
+    def spy(teacher: torch.Tensor, student: torch.Tensor, temperature: float) -> torch.Tensor:
+        asked.append((teacher.requires_grad, student.requires_grad))
+        return bernoulli_divergence(teacher, student, temperature)
+
+    monkeypatch.setattr("lacunet.methods.ccsd.bernoulli_divergence", spy)
+    method.stages()[0].loss(batch, clock_at())
+    assert set(asked) == {(False, True)}
+
+
+def test_the_students_are_all_subsets_of_one_size() -> None:
+    batch = batch_of(GLIOMA.modalities)
+    for size, number in ((1, 4), (2, 6), (3, 4)):
+        students = tiny()._students(batch.acquired, size, clock_at())
+        found = {tuple(presence[0].nonzero()[:, 0].tolist()) for presence, _ in students}
+        assert found == set(combinations(FOUR, size))
+        assert len(students) == number
+        assert all(weight.item() == pytest.approx(1 / number) for _, weight in students)
+
+
+def test_students_are_chosen_where_there_is_a_budget() -> None:
+    acquired = batch_of(GLIOMA.modalities).acquired
+    drawn = {
+        tuple(tuple(presence[0].tolist()) for presence, _ in tiny(students=2)._students(acquired, 2, clock_at(seed=s)))
+        for s in range(20)
+    }
+    assert all(len(set(students)) == 2 for students in drawn)
+    assert len(drawn) > 5
+
+
+def test_a_case_without_all_modalities_has_students_of_what_it_has() -> None:
+    acquired = batch_of(GLIOMA.modalities, ("t1n", "t2f"), ("t1c",)).acquired
+    students = tiny()._students(acquired, 3, clock_at())
+    for case, members, number in ((0, FOUR, 4), (1, (0, 3), 2), (2, (1,), 1)):
+        counted = [tuple(p[case].nonzero()[:, 0].tolist()) for p, weight in students if weight[case] > 0]
+        assert len(counted) == number
+        assert set(counted) <= {s for size in range(1, 4) for s in combinations(members, size)}
+        assert sum(weight[case].item() for _, weight in students) == pytest.approx(1)
+
+
+# ---------------------------------------------------------------- the path
+
+
+def features_of(*directions: list[float]) -> torch.Tensor:
+    return torch.tensor(directions)[:, :, None, None, None]
+
+
+def test_criticality_by_hand() -> None:
+    score = cosine_criticality(features_of([1.0, 0.0], [3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]))
+    assert score(FOUR) == pytest.approx({0: 0.0, 1: 0.0, 2: 0.0, 3: 2 / 3})
+    assert score((0, 1, 2)) == pytest.approx({0: -0.5, 1: -0.5, 2: 0.0})
+    assert score((0, 1)) == pytest.approx({0: -1.0, 1: -1.0})
+
+
+def test_the_path_removes_the_most_critical_first() -> None:
+    # the fourth points away from all; then the third is unlike the two that are alike
+    score = cosine_criticality(features_of([1.0, 0.1], [1.0, 0.0], [0.5, 1.0], [-1.0, -0.2]))
+    path = decremental_path(FOUR, score)
+    assert path[:3] == [FOUR, (0, 1, 2), (0, 1)]
+    assert decremental_path(FOUR, score, min)[1] != (0, 1, 2)
+
+
+def test_two_that_are_left_are_judged_by_the_full_set() -> None:
+    features = features_of([1.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.0, 0.0, 1.0])
+    score = cosine_criticality(features)
+    assert score((0, 1))[0] == score((0, 1))[1]  # always a tie
+    assert score((0, 1, 2))[0] == score((0, 1, 2))[1]
+    assert decremental_path((0, 1, 2), score) == [(0, 1, 2), (0, 1), (1,)]  # alike in the full set too: the first goes
+    tilted = cosine_criticality(features + features_of([0.0, 0.0, 0.3], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]))
+    assert decremental_path((0, 1, 2), tilted) == [(0, 1, 2), (0, 1), (0,)]  # 1 was the less replaceable of three
+
+
+def test_a_path_by_fixed_scores() -> None:
+    score = fixed_criticality(torch.tensor([0.2, 0.9, 0.1, 0.5]))
+    assert decremental_path(FOUR, score) == [FOUR, (0, 2, 3), (0, 2), (2,)]
+    assert decremental_path(FOUR, score, min) == [FOUR, (0, 1, 3), (1, 3), (1,)]
+    assert decremental_path((2,), score) == [(2,)]
+
+
+def test_permuting_modalities_permutes_the_path() -> None:
+    features = torch.randn((4, 3, 2, 2, 2), generator=torch.Generator().manual_seed(4))
+    order = [2, 0, 3, 1]
+    path = decremental_path(FOUR, cosine_criticality(features))
+    permuted = decremental_path(FOUR, cosine_criticality(features[order]))
+    assert [{order[i] for i in subset} for subset in permuted] == [set(subset) for subset in path]
+
+
+def test_gradient_criticality_equals_finite_differences() -> None:
+    generator = torch.Generator().manual_seed(2)
+    features = [torch.randn((2, 2, 1, 1, 2), generator=generator, dtype=torch.float64) for _ in range(3)]
+    weights = torch.randn((3, 2, 1, 1, 2), generator=generator, dtype=torch.float64)
+
+    def losses(values: list[torch.Tensor]) -> torch.Tensor:
+        return torch.tanh(sum((v * w).flatten(1).sum(1) for v, w in zip(values, weights, strict=True))).square()
+
+    leaves = [feature.clone().requires_grad_() for feature in features]
+    norms = gradient_norms(losses(leaves).float(), leaves)
+    step = 1e-6
+    for modality, feature in enumerate(features):
+        for case in range(2):
+            squares = 0.0
+            for place in range(feature[case].numel()):
+                nudged = [value.clone() for value in features]
+                nudged[modality][case].view(-1)[place] += step
+                squares += ((losses(nudged)[case] - losses(features)[case]) / step).item() ** 2
+            assert norms[case, modality].item() == pytest.approx(math.sqrt(squares), rel=1e-3)
+
+
+def test_random_paths_are_drawn() -> None:
+    method, batch = tiny(path="random"), batch_of(GLIOMA.modalities)
+    encoded = method.encode(batch.images, batch.acquired)
+    supervised = torch.zeros(1)
+    paths = {tuple(method._paths(batch.acquired, encoded, supervised, clock_at(seed=s))[0]) for s in range(60)}
+    assert len(paths) > 12
+    again = method._paths(batch.acquired, encoded, supervised, clock_at(seed=7))
+    assert again == method._paths(batch.acquired, encoded, supervised, clock_at(seed=7))
+
+
+def made_by_hand(*directions: list[float]) -> Any:
+    """Encoded features of one case of which only the fused ones say anything."""
+    fused = [torch.tensor(values, requires_grad=True)[None, :, None, None, None] for values in directions]
+    alike = [torch.ones_like(feature) for feature in fused]
+    return Encoded(fused=fused, shared=alike, specific=alike, empty=alike[0], skips=[])
+
+
+def test_paths_follow_the_fused_features_and_the_switches() -> None:
+    encoded = made_by_hand([1.0, 0.1], [1.0, 0.0], [0.5, 1.0], [-1.0, -0.2])
+    loss = (torch.cat(encoded.fused).flatten(1).sum(1) * torch.tensor([1.0, 4.0, 2.0, 3.0])).sum()[None]
+    everything = torch.ones(1, 4, dtype=torch.bool)
+
+    def lost(acquired: torch.Tensor = everything, **arguments: Any) -> list[int]:
+        (path,) = tiny(**arguments)._paths(acquired, encoded, loss, clock_at())
+        return [next(iter(set(richer) - set(poorer))) for richer, poorer in pairwise(path)]
+
+    assert lost()[:2] == [3, 2]
+    assert lost(path="min")[0] != 3
+    assert lost(criticality="gradient") == [1, 3, 2]
+    assert lost(criticality="gradient", path="min") == [0, 2, 3]
+    assert lost(torch.tensor([[True, False, True, True]]), criticality="gradient") == [3, 2]
+
+
+# ---------------------------------------------------------------- decremental distillation
+
+
+def two_on_a_path(method: CCSD) -> tuple[torch.Tensor, str, str]:
+    """DMCD of a case with T1ce and FLAIR: the loss, and the modalities that stay and go."""
+    batch, notes = batch_of(("t1c", "t2f")), Counter[str]()
+    encoded = method.encode(batch.images, batch.acquired)
+    loss = method._decremental(batch.acquired, encoded, torch.zeros(1), clock_at(notes=notes))
+    gone, stays = next(iter(notes)).removeprefix("path/").split("-")
+    return loss.sum(), f"specific.{GLIOMA.modalities.index(stays)}", f"specific.{GLIOMA.modalities.index(gone)}"
+
+
+def test_the_rest_learns_to_make_up_for_what_was_removed() -> None:
+    method = tiny()
+    loss, stays, gone = two_on_a_path(method)
+    assert loss.item() > 0
+    largest = gradients(method, loss)
+    assert largest[stays] > 1e-6
+    assert largest[gone] == 0  # the richer subset teaches and does not learn
+
+
+def test_on_the_concatenation_there_is_nothing_that_the_rest_could_learn() -> None:
+    method = tiny(match="concatenation")
+    loss, stays, gone = two_on_a_path(method)
+    assert loss.item() > 0
+    largest = gradients(method, loss)
+    assert largest[stays] == largest[gone] == largest["compose"] == 0
+    assert largest["shared"] > 0  # all that moves is the response to an empty image
+
+
+@pytest.mark.parametrize("feature", ["fused", "shared", "specific"])
+def test_the_loss_of_a_path_is_the_mean_over_its_pairs(feature: Any) -> None:
+    method, batch = tiny(feature=feature), batch_of(("t1n", "t1c", "t2w"))
+    encoded = method.encode(batch.images, batch.acquired)
+    (path,) = method._paths(batch.acquired, encoded, torch.zeros(1), clock_at())
+    fused = []
+    for subset in path:
+        presence = torch.tensor([[i in subset for i in FOUR]])
+        fused.append(method.fuse(method._concatenation(encoded, presence, _choices(presence), feature)))
+    expected = sum((a - b).square().mean() for a, b in pairwise(fused)) / 2
+    loss = method._decremental(batch.acquired, encoded, torch.zeros(1), clock_at())
+    torch.testing.assert_close(loss, expected[None])
+
+
+def test_a_case_of_one_modality_has_nobody_to_teach() -> None:
+    method, batch = tiny(), batch_of(("t2w",))
+    terms = method.stages()[0].loss(batch, clock_at())
+    assert terms["dmcd"].item() == 0
+    assert terms["hmsd"].item() == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(terms["students"], terms["full"])
+
+
+def test_the_log_counts_the_paths() -> None:
+    notes = Counter[str]()
+    tiny().stages()[0].loss(batch_of(GLIOMA.modalities, ("t1n", "t2f"), ("t2w",)), clock_at(notes=notes))
+    assert sum(notes.values()) == pytest.approx(1)
+    assert {len(name.removeprefix("path/").split("-")) for name in notes} == {4, 2, 1}
+    assert "path/t2w" in notes
+
+
+# ---------------------------------------------------------------- the whole loss
+
+
+@pytest.mark.parametrize("arguments", [{}, {"path": "random"}, {"students": 2}, {"feature": "shared"}], ids=named)
+def test_a_mixed_batch_costs_what_its_cases_cost(arguments: dict[str, Any]) -> None:
+    method = tiny(**arguments)
+    sets = [GLIOMA.modalities, ("t1n", "t2f"), ("t1n", "t1c", "t2w"), ("t2w",)]
+    batch = batch_of(*sets)
+    together = method.stages()[0].loss(batch, clock_at())
+    apart: Counter[str] = Counter()
+    for case in range(len(sets)):
+        one = slice(case, case + 1)
+        images = torch.where(batch.acquired[one, :, None, None, None], batch.images[one], torch.nan)
+        alone = Batch(images, batch.acquired[one], batch.presence[one], batch.regions[one], ("a",))
+        apart.update({name: float(term.detach()) for name, term in method.stages()[0].loss(alone, clock_at()).items()})
+    for name, term in together.items():
+        assert term.item() == pytest.approx(apart[name] / len(sets), rel=1e-4), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "terms"),
+    [
+        ({}, {"full", "students", "hmsd", "dmcd"}),
+        ({"hmsd": 0.0}, {"full", "students", "dmcd"}),
+        ({"dmcd": 0.0}, {"full", "students", "hmsd"}),
+        ({"hmsd": 0.0, "dmcd": 0.0}, {"full", "students"}),
+        ({"supervise": "full"}, {"full", "hmsd", "dmcd"}),
+        ({"supervise": "students"}, {"students", "hmsd", "dmcd"}),
+        ({"feature": "specific", "criticality": "gradient", "path": "min"}, {"full", "students", "hmsd", "dmcd"}),
+        ({"feature": "shared", "path": "random", "match": "concatenation"}, {"full", "students", "hmsd", "dmcd"}),
+    ],
+    ids=named,
+)
+def test_terms_of_each_ablation(arguments: dict[str, Any], terms: set[str]) -> None:
+    method = tiny(**arguments)
+    loss = method.stages()[0].loss(batch_of(GLIOMA.modalities), clock_at())
+    assert set(loss) == terms
+    largest = gradients(method, torch.stack(list(loss.values())).sum())
+    assert all(value > 0 for value in largest.values()), largest
+
+
+def test_weights_and_ramp_scale_the_distillations() -> None:
+    batch = batch_of(GLIOMA.modalities)
+    whole, half = (tiny(hmsd=h, dmcd=d).stages()[0].loss(batch, clock_at()) for h, d in ((1.0, 0.1), (0.5, 0.2)))
+    assert half["hmsd"].item() == pytest.approx(whole["hmsd"].item() / 2)
+    assert half["dmcd"].item() == pytest.approx(whole["dmcd"].item() * 2)
+    early = tiny().stages()[0].loss(batch, clock_at(step=0))
+    assert early["hmsd"].item() == pytest.approx(whole["hmsd"].item() * math.exp(-5), rel=1e-4)
+    assert early["dmcd"].item() == pytest.approx(whole["dmcd"].item() * math.exp(-5), rel=1e-4)
+    assert early["full"].item() == pytest.approx(whole["full"].item())
+
+
+def test_the_ramp_by_hand() -> None:
+    assert ramp_up(0.0, 0.1) == pytest.approx(math.exp(-5))
+    assert ramp_up(0.05, 0.1) == pytest.approx(math.exp(-1.25))
+    assert ramp_up(0.1, 0.1) == ramp_up(0.9, 0.1) == ramp_up(0.0, 0.0) == 1.0
+
+
+def test_recomputing_the_students_changes_no_gradient() -> None:
+    batch = batch_of(GLIOMA.modalities)
+    found = []
+    for recompute in (False, True):
+        method = tiny(recompute=recompute)
+        torch.stack(list(method.stages()[0].loss(batch, clock_at()).values())).sum().backward()
+        found.append({name: p.grad for name, p in method.named_parameters()})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, msg=name)
+
+
+def saved_bytes(method: CCSD, batch: Batch) -> int:
+    """What the loss keeps for the backward pass, each storage once."""
+    storages: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        terms = method.stages()[0].loss(batch, clock_at())
+        return sum(storages.values()) if terms else 0
+
+
+def test_memory_grows_with_the_students_decoded_only() -> None:
+    batch = batch_of(GLIOMA.modalities, side=16)
+    one, two, three = (saved_bytes(tiny(students=n), batch) for n in (1, 2, 3))
+    none = saved_bytes(tiny(hmsd=0.0, supervise="full"), batch)
+    assert three - two == pytest.approx(two - one, rel=0.02)
+    assert one - none == pytest.approx(two - one, rel=0.1)
+    again = saved_bytes(tiny(students=3, recompute=True), batch)
+    assert again < one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"path": "maximum"}, "CCSD: path = 'maximum': one of max, min, random"),
+        ({"feature": "fuse"}, "feature = 'fuse': one of fused, shared, specific; did you mean 'fused'"),
+        ({"temperature": 0.0}, "temperature = 0.0: it must be above 0"),
+        ({"patch": 0}, "patch = 0: at least 1 voxel along each side"),
+    ],
+    ids=named,
+)
+def test_refuses_arguments_that_mean_nothing(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        make_method(CCSD, GLIOMA, arguments)
+
+
+# ---------------------------------------------------------------- at full size
+
+
+def test_the_small_recipe_is_the_same_method_on_another_scale() -> None:
+    full, small = read_recipe(RECIPE).arguments, read_recipe(RECIPE.parent / "small" / RECIPE.name).arguments
+    scale = {"width", "levels", "recompute"}
+    assert {key: value for key, value in full.items() if key not in scale} == {
+        key: value for key, value in small.items() if key not in scale
+    }
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_paper_takes_two_steps() -> None:
+    recipe = read_recipe(RECIPE)
+    torch.manual_seed(1)
+    method = in_channels_last(make_method(CCSD, GLIOMA, recipe.arguments)).train()
+    assert sum(parameter.numel() for parameter in method.parameters()) == 31_366_931
+    batch = batch_of(GLIOMA.modalities, side=recipe.train.crop[0])
+    optimiser = make_optimiser(list(method.parameters()), recipe.train)
+    before = method.head.weight.detach().clone()
+    for step in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = method.stages()[0].loss(batch, clock_at(step=step, seed=step))
+        loss = torch.stack([term.float() for term in terms.values()]).sum()
+        loss.backward()
+        optimiser.step()
+        assert torch.isfinite(loss)
+        assert set(terms) == {"full", "students", "hmsd", "dmcd"}
+    assert all(parameter.grad is not None for parameter in method.parameters())
+    assert not torch.equal(method.head.weight, before)

@@ -1,0 +1,76 @@
+"""Where results lie: no name leads elsewhere, and BIDS finds what it looks for."""
+
+from pathlib import Path
+
+import pytest
+
+from lacunet.errors import DataError, UsageError
+from lacunet.segmentation.layout import begin_bids, bids_name, known_layout, places, require_apart
+from lacunet.task import GLIOMA
+
+OUT = Path("out")
+
+
+def test_a_case_has_its_own_folder() -> None:
+    at = places(OUT, "case 1")
+    assert at.mask == OUT / "case 1" / "case 1-mask.nii.gz"
+    assert at.probability("et") == OUT / "case 1" / "case 1-probability-et.nii.gz"
+    assert at.native_mask("t1c") == OUT / "case 1" / "case 1-mask-on-t1c.nii.gz"
+    assert at.dicom("t1c") == OUT / "case 1" / "case 1-mask-on-t1c.dcm"
+    assert (at.page, at.record) == (OUT / "case 1" / "report.html", OUT / "case 1" / "case.json")
+
+
+def test_a_bids_derivative_has_subjects_and_sessions() -> None:
+    at = places(OUT, "sub-07_ses-pre", "bids")
+    folder = OUT / "sub-07" / "ses-pre" / "anat"
+    assert at.mask == folder / "sub-07_ses-pre_desc-lacunet_dseg.nii.gz"
+    assert at.record == folder / "sub-07_ses-pre_desc-lacunet_dseg.json"
+    assert at.probability("wt") == folder / "sub-07_ses-pre_label-WT_probseg.nii.gz"
+    assert at.native_mask("t2f") == folder / "sub-07_ses-pre_space-t2f_desc-lacunet_dseg.nii.gz"
+    assert at.page == OUT / "sub-07_ses-pre.html"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sub-01", "sub-01"),
+        ("sub-01_ses-2", "sub-01_ses-2"),
+        ("BraTS-GLI-00000-000", "sub-BraTSGLI00000000"),
+        ("sub-a_b", "sub-ab"),
+        ("Müller 3", "sub-Mller3"),
+    ],
+)
+def test_other_names_become_subjects(name: str, expected: str) -> None:
+    assert bids_name(name) == expected
+
+
+def test_a_name_without_letters_is_refused() -> None:
+    with pytest.raises(DataError, match="case name '试': BIDS names have letters and digits of ASCII only"):
+        places(OUT, "试", "bids")
+
+
+@pytest.mark.parametrize("layout", ["plain", "bids"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b"])
+def test_a_name_never_leads_out_of_the_folder(name: str, layout: str) -> None:
+    with pytest.raises(DataError, match="not a plain name"):
+        places(OUT, name, layout)  # type: ignore[arg-type]
+
+
+def test_an_unknown_layout_is_refused() -> None:
+    assert known_layout("bids") == "bids"
+    with pytest.raises(UsageError, match=r"no layout 'bid'; did you mean 'bids'\?; there are: plain, bids"):
+        known_layout("bid")
+
+
+def test_two_cases_in_one_place_are_refused() -> None:
+    require_apart(["a-b", "ab"], "plain")
+    require_apart(["a", "b", "a"], "bids")
+    with pytest.raises(DataError, match="cases a-b and ab would both be sub-ab in BIDS; rename one"):
+        require_apart(["a-b", "ab"], "bids")
+
+
+def test_the_derivative_says_what_made_it_and_what_its_integers_mean(tmp_path: Path) -> None:
+    begin_bids(tmp_path, GLIOMA, {"necrotic_core": 1, "oedema": 2, "enhancing": 4})
+    assert '"DatasetType": "derivative"' in (tmp_path / "dataset_description.json").read_text()
+    table = (tmp_path / "desc-lacunet_dseg.tsv").read_text().splitlines()
+    assert table == ["index\tname", "0\tbackground", "1\tnecrotic_core", "2\toedema", "4\tenhancing"]

@@ -1,0 +1,216 @@
+"""From scans to masks, records and pages; cohorts; the equality with deleted files."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from lacunet.data.find import find_cases
+from lacunet.data.labels import with_conventions
+from lacunet.data.nifti import load_case
+from lacunet.data.phantom.phantom import write_phantoms
+from lacunet.data.prepare import Preparation
+from lacunet.errors import DataError, OutputError, Problem, UsageError
+from lacunet.evaluation.evaluate import EvaluateSettings, evaluate, score_case
+from lacunet.evaluation.scores import read_rows
+from lacunet.models.model import Model
+from lacunet.nn.method import get_method, make_method
+from lacunet.prediction.postprocess import get_rule
+from lacunet.prediction.predictor import Predictor
+from lacunet.segmentation.segment import Segmented, SegmentSettings, segment_case, segment_cases
+from lacunet.task import GLIOMA
+from small import SHARED
+
+REAL = SHARED / "data" / "glioma"
+CARD = {"data": "nothing", "results": {"cases": 3, "data": "invented", "subsets": {
+    "t1c+t2f": {"wt": {"dice": 0.8}, "tc": {"dice": 0.7}, "et": {"dice": 0.3}},
+}}}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    """An untrained network at 6 mm: quick, and wrong in an interesting way."""
+    torch.manual_seed(0)
+    method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
+    return Predictor(Model("tiny", method.eval(), Preparation(6.0), CARD, "0" * 64), "cpu", "float32")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort")
+    write_phantoms(folder, 2, seed=3, spacing=4.0)
+    return folder
+
+
+def test_mask_lies_on_the_scans_own_grid_with_its_header(predictor, cohort, tmp_path):
+    (files, _) = find_cases(cohort)
+    done = segment_case(predictor, files, tmp_path, SegmentSettings())
+    mask = nib.load(done.folder / f"{files.name}-mask.nii.gz")
+    scan = nib.load(files.images["t1n"].path)
+    assert mask.shape == scan.shape
+    np.testing.assert_array_equal(mask.affine, scan.affine)
+    assert mask.header["sform_code"] == scan.header["sform_code"]
+    assert set(np.unique(np.asanyarray(mask.dataobj))) <= {0, 1, 2, 3}
+    assert files.name in (done.folder / "report.html").read_text()
+
+
+def test_record_says_subset_volumes_and_what_the_card_expects(predictor, cohort, tmp_path):
+    (files, _) = find_cases(cohort)
+    done = segment_case(predictor, files, tmp_path, SegmentSettings(subset=("t1c", "t2f")))
+    record = json.loads((done.folder / "case.json").read_text())
+    assert record["subset"] == "t1c+t2f"
+    assert record["acquired"] == "t1n+t1c+t2w+t2f"
+    assert record["expected_dice"] == {"wt": 0.8, "tc": 0.7, "et": 0.3}
+    assert record["warnings"] == ["ET without T1 and T2 is unreliable: expected Dice 0.30"]
+    mask = nib.load(done.folder / f"{files.name}-mask.nii.gz")
+    voxels = np.count_nonzero(np.asanyarray(mask.dataobj))
+    assert record["volumes_ml"]["wt"] == pytest.approx(voxels * 4**3 / 1000, abs=1e-3)
+
+
+def test_probabilities_are_written_per_region_on_the_same_grid(predictor, cohort, tmp_path):
+    (files, _) = find_cases(cohort)
+    done = segment_case(predictor, files, tmp_path, SegmentSettings(probabilities=True))
+    mask = np.asanyarray(nib.load(done.folder / f"{files.name}-mask.nii.gz").dataobj)
+    whole = nib.load(done.folder / f"{files.name}-probability-wt.nii.gz").get_fdata()
+    enhancing = nib.load(done.folder / f"{files.name}-probability-et.nii.gz").get_fdata()
+    assert whole.min() >= 0
+    assert whole.max() <= 1
+    np.testing.assert_array_equal(mask == 3, enhancing > 0.5)
+
+
+def test_rules_change_the_mask_only_when_asked(predictor, cohort, tmp_path):
+    (files, _) = find_cases(cohort)
+    nothing = replace(get_rule("largest"), name="nothing", change=lambda labels, grid: np.zeros_like(labels))
+    plain = segment_case(predictor, files, tmp_path / "plain", SegmentSettings())
+    changed = segment_case(predictor, files, tmp_path / "rules", SegmentSettings(rules=[nothing]))
+    assert plain.volumes["wt"] > 0
+    assert changed.volumes["wt"] == 0
+    assert json.loads((changed.folder / "case.json").read_text())["postprocessing"] == ["nothing"]
+
+
+def test_one_bad_case_leaves_the_others_done(predictor, cohort, tmp_path):
+    copy = tmp_path / "cohort"
+    shutil.copytree(cohort, copy)
+    good, bad = find_cases(copy)
+    bad.images["t1c"].path.write_bytes(b"not a scan")
+    results = list(segment_cases(predictor, [bad, good], tmp_path / "out", SegmentSettings()))
+    assert isinstance(results[0], Problem)
+    assert "t1c" in results[0].message
+    assert isinstance(results[1], Segmented)
+    assert not (tmp_path / "out" / bad.name).exists()
+
+
+def test_a_bids_derivative_holds_the_same_mask(predictor, cohort, tmp_path):
+    cases = with_conventions(find_cases(cohort))[:1]
+    (plain,) = segment_cases(predictor, cases, tmp_path / "plain", SegmentSettings(convention="brats2018"))
+    settings = SegmentSettings(convention="brats2018", layout="bids", probabilities=True)
+    (bids,) = segment_cases(predictor, cases, tmp_path / "bids", settings)
+    one, other = (np.asanyarray(nib.load(done.places.mask).dataobj) for done in (plain, bids))
+    assert np.array_equal(one, other)
+    files = sorted(
+        str(path.relative_to(tmp_path / "bids")) for path in (tmp_path / "bids").rglob("*") if path.is_file()
+    )
+    name = bids.places.stem
+    assert files == sorted(
+        [
+            "dataset_description.json",
+            "desc-lacunet_dseg.tsv",
+            f"{name}.html",
+            *(f"{name}/anat/{name}_desc-lacunet_dseg{end}" for end in (".json", ".nii.gz")),
+            *(f"{name}/anat/{name}_label-{region}_probseg.nii.gz" for region in ("ET", "TC", "WT")),
+        ]
+    )
+    assert "4\tenhancing" in (tmp_path / "bids/desc-lacunet_dseg.tsv").read_text()
+    (again,) = segment_cases(predictor, cases, tmp_path / "bids", SegmentSettings(layout="bids", resume=True))
+    assert again.skipped
+
+
+def test_results_that_exist_are_refused_resumed_or_replaced(predictor, cohort, tmp_path):
+    cases = find_cases(cohort)
+    first = list(segment_cases(predictor, cases[:1], tmp_path, SegmentSettings()))
+    assert not first[0].skipped
+    with pytest.raises(OutputError, match="is there already; go on with --resume"):
+        list(segment_cases(predictor, cases, tmp_path, SegmentSettings()))
+    resumed = list(segment_cases(predictor, cases, tmp_path, SegmentSettings(resume=True)))
+    assert [result.skipped for result in resumed] == [True, False]
+    replaced = list(segment_cases(predictor, cases, tmp_path, SegmentSettings(overwrite=True)))
+    assert [result.skipped for result in replaced] == [False, False]
+
+
+def test_a_subset_that_the_case_lacks_is_a_usage_error(predictor, cohort, tmp_path):
+    files = find_cases(cohort)[0]
+    without = replace(files, images={"t2f": files.images["t2f"]})
+    with pytest.raises(UsageError, match="--subset asks for t1c, but the case has only t2f"):
+        segment_case(predictor, without, tmp_path, SegmentSettings(subset=("t1c",)))
+
+
+def test_a_case_name_cannot_lead_out_of_the_folder(predictor, cohort, tmp_path):
+    files = replace(find_cases(cohort)[0], name="../escaped")
+    with pytest.raises(DataError, match="not a plain name"):
+        segment_case(predictor, files, tmp_path, SegmentSettings())
+
+
+def test_names_with_spaces_dots_and_other_letters_work(predictor, cohort, tmp_path):
+    files = replace(find_cases(cohort)[0], name="sub-1.2 Müller 试")
+    done = segment_case(predictor, files, tmp_path / "a b", SegmentSettings())
+    assert (done.folder / "sub-1.2 Müller 试-mask.nii.gz").is_file()
+
+
+def test_evaluation_writes_table_summary_and_page(predictor, cohort, tmp_path):
+    cases = with_conventions(find_cases(cohort))
+    result = evaluate(predictor, cases, tmp_path, EvaluateSettings(GLIOMA.subsets))
+    rows = read_rows(tmp_path / "cases.csv")
+    assert len(rows) == 2 * 15 * 3
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["cases"] == 2
+    wt = [row.dice for row in rows if row.subset == "t1c+t2f" and row.region == "wt"]
+    assert summary["subsets"]["t1c+t2f"]["wt"]["dice"] == pytest.approx(sum(wt) / 2)
+    assert set(summary["aurc"]) == {"wt", "tc", "et"}
+    assert result.problems == []
+    assert "t1c" in (tmp_path / "report.html").read_text().lower()
+
+
+def test_evaluation_resumes_from_its_parts_and_refuses_another_model(predictor, cohort, tmp_path):
+    cases = with_conventions(find_cases(cohort))
+    settings = EvaluateSettings((("t2f",),), pictures=0)
+    evaluate(predictor, cases[:1], tmp_path, settings)
+    seen = []
+    evaluate(predictor, cases, tmp_path, replace(settings, resume=True), lambda name, done, total: seen.append(name))
+    assert len(read_rows(tmp_path / "cases.csv")) == 6
+    with pytest.raises(OutputError, match="holds an evaluation already"):
+        evaluate(predictor, cases, tmp_path, settings)
+    with pytest.raises(OutputError, match="another model or with other settings"):
+        evaluate(predictor, cases, tmp_path, replace(settings, subsets=(("t1c",),), resume=True))
+
+
+def test_a_case_without_reference_is_a_problem_of_the_evaluation(predictor, cohort, tmp_path):
+    good, bad = with_conventions(find_cases(cohort))
+    bad = replace(bad, reference=None, convention=None)
+    result = evaluate(predictor, [good, bad], tmp_path, EvaluateSettings((("t2f",),), pictures=0))
+    assert [problem.case for problem in result.problems] == [bad.name]
+    assert "has no reference mask" in result.problems[0].message
+    with pytest.raises(DataError, match="no case could be evaluated"):
+        evaluate(predictor, [bad], tmp_path / "none", EvaluateSettings((("t2f",),)))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real cases are not here")
+def test_every_subset_equals_a_run_with_the_absent_files_deleted(predictor):
+    """Brats18_2013_20_1: its FLAIR has a cut field of view, so that the subsets' boxes differ."""
+    (files,) = with_conventions(find_cases(REAL / "Brats18_2013_20_1"))
+    case = load_case(files)
+    together = {prediction.subset: prediction for prediction in predictor.each(case, GLIOMA.subsets)}
+    starts = set()
+    for subset in GLIOMA.subsets:
+        alone = load_case(replace(files, images={modality: files.images[modality] for modality in subset}))
+        np.testing.assert_allclose(
+            together[subset].logits.numpy(), (found := predictor(alone).logits.numpy()), atol=1e-4
+        )
+        starts.add(tuple(np.argwhere(found[0] > -29)[0].tolist()))
+    assert len(starts) > 1
+    rows = score_case(predictor, case, EvaluateSettings(GLIOMA.subsets))
+    assert [row.subset for row in rows[::3]] == [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]

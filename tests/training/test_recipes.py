@@ -1,0 +1,149 @@
+"""The recipes that are handed out can be used as they are."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from lacunet.benchmark.budget import stage_names
+from lacunet.benchmark.sweep import read_sweep, recipes_folder, rows_of
+from lacunet.benchmark.target import find_target
+from lacunet.comparison.published.lists import known_lists
+from lacunet.nn.method import get_method, make_method, method_names
+from lacunet.nn.papers import method_names as names_without_torch
+from lacunet.task import get_task
+from lacunet.training.recipe import Recipe, make_recipe, read_recipe, write_recipe
+from small import ROOT
+
+FOLDER = ROOT / "recipes"
+RECIPES = sorted(path for path in FOLDER.glob("**/*.toml") if path.parent.name != "sweeps")
+SWEEPS = sorted(FOLDER.glob("sweeps/*.toml"))
+NAMES = [str(path.relative_to(FOLDER)) for path in RECIPES]
+
+
+@pytest.fixture(params=RECIPES, ids=NAMES)
+def path(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+def test_is_read_and_says_what_the_file_says(path: Path):
+    written = tomllib.loads(path.read_text(encoding="utf-8"))
+    recipe = read_recipe(path).model_dump(by_alias=True, mode="json")
+    assert {key: recipe[key] for key in written if not isinstance(written[key], dict)} == {
+        key: value for key, value in written.items() if not isinstance(value, dict)
+    }
+    for section in ("arguments", "prepare", "train", "augment", "validate"):
+        for key, value in written.get(section, {}).items():
+            assert recipe[section][key] == value, f"[{section}] {key}"
+
+
+def test_is_named_after_its_method(path: Path):
+    recipe = read_recipe(path)
+    assert recipe.method in names_without_torch()
+    assert path.stem == recipe.method
+
+
+def test_makes_a_method_whose_stages_share_all_steps(path: Path):
+    recipe = read_recipe(path)
+    method = make_method(get_method(recipe.method), get_task(recipe.task), recipe.arguments)
+    stages = [stage.name for stage in method.stages()]
+    steps = recipe.steps_of(stages)
+    assert sum(steps) == recipe.train.steps
+    assert min(steps) >= 1
+
+
+def test_has_crops_that_the_network_divides_evenly(path: Path):
+    recipe = read_recipe(path)
+    method = make_method(get_method(recipe.method), get_task(recipe.task), recipe.arguments)
+    for stage in method.stages():
+        assert [n % method.divisor for n in recipe.for_stage(stage.name).crop] == [0, 0, 0]
+
+
+def test_leaves_the_coarsest_map_at_least_four_voxels_wide(path: Path):
+    """On 2 x 2 x 2 maps PyTorch 2.13's CPU convolution in bf16 returns wrong gradients of its weights."""
+    recipe = read_recipe(path)
+    method = make_method(get_method(recipe.method), get_task(recipe.task), recipe.arguments)
+    for stage in method.stages():
+        assert min(recipe.for_stage(stage.name).crop) >= 4 * method.divisor
+
+
+def test_names_subsets_that_the_task_has(path: Path):
+    recipe = read_recipe(path)
+    assert get_task(recipe.task).subsets_named(recipe.validate_.subsets)
+
+
+def test_is_the_same_after_writing_it_resolved(path: Path, tmp_path: Path):
+    recipe = read_recipe(path)
+    write_recipe(tmp_path / "recipe.toml", recipe)
+    assert read_recipe(tmp_path / "recipe.toml") == recipe
+
+
+def test_every_method_has_a_recipe_of_full_and_of_small_size():
+    for name in method_names():
+        assert f"{name}.toml" in NAMES
+        assert f"small/{name}.toml" in NAMES
+
+
+def test_the_small_recipes_are_small():
+    for path in (FOLDER / "small").glob("*.toml"):
+        assert _voxels(read_recipe(path)) <= 3000 * 2 * 64**3, path.name
+
+
+def test_a_recipe_needs_nothing_but_its_method():
+    assert make_recipe({"method": "early_fusion"}).train.steps == 2000
+
+
+def _voxels(recipe: Recipe) -> int:
+    x, y, z = recipe.train.crop
+    return recipe.train.steps * recipe.train.batch * x * y * z
+
+
+# Sweeps
+
+
+@pytest.fixture(params=SWEEPS, ids=[path.stem for path in SWEEPS])
+def sweep(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+def test_every_row_of_a_sweep_is_another_recipe_that_its_method_takes(sweep: Path):
+    rows = rows_of(sweep, read_sweep(sweep))
+    recipes = [row.recipe.model_dump_json() for row in rows]
+    assert len(set(recipes)) == len(recipes)
+    for row in rows:
+        assert sum(row.recipe.steps_of(stage_names(row.recipe))) == row.recipe.train.steps
+
+
+def test_a_sweep_is_called_after_its_method_and_its_rows_after_the_published_ones(sweep: Path):
+    fields = read_sweep(sweep)
+    assert sweep.stem.startswith(rows_of(sweep, fields)[0].recipe.method)
+    assert get_task("glioma").subsets_named(fields.subsets)
+    if not fields.published:
+        return
+    target = find_target(sweep.stem, known_lists())
+    assert target.table is not None
+    if target.table.ablation:
+        assert list(fields.rows) == target.table.methods
+
+
+def test_what_a_published_table_states_a_sweep_does_not_change(sweep: Path):
+    fields = read_sweep(sweep)
+    if not fields.published:
+        return
+    target = find_target(sweep.stem, known_lists())
+    assert target.table is not None
+    assert not target.table.test or target.table.test == (target.lists.parts["test"].sha256,)
+    assert target.table.test_cases in (None, target.lists.parts["test"].cases)
+    assert target.table.policy in ("", fields.policy)
+    assert target.table.postprocessing in (None, fields.postprocess)
+    assert target.table.dataset == target.lists.dataset
+
+
+def test_every_sweep_of_lists_names_lists_that_are_known(sweep: Path):
+    fields = read_sweep(sweep)
+    assert fields.lists in ("", *known_lists())
+
+
+def test_all_recipes_and_sweeps_are_found_from_the_package():
+    assert recipes_folder() == FOLDER
+    assert len(SWEEPS) >= 15
