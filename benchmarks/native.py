@@ -34,7 +34,7 @@ def losses(case: Case, thickness: float, generator: np.random.Generator) -> dict
     motion = draw_motion(generator, centre, 20.0, 20.0)
     made = scan_again(generator, image, case.grid, thickness)
     scan = Grid(made.grid.shape, motion.matrix @ made.grid.affine)
-    drawn = onto_scan(regions_of_labels(case.reference, GLIOMA), case.grid, scan, motion.inverse)
+    drawn = onto_scan(regions_of_labels(case.reference, GLIOMA), case.grid, scan, motion.inverse, GLIOMA)
     centred = Rigid.about(centre, (0, 0, 0), np.array([0.3, -16.2, 6.4]) - centre)
     to_case = draw_motion(generator, np.array([0.0, -16.0, 6.0]), 30.0, 2.0).after(centred).after(motion.inverse)
     maps = {
@@ -44,7 +44,7 @@ def losses(case: Case, thickness: float, generator: np.random.Generator) -> dict
     ways = {"maps": maps, "labels": regions_of_labels(labels_of_regions(maps, GLIOMA), GLIOMA)}
     lost = {}
     for way, regions in ways.items():
-        back = onto_scan(regions, case_grid(), scan, to_case)
+        back = onto_scan(regions, case_grid(), scan, to_case, GLIOMA)
         for region, members in GLIOMA.regions.items():
             expected = np.isin(drawn, members)
             if expected.sum() >= LEAST_VOXELS:

@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import save_file
 from scipy.special import expit
 
-from lacunet.calibration.out_of_fold import Part
+from lacunet.calibration.out_of_fold import HeldOutCase
 from lacunet.data.prepare import Preparation
 from lacunet.evaluation.scores import Row
 from lacunet.models.calibration import Calibration, Coverage, Expected, FoldModel, Gain, Range, Reliability
@@ -73,7 +73,7 @@ def parts_made(
     sure: Callable[[int], float] = lambda size: 1.0,
     voxels: int = 20,
     seed: int = 0,
-) -> list[Part]:
+) -> list[HeldOutCase]:
     """A case per person. Radii of references are off by a normal error of 2 mm, Dice grow with the subset.
 
     Args:
@@ -100,7 +100,7 @@ def parts_made(
                 volumes = (ball_ml(radius + float(generator.normal(0, 2))), ball_ml(radius))
                 rows.append(Row(name, subset, region, 0.5 + 0.1 * size + 0.001 * place, float("nan"), *volumes))
         save_file(kept, folder / f"{name}.safetensors")
-        parts.append(Part(name, name, place % folds, rows, folder / f"{name}.safetensors"))
+        parts.append(HeldOutCase(name, name, place % folds, rows, folder / f"{name}.safetensors"))
     return parts
 
 

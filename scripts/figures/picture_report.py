@@ -22,6 +22,7 @@ from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.demo import run_demo
 from lacunet.segmentation.segment import SegmentSettings, segment_case
+from lacunet.task import GLIOMA
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
@@ -52,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
         folder = Path(name)
         demo = run_demo(predictor, folder / "demo")
-        (files,) = find_cases(write_phantom(folder / "phantom", 3))
+        (files,) = find_cases(write_phantom(folder / "phantom", 3, GLIOMA))
         four = segment_case(predictor, files, folder / "four", SegmentSettings())
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         page = browser.new_page(viewport={"width": 1265, "height": 1000})

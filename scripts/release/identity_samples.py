@@ -96,7 +96,7 @@ def invented_bases(seed: int, scanners: int) -> Iterator[Base]:
         yield Base(person, f"other:{name}", _cropped(_map_of(OTHERS[name], contents, brain, generator), brain))
 
 
-def _map_of(levels: dict[str, float], contents: scanner.Contents, brain: np.ndarray, generator: np.random.Generator):
+def _map_of(levels: dict[str, float], contents: scanner.Tissues, brain: np.ndarray, generator: np.random.Generator):
     values = sum(fraction * levels[name] for name, fraction in contents.fractions.items())
     volume = np.zeros(brain.shape, np.float32)
     volume[brain] = values * 300.0

@@ -9,7 +9,7 @@ import pytest
 from evaluations_made import rows_made, steady, write_evaluation
 from lacunet.benchmark.benchmark import benchmark, training_seconds
 from lacunet.benchmark.budget import Budget, read_budget, seconds_a_step, steps_within, with_steps
-from lacunet.benchmark.plan import BenchmarkSettings, Part, Quiet, differing, parts_by_person
+from lacunet.benchmark.plan import BenchmarkSettings, Quiet, Split, differing, parts_by_person
 from lacunet.benchmark.sweep import Entrant, entrants_of
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
@@ -47,8 +47,8 @@ def settings(**changes) -> BenchmarkSettings:
 
 
 @pytest.fixture(scope="module")
-def part(cases: list[CaseFiles]) -> Part:
-    return Part("", cases[:2], cases[2:3], cases[3:])
+def part(cases: list[CaseFiles]) -> Split:
+    return Split("", cases[:2], cases[2:3], cases[3:])
 
 
 class Listener(Quiet):

@@ -8,6 +8,7 @@ import pytest
 
 from lacunet.data.check import check
 from lacunet.errors import DataError
+from lacunet.task import GLIOMA
 from small import SHARED
 
 AFFINE = np.diag([-1.0, -1.0, 1.5, 1.0])
@@ -48,14 +49,14 @@ def cohort(tmp_path: Path) -> Path:
 
 
 def test_says_what_a_case_has(cohort: Path) -> None:
-    good = next(case for case in check(cohort).cases if case.name == "good")
+    good = next(case for case in check(cohort, GLIOMA).cases if case.name == "good")
     assert (good.acquired, good.shape, good.spacing) == (("t1c", "t2f"), (8, 9, 10), (1.0, 1.0, 1.5))
     assert (good.family, good.values, good.convention) == ("brats2018", (0, 1, 2, 4), "brats2018")
     assert (good.notes, good.problems) == ((), ())
 
 
 def test_a_bad_case_hides_neither_its_other_problems_nor_other_cases(cohort: Path) -> None:
-    findings = check(cohort)
+    findings = check(cohort, GLIOMA)
     cases = {case.name: case for case in findings.cases}
     assert set(cases) == {"good", "bare", "bad"}
     words = [
@@ -73,7 +74,7 @@ def test_a_bad_case_hides_neither_its_other_problems_nor_other_cases(cohort: Pat
 
 
 def test_counts_families_and_subsets(cohort: Path) -> None:
-    findings = check(cohort)
+    findings = check(cohort, GLIOMA)
     assert findings.families == {"brats2018": 2, "brats2023": 1}
     assert findings.subsets == {"t1n+t1c+t2w+t2f": 1, "t1n": 1, "t1c+t2f": 1}
     assert findings.conventions == {"brats2018": "brats2018"}
@@ -85,20 +86,20 @@ def test_a_family_that_does_not_tell_is_one_problem(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save(tmp_path / name / f"{name}_t1ce.nii.gz", scan())
         save(tmp_path / name / f"{name}_seg.nii.gz", mask(1, 2, 3))
-    findings = check(tmp_path)
+    findings = check(tmp_path, GLIOMA)
     assert findings.conventions == {"brats2018": None}
     assert len(findings.all_problems) == 1
     assert "do not tell their label convention" in findings.all_problems[0].message
-    assert check(tmp_path, labels="brats2023").all_problems == ()
+    assert check(tmp_path, GLIOMA, labels="brats2023").all_problems == ()
 
 
 def test_nothing_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no scans found"):
-        check(tmp_path)
+        check(tmp_path, GLIOMA)
 
 
 @pytest.mark.skipif(not (SHARED / "data" / "glioma").is_dir(), reason="the real cases are not here")
 def test_a_real_case_has_no_problems() -> None:
-    findings = check(SHARED / "data" / "glioma" / "Brats18_2013_20_1")
+    findings = check(SHARED / "data" / "glioma" / "Brats18_2013_20_1", GLIOMA)
     assert findings.all_problems == ()
     assert findings.cases[0].shape == (240, 240, 155)

@@ -10,6 +10,7 @@ from lacunet.case import ImageFile
 from lacunet.data.find import case_from_files, find_cases, survey
 from lacunet.data.names import person_of
 from lacunet.errors import DataError, UsageError
+from lacunet.task import GLIOMA
 from small import SHARED
 
 ALL = ["t1n", "t1c", "t2w", "t2f"]
@@ -148,7 +149,7 @@ def test_a_wrong_case_does_not_hide_the_others(tmp_path: Path) -> None:
     touch(tmp_path / "a", "a_t1ce.nii.gz", "a_t1gd.nii.gz")
     touch(tmp_path / "b", "b_t1ce.nii.gz")
     touch(tmp_path / "c", "c_seg.nii.gz")
-    cases, problems = survey(tmp_path)
+    cases, problems = survey(tmp_path, GLIOMA)
     assert [case.name for case in cases] == ["b"]
     assert [problem.case for problem in problems] == ["a", "c"]
     assert "without any scan" in problems[1].message

@@ -28,7 +28,7 @@ from small import SHARED
     ],
 )
 def test_a_family_that_tells(family: str, values: set[int], convention: str) -> None:
-    assert decide_convention(family, values) == convention
+    assert decide_convention(family, values, GLIOMA) == convention
 
 
 @pytest.mark.parametrize(
@@ -49,18 +49,18 @@ def test_a_family_that_does_not_tell_needs_the_user(family: str, values: set[int
     with pytest.raises(
         LabelError, match=rf"labels \{found} .*family {family} do not tell .*--labels with one of brats2013"
     ):
-        decide_convention(family, values)
+        decide_convention(family, values, GLIOMA)
 
 
 def test_values_of_no_convention() -> None:
     with pytest.raises(LabelError, match="fit no label convention"):
-        decide_convention("brats2018", {0, 1, 7})
+        decide_convention("brats2018", {0, 1, 7}, GLIOMA)
 
 
 @pytest.mark.parametrize("convention", GLIOMA.conventions)
 def test_labels_come_back_from_disk(convention: str) -> None:
     labels = np.array([0, 1, 2, 3], np.uint8)
-    inside, note = to_inside(to_disk(labels, convention), convention)
+    inside, note = to_inside(to_disk(labels, convention, GLIOMA), convention, GLIOMA)
     np.testing.assert_array_equal(inside, labels)
     assert (inside.dtype, note) == (np.uint8, None)
 
@@ -74,16 +74,16 @@ def test_each_convention_by_hand() -> None:
         "nnunet": ([0, 1, 2, 3], [0, 2, 1, 3]),
     }
     for convention, (disk, inside) in expected.items():
-        np.testing.assert_array_equal(to_inside(np.array(disk, np.int16), convention)[0], inside)
-    np.testing.assert_array_equal(to_disk(np.array([0, 1, 2, 3], np.uint8), "brats2013"), [0, 1, 2, 4])
-    np.testing.assert_array_equal(to_disk(np.array([0, 1, 2, 3], np.uint8), "nnunet"), [0, 2, 1, 3])
+        np.testing.assert_array_equal(to_inside(np.array(disk, np.int16), convention, GLIOMA)[0], inside)
+    np.testing.assert_array_equal(to_disk(np.array([0, 1, 2, 3], np.uint8), "brats2013", GLIOMA), [0, 1, 2, 4])
+    np.testing.assert_array_equal(to_disk(np.array([0, 1, 2, 3], np.uint8), "nnunet", GLIOMA), [0, 2, 1, 3])
 
 
 def test_floats_near_whole_numbers_are_rounded_and_said() -> None:
-    labels, note = to_inside(np.array([0.0, 0.99999997, 2.0, 4.0]), "brats2018", where="seg.nii.gz")
+    labels, note = to_inside(np.array([0.0, 0.99999997, 2.0, 4.0]), "brats2018", GLIOMA, where="seg.nii.gz")
     np.testing.assert_array_equal(labels, [0, 1, 2, 3])
     assert note == "seg.nii.gz: labels rounded to whole numbers, such as 0.99999997"
-    assert to_inside(np.array([0.0, 1.0]), "brats2018")[1] is None
+    assert to_inside(np.array([0.0, 1.0]), "brats2018", GLIOMA)[1] is None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_floats_near_whole_numbers_are_rounded_and_said() -> None:
 )
 def test_values_that_are_no_labels_are_refused(values: list[float], message: str) -> None:
     with pytest.raises(LabelError, match=message):
-        to_inside(np.array(values), "brats2018", where="seg.nii.gz")
+        to_inside(np.array(values), "brats2018", GLIOMA, where="seg.nii.gz")
 
 
 # ---------------------------------------------------------------- over a family

@@ -146,12 +146,12 @@ def test_the_split_of_the_real_cohort_fits_it() -> None:
 def test_a_share_stays_complete(share: float, complete: int) -> None:
     drawn = draw_missing(NAMES, GLIOMA, share, seed=0)
     assert sum(kept == GLIOMA.modalities for kept in drawn.values()) == complete
-    assert complete_share(drawn) == complete / 200
+    assert complete_share(drawn, GLIOMA) == complete / 200
     assert set(drawn) == set(NAMES)
 
 
 def test_at_least_one_case_stays_complete() -> None:
-    assert complete_share(draw_missing(NAMES[:19], GLIOMA, 0.01, seed=0)) == pytest.approx(1 / 19)
+    assert complete_share(draw_missing(NAMES[:19], GLIOMA, 0.01, seed=0), GLIOMA) == pytest.approx(1 / 19)
 
 
 def test_lost_numbers_are_uniform_and_so_are_the_subsets_of_a_number() -> None:
@@ -185,8 +185,8 @@ def test_a_draw_that_cannot_be_is_refused() -> None:
 
 def test_the_manifest_comes_back(tmp_path: Path) -> None:
     drawn = draw_missing([*NAMES[:20], "Müller, Anna"], GLIOMA, 0.1, seed=7)
-    write_missing(tmp_path / "missing.csv", drawn)
-    assert read_missing(tmp_path / "missing.csv") == drawn
+    write_missing(tmp_path / "missing.csv", drawn, GLIOMA)
+    assert read_missing(tmp_path / "missing.csv", GLIOMA) == drawn
     lines = (tmp_path / "missing.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "case,acquired"
     assert lines[2] == f"case-0000,{'+'.join(drawn['case-0000'])}"
@@ -206,9 +206,9 @@ def test_the_manifest_comes_back(tmp_path: Path) -> None:
 def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(DataError, match=rf"m\.csv: {message}"):
-        read_missing(tmp_path / "m.csv")
+        read_missing(tmp_path / "m.csv", GLIOMA)
     with pytest.raises(DataError, match="cannot be read"):
-        read_missing(tmp_path / "gone.csv")
+        read_missing(tmp_path / "gone.csv", GLIOMA)
 
 
 def test_cases_lose_their_images_for_good() -> None:

@@ -22,6 +22,7 @@ from lacunet.intake.align.rigid import Rigid, distances, grown, voxel_points
 from lacunet.intake.align.source import Source, is_stripped, read_source
 from lacunet.intake.build import ImportSettings, choose_reference, even_out, import_case, plain_name
 from lacunet.intake.record import ImportRecord, read_record
+from lacunet.task import GLIOMA
 
 MOTION = Rigid.about((0, -16, 6), (9, -6, 12), (8, -5, 10))
 
@@ -69,7 +70,7 @@ def imported(patient, tmp_path_factory) -> Imported:
     t1c = save(place / "Smith_John_gd.nii.gz", patient.images["t1c"].astype(np.int16), patient.grid.affine)
     t2f = save(place / "Smith_John_flair.nii.gz", *thick(patient.images["t2f"], patient.grid, MOTION))
     told: list[str] = []
-    record = import_case({"t2f": t2f, "t1c": t1c}, place / "cases", "anna", progress=told.append)
+    record = import_case({"t2f": t2f, "t1c": t1c}, place / "cases", "anna", GLIOMA, progress=told.append)
     return Imported(place / "cases", record, told)
 
 
@@ -132,15 +133,15 @@ def test_stripped_scans_on_one_grid_stay_as_they_are(patient, tmp_path) -> None:
         modality: save(tmp_path / f"{modality}.nii.gz", patient.images[modality].astype(np.int16), affine)
         for modality in ("t1n", "t2f")
     }
-    record = import_case(scans, tmp_path / "cases", "a")
+    record = import_case(scans, tmp_path / "cases", "a", GLIOMA)
     (files,) = find_cases(tmp_path / "cases")
     case = load_case(files)
     np.testing.assert_array_equal(case.images["t2f"], patient.images["t2f"][::-1, ::-1])
     np.testing.assert_array_equal(record.scans["t1n"].scan_to_case.matrix, np.eye(4))
     assert record.steps[-1].sentence == "stripped and on one grid already; nothing was moved or interpolated"
     with pytest.raises(OutputError, match="is there already; replace it with --overwrite"):
-        import_case(scans, tmp_path / "cases", "a")
-    import_case({"t1n": scans["t1n"]}, tmp_path / "cases", "a", ImportSettings(overwrite=True))
+        import_case(scans, tmp_path / "cases", "a", GLIOMA)
+    import_case({"t1n": scans["t1n"]}, tmp_path / "cases", "a", GLIOMA, ImportSettings(overwrite=True))
     assert sorted(path.name for path in (tmp_path / "cases" / "a").iterdir()) == ["a-t1n.nii.gz", "import.json"]
     assert sorted(path.name for path in (tmp_path / "cases").iterdir()) == ["a"]
 
@@ -151,7 +152,9 @@ def test_a_stripped_scan_gives_its_brain_to_one_with_skull(patient, few_starts, 
     t2w = save(
         tmp_path / "t2w.nii.gz", with_skull(patient.images["t2w"], patient.grid, 0), MOTION.matrix @ patient.grid.affine
     )
-    record = import_case({"t1n": t1n, "t2w": t2w}, tmp_path / "cases", "a", ImportSettings(bias_correction=True))
+    record = import_case(
+        {"t1n": t1n, "t2w": t2w}, tmp_path / "cases", "a", GLIOMA, ImportSettings(bias_correction=True)
+    )
     assert [record.scans[modality].stripped for modality in ("t1n", "t2w")] == [True, False]
     assert {judgement.verdict for judgement in record.judgements} == {"good"}
     assert record.steps[-1].name == "bias correction"
@@ -172,7 +175,7 @@ def test_scans_with_skull_are_stripped_alike_on_one_mask(patient, tmp_path, monk
         modality: save(tmp_path / f"{modality}.nii.gz", with_skull(patient.images[modality], patient.grid, 1), affine)
         for modality, affine in (("t1c", patient.grid.affine), ("t2w", MOTION.matrix @ patient.grid.affine))
     }
-    record = import_case(scans, tmp_path / "cases", "a")
+    record = import_case(scans, tmp_path / "cases", "a", GLIOMA)
     (files,) = find_cases(tmp_path / "cases")
     case = load_case(files)
     apart = (case.images["t1c"] != 0) ^ (case.images["t2w"] != 0)
@@ -189,7 +192,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(patient, tmp_path) -> 
         "t2f": save(tmp_path / "in" / "t2f.nii.gz", ball.astype(np.int16), np.diag([2.0, 2, 2, 1])),
     }
     with pytest.raises(DataError, match=r"^a: .*t2f does not fit t1c: another patient.* the same with --allow"):
-        import_case(scans, tmp_path / "cases", "a")
+        import_case(scans, tmp_path / "cases", "a", GLIOMA)
     assert not (tmp_path / "cases").exists()
 
 
@@ -215,13 +218,13 @@ def test_a_failing_disk_leaves_nothing_and_spares_what_was_there(patient, tmp_pa
     with monkeypatch.context() as broken:
         broken.setattr(build, "_write", fail)
         with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"):
-            import_case(scans, tmp_path / "cases", "a")
+            import_case(scans, tmp_path / "cases", "a", GLIOMA)
     assert list((tmp_path / "cases").iterdir()) == []
-    import_case(scans, tmp_path / "cases", "a")
+    import_case(scans, tmp_path / "cases", "a", GLIOMA)
     before = (tmp_path / "cases" / "a" / "import.json").read_bytes()
     monkeypatch.setattr(build, "_write", fail)
     with pytest.raises(OutputError):
-        import_case(scans, tmp_path / "cases", "a", ImportSettings(overwrite=True))
+        import_case(scans, tmp_path / "cases", "a", GLIOMA, ImportSettings(overwrite=True))
     assert [path.name for path in (tmp_path / "cases").iterdir()] == ["a"]
     assert (tmp_path / "cases" / "a" / "import.json").read_bytes() == before
 
@@ -231,13 +234,13 @@ def test_a_missing_stripper_is_told_before_anything_is_registered(patient, tmp_p
     t1c = save(tmp_path / "t1c.nii.gz", with_skull(patient.images["t1c"], patient.grid, 0), patient.grid.affine)
     told: list[str] = []
     with pytest.raises(DataError, match=r"scans with skull \(t1c\), and no skull stripper is installed"):
-        import_case({"t1c": t1c}, tmp_path / "cases", "a", progress=told.append)
+        import_case({"t1c": t1c}, tmp_path / "cases", "a", GLIOMA, progress=told.append)
     assert told == ["reading"]
 
 
 def test_no_scan_and_no_plain_name_are_refused(tmp_path) -> None:
     with pytest.raises(DataError, match="has no scan; at least one of t1n, t1c, t2w, t2f"):
-        import_case({}, tmp_path, "a")
+        import_case({}, tmp_path, "a", GLIOMA)
     for name in ("../a", "a/b", "a\\b", "", "..", ".hidden", " "):
         with pytest.raises(DataError, match="not a plain name"):
             plain_name(name)
@@ -288,7 +291,7 @@ def test_a_bad_scan_gets_one_clear_line_and_nothing_is_written(tmp_path, voxels,
     if change:
         change(path)
     with pytest.raises(error, match=words) as caught:
-        import_case({"t2w": path}, tmp_path / "cases", "a")
+        import_case({"t2w": path}, tmp_path / "cases", "a", GLIOMA)
     assert str(caught.value).startswith("t2w: scan.nii")
     assert "Smith" not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -24,7 +24,7 @@ from lacunet.models.model import Model, for_task, load_model
 from lacunet.prediction.postprocess import get_rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.calibration_words import helpful_sequence, span_words
-from lacunet.segmentation.expectation import Expectation, trust_in
+from lacunet.segmentation.expectation import Expectation, expected_of
 from lacunet.segmentation.segment import SegmentSettings, segment_case
 from lacunet.stats.intervals import ball_ml, radius_mm
 from lacunet.task import GLIOMA, METS
@@ -294,24 +294,24 @@ def test_what_a_card_does_not_say_is_left_out(tmp_path, lacunet):
 
 def test_without_a_calibration_the_card_is_all_there_is(model):
     card = Expectation({"wt": 0.5}, 6, "test")
-    trust = trust_in(replace(model, calibration=None), T1CE_FLAIR, {"wt": 1.0}, [], "none", card)
-    assert (trust.expected, trust.volume_words, trust.record, trust.warnings) == (card, {}, None, ())
+    trust = expected_of(replace(model, calibration=None), T1CE_FLAIR, {"wt": 1.0}, [], "none", card)
+    assert (trust.expectation, trust.volume_words, trust.record, trust.warnings) == (card, {}, None, ())
     assert card.source == "the model's card: 6 cases (test)"
 
 
 def test_ranges_are_of_masks_with_the_same_post_processing_and_subsets_that_cases_had(model):
     volumes = {"wt": 1.0, "tc": 1.0, "et": 1.0}
-    other = trust_in(model, T1CE_FLAIR, volumes, ["largest"], "none", None)
+    other = expected_of(model, T1CE_FLAIR, volumes, ["largest"], "none", None)
     assert other.warnings == (
         ["The calibration is of masks with other post-processing (none): it gives no ranges here"]
     )
-    assert (other.expected, other.volume_words, other.helpful_sequence) == (None, {}, None)
+    assert (other.expectation, other.volume_words, other.helpful_sequence) == (None, {}, None)
     assert "volume_ranges_ml" not in other.record
-    mirrored = trust_in(model, T1CE_FLAIR, volumes, [], "sides", None)
+    mirrored = expected_of(model, T1CE_FLAIR, volumes, [], "sides", None)
     assert mirrored.warnings == (
         ["The calibration is of masks with other mirror images (none): it gives no ranges here"]
     )
-    unknown = trust_in(model, ("t1n",), volumes, [], "none", None)
+    unknown = expected_of(model, ("t1n",), volumes, [], "none", None)
     assert unknown.warnings == ["No out-of-fold case has T1: the calibration gives no ranges here"]
 
 
@@ -319,7 +319,7 @@ def test_a_temperature_is_of_the_mirror_images_it_was_fitted_with(model, cohort)
     case = load_case(find_cases(cohort)[0], want_reference=False)
     assert Predictor(model, "cpu", "float32", mirror="sides")(case, T1CE_FLAIR).temperature == 1.0
     assert Predictor(model, "cpu", "float32")(case, T1CE_FLAIR).temperature == 2.0
-    assert trust_in(model, T1CE_FLAIR, {}, [], "sides", None).record["temperature"] == 1.0
+    assert expected_of(model, T1CE_FLAIR, {}, [], "sides", None).record["temperature"] == 1.0
 
 
 def test_page_and_record_of_a_calibrated_model(model, cohort, tmp_path):

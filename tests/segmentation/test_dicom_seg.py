@@ -87,7 +87,7 @@ def labels_on(grid: Grid) -> np.ndarray:
 def test_labels_come_back_where_they_were(tmp_path: Path, directions: np.ndarray) -> None:
     source, grid = make_series(tmp_path / "series", directions), grid_of(directions)
     labels = labels_on(grid)
-    write_dicom_seg(tmp_path / "mask.dcm", labels, grid, source, "model")
+    write_dicom_seg(tmp_path / "mask.dcm", labels, grid, source, "model", GLIOMA)
     found, affine = labels_in(tmp_path / "mask.dcm")
     np.testing.assert_allclose(affine, grid.affine, atol=1e-4)
     assert np.array_equal(found, labels)
@@ -101,7 +101,7 @@ def test_axes_may_come_in_any_order_and_direction(tmp_path: Path, turn: Any, fli
     orientation = np.stack([np.array(turn), np.array(flips)], axis=1)
     turned = nib.Nifti1Image(labels, grid.affine).as_reoriented(orientation)
     other = Grid(turned.shape, turned.affine)
-    write_dicom_seg(tmp_path / "mask.dcm", np.asarray(turned.dataobj), other, source, "model")
+    write_dicom_seg(tmp_path / "mask.dcm", np.asarray(turned.dataobj), other, source, "model", GLIOMA)
     assert np.array_equal(labels_in(tmp_path / "mask.dcm")[0], labels)
 
 
@@ -112,7 +112,7 @@ def test_a_source_may_be_one_multi_frame_file(tmp_path: Path) -> None:
     whole = hd.legacy.LegacyConvertedEnhancedMRImage(slices, "1.2.3.77", 5, "1.2.3.78", 1)
     whole.save_as(tmp_path / "enhanced")
     labels = labels_on(grid)
-    write_dicom_seg(tmp_path / "mask.dcm", labels, grid, [tmp_path / "enhanced"], "model")
+    write_dicom_seg(tmp_path / "mask.dcm", labels, grid, [tmp_path / "enhanced"], "model", GLIOMA)
     assert np.array_equal(labels_in(tmp_path / "mask.dcm")[0], labels)
     assert pydicom.dcmread(tmp_path / "mask.dcm").ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.77"
 
@@ -124,7 +124,7 @@ def test_a_source_may_lack_what_may_be_empty(tmp_path: Path) -> None:
         for name in ("PatientSex", "StudyID", "AccessionNumber", "StudyTime", "ReferringPhysicianName"):
             delattr(header, name)
         header.save_as(path)
-    write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model")
+    write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model", GLIOMA)
     assert pydicom.dcmread(tmp_path / "mask.dcm").PatientSex == ""
 
 
@@ -136,13 +136,13 @@ def test_a_source_that_lacks_more_is_refused_in_a_sentence(tmp_path: Path, tag: 
         delattr(header, tag)
         header.save_as(path)
     with pytest.raises(DataError, match=r"lack what a DICOM SEG needs \(\w+ by highdicom\); use the NIfTI mask"):
-        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model")
+        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model", GLIOMA)
     assert not (tmp_path / "mask.dcm").exists()
 
 
 def test_a_viewer_reads_names_codes_and_references(tmp_path: Path) -> None:
     source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
-    write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "default 0.1")
+    write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "default 0.1", GLIOMA)
     found = pydicom.dcmread(tmp_path / "mask.dcm")
     assert found.Modality == "SEG"
     assert (found.PatientID, found.StudyInstanceUID, found.FrameOfReferenceUID) == ("7", "1.2.3", "1.2.3.9")
@@ -163,7 +163,7 @@ def test_a_viewer_reads_names_codes_and_references(tmp_path: Path) -> None:
 
 def test_each_frame_names_the_slice_below_it(tmp_path: Path) -> None:
     source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
-    write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model")
+    write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model", GLIOMA)
     slices = {str(pydicom.dcmread(path).SOPInstanceUID): pydicom.dcmread(path) for path in source}
     for group in pydicom.dcmread(tmp_path / "mask.dcm").PerFrameFunctionalGroupsSequence:
         below = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
@@ -175,7 +175,7 @@ def test_the_same_mask_has_the_same_identity(tmp_path: Path) -> None:
     source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
     labels = labels_on(grid)
     for name, mask, model in (("a", labels, "m"), ("b", labels, "m"), ("c", labels * 0, "m"), ("d", labels, "n")):
-        write_dicom_seg(tmp_path / f"{name}.dcm", mask, grid, source, model)
+        write_dicom_seg(tmp_path / f"{name}.dcm", mask, grid, source, model, GLIOMA)
     a, b, c, d = (pydicom.dcmread(tmp_path / f"{name}.dcm").SOPInstanceUID for name in "abcd")
     assert a == b
     assert len({a, c, d}) == 3
@@ -183,7 +183,7 @@ def test_the_same_mask_has_the_same_identity(tmp_path: Path) -> None:
 
 def test_no_tumour_is_a_segmentation_without_voxels(tmp_path: Path) -> None:
     source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
-    write_dicom_seg(tmp_path / "mask.dcm", np.zeros(grid.shape, np.uint8), grid, source, "model")
+    write_dicom_seg(tmp_path / "mask.dcm", np.zeros(grid.shape, np.uint8), grid, source, "model", GLIOMA)
     found = pydicom.dcmread(tmp_path / "mask.dcm")
     assert len(found.SegmentSequence) == 3
     assert not found.pixel_array.any()
@@ -200,17 +200,17 @@ def test_another_grid_is_refused(tmp_path: Path) -> None:
     source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
     moved = Grid(grid.shape, grid.affine + np.array([[0, 0, 0, 0.5], [0] * 4, [0] * 4, [0] * 4]))
     with pytest.raises(DataError, match=r"does not lie on the grid of the source series: .* up to 0.5 mm apart"):
-        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), moved, source, "model")
+        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), moved, source, "model", GLIOMA)
     thinner = Grid((9, 12, 4), grid.affine)
     with pytest.raises(DataError, match="4 x 12 x 9 against 5 x 12 x 9 voxels"):
-        write_dicom_seg(tmp_path / "mask.dcm", labels_on(thinner), thinner, source, "model")
+        write_dicom_seg(tmp_path / "mask.dcm", labels_on(thinner), thinner, source, "model", GLIOMA)
     assert not (tmp_path / "mask.dcm").exists()
 
 
 def test_a_missing_slice_is_refused(tmp_path: Path) -> None:
     source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
     with pytest.raises(DataError, match="do not make a volume: uneven, doubled or missing slices"):
-        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, [*source[:2], *source[3:]], "model")
+        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, [*source[:2], *source[3:]], "model", GLIOMA)
 
 
 def test_a_broken_source_is_refused_without_its_name(tmp_path: Path) -> None:
@@ -218,10 +218,10 @@ def test_a_broken_source_is_refused_without_its_name(tmp_path: Path) -> None:
     for break_it in (lambda: source[1].write_bytes(b"not an image"), source[1].unlink):
         break_it()
         with pytest.raises(DataError, match="file 2 of 5 of the source series cannot be read") as caught:
-            write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model")
+            write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model", GLIOMA)
         assert "Doe" not in str(caught.value)
     with pytest.raises(DataError, match="no DICOM files to refer to"):
-        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, [], "model")
+        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, [], "model", GLIOMA)
 
 
 def test_a_mask_on_what_dcm2niix_makes_fits_its_source(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_mask_on_what_dcm2niix_makes_fits_its_source(tmp_path: Path) -> None:
     image = nib.load(tmp_path / "scan.nii")
     grid = Grid(image.shape, image.affine)
     labels = labels_on(grid)
-    write_dicom_seg(tmp_path / "mask.dcm", labels, grid, source, "model")
+    write_dicom_seg(tmp_path / "mask.dcm", labels, grid, source, "model", GLIOMA)
     found, affine = labels_in(tmp_path / "mask.dcm")
     centres = np.argwhere(labels == 3)
     places = nib.affines.apply_affine(grid.affine, centres)

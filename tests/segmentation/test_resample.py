@@ -49,7 +49,7 @@ def test_a_region_has_a_thick_voxel_when_it_fills_half_of_it(filled: int, label:
     thick.affine[2, 3] = 2.0
     labels = np.zeros(fine.shape, np.uint8)
     labels[:, :, :filled] = 2
-    found = onto_scan(regions_of_labels(labels, GLIOMA), fine, thick, Rigid.identity())
+    found = onto_scan(regions_of_labels(labels, GLIOMA), fine, thick, Rigid.identity(), GLIOMA)
     assert (found == label).all()
 
 
@@ -57,7 +57,9 @@ def test_labels_survive_the_way_through_regions() -> None:
     labels = np.random.default_rng(0).integers(0, 4, (6, 7, 8)).astype(np.uint8)
     np.testing.assert_array_equal(labels_of_regions(regions_of_labels(labels, GLIOMA), GLIOMA), labels)
     grid = upright(labels.shape, (1, 1.5, 2))
-    np.testing.assert_array_equal(onto_scan(regions_of_labels(labels, GLIOMA), grid, grid, Rigid.identity()), labels)
+    np.testing.assert_array_equal(
+        onto_scan(regions_of_labels(labels, GLIOMA), grid, grid, Rigid.identity(), GLIOMA), labels
+    )
 
 
 def test_probabilities_are_averaged_before_they_are_cut_at_a_half() -> None:
@@ -66,7 +68,7 @@ def test_probabilities_are_averaged_before_they_are_cut_at_a_half() -> None:
     for values, label in (([1.0, 1, 0.1, 0.1], 2), ([0.6, 0.6, 0.1, 0.1], 0)):
         wt = np.broadcast_to(np.array(values, np.float32), fine.shape)
         regions = {region: wt if region == "wt" else np.zeros(fine.shape, np.float32) for region in GLIOMA.regions}
-        assert (onto_scan(regions, fine, thick, Rigid.identity()) == label).all()
+        assert (onto_scan(regions, fine, thick, Rigid.identity(), GLIOMA) == label).all()
 
 
 def test_maps_say_what_the_labels_say_and_are_probabilities_where_both_agree() -> None:
@@ -88,8 +90,8 @@ def test_a_removed_piece_does_not_come_back_with_its_neighbours_help() -> None:
     sure = np.broadcast_to(np.array([0.49, 0.9, 0.9, 0.49], np.float32), fine.shape)
     maps = {region: sure if region == "wt" else np.zeros(fine.shape, np.float32) for region in GLIOMA.regions}
     nothing = np.zeros(fine.shape, np.uint8)
-    assert (onto_scan(maps, fine, thick, Rigid.identity()) == 2).all()
-    assert not onto_scan(maps_of(nothing, maps, GLIOMA), fine, thick, Rigid.identity()).any()
+    assert (onto_scan(maps, fine, thick, Rigid.identity(), GLIOMA) == 2).all()
+    assert not onto_scan(maps_of(nothing, maps, GLIOMA), fine, thick, Rigid.identity(), GLIOMA).any()
 
 
 def test_a_voxel_is_looked_at_in_places_enough_and_not_in_many_more() -> None:
@@ -138,15 +140,15 @@ def test_a_mask_comes_back_to_its_scan_with_at_most_two_percent_lost(patient, tm
         Rigid.about((0, 0, 0), (9, 8, 9), (5, 6, 7))
     )
     scan = thick_grid(scan_to_case.inverse, patient, spacing)
-    labels = onto_scan(regions_of_labels(patient.reference, GLIOMA), patient.grid, scan, scan_to_case)
+    labels = onto_scan(regions_of_labels(patient.reference, GLIOMA), patient.grid, scan, scan_to_case, GLIOMA)
     case = Grid((192, 240, 192), patient.grid.affine - np.array([[0, 0, 0, 9.3], [0, 0, 0, 16], [0, 0, 0, 9], [0] * 4]))
     there = {
         region: averaged(values, scan, case, scan_to_case.inverse)
         for region, values in regions_of_labels(labels, GLIOMA).items()
     }
     path = scan_file(tmp_path / "scan.nii.gz", scan)
-    back = write_native_mask(tmp_path / "mask.nii.gz", there, case, path, scan_to_case, "brats2023")
-    cut = onto_scan(regions_of_labels(labels_of_regions(there, GLIOMA), GLIOMA), case, scan, scan_to_case)
+    back = write_native_mask(tmp_path / "mask.nii.gz", there, case, path, scan_to_case, "brats2023", GLIOMA)
+    cut = onto_scan(regions_of_labels(labels_of_regions(there, GLIOMA), GLIOMA), case, scan, scan_to_case, GLIOMA)
     for region, members in GLIOMA.regions.items():
         assert dice(np.isin(back, members), to_ras(np.isin(labels, members), scan)) > 0.98, region
         assert dice(np.isin(cut, members), np.isin(labels, members)) > 0.95, region
@@ -162,6 +164,7 @@ def test_the_mask_has_the_scans_own_shape_and_place_to_the_bit(patient, tmp_path
         path,
         Rigid.about((0, 0, 0), (3, 4, 20), (1, 2, 3)).inverse,
         "brats2018",
+        GLIOMA,
     )
     written, original = nib.load(tmp_path / "mask.nii.gz"), nib.load(path)
     assert written.shape == original.shape
@@ -178,8 +181,8 @@ def test_a_scan_that_is_gone_or_a_wrong_suffix_is_said_plainly(patient, tmp_path
     regions = regions_of_labels(patient.reference, GLIOMA)
     gone = tmp_path / "gone.nii.gz"
     with pytest.raises(DataError, match="is not there any more"):
-        write_native_mask(tmp_path / "m.nii.gz", regions, patient.grid, gone, Rigid.identity(), "brats2023")
+        write_native_mask(tmp_path / "m.nii.gz", regions, patient.grid, gone, Rigid.identity(), "brats2023", GLIOMA)
     path = scan_file(tmp_path / "scan.nii.gz", upright((9, 9, 9), (5, 5, 5)))
     with pytest.raises(OutputError, match=r"end the name in \.nii\.gz"):
-        write_native_mask(tmp_path / "m.mha", regions, patient.grid, path, Rigid.identity(), "brats2023")
+        write_native_mask(tmp_path / "m.mha", regions, patient.grid, path, Rigid.identity(), "brats2023", GLIOMA)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["scan.nii.gz"]

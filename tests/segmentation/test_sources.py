@@ -232,7 +232,7 @@ def test_a_zip_goes_in_and_a_bids_derivative_comes_out(predictor: Predictor, alo
     with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
         for path in alone.iterdir():
             archive.write(path, path.name)
-    assert needs_import(tmp_path / "export.zip")
+    assert needs_import(tmp_path / "export.zip", GLIOMA)
     out = tmp_path / "derivatives"
     survey, done = segment_export(
         predictor,
@@ -296,19 +296,19 @@ def test_unprepared_scans_are_told_from_broken_ones(loose, tmp_path: Path) -> No
 
 
 def test_whose_grid_is_wanted() -> None:
-    assert wanted_targets(("t2w", "t2f"), ()) == ("t2f",)
-    assert wanted_targets(("t1n", "t1c", "t2f"), ()) == ("t1c",)
-    assert wanted_targets(("t1n", "t2w"), ()) == ("t1n",)
-    assert wanted_targets(("t1n", "t2w"), ("T2", "T1")) == ("t1n", "t2w")
+    assert wanted_targets(("t2w", "t2f"), (), GLIOMA) == ("t2f",)
+    assert wanted_targets(("t1n", "t1c", "t2f"), (), GLIOMA) == ("t1c",)
+    assert wanted_targets(("t1n", "t2w"), (), GLIOMA) == ("t1n",)
+    assert wanted_targets(("t1n", "t2w"), ("T2", "T1"), GLIOMA) == ("t1n", "t2w")
     with pytest.raises(UsageError, match="--onto t1c: the case has only t1n, t2w"):
-        wanted_targets(("t1n", "t2w"), ("T1ce",))
+        wanted_targets(("t1n", "t2w"), ("T1ce",), GLIOMA)
 
 
 def test_what_needs_the_door(examination: Path, loose, tmp_path: Path) -> None:
-    assert needs_import(examination)
-    assert not needs_import(next(iter(loose.values())).parent)
-    assert not needs_import(tmp_path / "manifest.csv")
-    assert not needs_import(tmp_path / "nowhere")
+    assert needs_import(examination, GLIOMA)
+    assert not needs_import(next(iter(loose.values())).parent, GLIOMA)
+    assert not needs_import(tmp_path / "manifest.csv", GLIOMA)
+    assert not needs_import(tmp_path / "nowhere", GLIOMA)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.resample import onto_scan, regions_of_labels
 from lacunet.segmentation.segment import Segmented, SegmentSettings, segment_case
+from lacunet.task import GLIOMA
 from small import SHARED
 
 pytest.importorskip("pydicom", reason="pip install 'lacunet[dicom]'")
@@ -90,7 +91,7 @@ def test_a_real_case_as_dicom_has_nearly_the_mask_that_it_has_as_nifti(predictor
     direct = segment_case(predictor, files_of(case, tmp_path / "nifti"), tmp_path / "direct", SegmentSettings())
     expected, _, _ = read_image(ImageFile(direct.places.mask))
     labels = expected.astype(np.uint8)
-    on_t1c = onto_scan(regions_of_labels(labels, predictor.model.task), case.grid, thick, motion)
+    on_t1c = onto_scan(regions_of_labels(labels, predictor.model.task), case.grid, thick, motion, GLIOMA)
     for modality, mask in (("t2f", labels), ("t1c", on_t1c)):
         found, _ = labels_in(done.places.dicom(modality))
         native = np.asanyarray(nib.load(done.places.native_mask(modality)).dataobj)

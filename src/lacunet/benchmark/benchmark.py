@@ -14,8 +14,8 @@ from lacunet.benchmark.page import TrainingRow, benchmark_page
 from lacunet.benchmark.plan import (
     BenchmarkProgress,
     BenchmarkSettings,
-    Part,
     Quiet,
+    Split,
     differing,
     make_plan,
     method_file_of,
@@ -41,12 +41,12 @@ FAILED = "failed.txt"
 
 
 @dataclass(frozen=True)
-class Training:
+class PlannedRun:
     """One training of a benchmark."""
 
     entrant: str
     seed: int
-    part: Part
+    part: Split
     folder: Path
 
 
@@ -67,7 +67,7 @@ class Benchmarked:
 
 def benchmark(
     entrants: Sequence[Entrant],
-    parts: Sequence[Part],
+    parts: Sequence[Split],
     folder: Path,
     settings: BenchmarkSettings,
     progress: BenchmarkProgress | None = None,
@@ -101,7 +101,9 @@ def benchmark(
             recipe = make_recipe(plan["entrants"][entrant.name]["recipe"] | {"seed": seed})
             for part in parts:
                 place = folder / entrant.folder / f"seed-{seed}" / part.name
-                problems += _train_and_score(Training(entrant.name, seed, part, place), recipe, folder, settings, watch)
+                problems += _train_and_score(
+                    PlannedRun(entrant.name, seed, part, place), recipe, folder, settings, watch
+                )
     evaluations, missing = _evaluations(entrants, parts, folder, settings)
     missing += _without_baseline(entrants, evaluations, settings)
     comparisons = _comparisons(evaluations, folder, settings)
@@ -117,7 +119,7 @@ def evaluation_name(rules: Sequence[str]) -> str:
 
 
 def _train_and_score(
-    training: Training, recipe: Recipe, folder: Path, settings: BenchmarkSettings, watch: BenchmarkProgress
+    training: PlannedRun, recipe: Recipe, folder: Path, settings: BenchmarkSettings, watch: BenchmarkProgress
 ) -> list[Problem]:
     """One training and its evaluations, as far as they are not there yet; what fails is told, and stops no other."""
     title = " ".join(filter(None, [training.entrant, f"seed {training.seed}", training.part.name]))
@@ -150,7 +152,7 @@ def failure(title: str, error: Exception, folder: Path) -> Problem:
 
 
 def _train(
-    training: Training, recipe: Recipe, folder: Path, settings: BenchmarkSettings, watch: BenchmarkProgress
+    training: PlannedRun, recipe: Recipe, folder: Path, settings: BenchmarkSettings, watch: BenchmarkProgress
 ) -> None:
     train(
         recipe,
@@ -199,7 +201,7 @@ def training_seconds(log: Path) -> float:
 
 
 def _evaluations(
-    entrants: Sequence[Entrant], parts: Sequence[Part], folder: Path, settings: BenchmarkSettings
+    entrants: Sequence[Entrant], parts: Sequence[Split], folder: Path, settings: BenchmarkSettings
 ) -> tuple[dict[str, dict[str, list[Path]]], list[Problem]]:
     """Rule -> entrant -> its finished evaluations, one per seed; folds are joined to one."""
     found: dict[str, dict[str, list[Path]]] = {}
@@ -249,7 +251,7 @@ def _comparisons(
 
 
 def _trainings(
-    entrants: Sequence[Entrant], parts: Sequence[Part], folder: Path, settings: BenchmarkSettings
+    entrants: Sequence[Entrant], parts: Sequence[Split], folder: Path, settings: BenchmarkSettings
 ) -> list[TrainingRow]:
     """What each finished training took, for the page."""
     rows = []

@@ -30,7 +30,7 @@ from lacunet.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Part:
+class Split:
     """What one training learns from and is scored on.
 
     Attributes:
@@ -101,7 +101,7 @@ class Quiet(Silent):
         """Say nothing."""
 
 
-def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> list[Part]:
+def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> list[Split]:
     """Cross-validation: each case is scored once, by a training that saw no case of its person and chose nothing by it.
 
     Raises:
@@ -109,7 +109,7 @@ def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> l
     """
     by_name = {case.name: case for case in cases}
     return [
-        Part(f"fold-{place}", [by_name[name] for name in fold.train], [], [by_name[name] for name in fold.val])
+        Split(f"fold-{place}", [by_name[name] for name in fold.train], [], [by_name[name] for name in fold.val])
         for place, fold in enumerate(folds(cases, number, seed), start=1)
     ]
 
@@ -146,7 +146,7 @@ def _old_plan(path: Path) -> dict[str, Any]:
     return plan
 
 
-def _require_parts(parts: Sequence[Part]) -> None:
+def _require_parts(parts: Sequence[Split]) -> None:
     for part in parts:
         for words, cases in (("to train on", part.train), ("to score", part.test)):
             if not cases:
@@ -155,7 +155,7 @@ def _require_parts(parts: Sequence[Part]) -> None:
 
 def make_plan(
     entrants: Sequence[Entrant],
-    parts: Sequence[Part],
+    parts: Sequence[Split],
     folder: Path,
     settings: BenchmarkSettings,
     watch: BenchmarkProgress,
@@ -199,7 +199,7 @@ def make_plan(
     return plan
 
 
-def _protocol(entrants: Sequence[Entrant], parts: Sequence[Part], settings: BenchmarkSettings) -> dict[str, Any]:
+def _protocol(entrants: Sequence[Entrant], parts: Sequence[Split], settings: BenchmarkSettings) -> dict[str, Any]:
     """What must be the same for two calls to be of one benchmark."""
     lists = {
         part.name or "split": {
@@ -236,7 +236,7 @@ def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
         raise OutputError(f"{path}: the benchmark began otherwise ({told}); choose another folder")
 
 
-def _prepared_hash(recipe: Recipe, parts: Sequence[Part], folder: Path, watch: BenchmarkProgress) -> str:
+def _prepared_hash(recipe: Recipe, parts: Sequence[Split], folder: Path, watch: BenchmarkProgress) -> str:
     """SHA-256 of every prepared training case, images and labels, in the order of their names."""
     task, cases = get_task(recipe.task), {case.name: case for part in parts for case in part.train}
     ordered = [cases[name] for name in sorted(cases)]
@@ -260,7 +260,7 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
 
 def _decide(
     entrants: Sequence[Entrant],
-    parts: Sequence[Part],
+    parts: Sequence[Split],
     folder: Path,
     settings: BenchmarkSettings,
     watch: BenchmarkProgress,

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 from lacunet.benchmark.benchmark import benchmark, evaluation_name, failure, score
-from lacunet.benchmark.plan import BenchmarkProgress, BenchmarkSettings, Part, Quiet
+from lacunet.benchmark.plan import BenchmarkProgress, BenchmarkSettings, Quiet, Split
 from lacunet.benchmark.sweep import Entrant, rows_of
 from lacunet.benchmark.target import Target, refusals
 from lacunet.case import CaseFiles
@@ -52,7 +52,7 @@ class Reproduced:
         return _means(self.others)
 
 
-def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles], data: Path) -> Part:
+def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles], data: Path) -> Split:
     """The cases of published lists: of all three, or of `test` alone where nothing is trained.
 
     Raises:
@@ -67,10 +67,10 @@ def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles]
             f"as {missing[0]}; the published numbers are of all of them"
         )
     train, val, test = ([there[name] for name in names.get(part, ())] for part in PARTS)
-    return Part("", train, val, test)
+    return Split("", train, val, test)
 
 
-def with_incomplete_cases(part: Part, share: float, task: Task, folder: Path) -> tuple[Part, str]:
+def with_incomplete_cases(part: Split, share: float, task: Task, folder: Path) -> tuple[Split, str]:
     """The training cases as the table's protocol leaves them, drawn with seed 1 and written down; and that in words."""
     if share == 1:
         return part, ""
@@ -83,7 +83,7 @@ def with_incomplete_cases(part: Part, share: float, task: Task, folder: Path) ->
 
 def reproduce(
     target: Target,
-    part: Part,
+    part: Split,
     folder: Path,
     settings: BenchmarkSettings,
     given: Mapping[str, Path] | None = None,
@@ -137,7 +137,7 @@ def _is_scored(place: Path, rules: Sequence[Rule]) -> bool:
 def _score_given(
     models: Mapping[str, Sequence[Path]],
     places: Mapping[str, Sequence[Path]],
-    part: Part,
+    part: Split,
     settings: BenchmarkSettings,
     watch: BenchmarkProgress,
 ) -> list[Problem]:

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from lacunet.calibration.out_of_fold import (
     HeldOut,
-    Part,
+    HeldOutCase,
     PassSettings,
     chose_weights,
     logits_of,
@@ -97,10 +97,10 @@ def calibrate(
         OutputError: the folder holds another calibration, or cannot be written.
     """
     require_out_of_fold(folds, persons)
-    parts: list[Part] = []
+    parts: list[HeldOutCase] = []
     problems: list[Problem] = []
     for one in pass_through(folds, folder, settings.passing, predictor_for, progress):
-        if isinstance(one, Part):
+        if isinstance(one, HeldOutCase):
             parts.append(one)
         else:
             problems.append(one)
@@ -112,7 +112,7 @@ def calibrate(
     return Calibrated(calibration, problems)
 
 
-def calibration_of(parts: Sequence[Part], folds: Sequence[HeldOut], settings: CalibrateSettings) -> Calibration:
+def calibration_of(parts: Sequence[HeldOutCase], folds: Sequence[HeldOut], settings: CalibrateSettings) -> Calibration:
     """Everything that a calibration says, from the cases gone through."""
     descriptions = [read_description(model_folder(fold.model)) for fold in folds]
     task = Task.from_json(descriptions[0]["task"])
@@ -145,7 +145,7 @@ def calibration_of(parts: Sequence[Part], folds: Sequence[HeldOut], settings: Ca
 class Table:
     """The out-of-fold scores by subset and region, each case with its person and fold."""
 
-    def __init__(self, task: Task, parts: Sequence[Part]) -> None:
+    def __init__(self, task: Task, parts: Sequence[HeldOutCase]) -> None:
         self.task = task
         self.person = {part.name: part.person for part in parts}
         self.fold = {part.name: part.fold for part in parts}
@@ -188,7 +188,7 @@ def groups_of(table: Table) -> dict[str, str]:
     return {case: table.person[case] if single else str(fold) for case, fold in table.fold.items()}
 
 
-def _fold_models(parts: Sequence[Part], descriptions: Sequence[Mapping[str, Any]]) -> list[FoldModel]:
+def _fold_models(parts: Sequence[HeldOutCase], descriptions: Sequence[Mapping[str, Any]]) -> list[FoldModel]:
     counts = [sum(part.fold == place for part in parts) for place in range(len(descriptions))]
     return [
         FoldModel(weights=description["sha256"], cases=count, steps=steps_of(description))
@@ -197,7 +197,9 @@ def _fold_models(parts: Sequence[Part], descriptions: Sequence[Mapping[str, Any]
     ]
 
 
-def _temperatures(parts: Sequence[Part], table: Table) -> tuple[dict[int, float], dict[int, dict[str, Reliability]]]:
+def _temperatures(
+    parts: Sequence[HeldOutCase], table: Table
+) -> tuple[dict[int, float], dict[int, dict[str, Reliability]]]:
     """By number of modalities. A number at a time, so that memory holds the sampled voxels of its subsets alone."""
     temperatures, reliability = {}, {}
     for size in range(1, len(table.task.modalities) + 1):

@@ -60,7 +60,7 @@ class PassSettings:
 
 
 @dataclass(frozen=True)
-class Part:
+class HeldOutCase:
     """One case, gone through.
 
     Attributes:
@@ -152,7 +152,7 @@ def pass_through(
     settings: PassSettings,
     predictor_for: Callable[[str], Predictor],
     progress: Callable[[str, int, int], None] = lambda case, done, total: None,
-) -> Iterator[Part | Problem]:
+) -> Iterator[HeldOutCase | Problem]:
     """Every case through every subset of its modalities, by the model that has not seen it; one model at a time.
 
     Each case is kept in `folder/parts/` as soon as it is done.
@@ -174,7 +174,7 @@ def pass_through(
                     rows, kept = go_through(predictor, case, settings)
                     _save_voxels(voxels, kept)
                     write_rows(table, rows)
-                yield Part(files.name, files.person, place, read_rows(table), voxels)
+                yield HeldOutCase(files.name, files.person, place, read_rows(table), voxels)
             except LacunetError as error:
                 yield Problem(files.name, str(error))
             done += 1
@@ -224,7 +224,7 @@ def sample_brain(brain: Bool[np.ndarray, "x y z"], number: int, seed: int, name:
 
 
 def logits_of(
-    parts: Sequence[Part], task: Task, size: int, group: Mapping[str, str]
+    parts: Sequence[HeldOutCase], task: Task, size: int, group: Mapping[str, str]
 ) -> dict[str, tuple[Float[np.ndarray, "region voxel"], Bool[np.ndarray, "region voxel"]]]:
     """Logits and truth of the sampled voxels over all subsets of one size, read from the parts' files.
 

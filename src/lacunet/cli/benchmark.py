@@ -23,7 +23,7 @@ from lacunet.errors import UsageError
 from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
-    from lacunet.benchmark.plan import Part
+    from lacunet.benchmark.plan import Split
     from lacunet.benchmark.sweep import Entrant
     from lacunet.case import CaseFiles
 
@@ -209,7 +209,7 @@ def _require_one_way(protocol: str, lists: Path | None, split: Path | None, fold
 
 def _published_part(
     data: Path, protocol: str, parts: Sequence[str], lists: Path | None, labels: str | None, task: Task
-) -> "Part":
+) -> "Split":
     """The cases of published lists, which are recognised by what they hold; looked for once there are data."""
     from lacunet.benchmark.reproduce import part_of_lists
     from lacunet.comparison.published.lists import find_lists, get_lists
@@ -222,9 +222,9 @@ def _published_part(
     return part_of_lists(names, with_conventions(cases, task, labels), data)
 
 
-def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Part]":
+def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Split]":
     """A split's three parts, or folds of persons."""
-    from lacunet.benchmark.plan import Part, parts_by_person
+    from lacunet.benchmark.plan import Split, parts_by_person
 
     if folds == 1 or (split is None and not folds):
         raise UsageError("which cases train and which are scored? give --split FILE, --folds 4, or --protocol LISTS")
@@ -233,10 +233,10 @@ def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Pa
     train, val = part_of(cases, split, "train"), part_of(cases, split, "val")
     if folds:
         return parts_by_person([*train, *val], folds)
-    return [Part("", train, val, part_of(cases, split, "test"))]
+    return [Split("", train, val, part_of(cases, split, "test"))]
 
 
-def _without_lost(parts: "list[Part]", missing: Path | None, task: Task) -> "list[Part]":
+def _without_lost(parts: "list[Split]", missing: Path | None, task: Task) -> "list[Split]":
     """Training cases as the manifest leaves them."""
     from dataclasses import replace
 

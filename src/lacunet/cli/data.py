@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from lacunet.cli.options import Output, require_writable
+from lacunet.cli.options import Output, TaskName, require_writable
 from lacunet.cli.terminal import progress, say
 from lacunet.data.labelled import named_part
 from lacunet.errors import OutputError
-from lacunet.task import GLIOMA
+from lacunet.task import get_task
 
 
 def phantom(
@@ -35,16 +35,18 @@ def missing(
     full: Annotated[float, typer.Option(help="Share of the cases that stay complete, 0 to 1.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Same seed, same draw.")] = 1,
     split: Annotated[str | None, typer.Option(help="FILE:PART, such as split.json:train.")] = None,
+    task: TaskName = "glioma",
 ) -> None:
     """Draw once which training cases lose which sequences for good; every method then trains on the same."""
     from lacunet.data.find import find_cases
     from lacunet.data.missing import complete_share, draw_missing, write_missing
 
-    cases = find_cases(data)
+    known = get_task(task)
+    cases = find_cases(data, known)
     if split is not None:
         cases = named_part(cases, split)
-    manifest = draw_missing([case.name for case in cases], GLIOMA, full, seed)
+    manifest = draw_missing([case.name for case in cases], known, full, seed)
     if output.exists():
         raise OutputError(f"{output}: is there already; a manifest is drawn once, choose another name")
-    write_missing(output, manifest)
-    say(f"{output}: {len(manifest)} cases, {100 * complete_share(manifest):.1f} % complete")
+    write_missing(output, manifest, known)
+    say(f"{output}: {len(manifest)} cases, {100 * complete_share(manifest, known):.1f} % complete")

@@ -14,12 +14,13 @@ from lacunet.cli.options import (
     T1n,
     T2f,
     T2w,
+    TaskName,
     exit_with,
     given_scans,
     require_writable,
 )
 from lacunet.cli.terminal import print_imported, print_survey, progress, say
-from lacunet.task import GLIOMA, Task
+from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
     from lacunet.intake.importer import Importer
@@ -47,6 +48,7 @@ def import_(
     overwrite: Overwrite = False,
     resume: Resume = False,
     device: Annotated[str, typer.Option(help="Where hd-bet computes: cpu or cuda.")] = "cpu",
+    task: TaskName = "glioma",
 ) -> None:
     """Hospital scans to cases: recognised, registered, without skull, on one grid. Nothing is sent anywhere.
 
@@ -57,6 +59,7 @@ def import_(
     from lacunet.intake.importer import Imported, Importer
     from lacunet.intake.survey import Wishes
 
+    known = get_task(task)
     overrule = given_scans(t1n, t1c, t2w, t2f)
     require_writable(output)
     problems: list[Problem] = []
@@ -68,15 +71,16 @@ def import_(
             settings=ImportSettings(stripper, device, bias_correction, allow, overwrite),
             name=name,
             progress=lambda words: bar.update(job, description=words),
+            task=known,
         )
         for result in importer.import_into(source, output, resume):
             if isinstance(result, Imported):
                 done += 1
-                print_imported(result, GLIOMA)
+                print_imported(result, known)
             elif isinstance(result, Problem):
                 problems.append(result)
             else:
-                print_survey(result, GLIOMA)
+                print_survey(result, known)
     if done:
         say(f"\nlacunet segment {output} segments what was imported")
     exit_with(problems)

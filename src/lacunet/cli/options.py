@@ -26,6 +26,7 @@ MirrorName = Annotated[
 MethodFile = Annotated[Path | None, typer.Option(help="Python file of a method of your own. It is run.")]
 Labels = Annotated[str | None, typer.Option(help="Label convention of the references, where the data cannot tell.")]
 Rules = Annotated[list[str] | None, typer.Option("--postprocess", help="A rule that changes masks; may be repeated.")]
+TaskName = Annotated[str, typer.Option("--task", help="glioma, mets, or a JSON file that describes a task.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 T1n = Annotated[Path | None, typer.Option("--t1n", "--t1", help="The T1 scan, without contrast.")]

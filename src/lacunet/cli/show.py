@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lacunet.cli.options import Labels, exit_with
+from lacunet.cli.options import Labels, TaskName, exit_with
 from lacunet.cli.terminal import print_models, print_summary, say
 from lacunet.task import Task, get_task
 
@@ -47,7 +47,7 @@ def models(
 def check(
     data: Annotated[Path, typer.Argument(help="Folder of cases, or a manifest.csv.")],
     labels: Labels = None,
-    task: Annotated[str, typer.Option(help="glioma, mets, or a JSON file.")] = "glioma",
+    task: TaskName = "glioma",
 ) -> None:
     """What is there, what is missing, what is wrong."""
     from lacunet.data.check import check as examine

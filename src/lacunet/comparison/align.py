@@ -24,7 +24,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreArrays:
     """The scores of one training on the shared cases; NaN where there is none.
 
     Attributes:
@@ -39,7 +39,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Shared:
+class Aligned:
     """What all runs have, in one order.
 
     Attributes:
@@ -57,7 +57,7 @@ class Shared:
     cases: tuple[str, ...]
     subsets: tuple[str, ...]
     reference_ml: Float[np.ndarray, "case region"]
-    scores: Mapping[str, tuple[Scores, ...]]
+    scores: Mapping[str, tuple[ScoreArrays, ...]]
     warnings: tuple[str, ...]
 
     @property
@@ -87,7 +87,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Training:
+class TitledEvaluation:
     """One training of a run, with the words that tell it from all others."""
 
     title: str
@@ -99,13 +99,13 @@ class Training:
         return {(row.case, row.subset) for row in self.evaluation.rows}
 
 
-def share(runs: Sequence[Run]) -> Shared:
+def align(runs: Sequence[Run]) -> Aligned:
     """Bring runs onto the cases and subsets that all of them have.
 
     Raises:
         DataError: tasks, policies or references differ, or nothing is shared.
     """
-    trainings = [Training(_title(run, place), one) for run in runs for place, one in enumerate(run.trainings)]
+    trainings = [TitledEvaluation(_title(run, place), one) for run in runs for place, one in enumerate(run.trainings)]
     _refuse_other_tasks(trainings)
     _refuse_other_policies(trainings)
     task = trainings[0].evaluation.task
@@ -117,7 +117,7 @@ def share(runs: Sequence[Run]) -> Shared:
     of_common = {subset for _, subset in common}
     subsets = tuple(name for name in map(task.subset_name, task.subsets) if name in of_common)
     references = _references(trainings, cases)
-    return Shared(
+    return Aligned(
         task=task,
         policy=trainings[0].evaluation.policy,
         cases=cases,
@@ -132,7 +132,7 @@ def _title(run: Run, place: int) -> str:
     return run.name if len(run.trainings) == 1 else f"training {place + 1} of {run.name}"
 
 
-def _refuse_other_tasks(trainings: Sequence[Training]) -> None:
+def _refuse_other_tasks(trainings: Sequence[TitledEvaluation]) -> None:
     first = trainings[0]
     for training in trainings[1:]:
         one, other = first.evaluation.task, training.evaluation.task
@@ -148,7 +148,7 @@ def _task_words(task: Task) -> str:
     return f"{task.name} ({'+'.join(task.modalities)}; {regions})"
 
 
-def _refuse_other_policies(trainings: Sequence[Training]) -> None:
+def _refuse_other_policies(trainings: Sequence[TitledEvaluation]) -> None:
     """The scores of empty masks differ, and a model's weights are there to evaluate it again."""
     first = trainings[0]
     for training in trainings[1:]:
@@ -160,7 +160,7 @@ def _refuse_other_policies(trainings: Sequence[Training]) -> None:
             )
 
 
-def _references(trainings: Sequence[Training], cases: Sequence[str]) -> dict[tuple[str, str], float]:
+def _references(trainings: Sequence[TitledEvaluation], cases: Sequence[str]) -> dict[tuple[str, str], float]:
     """Reference volume of each case and region in ml, the same wherever it is told.
 
     Raises:
@@ -182,12 +182,12 @@ def _references(trainings: Sequence[Training], cases: Sequence[str]) -> dict[tup
     return {key: volume for key, (_, volume) in found.items()}
 
 
-def _scores(one: Evaluation, common: set[Pair], cases: Sequence[str], subsets: Sequence[str]) -> Scores:
+def _scores(one: Evaluation, common: set[Pair], cases: Sequence[str], subsets: Sequence[str]) -> ScoreArrays:
     """The shared rows of one evaluation as arrays."""
     of_case, of_subset, of_region = (
         {name: place for place, name in enumerate(names)} for names in (cases, subsets, one.task.regions)
     )
-    scores = Scores(*(np.full((len(of_case), len(of_subset), len(of_region)), np.nan) for _ in range(3)))
+    scores = ScoreArrays(*(np.full((len(of_case), len(of_subset), len(of_region)), np.nan) for _ in range(3)))
     for row in one.rows:
         if (row.case, row.subset) in common:
             at = of_case[row.case], of_subset[row.subset], of_region[row.region]
@@ -195,7 +195,7 @@ def _scores(one: Evaluation, common: set[Pair], cases: Sequence[str], subsets: S
     return scores
 
 
-def _warn_of_coverage(trainings: Sequence[Training], common: set[Pair]) -> list[str]:
+def _warn_of_coverage(trainings: Sequence[TitledEvaluation], common: set[Pair]) -> list[str]:
     """Cases that failed, and cases and subsets that not every run has."""
     cases = {case for case, _ in common}
     found = []
@@ -212,7 +212,7 @@ def _warn_of_coverage(trainings: Sequence[Training], common: set[Pair]) -> list[
     return found
 
 
-def _warn_of_settings(trainings: Sequence[Training]) -> list[str]:
+def _warn_of_settings(trainings: Sequence[TitledEvaluation]) -> list[str]:
     """What is legitimate to compare and must be known."""
     summaries = {training.title: training.evaluation.summary for training in trainings}
     told = {

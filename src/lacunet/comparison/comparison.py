@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from lacunet.comparison.align import Shared, share
+from lacunet.comparison.align import Aligned, align
 from lacunet.comparison.entries import (
     ALL,
     HERE,
@@ -58,7 +58,7 @@ class Comparison:
     """
 
     runs: tuple[Run, ...]
-    shared: Shared
+    shared: Aligned
     baseline: str
     entries: tuple[Entry, ...]
     tables: tuple[PublishedTable, ...]
@@ -176,7 +176,7 @@ def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:
     if baseline not in names:
         raise UsageError(f"no run '{baseline}'{nearest(baseline, names)}; there are: {', '.join(names)}")
     tables = choose(settings.published)
-    shared = share(runs)
+    shared = align(runs)
     _refuse_other_regions(shared, tables)
     means = {name: pooled(trainings) for name, trainings in shared.scores.items()}
     entries = [
@@ -188,7 +188,7 @@ def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:
     return Comparison(tuple(runs), shared, baseline, tuple(entries), tuple(tables), settings)
 
 
-def _refuse_other_regions(shared: Shared, tables: Sequence[PublishedTable]) -> None:
+def _refuse_other_regions(shared: Aligned, tables: Sequence[PublishedTable]) -> None:
     """`mean` is a word of ours, and the published tables are of one task."""
     if MEAN in shared.task.regions:
         raise DataError(
@@ -226,7 +226,7 @@ def _warn_of_power(comparison: Comparison) -> list[str]:
     ]
 
 
-def _warn_of_distances(shared: Shared) -> list[str]:
+def _warn_of_distances(shared: Aligned) -> list[str]:
     """Regions whose HD95 is over other masks in one run than in another."""
     found = []
     for place, region in enumerate(shared.task.regions):
@@ -241,7 +241,7 @@ def _warn_of_distances(shared: Shared) -> list[str]:
     return found
 
 
-def _warn_of_subsets(shared: Shared) -> list[str]:
+def _warn_of_subsets(shared: Aligned) -> list[str]:
     missing = len(shared.task.subsets) - len(shared.subsets)
     if not missing:
         return []

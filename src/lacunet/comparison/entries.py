@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lacunet.comparison.align import Scores, Shared
+from lacunet.comparison.align import Aligned, ScoreArrays
 from lacunet.comparison.published.tables import PublishedTable
 from lacunet.evaluation.metrics import aurc
 from lacunet.files import whole_file
@@ -75,12 +75,12 @@ def write_entries(path: Path, entries: Sequence[Entry]) -> None:
         writer.writerows(astuple(entry) for entry in entries)
 
 
-def pooled(trainings: Sequence[Scores]) -> Scores:
+def pooled(trainings: Sequence[ScoreArrays]) -> ScoreArrays:
     """The mean over trainings, case by case."""
-    return Scores(*(mean_known(np.stack(values)) for values in zip(*map(astuple, trainings), strict=True)))
+    return ScoreArrays(*(mean_known(np.stack(values)) for values in zip(*map(astuple, trainings), strict=True)))
 
 
-def sizes_of(shared: Shared) -> dict[str, list[int]]:
+def sizes_of(shared: Aligned) -> dict[str, list[int]]:
     """`2 of 4` -> places of the subsets of two sequences."""
     most = len(shared.task.modalities)
     lengths = [len(shared.task.subset(name)) for name in shared.subsets]
@@ -90,13 +90,13 @@ def sizes_of(shared: Shared) -> dict[str, list[int]]:
     }
 
 
-def _by_region(shared: Shared, values: Float[np.ndarray, "case subset region"]) -> dict[str, ByCase]:
+def _by_region(shared: Aligned, values: Float[np.ndarray, "case subset region"]) -> dict[str, ByCase]:
     """The values of each region, and their mean over the regions."""
     regions = {region: values[..., place] for place, region in enumerate(shared.task.regions)}
     return {**regions, MEAN: values.mean(axis=-1)}
 
 
-def entries_of_run(shared: Shared, name: str, scores: Scores, resampling: Resampling) -> Iterator[Entry]:
+def entries_of_run(shared: Aligned, name: str, scores: ScoreArrays, resampling: Resampling) -> Iterator[Entry]:
     """Means, intervals and AURC of one run, over all cases and those that have the region; each case's mean."""
     counts = resampling.draws(len(shared.cases))
     dice, hd95 = _by_region(shared, scores.dice), _by_region(shared, scores.hd95)
@@ -116,7 +116,7 @@ def entries_of_run(shared: Shared, name: str, scores: Scores, resampling: Resamp
 
 
 def _means(
-    shared: Shared,
+    shared: Aligned,
     name: str,
     region: str,
     cases: str,
@@ -159,7 +159,7 @@ def _means(
         yield entry(ALL, "aurc_normalised", area / (len(by_size) - 1), total, none)
 
 
-def _false_findings(shared: Shared, name: str, region: str, empty: Bool[np.ndarray, " case"]) -> Iterator[Entry]:
+def _false_findings(shared: Aligned, name: str, region: str, empty: Bool[np.ndarray, " case"]) -> Iterator[Entry]:
     """In cases without the region: the share of segmentations that find it all the same, and the mean volume found."""
     place = list(shared.task.regions).index(region)
     volumes = np.concatenate([one.prediction_ml[empty][..., place].ravel() for one in shared.scores[name]])
@@ -168,7 +168,7 @@ def _false_findings(shared: Shared, name: str, region: str, empty: Bool[np.ndarr
         yield Entry(HERE, name, None, "", region, ALL, WITHOUT, "", measure, float(value), n=len(volumes))
 
 
-def entries_of_trainings(shared: Shared, name: str) -> Iterator[Entry]:
+def entries_of_trainings(shared: Aligned, name: str) -> Iterator[Entry]:
     """Mean Dice of each of several trainings."""
     trainings = shared.scores[name]
     if len(trainings) < 2:
@@ -180,7 +180,7 @@ def entries_of_trainings(shared: Shared, name: str) -> Iterator[Entry]:
 
 
 def entries_against(
-    shared: Shared, scores: Mapping[str, Scores], baseline: str, resampling: Resampling
+    shared: Aligned, scores: Mapping[str, ScoreArrays], baseline: str, resampling: Resampling
 ) -> Iterator[Entry]:
     """Every other run against the baseline: differences, cases won and lost, subsets ahead and behind, tests.
 
@@ -206,7 +206,7 @@ def entries_against(
             yield Entry(HERE, name, None, baseline, region, ALL, ALL, "", measure, value, n=len(shared.cases))
 
 
-def _counts(shared: Shared, name: str, region: str, baseline: str, difference: ByCase) -> Iterator[Entry]:
+def _counts(shared: Aligned, name: str, region: str, baseline: str, difference: ByCase) -> Iterator[Entry]:
     """Cases better, equal and worse, over all subsets and in each; and how many subsets are ahead, equal, behind."""
     columns = {ALL: mean_known(difference, axis=1)}
     columns |= {subset: difference[:, place] for place, subset in enumerate(shared.subsets)}
@@ -220,7 +220,7 @@ def _counts(shared: Shared, name: str, region: str, baseline: str, difference: B
         yield Entry(HERE, name, None, baseline, region, ALL, ALL, "", measure, float(count), n=len(shared.cases))
 
 
-def entries_of_table(shared: Shared, table: PublishedTable) -> Iterator[Entry]:
+def entries_of_table(shared: Aligned, table: PublishedTable) -> Iterator[Entry]:
     """A published table in the same form: means of its cells, the printed mean beside."""
     most = len(shared.task.modalities)
     for score in table.scores:

@@ -11,7 +11,7 @@ from lacunet.comparison.published.tables import PublishedTable
 from lacunet.evaluation.results import Evaluation
 from lacunet.report.charts import DICE_PALE, Cell, cell, curves
 from lacunet.report.page import known, render
-from lacunet.stats.paired import COVERAGE, TIE, smallest_p
+from lacunet.stats.paired import INTERVAL_COVERAGE, TIE, smallest_p
 
 DIFFERENCE_FULL = 0.2
 """Difference of Dice from which a cell has its full colour."""
@@ -57,7 +57,7 @@ def comparison_page(comparison: Comparison, date: str = "") -> str:
         "shown": CASES_SHOWN,
         "rules": _rules(comparison),
         "tie": TIE,
-        "coverage": COVERAGE,
+        "coverage": INTERVAL_COVERAGE,
     }
     return render("comparison.html", values)
 

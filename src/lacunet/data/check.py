@@ -11,7 +11,7 @@ from lacunet.data.labels import decide_convention, pooled, to_inside, values_in
 from lacunet.data.nifti import check_intensities, require_same_grid
 from lacunet.data.volume import read_file, read_image
 from lacunet.errors import DataError, LabelError, Problem
-from lacunet.task import GLIOMA, Subset, Task
+from lacunet.task import Subset, Task
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Findings:
         return (*self.problems, *of_cases)
 
 
-def check(source: Path, task: Task = GLIOMA, labels: str | None = None) -> Findings:
+def check(source: Path, task: Task, labels: str | None = None) -> Findings:
     """Read everything below `source` and say what is there and what is wrong; a bad case never hides another.
 
     Raises:

@@ -10,7 +10,7 @@ from lacunet.data.manifest import read_manifest
 from lacunet.data.msd import read_msd
 from lacunet.data.names import (
     REFERENCE,
-    Found,
+    NamedFile,
     existing_file,
     image_files,
     in_order,
@@ -43,7 +43,7 @@ def find_cases(source: Path | str, task: Task = GLIOMA, labels: str | None = Non
     return cases
 
 
-def survey(source: Path, task: Task = GLIOMA, labels: str | None = None) -> tuple[list[CaseFiles], list[Problem]]:
+def survey(source: Path, task: Task, labels: str | None = None) -> tuple[list[CaseFiles], list[Problem]]:
     """As `find_cases`, but a case that is wrong becomes a problem and the others stay: for cohorts and `lacunet check`.
 
     Raises:
@@ -59,7 +59,7 @@ def survey(source: Path, task: Task = GLIOMA, labels: str | None = None) -> tupl
     return sorted(cases, key=lambda case: case.name), [*problems, *doubles]
 
 
-def survey_all(sources: Sequence[Path], task: Task = GLIOMA) -> tuple[list[CaseFiles], list[Problem]]:
+def survey_all(sources: Sequence[Path], task: Task) -> tuple[list[CaseFiles], list[Problem]]:
     """`survey` of several sources together.
 
     Raises:
@@ -113,7 +113,7 @@ def _read_layout(source: Path, task: Task, labels: str | None) -> tuple[list[Cas
 
 
 def _read_names(source: Path, task: Task, labels: str | None) -> tuple[list[CaseFiles], list[Problem]]:
-    groups: dict[tuple[Path, str], list[Found]] = defaultdict(list)
+    groups: dict[tuple[Path, str], list[NamedFile]] = defaultdict(list)
     for path in image_files(source):
         if found := understand(path, task):
             groups[found.home, found.stem.lower()].append(found)
@@ -127,7 +127,7 @@ def _read_names(source: Path, task: Task, labels: str | None) -> tuple[list[Case
     return cases, problems
 
 
-def _adopt_lone_references(groups: dict[tuple[Path, str], list[Found]]) -> None:
+def _adopt_lone_references(groups: dict[tuple[Path, str], list[NamedFile]]) -> None:
     """A folder with one case and one reference of another name is that case's (BraTS20_Training_355 is so)."""
     by_home: dict[Path, list[tuple[Path, str]]] = defaultdict(list)
     for key in groups:
@@ -139,7 +139,7 @@ def _adopt_lone_references(groups: dict[tuple[Path, str], list[Found]]) -> None:
             groups[with_scans[0]].extend(groups.pop(lone[0]))
 
 
-def _case_of(group: Sequence[Found], task: Task, labels: str | None) -> CaseFiles:
+def _case_of(group: Sequence[NamedFile], task: Task, labels: str | None) -> CaseFiles:
     files: dict[str, Path] = {}
     for found in group:
         if found.role in files:

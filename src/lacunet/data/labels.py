@@ -44,7 +44,7 @@ def known_convention(name: str, task: Task, where: str = "") -> str:
     return name
 
 
-def decide_convention(family: str, values_seen: Iterable[int], task: Task = GLIOMA) -> str:
+def decide_convention(family: str, values_seen: Iterable[int], task: Task) -> str:
     """The convention of a naming family from every label value in its references.
 
     Raises:
@@ -92,7 +92,7 @@ def with_conventions(cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: st
     return [settled(case) for case in cases]
 
 
-def pooled(values_of_files: Iterable[set[int]], task: Task = GLIOMA) -> set[int]:
+def pooled(values_of_files: Iterable[set[int]], task: Task) -> set[int]:
     """The label values of a family, without the files that have values of no convention at all."""
     known = {value for mapping in task.conventions.values() for value in mapping}
     return {value for values in values_of_files if values <= known for value in values}
@@ -109,9 +109,7 @@ def values_in(path: Path) -> set[int]:
     return set(_distinct(whole))
 
 
-def to_inside(
-    voxels: np.ndarray, convention: str, task: Task = GLIOMA, where: str = "mask"
-) -> tuple[np.ndarray, str | None]:
+def to_inside(voxels: np.ndarray, convention: str, task: Task, where: str = "mask") -> tuple[np.ndarray, str | None]:
     """A mask as on disk -> labels inside lacunet (uint8), and a note where values had to be rounded.
 
     Raises:
@@ -130,7 +128,7 @@ def to_inside(
     return table[whole], note
 
 
-def labels_on_disk(convention: str, task: Task = GLIOMA) -> dict[str, int]:
+def labels_on_disk(convention: str, task: Task) -> dict[str, int]:
     """Name of a label -> its value on disk; the lower where a convention has two for one."""
     mapping = task.conventions[known_convention(convention, task)]
     found = {
@@ -140,7 +138,7 @@ def labels_on_disk(convention: str, task: Task = GLIOMA) -> dict[str, int]:
     return {label: disk for label, disk in found.items() if disk}
 
 
-def to_disk(labels: np.ndarray, convention: str, task: Task = GLIOMA) -> np.ndarray:
+def to_disk(labels: np.ndarray, convention: str, task: Task) -> np.ndarray:
     """Labels inside lacunet -> values on disk (uint8). Where a convention has two values for one label, the lower."""
     mapping = task.conventions[known_convention(convention, task)]
     table = np.zeros(max(mapping.values()) + 1, np.uint8)

@@ -16,7 +16,7 @@ import numpy as np
 from lacunet.case import CaseFiles
 from lacunet.errors import DataError, UsageError, nearest
 from lacunet.files import write_text
-from lacunet.task import GLIOMA, Subset, Task
+from lacunet.task import Subset, Task
 
 
 def draw_missing(names: Iterable[str], task: Task, full_share: float, seed: int) -> dict[str, Subset]:
@@ -46,12 +46,12 @@ def draw_missing(names: Iterable[str], task: Task, full_share: float, seed: int)
     return {name: task.modalities if name in order[:complete] else _kept(name, task, seed) for name in listed}
 
 
-def complete_share(manifest: Mapping[str, Subset], task: Task = GLIOMA) -> float:
+def complete_share(manifest: Mapping[str, Subset], task: Task) -> float:
     """The share of cases that really is complete (with 19 cases, 1 % is one case: 5.3 %)."""
     return sum(kept == task.modalities for kept in manifest.values()) / len(manifest)
 
 
-def write_missing(path: Path, manifest: Mapping[str, Subset], task: Task = GLIOMA) -> None:
+def write_missing(path: Path, manifest: Mapping[str, Subset], task: Task) -> None:
     """Write `case,acquired` (`BraTS-GLI-00000-000,t1c+t2f`), sorted by case, whole or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -61,7 +61,7 @@ def write_missing(path: Path, manifest: Mapping[str, Subset], task: Task = GLIOM
     write_text(path, text.getvalue())
 
 
-def read_missing(path: Path, task: Task = GLIOMA) -> dict[str, Subset]:
+def read_missing(path: Path, task: Task) -> dict[str, Subset]:
     """What `write_missing` wrote.
 
     Raises:

@@ -33,7 +33,7 @@ _FAMILY_WORDS = {
 
 
 @dataclass(frozen=True)
-class Found:
+class NamedFile:
     """One file whose name is understood: `role` is a modality or `reference`; `family` is None for a reference."""
 
     path: Path
@@ -85,29 +85,29 @@ def bare_name(name: str) -> str:
     return name
 
 
-def understand(path: Path, task: Task) -> Found | None:
+def understand(path: Path, task: Task) -> NamedFile | None:
     """What a file is, or None when its name says nothing to us."""
     name = bare_name(path.name)
     if match := _VSD.match(name):
         return _understand_vsd(path, match, task)
     home = path.parent.parent if path.parent.name in (path.name, name) else path.parent
     if (match := _BIDS.match(name)) and (role := _bids_role(match["entities"], match["word"], task)):
-        return Found(path, home, match["stem"], role, "bids")
+        return NamedFile(path, home, match["stem"], role, "bids")
     return _by_last_word(path, home, name, task)
 
 
-def _understand_vsd(path: Path, match: re.Match[str], task: Task) -> Found | None:
+def _understand_vsd(path: Path, match: re.Match[str], task: Task) -> NamedFile | None:
     """BraTS 2013-2015: a folder per file, the case is the folder above; `HG/0001` and `LG/0001` are two cases."""
     home = path.parent.parent if path.parent.name.lower().startswith("vsd.") else path.parent
     place = home.resolve()
     stem = f"{place.parent.name}_{place.name}" if place.name.isdigit() else place.name
     if match["truth"]:
-        return Found(path, home, stem, REFERENCE, None)
+        return NamedFile(path, home, stem, REFERENCE, None)
     modality = modality_or_none(match["word"], task)
-    return Found(path, home, stem, modality, "brats2013") if modality else None
+    return NamedFile(path, home, stem, modality, "brats2013") if modality else None
 
 
-def _by_last_word(path: Path, home: Path, name: str, task: Task) -> Found | None:
+def _by_last_word(path: Path, home: Path, name: str, task: Task) -> NamedFile | None:
     words = sorted({*task.modalities, *task.aliases, *REFERENCE_WORDS}, key=len, reverse=True)
     lower = name.lower()
     for word in words:
@@ -116,8 +116,8 @@ def _by_last_word(path: Path, home: Path, name: str, task: Task) -> Found | None
             continue
         stem = rest.rstrip(SEPARATORS) or home.resolve().name
         if word in REFERENCE_WORDS:
-            return Found(path, home, stem, REFERENCE, None)
-        return Found(path, home, stem, task.modality(word), _family(rest[-1:], word))
+            return NamedFile(path, home, stem, REFERENCE, None)
+        return NamedFile(path, home, stem, task.modality(word), _family(rest[-1:], word))
     return None
 
 

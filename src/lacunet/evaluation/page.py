@@ -29,7 +29,7 @@ from lacunet.report.page import dice, known, render, sentence
 from lacunet.report.pictures import cuts, pictures
 from lacunet.task import Task
 
-CASES_SHOWN = 40
+STRIPS_SHOWN = 40
 """Cases of the strip plot that are open at first; the others unfold."""
 
 
@@ -98,7 +98,7 @@ def evaluation_page(view: EvaluationView) -> str:
         "robustness": _robustness(view),
         "volumes": _volumes(view.task, scores),
         "strips": [_strip(view.task, entry) for entry in ranked_cases(scores)],
-        "shown": CASES_SHOWN,
+        "shown": STRIPS_SHOWN,
         "policy": view.summary["policy"],
         "empty": empty_words(view.task, scores),
         "worst": [_worst(view, scores, picture) for picture in view.pictures],

@@ -30,8 +30,8 @@ from lacunet.intake.align.register import Volume, refine, register, volume_of
 from lacunet.intake.align.rigid import Rigid, carry, from_itk, grown, to_itk
 from lacunet.intake.align.source import Source, on_one_grid, read_source
 from lacunet.intake.align.strip import choose_stripper, consensus, sequences_for, strip, stripper_version, upright_grid
-from lacunet.intake.record import FILE_NAME, Found, ImportRecord, Placed, Step, write_record
-from lacunet.task import GLIOMA, Task
+from lacunet.intake.record import FILE_NAME, HowFound, ImportRecord, Placed, Step, write_record
+from lacunet.task import Task
 
 PREFERRED = ("t1c", "t1n", "t2f", "t2w")
 """Which scan the others are laid on, among those that are fine enough."""
@@ -93,10 +93,10 @@ def import_case(
     scans: Mapping[str, Path],
     folder: Path,
     name: str,
+    task: Task,
     settings: ImportSettings | None = None,
     progress: Progress | None = None,
-    task: Task = GLIOMA,
-    found: Found | None = None,
+    found: HowFound | None = None,
 ) -> ImportRecord:
     """Make `folder/NAME/NAME-t1c.nii.gz` ... and `import.json` of scans in any state; whole or not at all.
 
@@ -104,9 +104,9 @@ def import_case(
         scans: A NIfTI or .mha file for each modality there is.
         folder: Where cases go.
         name: The case's name.
+        task: Knows the modalities.
         settings: How; the defaults where None.
         progress: Is told what is being done, in a few words.
-        task: Knows the modalities.
         found: How the scans were found, where somebody looked for them.
 
     Returns:
@@ -124,7 +124,7 @@ def import_case(
         raise OutputError(f"{place}: is there already; replace it with --overwrite, or choose another name")
     if not scans:
         raise DataError(f"{name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
-    found = found or Found()
+    found = found or HowFound()
     log = _Log(progress or (lambda words: None), warnings=list(found.warnings))
     log.begin("reading")
     sources = {modality: read_source(modality, scans[modality]) for modality in task.subset(scans)}

@@ -17,7 +17,7 @@ from lacunet.errors import DataError, LacunetError, Problem, UsageError
 from lacunet.intake.build import ImportSettings, import_case
 from lacunet.intake.found import Survey, Visit
 from lacunet.intake.read.archive import is_archive
-from lacunet.intake.record import FILE_NAME, Found, ImportRecord, read_record
+from lacunet.intake.record import FILE_NAME, HowFound, ImportRecord, read_record
 from lacunet.intake.survey import Wishes, survey_source
 from lacunet.task import GLIOMA, Task
 
@@ -95,7 +95,7 @@ class Importer:
             work, empty = Path(folder) / "scans", Path(folder) / "cases"
             work.mkdir()
             empty.mkdir()
-            with survey_source(source, work, self.wishes, self.task) as survey:
+            with survey_source(source, work, self.task, self.wishes) as survey:
                 if self.name is not None and len(survey.visits) > 1:
                     raise UsageError(f"--name {self.name}: the source holds {len(survey.visits)} visits; leave it out")
                 yield survey, empty
@@ -107,7 +107,7 @@ class Importer:
     def imported(self, visit: Visit, folder: Path) -> ImportRecord:
         """Import one visit into `folder`; see `import_case` for the errors."""
         found = found_in(visit)
-        return import_case(visit.files, folder, self.name_of(visit), self.settings, self.progress, self.task, found)
+        return import_case(visit.files, folder, self.name_of(visit), self.task, self.settings, self.progress, found)
 
     def files_of(self, folder: Path, record: ImportRecord) -> CaseFiles:
         """The case that import wrote into `folder`."""
@@ -116,7 +116,7 @@ class Importer:
         return case_from_files(images, record.case, self.task)
 
 
-def needs_import(source: Path, task: Task = GLIOMA) -> bool:
+def needs_import(source: Path, task: Task) -> bool:
     """Whether a source is an archive, or a file or folder in which no scans are found by their names."""
     if source.is_file():
         return is_archive(source.name) or source.suffix.lower() not in (".csv", ".gz", ".nii", ".mha")
@@ -127,9 +127,9 @@ def needs_import(source: Path, task: Task = GLIOMA) -> bool:
     return False
 
 
-def found_in(visit: Visit) -> Found:
+def found_in(visit: Visit) -> HowFound:
     """What import.json and the page say of how the scans were found."""
-    return Found(
+    return HowFound(
         scans={modality: f"{scan.label}: {scan.reason}" for modality, scan in visit.scans.items()},
         left_out=tuple(f"{one.label}: {one.reason}" for one in visit.left_out),
         warnings=visit.all_warnings,

@@ -49,7 +49,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Found:
+class HowFound:
     """How the scans of a case were found, in words that may be shown.
 
     Attributes:
@@ -87,7 +87,7 @@ class ImportRecord:
     judgements: Sequence[Judgement]
     warnings: Sequence[str]
     versions: Mapping[str, str]
-    found: Found = field(default_factory=Found)
+    found: HowFound = field(default_factory=HowFound)
 
     @property
     def moved(self) -> bool:
@@ -144,7 +144,7 @@ def read_record(folder: Path) -> ImportRecord:
             judgements=[Judgement(**entry) for entry in fields["judgements"]],
             warnings=[str(line) for line in fields["warnings"]],
             versions=dict(fields["versions"]),
-            found=Found(dict(fields["found"]["scans"]), list(fields["found"]["left_out"])),
+            found=HowFound(dict(fields["found"]["scans"]), list(fields["found"]["left_out"])),
         )
     except FileNotFoundError as error:
         raise DataError(f"{path}: is not there; this case was not made by lacunet import") from error

@@ -38,7 +38,7 @@ from lacunet.intake.read.study import (
     studies_of,
 )
 from lacunet.intake.words import manufacturer, shown
-from lacunet.task import GLIOMA, Task
+from lacunet.task import Task
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Wishes:
 
 
 @contextmanager
-def survey_source(source: Path, work: Path, wishes: Wishes | None = None, task: Task = GLIOMA) -> Iterator[Survey]:
+def survey_source(source: Path, work: Path, task: Task, wishes: Wishes | None = None) -> Iterator[Survey]:
     """A folder, an archive (.zip, .tar, .tar.gz ...) or a single file -> its scans, as NIfTI files below `work`.
 
     DICOM files of an archive (`Scan.dicom`) exist within the block only; write a DICOM SEG in it. The NIfTI files stay:
@@ -82,7 +82,7 @@ def survey_source(source: Path, work: Path, wishes: Wishes | None = None, task: 
         yield survey_contents(contents, work, wishes, task)
 
 
-def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task = GLIOMA) -> Survey:
+def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task) -> Survey:
     """As `survey_source`, for files that lie in a folder already.
 
     Raises:

@@ -142,7 +142,7 @@ def _read(path: Path) -> TextTable:
 
 
 @dataclass(frozen=True)
-class Encoder:
+class TextEncoder:
     """A frozen text encoder.
 
     Attributes:
@@ -224,6 +224,6 @@ def _hash_of(folder: Path) -> str:
 
 
 ENCODERS = {
-    "clip": Encoder("openai/clip-vit-base-patch32", "MIT", _load_clip),
-    "minilm": Encoder("sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0", _load_minilm),
+    "clip": TextEncoder("openai/clip-vit-base-patch32", "MIT", _load_clip),
+    "minilm": TextEncoder("sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0", _load_minilm),
 }

@@ -10,11 +10,12 @@ from lacunet.data.labels import with_conventions
 from lacunet.data.phantom.phantom import write_phantom
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.segment import Segmented, SegmentSettings, segment_case
+from lacunet.task import GLIOMA
 
 
 def invent_patient(folder: Path, seed: int, keep: Sequence[str]) -> CaseFiles:
     """Write a phantom and hand back the case as if only `keep` had been acquired; the other scans are removed."""
-    case_folder = write_phantom(folder, seed)
+    case_folder = write_phantom(folder, seed, GLIOMA)
     (files,) = with_conventions(find_cases(case_folder))
     for modality, image in files.images.items():
         if modality not in keep:

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from lacunet.case import Grid
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
-from lacunet.task import GLIOMA, Task
+from lacunet.task import Task
 
 if TYPE_CHECKING:
     import highdicom as hd
@@ -62,7 +62,7 @@ def write_dicom_seg(
     grid: Grid,
     source: Sequence[Path],
     model: str,
-    task: Task = GLIOMA,
+    task: Task,
 ) -> None:
     """Write one binary segment per label of the task, whole or not at all.
 

@@ -46,32 +46,32 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Trust:
+class Expected:
     """What a case's page and record say beside the mask.
 
     Attributes:
-        expected: The Dice to expect, or None.
+        expectation: The Dice to expect, or None.
         volume_words: A volume's range in words, by region; empty without a calibration.
         helpful_sequence: A sentence, or None.
         warnings: Sentences that a reader must not miss.
         record: For `case.json`; None without a calibration.
     """
 
-    expected: Expectation | None
+    expectation: Expectation | None
     volume_words: Mapping[str, str] = field(default_factory=dict)
     helpful_sequence: str | None = None
     warnings: Sequence[str] = ()
     record: Mapping[str, Any] | None = None
 
 
-def trust_in(
+def expected_of(
     model: Model,
     subset: Subset,
     volumes: Mapping[str, float],
     rules: Sequence[str],
     mirror: str,
     card: Expectation | None,
-) -> Trust:
+) -> Expected:
     """What is known of a mask.
 
     Args:
@@ -84,12 +84,12 @@ def trust_in(
     """
     calibration = model.calibration
     if calibration is None:
-        return Trust(card)
+        return Expected(card)
     name = model.task.subset_name(subset)
     temperature = calibration.temperature(subset, mirror)
     record = {"cases": calibration.cases, "data": calibration.data, "temperature": temperature}
     if why := _why_not(calibration, rules, mirror, model.task.subset_title(subset), name):
-        return Trust(card, warnings=[why], record=record)
+        return Expected(card, warnings=[why], record=record)
     spans = calibration.volume_spans(name, volumes)
     sentence = helpful_sequence(model.task, calibration.gains.get(name, {}), calibration.coverage)
     record |= {
@@ -104,7 +104,7 @@ def trust_in(
         "notes": list(calibration.notes),
     }
     words = {region: span_words(span, calibration.coverage) for region, span in spans.items()}
-    return Trust(
+    return Expected(
         _expectation(calibration, name, model.task.subset_name(model.task.modalities)), words, sentence, record=record
     )
 

@@ -17,7 +17,7 @@ from lacunet.data.nifti import ras_grid, write_mask
 from lacunet.data.volume import read_image
 from lacunet.errors import DataError
 from lacunet.intake.align.rigid import Rigid, carry
-from lacunet.task import GLIOMA, Task
+from lacunet.task import Task
 
 PARTS = 3
 """Along each axis, a voxel of the map is looked at in so many places."""
@@ -153,7 +153,7 @@ def maps_of(
 
 
 def onto_scan(
-    regions: Mapping[str, Float[np.ndarray, "x y z"]], grid: Grid, scan: Grid, scan_to_case: Rigid, task: Task = GLIOMA
+    regions: Mapping[str, Float[np.ndarray, "x y z"]], grid: Grid, scan: Grid, scan_to_case: Rigid, task: Task
 ) -> UInt8[np.ndarray, "u v w"]:
     """Labels on a scan's grid from regions (0 and 1, or probabilities) on the case's grid.
 
@@ -176,7 +176,7 @@ def write_native_mask(
     scan: Path,
     scan_to_case: Rigid,
     convention: str,
-    task: Task = GLIOMA,
+    task: Task,
 ) -> UInt8[np.ndarray, "u v w"]:
     """Write labels on a scan's own grid: its shape, its qform and sform to the bit, whole or not at all.
 

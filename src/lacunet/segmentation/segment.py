@@ -22,7 +22,7 @@ from lacunet.intake.record import import_facts, record_of
 from lacunet.models.model import Model
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
-from lacunet.segmentation.expectation import Expectation, Trust, expectation_warnings, trust_in
+from lacunet.segmentation.expectation import Expectation, Expected, expectation_warnings, expected_of
 from lacunet.segmentation.layout import Layout, Places, begin_bids, places, require_apart
 from lacunet.segmentation.page import CaseView, write_case_page
 from lacunet.task import Subset, Task
@@ -177,15 +177,15 @@ def segment_case(
     masks = region_masks(labels, model.task)
     volumes = {region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()}
     rules = [rule.name for rule in settings.rules]
-    trust = trust_in(model, subset, volumes, rules, predictor.mirror, expectation(model, subset))
-    expected_dice = trust.expected.dice if trust.expected else {}
+    expected = expected_of(model, subset, volumes, rules, predictor.mirror, expectation(model, subset))
+    expected_dice = expected.expectation.dice if expected.expectation else {}
     imported = origin.record if origin else record_of(files)
     warnings = [
         *case.notes,
         *(imported.warnings if imported else ()),
         *contradictions(case.images, case.grid, model.task),
-        *trust.warnings,
-        *expectation_warnings(model.task, subset, trust.expected),
+        *expected.warnings,
+        *expectation_warnings(model.task, subset, expected.expectation),
     ]
     at = places(folder, files.name, settings.layout)
     like = files.images[subset[0]].path
@@ -203,15 +203,15 @@ def segment_case(
     }
     facts |= import_facts(imported, model.task) if imported else {}
     moved = imported is not None and imported.moved
-    write_case_page(at.page, _view(case, model, labels, subset, volumes, trust, warnings, facts, settings, moved))
+    write_case_page(at.page, _view(case, model, labels, subset, volumes, expected, warnings, facts, settings, moved))
     record = {
         "case": case.name,
         "subset": model.task.subset_name(subset),
         "acquired": model.task.subset_name(case.acquired(model.task)),
         "volumes_ml": {region: round(volume, 3) for region, volume in volumes.items()},
         "expected_dice": dict(expected_dice),
-        "expected_dice_from": trust.expected.source if trust.expected else None,
-        "calibration": trust.record,
+        "expected_dice_from": expected.expectation.source if expected.expectation else None,
+        "calibration": expected.record,
         "warnings": warnings,
         "label_convention": settings.convention,
         "masks": [path.name for path in (at.mask, *back)],
@@ -304,7 +304,7 @@ def _view(
     labels: np.ndarray,
     subset: Subset,
     volumes: Mapping[str, float],
-    trust: Trust,
+    expected: Expected,
     warnings: Sequence[str],
     facts: Mapping[str, str],
     settings: SegmentSettings,
@@ -314,11 +314,11 @@ def _view(
     if moved:
         more["coordinates"] = "the case's coordinates (RAS+), where the brain lies as the average one does"
     if case.reference is not None:
-        expected, found = region_masks(case.reference, model.task), region_masks(labels, model.task)
+        reference, found = region_masks(case.reference, model.task), region_masks(labels, model.task)
         more |= {
             "reference": case.reference,
-            "reference_volumes": {region: volume_ml(mask, case.grid.spacing) for region, mask in expected.items()},
-            "dice": {region: dice(found[region], mask) for region, mask in expected.items()},
+            "reference_volumes": {region: volume_ml(mask, case.grid.spacing) for region, mask in reference.items()},
+            "dice": {region: dice(found[region], mask) for region, mask in reference.items()},
         }
     return CaseView(
         name=case.name,
@@ -328,9 +328,9 @@ def _view(
         prediction=labels,
         subset=subset,
         volumes=volumes,
-        expected=trust.expected,
-        volume_words=trust.volume_words,
-        helpful_sequence=trust.helpful_sequence,
+        expected=expected.expectation,
+        volume_words=expected.volume_words,
+        helpful_sequence=expected.helpful_sequence,
         warnings=warnings,
         provenance=facts,
         viewer=settings.viewer,

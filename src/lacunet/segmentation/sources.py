@@ -18,7 +18,7 @@ from lacunet.intake.importer import Importer, needs_import
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.native import Origin, OriginalScan
 from lacunet.segmentation.segment import Segmented, SegmentSettings, begin, done_before, segment_case, segment_cases
-from lacunet.task import GLIOMA, Subset, Task
+from lacunet.task import Subset, Task
 
 DEFAULT_TARGETS = ("t1c", "t2f")
 """A mask is brought back to the first of these scans that is there, else to the first scan, unless the user says."""
@@ -39,7 +39,7 @@ class Sources:
     problems: Sequence[Problem] = field(default_factory=tuple)
 
 
-def read_sources(paths: Sequence[Path], task: Task = GLIOMA) -> Sources:
+def read_sources(paths: Sequence[Path], task: Task) -> Sources:
     """Tell cases from exports.
 
     Raises:
@@ -178,12 +178,12 @@ def made_ready(files: CaseFiles, importer: Importer, targets: Sequence[str] = ()
     scans = {modality: image.path for modality, image in files.images.items()}
     wanted = wanted_targets(tuple(scans), targets, importer.task)
     with TemporaryDirectory(prefix="lacunet-") as folder:
-        record = import_case(scans, Path(folder), files.name, importer.settings, importer.progress, importer.task)
+        record = import_case(scans, Path(folder), files.name, importer.task, importer.settings, importer.progress)
         originals = {name: OriginalScan(scans[name], placed.scan_to_case) for name, placed in record.scans.items()}
         yield importer.files_of(Path(folder), record), Origin(originals, wanted, record)
 
 
-def wanted_targets(there: Sequence[str], asked: Sequence[str], task: Task = GLIOMA) -> Subset:
+def wanted_targets(there: Sequence[str], asked: Sequence[str], task: Task) -> Subset:
     """Whose own grid is wanted: what was asked for, else T1ce, else FLAIR, else the first there is.
 
     Raises:

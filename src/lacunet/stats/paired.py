@@ -15,7 +15,7 @@ from lacunet.stats.intervals import RESAMPLES, Span, draws, middle
 
 TIE = 0.005
 """Dice that differ by less are called equal: half of the last of two digits."""
-COVERAGE = 0.95
+INTERVAL_COVERAGE = 0.95
 
 
 def signed_rank(differences: Float[np.ndarray, " case"]) -> float:
@@ -93,8 +93,8 @@ def resampled_means(
 
 
 def interval(values: Float[np.ndarray, " resample"]) -> Span:
-    """The middle `COVERAGE` of resampled means (percentile bootstrap)."""
-    return middle(values, COVERAGE)
+    """The middle `INTERVAL_COVERAGE` of resampled means (percentile bootstrap)."""
+    return middle(values, INTERVAL_COVERAGE)
 
 
 def mean_known(values: Float[np.ndarray, "*shape"], axis: int | tuple[int, ...] = 0) -> np.ndarray:

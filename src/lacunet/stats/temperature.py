@@ -8,16 +8,16 @@ from jaxtyping import Bool, Float
 from scipy.optimize import brentq
 from scipy.special import expit
 
-Logits = Float[np.ndarray, " voxel"]
+VoxelLogits = Float[np.ndarray, " voxel"]
 Truth = Bool[np.ndarray, " voxel"]
 
 COLDEST, HOTTEST = 0.1, 10.0
 """Between which temperatures are looked for. One at an end is no fit, and is told."""
 
-BINS = 15
+CONFIDENCE_BINS = 15
 
 
-def fit_temperature(logits: Logits, truth: Truth) -> float:
+def fit_temperature(logits: VoxelLogits, truth: Truth) -> float:
     """The temperature with the least negative log-likelihood (Guo et al. 2017), from `COLDEST` to `HOTTEST`.
 
     The likelihood is convex in the inverse temperature, so that the root of its slope is the only minimum.
@@ -38,13 +38,13 @@ def fit_temperature(logits: Logits, truth: Truth) -> float:
     return 1 / float(brentq(slope, 1 / HOTTEST, 1 / COLDEST, xtol=1e-7))
 
 
-def negative_log_likelihood(logits: Logits, truth: Truth, temperature: float = 1.0) -> float:
+def negative_log_likelihood(logits: VoxelLogits, truth: Truth, temperature: float = 1.0) -> float:
     """Mean over voxels, in nats: ln(1 + exp(z / T)) - y z / T."""
     scaled = logits / temperature
     return float(np.mean(np.logaddexp(0, scaled) - np.where(truth, scaled, 0), dtype=np.float64))
 
 
-def calibration_error(probabilities: Logits, truth: Truth, bins: int = BINS) -> float:
+def calibration_error(probabilities: VoxelLogits, truth: Truth, bins: int = CONFIDENCE_BINS) -> float:
     """Expected calibration error: by how much probabilities and shares differ, over equal bins of probability.
 
     In each bin, the mean probability against the share of voxels in the region; averaged with the bins' voxels as

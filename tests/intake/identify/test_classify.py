@@ -21,6 +21,7 @@ from lacunet.intake.identify.classify import (
     look_at_study,
 )
 from lacunet.intake.identify.features import features, inside_of_head, measure, standard, to_cubes
+from lacunet.task import GLIOMA
 from small import SHARED
 
 REAL = SHARED / "data/glioma"
@@ -54,7 +55,7 @@ def test_an_empty_or_constant_image_is_unknown() -> None:
     few = np.zeros(grid.shape)
     few[18:22, 18:22, 18:22] = 5.0
     assert look_at(few, grid) == NOTHING_TO_SEE
-    assert contradictions({"t1c": np.zeros(grid.shape)}, grid) == []
+    assert contradictions({"t1c": np.zeros(grid.shape)}, grid, GLIOMA) == []
 
 
 def test_noise_and_broken_numbers_do_not_break_it(case) -> None:
@@ -132,9 +133,9 @@ def test_scans_known_to_be_t1_are_compared_although_the_image_alone_says_nothing
 
 
 def test_a_wrong_name_is_told_and_a_right_one_is_not(case) -> None:
-    assert contradictions(case.images, case.grid) == []
-    assert contradictions({"t2w": case.images["t2f"]}, case.grid) == ["labelled T2, looks like FLAIR"]
-    assert contradictions({"t1c": case.images["t2f"]}, case.grid) == ["labelled T1ce, looks like FLAIR"]
+    assert contradictions(case.images, case.grid, GLIOMA) == []
+    assert contradictions({"t2w": case.images["t2f"]}, case.grid, GLIOMA) == ["labelled T2, looks like FLAIR"]
+    assert contradictions({"t1c": case.images["t2f"]}, case.grid, GLIOMA) == ["labelled T1ce, looks like FLAIR"]
 
 
 def test_only_what_is_sure_is_a_contradiction() -> None:
@@ -173,7 +174,7 @@ def test_real_scans_of_the_test_persons_are_recognised_quickly() -> None:
             continue
         case = load_case(files, want_reference=False)
         started = time.process_time()
-        assert contradictions(case.images, case.grid) == []
+        assert contradictions(case.images, case.grid, GLIOMA) == []
         assert time.process_time() - started < 3.0
         opinions = look_at_study([(image, case.grid) for image in case.images.values()])
         right = sum(opinion.modality == modality for modality, opinion in zip(case.images, opinions, strict=True))

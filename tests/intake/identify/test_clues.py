@@ -33,7 +33,7 @@ from lacunet.task import GLIOMA
     ("VISTA", "unknown"), ("Mustermann", "unknown"), ("", "unknown"),
 ])  # fmt: skip
 def test_words(text: str, modality: str) -> None:
-    assert guess(Clues((text,))).modality == modality
+    assert guess(Clues((text,)), GLIOMA).modality == modality
 
 
 @pytest.mark.parametrize(("tr", "te", "ti", "sequence", "modality"), [
@@ -46,17 +46,17 @@ def test_words(text: str, modality: str) -> None:
 ])  # fmt: skip
 def test_numbers(tr, te, ti, sequence, modality) -> None:
     tr, te, ti = (None if value is None else float(value) for value in (tr, te, ti))
-    assert guess(Clues((), repetition=tr, echo=te, inversion=ti, sequence=sequence)).modality == modality
+    assert guess(Clues((), repetition=tr, echo=te, inversion=ti, sequence=sequence), GLIOMA).modality == modality
 
 
 def test_words_and_numbers_that_agree_are_surer_than_either() -> None:
-    both = guess(Clues(("T2",), repetition=4500.0, echo=95.0))
-    assert both.confidence > guess(Clues(("T2",))).confidence
+    both = guess(Clues(("T2",), repetition=4500.0, echo=95.0), GLIOMA)
+    assert both.confidence > guess(Clues(("T2",)), GLIOMA).confidence
     assert both.reason == "its description says T2, and TR 4500 ms, TE 95 ms weight T2"
 
 
 def test_words_and_numbers_that_disagree_are_told_and_the_numbers_count() -> None:
-    found = guess(Clues(("AX T2",), repetition=9000.0, echo=120.0, inversion=2500.0))
+    found = guess(Clues(("AX T2",), repetition=9000.0, echo=120.0, inversion=2500.0), GLIOMA)
     assert found.modality == "t2f"
     assert found.confidence < 0.7
     assert found.warnings == (
@@ -65,13 +65,13 @@ def test_words_and_numbers_that_disagree_are_told_and_the_numbers_count() -> Non
 
 
 def test_contrast_agent_in_the_header_and_in_words() -> None:
-    assert guess(Clues(("T1",), agent=True)).modality == "t1c"
-    assert guess(Clues(("T1",), agent=False)).modality == "t1n"
-    torn = guess(Clues(("T1 pre",), agent=True))
+    assert guess(Clues(("T1",), agent=True), GLIOMA).modality == "t1c"
+    assert guess(Clues(("T1",), agent=False), GLIOMA).modality == "t1n"
+    torn = guess(Clues(("T1 pre",), agent=True), GLIOMA)
     assert torn.modality == "t1n"
     assert torn.warnings == ("described as before contrast agent, but its header names one",)
-    assert guess(Clues(("T1 KM",), agent=False)).warnings
-    assert guess(Clues(("FLAIR",), agent=True)).modality == "t2f"
+    assert guess(Clues(("T1 KM",), agent=False), GLIOMA).warnings
+    assert guess(Clues(("FLAIR",), agent=True), GLIOMA).modality == "t2f"
 
 
 def test_the_order_in_time_decides_where_nothing_else_does() -> None:

@@ -71,7 +71,7 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0) -> Case:
     )
 
 
-def brain_of(patient: Patient, seed: int, grid: Grid) -> tuple[scanner.Contents, np.ndarray, np.ndarray]:
+def brain_of(patient: Patient, seed: int, grid: Grid) -> tuple[scanner.Tissues, np.ndarray, np.ndarray]:
     """What the patient's brain holds on a grid of `anatomy.box_grid`, before anything scans it.
 
     Returns:
@@ -108,7 +108,7 @@ def write_phantoms(
     return [write_phantom(folder, number, task, spacing) for number in range(seed, seed + count)]
 
 
-def write_phantom(folder: Path, seed: int, task: Task = GLIOMA, spacing: float = 1.0) -> Path:
+def write_phantom(folder: Path, seed: int, task: Task, spacing: float = 1.0) -> Path:
     """Write one invented patient, over what may be there. Returns the folder of the case."""
     case = make_phantom(seed, task, spacing)
     for modality, image in case.images.items():
@@ -185,7 +185,7 @@ def _brain_points(body: anatomy.Body, grid: Grid) -> tuple[np.ndarray, np.ndarra
 
 def _contents(
     body: anatomy.Body, points: np.ndarray, growth: tumour.Growth, generator: np.random.Generator
-) -> scanner.Contents:
+) -> scanner.Tissues:
     """Grow the tumour on the working grid, push the brain aside, and say what each point holds."""
     white, grey, fluid = body.working_tissues()
     allowed = (body.brain > 0.5) & (fluid < 0.5)

@@ -13,7 +13,7 @@ Values = Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
-class Contents:
+class Tissues:
     """What voxels hold: fractions by tissue (they add up to 1), where contrast agent leaks (0..1), and labels."""
 
     fractions: Mapping[str, Values]
@@ -28,7 +28,7 @@ def mix(
     vessel: Values,
     limits: tumour.Limits,
     growth: tumour.Growth,
-) -> Contents:
+) -> Tissues:
     """Fractions, leak and labels from the roughened log-odds of the cell density (`spread`) at each point."""
     white, grey, fluid = tissue
     solid_tissue = 1.0 - fluid
@@ -53,11 +53,11 @@ def mix(
     labels[tissue_voxel & (spread > limits.core)] = 1
     labels[tissue_voxel & (spread > limits.core) & (spread <= limits.necrosis) & leaking] = 3
     strength = leaking * (0.8 + 0.2 * np.tanh(patch)).astype(np.float32)
-    return Contents(fractions, strength.astype(np.float32), labels.astype(np.uint8))
+    return Tissues(fractions, strength.astype(np.float32), labels.astype(np.uint8))
 
 
 def scan(
-    contents: Contents,
+    tissues: Tissues,
     points: np.ndarray,
     brain: np.ndarray,
     scanner: signal.Scanner,
@@ -69,7 +69,7 @@ def scan(
     texture = 1.0 + anatomy.sample_field(grain, points)
     images = {}
     for modality, sequence in scanner.sequences.items():
-        pure = _voxel_signal(contents, sequence, scanner, contrast=modality == "t1c") * texture
+        pure = _voxel_signal(tissues, sequence, scanner, contrast=modality == "t1c") * texture
         volume = np.zeros(brain.shape, np.float32)
         volume[brain] = np.abs(pure)
         blurred = ndimage.gaussian_filter(volume, scanner.blur[modality] / spacing)[brain]
@@ -81,18 +81,18 @@ def scan(
     return images
 
 
-def _voxel_signal(contents: Contents, sequence: signal.Sequence, scanner: signal.Scanner, contrast: bool) -> Values:
+def _voxel_signal(tissues: Tissues, sequence: signal.Sequence, scanner: signal.Scanner, contrast: bool) -> Values:
     """The sum over what each voxel holds; with contrast agent, T1 is short where it leaks and in vessels."""
-    tissues = signal.tissues_at(scanner.field, scanner.lesion)
+    relaxation = signal.tissues_at(scanner.field, scanner.lesion)
     r1 = signal.relaxivity(scanner.field)
-    total = np.zeros_like(contents.leak)
-    for name, fraction in contents.fractions.items():
-        t1: float | np.ndarray = tissues[name].t1
+    total = np.zeros_like(tissues.leak)
+    for name, fraction in tissues.fractions.items():
+        t1: float | np.ndarray = relaxation[name].t1
         if contrast and name == "solid":
-            t1 = signal.shorten_t1(tissues[name].t1, scanner.dose * contents.leak, r1)
+            t1 = signal.shorten_t1(relaxation[name].t1, scanner.dose * tissues.leak, r1)
         if contrast and name == "vessel":
-            t1 = signal.shorten_t1(tissues[name].t1, np.asarray(1.0), r1)
-        total += fraction * signal.magnetisation(sequence, tissues[name], t1).astype(np.float32)
+            t1 = signal.shorten_t1(relaxation[name].t1, np.asarray(1.0), r1)
+        total += fraction * signal.magnetisation(sequence, relaxation[name], t1).astype(np.float32)
     return total
 
 

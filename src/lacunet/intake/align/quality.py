@@ -17,10 +17,10 @@ from lacunet.intake.align.rigid import Rigid, voxel_points
 
 Verdict = Literal["good", "doubtful", "failed"]
 
-BINS = 32
+JUDGING_BINS = 32
 """Grey values that the joint histogram tells apart along either axis."""
 
-SPACING_MM = 2.0
+JUDGING_SPACING_MM = 2.0
 """Scans are compared on voxels averaged to about this size."""
 
 MARGIN_VOXELS = 2
@@ -48,7 +48,7 @@ BRAIN_ML = ((900.0, 2000.0), (500.0, 2300.0))
 AGREEMENT = (0.93, 0.85)
 """Dice of brain masks found in two scans, good from the first on, failed below the second."""
 
-COVERAGE = (0.95, 0.3)
+COVERED = (0.95, 0.3)
 """Share of the brain that a scan shows."""
 
 ATLAS = 0.75
@@ -154,7 +154,7 @@ def _smaller(
     """Both scans averaged over blocks of voxels within the brain, where the inner brain is, and their grid."""
     filled = np.argwhere(brain)
     low, high = (filled.min(0), filled.max(0) + 1) if len(filled) else (np.zeros(3, int), np.asarray(brain.shape))
-    parts = [max(1, round(SPACING_MM / spacing)) for spacing in grid.spacing]
+    parts = [max(1, round(JUDGING_SPACING_MM / spacing)) for spacing in grid.spacing]
     high = low + (high - low) // parts * parts
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     weight = _blocks(brain[box].astype(np.float32), parts)
@@ -185,15 +185,15 @@ def _sample(image: np.ndarray, back: np.ndarray, points: np.ndarray) -> np.ndarr
 
 def _information(one: np.ndarray, two: np.ndarray) -> float:
     """Mutual information in nats of two lists of grey values, in bins that are equally full."""
-    flat = np.bincount(_ranks(one) * BINS + _ranks(two), minlength=BINS * BINS)
-    joint = flat.reshape(BINS, BINS) / flat.sum()
+    flat = np.bincount(_ranks(one) * JUDGING_BINS + _ranks(two), minlength=JUDGING_BINS * JUDGING_BINS)
+    joint = flat.reshape(JUDGING_BINS, JUDGING_BINS) / flat.sum()
     product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
     there = joint > 0
     return float((joint[there] * np.log(joint[there] / product[there])).sum())
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.searchsorted(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]), values))
+    return np.asarray(np.searchsorted(np.quantile(values, np.linspace(0, 1, JUDGING_BINS + 1)[1:-1]), values))
 
 
 def _correlation(one: np.ndarray, two: np.ndarray) -> float:
@@ -256,7 +256,7 @@ def _agreement(value: float, number: str) -> Judgement:
 
 def judge_coverage(modality: str, share: float) -> Judgement:
     """How much of the brain a scan shows."""
-    verdict = _verdict(share, COVERAGE)
+    verdict = _verdict(share, COVERED)
     sentence = {
         "good": f"{modality} shows {share:.0%} of the brain",
         "doubtful": f"{modality} shows only {share:.0%} of the brain; what lies outside is unknown to it",

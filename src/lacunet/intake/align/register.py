@@ -28,7 +28,7 @@ from lacunet.intake.align.rigid import (
     voxel_points,
 )
 
-BINS = 32
+GREY_BINS = 32
 """Grey values that the joint histogram tells apart along either axis."""
 
 LEAST_OVERLAP = 0.35
@@ -255,7 +255,7 @@ def _method(fixed: Volume, level: Level, seed: int) -> sitk.ImageRegistrationMet
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     method.SetNumberOfWorkUnits(1)
-    method.SetMetricAsMattesMutualInformation(BINS)
+    method.SetMetricAsMattesMutualInformation(GREY_BINS)
     method.SetMetricFixedMask(fixed.where)
     voxels = int(np.prod(fixed.where.GetSize()))
     share = max(1e-6, float(np.count_nonzero(sitk.GetArrayViewFromImage(fixed.where)))) / voxels

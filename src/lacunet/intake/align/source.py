@@ -22,7 +22,7 @@ from lacunet.errors import DataError, GeometryError
 LEAST_EXTENT_MM = 40.0
 """What is thinner than this along an axis shows too little of a head to be registered."""
 
-LEAST_SLICES = 6
+LEAST_SLICES_TO_REGISTER = 6
 """Fewer slices than this say too little across them."""
 
 LARGEST_BRAIN_SECTION_CM2 = 225.0
@@ -70,11 +70,11 @@ def read_source(modality: str, path: Path) -> Source:
         raise type(error)(f"{modality}: {str(error).replace(str(path), path.name)}") from error
     check_signal(f"{modality}: {path.name}", voxels)
     extents = [size * spacing for size, spacing in zip(grid.shape, grid.spacing, strict=True)]
-    if min(grid.shape) < LEAST_SLICES or min(extents) < LEAST_EXTENT_MM:
+    if min(grid.shape) < LEAST_SLICES_TO_REGISTER or min(extents) < LEAST_EXTENT_MM:
         axis = int(np.argmin(extents))
         raise DataError(
             f"{modality}: {path.name}: covers {extents[axis]:.0f} mm in {grid.shape[axis]} slices; at least "
-            f"{LEAST_EXTENT_MM:.0f} mm and {LEAST_SLICES} slices are needed to register it; leave it out"
+            f"{LEAST_EXTENT_MM:.0f} mm and {LEAST_SLICES_TO_REGISTER} slices are needed to register it; leave it out"
         )
     stripped = is_stripped(voxels, grid)
     if stripped:

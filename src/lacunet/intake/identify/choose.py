@@ -11,8 +11,8 @@ import numpy as np
 from lacunet.case import Grid, ImageFile
 from lacunet.data.volume import read_image
 from lacunet.intake.found import DicomSource, Facts, LeftOut, Scan
-from lacunet.intake.identify.classify import OTHER, T1_FAMILY, UNKNOWN, Opinion, compared, contradiction, described
-from lacunet.intake.identify.clues import FAIR, SURE, T1, WEAK, Clues, Guess, in_order, without_agent
+from lacunet.intake.identify.classify import T1_FAMILY, Opinion, compared, contradiction, described
+from lacunet.intake.identify.clues import FAIR, OTHER, SURE, T1, UNKNOWN, WEAK, Clues, Guess, in_order, without_agent
 from lacunet.intake.identify.features import features
 from lacunet.task import Task
 

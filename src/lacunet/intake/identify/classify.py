@@ -20,10 +20,10 @@ from jaxtyping import Float
 from safetensors.numpy import load
 
 from lacunet.case import Grid
+from lacunet.intake.identify.clues import T1, UNKNOWN
 from lacunet.intake.identify.features import features
-from lacunet.task import GLIOMA, Task
+from lacunet.task import Task
 
-T1, OTHER, UNKNOWN = "t1", "other", "unknown"
 T1_FAMILY = ("t1n", "t1c")
 
 Numbers = Float[np.ndarray, " feature"]
@@ -173,7 +173,7 @@ def _as_t1(opinion: Opinion, after: float, judge: Classifier, whole: bool) -> Op
     return judge.opinion({**dealt, "t1c": share * after, "t1n": share * (1.0 - after)})
 
 
-def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task = GLIOMA) -> list[str]:
+def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task) -> list[str]:
     """Sentences such as "labelled T2, looks like FLAIR", for scans that plainly are not what they are called.
 
     Args:
@@ -185,7 +185,7 @@ def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task = GL
     return contradictions_of(numbers, task)
 
 
-def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task = GLIOMA) -> list[str]:
+def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task) -> list[str]:
     """As `contradictions`, from features."""
     known_t1 = [k for k, modality in enumerate(numbers) if modality in T1_FAMILY]
     opinions = dict(zip(numbers, compared(list(numbers.values()), known_t1=known_t1), strict=True))
@@ -209,7 +209,7 @@ def contradiction(modality: str, opinion: Opinion, judge: Classifier | None = No
     return T1 if t1 >= judge.sure and modality not in T1_FAMILY else None
 
 
-def described(looks: str, task: Task = GLIOMA) -> str:
+def described(looks: str, task: Task) -> str:
     """What a class is called in a sentence."""
     if looks == T1:
         return "T1 (with or without contrast agent)"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lacunet.intake.words import has, plain, says_agent
-from lacunet.task import GLIOMA, Task
+from lacunet.task import Task
 
 T1, OTHER, UNKNOWN = "t1", "other", "unknown"
 SURE, GOOD, FAIR, WEAK = 0.98, 0.9, 0.8, 0.6
@@ -105,7 +105,7 @@ _T1 = (
 _T2 = r"\b[es]?t2(?!f|star|\*)\w{0,3}\b"
 
 
-def guess(clues: Clues, task: Task = GLIOMA) -> Guess:
+def guess(clues: Clues, task: Task) -> Guess:
     """What words and numbers say of one image, each heard apart, then together."""
     said = by_words(clues.texts) if clues.role is None else _by_role(clues.role, task)
     measured = by_numbers(clues)

@@ -12,20 +12,20 @@ from scipy import ndimage
 from lacunet.case import Grid
 from lacunet.data.nifti import background_of, looks_stripped
 
-SPACING_MM = 3.0
+CUBE_MM = 3.0
 """Of the cubes that everything is measured on."""
 
 SCALP_AND_SKULL_MM = 18.0
 """What lies nearer to the air than this is passed over where a scan shows the whole head."""
 
-LEAST_VOXELS = 1500
+LEAST_CUBES = 1500
 """Fewer than these (40 ml) inside the head say nothing."""
 
 _QUANTILES = (0.005, 0.02, 0.05, 0.1, 0.25, 0.75, 0.9, 0.95, 0.98, 0.995, 0.999)
 _CURVATURE_QUANTILES = (0.005, 0.02, 0.1, 0.25, 0.75, 0.9, 0.98, 0.995)
-_BINS = 6
+_PARTS = 6
 
-Volume = Float[np.ndarray, "x y z"]
+Cubes = Float[np.ndarray, "x y z"]
 Inside = Bool[np.ndarray, "x y z"]
 
 
@@ -40,8 +40,8 @@ def features(voxels: np.ndarray, grid: Grid) -> Float[np.ndarray, " feature"] | 
     return measure(volume, inside)
 
 
-def standard(voxels: np.ndarray, grid: Grid) -> tuple[Volume, Inside]:
-    """The image on cubes of `SPACING_MM`, and which of them lie inside the head (its skull and scalp left out)."""
+def standard(voxels: np.ndarray, grid: Grid) -> tuple[Cubes, Inside]:
+    """The image on cubes of `CUBE_MM`, and which of them lie inside the head (its skull and scalp left out)."""
     voxels = voxels.astype(np.float32, copy=False)
     if not np.isfinite(voxels.sum()):
         voxels = np.where(np.isfinite(voxels), voxels, np.float32(0))
@@ -54,7 +54,7 @@ def standard(voxels: np.ndarray, grid: Grid) -> tuple[Volume, Inside]:
     return volume, to_cubes(brain[box].astype(np.float32), grid.spacing) > 0.95
 
 
-def inside_of_head(volume: Volume) -> Inside:
+def inside_of_head(volume: Cubes) -> Inside:
     """Where a scan of a whole head lies deeper than scalp and skull. The field of view may cut off its lower end."""
     smooth = ndimage.gaussian_filter(volume, 1.0)
     low, high = np.quantile(smooth, (0.02, 0.98))
@@ -66,13 +66,13 @@ def inside_of_head(volume: Volume) -> Inside:
     head = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(head, 3), iterations=3))[3:-3, 3:-3, 3:-3]
     if head.all():
         return np.asarray(head)
-    depth = ndimage.distance_transform_edt(head) * SPACING_MM
+    depth = ndimage.distance_transform_edt(head) * CUBE_MM
     return np.asarray(depth > SCALP_AND_SKULL_MM)
 
 
-def measure(volume: Volume, inside: Inside) -> Float[np.ndarray, " feature"] | None:
-    """The numbers of a volume on cubes of `SPACING_MM`."""
-    if int(inside.sum()) < LEAST_VOXELS:
+def measure(volume: Cubes, inside: Inside) -> Float[np.ndarray, " feature"] | None:
+    """The numbers of a volume on cubes of `CUBE_MM`."""
+    if int(inside.sum()) < LEAST_CUBES:
         return None
     box = _box(inside, 2)
     volume, inside = volume[box], inside[box]
@@ -108,22 +108,22 @@ def _shape_of_histogram(values: np.ndarray) -> np.ndarray:
 def _by_depth(values: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Mean intensity from the surface inwards, in equal parts of the volume, and its correlation with depth."""
     order = np.argsort(depth, kind="stable")
-    means = [part.mean() for part in np.array_split(values[order], _BINS)]
+    means = [part.mean() for part in np.array_split(values[order], _PARTS)]
     return np.array([*means, _correlation(values, depth)])
 
 
-def _curvature(scaled: Volume, inside: Inside, scale: float) -> np.ndarray:
+def _curvature(scaled: Cubes, inside: Inside, scale: float) -> np.ndarray:
     """Contrast of small structures against their surroundings: quantiles, spread, and the mean by brightness."""
     weight = ndimage.gaussian_filter(inside.astype(np.float32), scale)
     wide = ndimage.gaussian_filter(scaled, scale) / np.maximum(weight, 1e-3)
-    core = ndimage.binary_erosion(inside, iterations=1) if inside.sum() > 2 * LEAST_VOXELS else inside
+    core = ndimage.binary_erosion(inside, iterations=1) if inside.sum() > 2 * LEAST_CUBES else inside
     contrast = (scaled - wide)[core]
     order = np.argsort(wide[core], kind="stable")
-    by_level = [part.mean() for part in np.array_split(contrast[order], _BINS)]
+    by_level = [part.mean() for part in np.array_split(contrast[order], _PARTS)]
     return np.array([*np.quantile(contrast, _CURVATURE_QUANTILES), contrast.std(), *by_level])
 
 
-def _around_extremes(scaled: Volume, inside: Inside, depth: Volume, share: float) -> np.ndarray:
+def _around_extremes(scaled: Cubes, inside: Inside, depth: Cubes, share: float) -> np.ndarray:
     """Mean intensity 1, 2, 3 ... cubes away from the darkest (`share` > 0) or brightest part, and that part's depth."""
     values = scaled[inside]
     dark = share > 0
@@ -151,17 +151,17 @@ def _box(mask: Inside, margin: int) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def to_cubes(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Volume:
-    """Means over blocks of whole voxels, then linear interpolation to `SPACING_MM`."""
+def to_cubes(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Cubes:
+    """Means over blocks of whole voxels, then linear interpolation to `CUBE_MM`."""
     zoom = []
     for axis, step in enumerate(spacing):
-        block = max(1, min(int(SPACING_MM / step + 1e-3), voxels.shape[axis]))
+        block = max(1, min(int(CUBE_MM / step + 1e-3), voxels.shape[axis]))
         whole = voxels.shape[axis] // block * block
         parts = [
             voxels[tuple(slice(k, whole, block) if a == axis else slice(None) for a in range(3))] for k in range(block)
         ]
         voxels = np.add.reduce(parts) * np.float32(1.0 / block) if block > 1 else voxels
-        zoom.append(step * block / SPACING_MM)
+        zoom.append(step * block / CUBE_MM)
     if np.allclose(zoom, 1.0, atol=0.02):
         return np.ascontiguousarray(voxels)
     return np.asarray(ndimage.zoom(voxels, zoom, order=1, mode="nearest"))

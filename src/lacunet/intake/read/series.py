@@ -15,7 +15,7 @@ import numpy as np
 from lacunet.intake.read.header import Header, Slice
 from lacunet.intake.words import has, shown
 
-LEAST_SLICES = 8
+LEAST_SLICES_OF_A_SERIES = 8
 """Fewer are a localiser or a piece."""
 
 LEAST_COVERAGE_MM = 60.0
@@ -278,8 +278,8 @@ _LOCALISER = (
 def _wrong_stack(series: Series) -> str | None:
     """Too few slices, the same slices over and over, or slices that do not say where they lie."""
     count = len(series.slices)
-    if count < LEAST_SLICES:
-        return f"has {count} slice{'s' * (count > 1)}, too few for a head (at least {LEAST_SLICES})"
+    if count < LEAST_SLICES_OF_A_SERIES:
+        return f"has {count} slice{'s' * (count > 1)}, too few for a head (at least {LEAST_SLICES_OF_A_SERIES})"
     if series.normal is None or not len(series.steps):
         return "does not say where its slices lie (position or orientation missing)"
     if series.slices[0].spacing is None or min(series.slices[0].spacing) <= 0:
