@@ -177,7 +177,7 @@ def test_a_training_that_fails_is_told_and_stops_no_other(part, tmp_path):
 
 @pytest.mark.parametrize("error", ["RuntimeError", "ValueError", "KeyError"])
 def test_a_method_that_raises_is_told_with_its_traceback_and_stops_no_other(part, tmp_path, error):
-    source = ROOT / "tests" / "two_stages.py".read_text(encoding="utf-8")
+    source = (ROOT / "tests" / "two_stages.py").read_text(encoding="utf-8")
     raising = source.replace(
         "        chance = torch", f"        raise {error}('shapes do not fit')\n        chance = torch"
     )
@@ -298,7 +298,7 @@ def test_other_steps_are_validated_as_often():
 def test_seconds_a_step_are_those_of_each_stage(cases, tmp_path):
     """A stage that sleeps is measured slower, whatever its share of the steps."""
     file = tmp_path / "sleepy.py"
-    source = ROOT / "tests" / "two_stages.py".read_text(encoding="utf-8")
+    source = (ROOT / "tests" / "two_stages.py").read_text(encoding="utf-8")
     slower = source.replace("        chance = torch", "        __import__('time').sleep(0.3)\n        chance = torch")
     file.write_text(slower, encoding="utf-8")
     recipe = tiny_recipe("sleepy", train={"steps": 40}, stages={"recover": {"share": 9.0}})
