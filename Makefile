@@ -38,7 +38,7 @@ benchmarks: .venv/installed-test
 	$(BIN)/python benchmarks/norm.py
 	$(BIN)/python benchmarks/students.py
 	$(BIN)/python benchmarks/cost.py
-	$(BIN)/python benchmarks/front_door.py
+	$(BIN)/python benchmarks/raw_scans.py
 	$(BIN)/python benchmarks/registration.py --tries 12
 	$(BIN)/python benchmarks/judging.py
 	$(BIN)/python benchmarks/native.py

@@ -1,6 +1,6 @@
 """Scans as a scanner leaves them to masks, pages and all: seconds and memory of `lacunet segment` on such a source.
 
-    python benchmarks/front_door.py [--source DIR] [--model default] [--repeats 1]
+    python benchmarks/raw_scans.py [--source DIR] [--model default] [--repeats 1]
 
 `lacunet segment` as a person runs it, a process of its own, from its start to its end: read, recognised, registered,
 without skull, segmented, masks back on the scans' own grids, report and JSON written. The memory is that process's peak
