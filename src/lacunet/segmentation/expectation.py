@@ -109,6 +109,16 @@ def expected_of(
     )
 
 
+def card_expectation(model: Model, subset: Subset) -> Expectation | None:
+    """What the model's card says of a subset, or None when it says nothing."""
+    expected = model.expected_dice(subset)
+    results = model.card.get("results", {})
+    if not expected:
+        return None
+    complete = model.expected_dice(model.task.modalities)
+    return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", "")), complete=complete)
+
+
 def _expectation(calibration: Calibration, subset: str, complete: str) -> Expectation:
     found = calibration.expected(subset)
     return Expectation(

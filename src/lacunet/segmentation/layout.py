@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, get_args
 
-from lacunet.errors import DataError, UsageError, nearest
+from lacunet.errors import DataError, OutputError, UsageError, nearest
 from lacunet.files import write_json, write_text
 from lacunet.task import Task
 
@@ -124,6 +124,18 @@ def require_apart(names: Iterable[str], layout: Layout) -> None:
         other = taken.setdefault(bids_name(name), name)
         if other != name:
             raise DataError(f"cases {other} and {name} would both be {bids_name(name)} in BIDS; rename one")
+
+
+def refuse_to_replace(result: Path) -> None:
+    """A result is replaced only when the user asks.
+
+    Raises:
+        OutputError: it is there.
+    """
+    if result.exists():
+        raise OutputError(
+            f"{result}: is there already; go on with --resume, replace it with --overwrite, or choose another folder"
+        )
 
 
 def begin_bids(folder: Path, task: Task, disk: dict[str, int]) -> None:

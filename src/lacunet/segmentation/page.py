@@ -9,13 +9,20 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from lacunet.case import Grid
+from lacunet.evaluation.metrics import dice as dice_of
+from lacunet.evaluation.metrics import region_masks, volume_ml
 from lacunet.files import write_text
 from lacunet.report.page import dice, join_words, known, millilitres, render, resource, sentence
 from lacunet.report.pictures import Cut, cuts, pictures
 from lacunet.report.viewer import niivue_script, viewer_data
+from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.calibration_words import span_words
 from lacunet.segmentation.expectation import UNRELIABLE, Expectation
 from lacunet.task import Subset, Task
+
+SCANNER = "the scanner's coordinates (RAS+)"
+MOVED = "the case's coordinates (RAS+), where the brain lies as the average one does"
+"""What positions are told in: the second where import moved a scan."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class CaseView:
     provenance: Mapping[str, str] = field(default_factory=dict)
     helpful_sequence: str | None = None
     viewer: bool = False
-    coordinates: str = "the scanner's coordinates (RAS+)"
+    coordinates: str = SCANNER
 
     @property
     def masks(self) -> dict[str, UInt8[np.ndarray, "x y z"]]:
@@ -75,6 +82,39 @@ class CaseView:
     def empty(self) -> bool:
         """Whether the model found no tumour."""
         return not self.prediction.any()
+
+
+def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, str], viewer: bool) -> CaseView:
+    """What the page shows of an answer; with a reference, also how well they agree.
+
+    Args:
+        answer: Of one case.
+        warnings: All of them, also those of writing.
+        provenance: In the order in which it is printed.
+        viewer: Put the interactive viewer into the page.
+    """
+    case, expected = answer.case, answer.expected
+    found = region_masks(answer.labels, answer.task)
+    reference = {} if case.reference is None else region_masks(case.reference, answer.task)
+    return CaseView(
+        name=case.name,
+        task=answer.task,
+        images=case.images,
+        grid=case.grid,
+        prediction=answer.labels,
+        subset=answer.subset,
+        volumes=answer.volumes,
+        reference=case.reference,
+        reference_volumes={region: volume_ml(mask, case.grid.spacing) for region, mask in reference.items()},
+        dice={region: dice_of(found[region], mask) for region, mask in reference.items()},
+        expected=expected.expectation,
+        volume_words=expected.volume_words,
+        warnings=warnings,
+        provenance=provenance,
+        helpful_sequence=expected.helpful_sequence,
+        viewer=viewer,
+        coordinates=MOVED if answer.imported and answer.imported.moved else SCANNER,
+    )
 
 
 def headline(view: CaseView) -> str:
