@@ -47,7 +47,7 @@ def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int 
     from lacunet.segmentation.demo import run_demo
 
     predictor = predictor_of(model, "auto", "auto", 0, None)
-    say("An invented patient of whom only T1ce and FLAIR were acquired ...")
+    say("An invented patient with T1ce and FLAIR only ...")
     done = run_demo(predictor, output, seed)
     print_segmented(done, predictor.model.task)
     say(f"\nMask: {done.places.mask}")
@@ -71,20 +71,20 @@ def segment(
         bool, typer.Option("--save-probabilities", help="Also write a map per region.")
     ] = False,
     raw_probabilities: Annotated[
-        bool, typer.Option("--raw-probabilities", help="The same as the network gives them, not calibrated.")
+        bool, typer.Option("--raw-probabilities", help="These maps as the network gives them, not calibrated.")
     ] = False,
     convention: Annotated[str, typer.Option(help="Label convention of the masks.")] = "brats2023",
     postprocess: Rules = None,
     onto: Annotated[
         list[str] | None,
-        typer.Option(help="Scan whose own grid gets a mask after import; T1ce or FLAIR if not said. May be repeated."),
+        typer.Option(help="Scan whose own grid gets a mask after import; default T1ce, else FLAIR. May be repeated."),
     ] = None,
     study: Study = None,
     stripper: Stripper = "auto",
     allow: Allow = False,
     show_names: ShowNames = False,
     may_import: Annotated[
-        bool, typer.Option("--import/--no-import", help="Import scans with skull or on grids of their own, or not.")
+        bool, typer.Option("--import/--no-import", help="Import or refuse scans with skull or on grids of their own.")
     ] = True,
     layout: Annotated[str, typer.Option(help="plain (a folder per case) or bids (a BIDS derivative).")] = "plain",
     viewer: Annotated[

@@ -23,12 +23,12 @@ class Places:
     """The files of one case.
 
     Attributes:
-        folder: What a person is told: where to look.
+        folder: Where a person finds the results.
         mask: Labels, on the grid of the scans.
         page: For people.
         record: For programs; written last, so that it says that the case is done.
-        stem: What other files of the case begin with, in the mask's folder.
-        layout: Which of the two.
+        stem: How the names of the other files in the mask's folder begin.
+        layout: `plain` or `bids`.
     """
 
     folder: Path
@@ -114,7 +114,7 @@ def bids_name(name: str) -> str:
 
 
 def require_apart(names: Iterable[str], layout: Layout) -> None:
-    """Refuse two cases whose results would lie in one place.
+    """Refuse two cases that would have the same result files.
 
     Raises:
         DataError: BIDS would give both the same name.
@@ -139,7 +139,7 @@ def refuse_to_replace(result: Path) -> None:
 
 
 def begin_bids(folder: Path, task: Task, disk: dict[str, int]) -> None:
-    """What a BIDS derivative has at its top: `dataset_description.json`, and what the integers of its masks mean.
+    """Write the top of a BIDS derivative: `dataset_description.json`, and what the integers of its masks mean.
 
     Args:
         folder: The derivative.

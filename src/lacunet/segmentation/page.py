@@ -22,7 +22,7 @@ from lacunet.task import Subset, Task
 
 SCANNER = "the scanner's coordinates (RAS+)"
 MOVED = "the case's coordinates (RAS+), where the brain lies as the average one does"
-"""What positions are told in: the second where import moved a scan."""
+"""The coordinates of positions on the page: the second where import moved a scan."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class CaseView:
         expected: What the calibration or the card says of this subset, or None.
         volume_words: The range of a volume in words, by region: `80 %: 27.1 to 45.0`; empty without a calibration.
         warnings: Sentences that a reader must not miss.
-        provenance: Model, version, date, command, files ... in the order in which they are printed.
+        provenance: Model, version, date, files ... in the order in which they are printed.
         helpful_sequence: A sentence on which missing sequence would help most, or None.
         viewer: Put the scans and an interactive viewer into the page, which makes it megabytes larger.
-        coordinates: What positions are told in.
+        coordinates: Of the positions on the page.
     """
 
     name: str
@@ -183,7 +183,7 @@ def _regions(view: CaseView) -> list[dict[str, Any]]:
     return [
         {
             "name": region,
-            "place": place,
+            "index": index,
             "title": view.task.titles[region],
             "volume": view.volumes[region],
             "volume_words": view.volume_words.get(region),
@@ -192,7 +192,7 @@ def _regions(view: CaseView) -> list[dict[str, Any]]:
             "expected": expected.get(region) if known(expected.get(region)) else None,
             "expected_words": _expected_words(view.expected, region),
         }
-        for place, region in enumerate(view.task.regions)
+        for index, region in enumerate(view.task.regions)
     ]
 
 
