@@ -21,7 +21,8 @@ from lacunet.data.phantom.phantom import write_phantom
 from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.demo import run_demo
-from lacunet.segmentation.segment import SegmentSettings, segment_case
+from lacunet.segmentation.segment import segment_case
+from lacunet.segmentation.write import SegmentSettings
 from lacunet.task import GLIOMA
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -55,11 +55,13 @@ if TYPE_CHECKING:  # what editors and type checkers see; one test holds it again
     from lacunet.prediction.predictor import Prediction as Prediction
     from lacunet.prediction.predictor import Predictor as Predictor
     from lacunet.prediction.windows import Windows as Windows
-    from lacunet.segmentation.segment import Segmented as Segmented
-    from lacunet.segmentation.segment import SegmentSettings as SegmentSettings
+    from lacunet.segmentation.answer import Answer as Answer
+    from lacunet.segmentation.answer import ask as ask
     from lacunet.segmentation.segment import segment_case as segment_case
     from lacunet.segmentation.segment import segment_cases as segment_cases
     from lacunet.segmentation.sources import segment as segment
+    from lacunet.segmentation.write import Segmented as Segmented
+    from lacunet.segmentation.write import SegmentSettings as SegmentSettings
     from lacunet.task import GLIOMA as GLIOMA
     from lacunet.task import METS as METS
     from lacunet.task import Task as Task
@@ -93,8 +95,10 @@ else:
         "nn.papers": ("Paper", "method_names", "paper_of"),
         "prediction.predictor": ("Prediction", "Predictor"),
         "prediction.windows": ("Windows",),
-        "segmentation.segment": ("SegmentSettings", "Segmented", "segment_case", "segment_cases"),
+        "segmentation.answer": ("Answer", "ask"),
+        "segmentation.segment": ("segment_case", "segment_cases"),
         "segmentation.sources": ("segment",),
+        "segmentation.write": ("SegmentSettings", "Segmented"),
         "task": ("GLIOMA", "METS", "Task", "get_task"),
         "training.recipe": ("Recipe", "make_recipe", "read_recipe"),
         "training.train": ("train",),

@@ -25,7 +25,8 @@ from lacunet.prediction.postprocess import get_rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.calibration_words import helpful_sequence, span_words
 from lacunet.segmentation.expectation import Expectation, expected_of
-from lacunet.segmentation.segment import SegmentSettings, segment_case
+from lacunet.segmentation.segment import segment_case
+from lacunet.segmentation.write import SegmentSettings
 from lacunet.stats.intervals import ball_ml, radius_mm
 from lacunet.task import GLIOMA, METS
 from small import ROOT, named

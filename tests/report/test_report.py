@@ -336,7 +336,7 @@ def test_case_page_of_one_sequence_and_nothing_known():
     page = case_page(view)
     assert page.count("<image") == 3
     assert "Missing: T1, T1ce and T2." in page
-    assert "does not say what to expect of FLAIR" in page
+    assert "does not say what to expect from FLAIR" in page
     assert "Read this first" not in page
 
 

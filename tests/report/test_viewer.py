@@ -30,7 +30,8 @@ from lacunet.report.pictures import cuts, window
 from lacunet.report.viewer import NIIVUE_SHA256, EightBit, eight_bit, nifti_text, niivue_script, viewer_data
 from lacunet.segmentation.expectation import Expectation
 from lacunet.segmentation.page import CaseView, case_page, write_case_page
-from lacunet.segmentation.segment import SegmentSettings, segment_case
+from lacunet.segmentation.segment import segment_case
+from lacunet.segmentation.write import SegmentSettings
 from lacunet.task import GLIOMA
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

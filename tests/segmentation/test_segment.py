@@ -22,7 +22,10 @@ from lacunet.models.model import Model
 from lacunet.nn.method import get_method, make_method
 from lacunet.prediction.postprocess import get_rule
 from lacunet.prediction.predictor import Predictor
-from lacunet.segmentation.segment import Segmented, SegmentSettings, segment_case, segment_cases
+from lacunet.segmentation.answer import ask
+from lacunet.segmentation.layout import places
+from lacunet.segmentation.segment import segment_case, segment_cases
+from lacunet.segmentation.write import Segmented, SegmentSettings, write
 from lacunet.task import GLIOMA
 from small import SHARED
 
@@ -81,6 +84,44 @@ def test_probabilities_are_written_per_region_on_the_same_grid(predictor, cohort
     assert whole.min() >= 0
     assert whole.max() <= 1
     np.testing.assert_array_equal(mask == 3, enhancing > 0.5)
+
+
+def test_an_answer_has_the_volumes_of_its_labels_and_writes_no_file(predictor, cohort):
+    before = sorted(cohort.rglob("*"))
+    (files, _) = with_conventions(find_cases(cohort))
+    answer = ask(predictor, files, ("t1c", "t2f"))
+    assert (answer.case.name, answer.subset, answer.rules) == (files.name, ("t1c", "t2f"), [])
+    assert answer.case.reference is None
+    assert answer.volumes["wt"] == pytest.approx(np.count_nonzero(answer.labels) * 4**3 / 1000)
+    assert answer.volumes["et"] == pytest.approx(np.count_nonzero(answer.labels == 3) * 4**3 / 1000)
+    np.testing.assert_array_equal(answer.labels, answer.prediction.labels())
+    assert answer.expected.expectation.dice == {"wt": 0.8, "tc": 0.7, "et": 0.3}
+    assert answer.warnings == ["ET without T1 and T2 is unreliable: expected Dice 0.30"]
+    assert answer.provenance["scans"] == f"{files.images['t1c'].path.name}, {files.images['t2f'].path.name}"
+    assert (answer.imported, answer.origin) == (None, None)
+    assert ask(predictor, files, want_reference=True).case.reference.any()
+    assert sorted(cohort.rglob("*")) == before
+
+
+def test_what_is_written_is_the_answer(predictor, cohort, tmp_path):
+    (files, _) = find_cases(cohort)
+    answer = ask(predictor, files, ("t2f",), [get_rule("largest")])
+    done = write(answer, places(tmp_path, files.name), SegmentSettings(convention="brats2018"))
+    assert (done.volumes, done.warnings) == (answer.volumes, answer.warnings)
+    voxels = np.asanyarray(nib.load(done.places.mask).dataobj)
+    assert np.count_nonzero(voxels == 4) == np.count_nonzero(answer.labels == 3)
+    record = json.loads(done.places.record.read_text())
+    assert list(record) == [
+        "case", "subset", "acquired", "volumes_ml", "expected_dice", "expected_dice_from", "calibration", "warnings",
+        "label_convention", "masks", "postprocessing", "provenance", "seconds",
+    ]  # fmt: skip
+    assert (record["subset"], record["label_convention"]) == ("t2f", "brats2018")
+    assert (record["expected_dice"], record["expected_dice_from"], record["calibration"]) == ({}, None, None)
+    assert record["masks"] == [f"{files.name}-mask.nii.gz"]
+    assert record["postprocessing"] == ["largest"]
+    mask = {"labels in the mask": "brats2018", "post-processing": "largest"}
+    assert record["provenance"] == {**answer.provenance, **mask}
+    assert record["seconds"] >= round(answer.seconds, 2)
 
 
 def test_rules_change_the_mask_only_when_asked(predictor, cohort, tmp_path):

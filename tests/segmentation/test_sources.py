@@ -25,7 +25,8 @@ from lacunet.models.model import Model, save_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation import native
-from lacunet.segmentation.segment import Segmented, SegmentSettings, segment_case, segment_cases
+from lacunet.segmentation.segment import segment_case, segment_cases
+from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
 
 pytest.importorskip("pydicom", reason="pip install 'lacunet[dicom]'")
@@ -36,7 +37,15 @@ pytest.importorskip("dcm2niix", reason="pip install 'lacunet[dicom]'")
 from dicom_made import CT, PET, SECRETS, Examination, labels_in
 from lacunet.case import Grid
 from lacunet.intake.importer import Imported, Importer, needs_import
-from lacunet.segmentation.sources import made_ready, segment_export, segment_exports, wanted_targets
+from lacunet.segmentation.sources import (
+    Sources,
+    made_ready,
+    read_sources,
+    segment,
+    segment_export,
+    segment_exports,
+    wanted_targets,
+)
 
 pytestmark = pytest.mark.usefixtures("few_starts")
 
@@ -304,7 +313,28 @@ def test_whose_grid_is_wanted() -> None:
         wanted_targets(("t1n", "t2w"), ("T1ce",), GLIOMA)
 
 
-def test_what_needs_the_door(examination: Path, loose, tmp_path: Path) -> None:
+def test_cases_are_told_from_exports(examination: Path, loose, predictor: Predictor, tmp_path: Path) -> None:
+    folder = next(iter(loose.values())).parent
+    found = read_sources([examination, folder], GLIOMA)
+    assert [files.name for files in found.cases] == ["anna"]
+    assert (found.exports, found.problems) == ([examination], [])
+    with pytest.raises(DataError, match="no scans found"):
+        read_sources([examination, folder], GLIOMA, may_import=False)
+    problem = Problem("ben", "has two files for one place")
+    assert list(segment(predictor, Sources(problems=[problem]), tmp_path / "out")) == [problem]
+
+
+def test_scans_overrule_the_series_of_one_export_only(examination: Path, loose, tiny, lacunet, tmp_path: Path) -> None:
+    given = ["--t1c", loose["t1c"], "-m", tiny, "-o", tmp_path / "out"]
+    status, _, err = lacunet("segment", examination, examination.parent, *given)
+    assert (status, err) == (2, "lacunet: --t1c overrules one source, and there are 2\n")
+    status, _, err = lacunet("segment", examination, loose["t1c"].parent, *given)
+    assert status == 2
+    assert "give either folders or single scans" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_needs_import(examination: Path, loose, tmp_path: Path) -> None:
     assert needs_import(examination, GLIOMA)
     assert not needs_import(next(iter(loose.values())).parent, GLIOMA)
     assert not needs_import(tmp_path / "manifest.csv", GLIOMA)

@@ -20,7 +20,8 @@ from lacunet.models.folder import DEFAULT, shipped_models
 from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.resample import onto_scan, regions_of_labels
-from lacunet.segmentation.segment import Segmented, SegmentSettings, segment_case
+from lacunet.segmentation.segment import segment_case
+from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
 from small import SHARED
 

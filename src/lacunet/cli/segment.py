@@ -1,6 +1,8 @@
 """Masks: `lacunet segment`, `lacunet demo`."""
 
+from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,13 +37,17 @@ from lacunet.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from lacunet.segmentation.sources import Sources
+    from lacunet.segmentation.write import Segmented
+    from lacunet.task import Task
+
 
 def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int = 7) -> None:
     """An invented patient with two of four sequences: mask and page."""
     from lacunet.segmentation.demo import run_demo
 
     predictor = predictor_of(model, "auto", "auto", 0, None)
-    say("An invented patient of whom only T1ce and FLAIR were acquired ...")
+    say("An invented patient with T1ce and FLAIR only ...")
     done = run_demo(predictor, output, seed)
     print_segmented(done, predictor.model.task)
     say(f"\nMask: {done.places.mask}")
@@ -65,20 +71,20 @@ def segment(
         bool, typer.Option("--save-probabilities", help="Also write a map per region.")
     ] = False,
     raw_probabilities: Annotated[
-        bool, typer.Option("--raw-probabilities", help="The same as the network gives them, not calibrated.")
+        bool, typer.Option("--raw-probabilities", help="These maps as the network gives them, not calibrated.")
     ] = False,
     convention: Annotated[str, typer.Option(help="Label convention of the masks.")] = "brats2023",
     postprocess: Rules = None,
     onto: Annotated[
         list[str] | None,
-        typer.Option(help="Scan whose own grid gets a mask after import; T1ce or FLAIR if not said. May be repeated."),
+        typer.Option(help="Scan whose own grid gets a mask after import; default T1ce, else FLAIR. May be repeated."),
     ] = None,
     study: Study = None,
     stripper: Stripper = "auto",
     allow: Allow = False,
     show_names: ShowNames = False,
     may_import: Annotated[
-        bool, typer.Option("--import/--no-import", help="Import scans with skull or on grids of their own, or not.")
+        bool, typer.Option("--import/--no-import", help="Import or refuse scans with skull or on grids of their own.")
     ] = True,
     layout: Annotated[str, typer.Option(help="plain (a folder per case) or bids (a BIDS derivative).")] = "plain",
     viewer: Annotated[
@@ -100,12 +106,11 @@ def segment(
     from lacunet.data.labels import known_convention
     from lacunet.errors import Problem
     from lacunet.intake.found import Survey
-    from lacunet.intake.importer import needs_import
     from lacunet.prediction.postprocess import get_rule
     from lacunet.segmentation.layout import known_layout
-    from lacunet.segmentation.segment import SegmentSettings, segment_cases
-    from lacunet.segmentation.sources import Sources
-    from lacunet.segmentation.sources import segment as run_segmentation
+    from lacunet.segmentation.segment import segment_cases
+    from lacunet.segmentation.sources import segment as segment_sources
+    from lacunet.segmentation.write import SegmentSettings
 
     given = given_scans(t1n, t1c, t2w, t2f)
     task = task_of(model)
@@ -120,26 +125,23 @@ def segment(
         layout=known_layout(layout),
         viewer=viewer,
     )
-    exports = [source for source in sources or [] if may_import and needs_import(source, task)]
-    named = [source for source in sources or [] if source not in exports]
-    overrule = given if exports else {}
-    if len(exports) > 1 and overrule:
-        raise UsageError(f"--{next(iter(overrule))} overrules one source, and there are {len(exports)}")
-    cases, problems = cases_of(named, given, name or "case", task) if named or not exports else ([], [])
+    found = _sources_of(sources or [], given, name or "case", task, may_import)
     require_writable(output)
     predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
     targets = [task.modality(word) for word in onto or []]
+    problems: list[Problem] = []
     done = 0
     with progress() as bar:
-        total = len(cases) + len(exports)
+        total = len(found.problems) + len(found.cases) + len(found.exports)
         job = bar.add_task("segmenting", total=total)
         watch = partial(_describe, bar, job)
+        overrule = given if found.exports else {}
         importer = importer_of(overrule, study, stripper, device, allow, show_names, name, watch, task)
+        results: Iterable[Survey | Segmented | Problem]
         if may_import:
-            there = Sources(cases, exports)
-            results = run_segmentation(predictor, there, output, settings, importer, targets)
+            results = segment_sources(predictor, found, output, settings, importer, targets)
         else:
-            results = segment_cases(predictor, cases, output, settings)
+            results = chain(found.problems, segment_cases(predictor, found.cases, output, settings))
         for result in results:
             if isinstance(result, Survey):
                 print_survey(result, task)
@@ -154,6 +156,25 @@ def segment(
                 print_segmented(result, task)
     say(f"{done} of {done + len(problems)} cases in {output}")
     exit_with(problems)
+
+
+def _sources_of(paths: Sequence[Path], given: dict[str, Path], name: str, task: "Task", may_import: bool) -> "Sources":
+    """What there is to segment; scans given one by one make a case, or overrule what an export's series are taken for.
+
+    Raises:
+        DataError: a folder holds neither cases nor an export, or two cases have one name.
+        UsageError: nothing is named, or scans are given beside cases or beside several exports.
+    """
+    from lacunet.segmentation.sources import Sources, read_sources
+
+    if not paths:
+        return Sources(cases=cases_of([], given, name, task)[0])
+    found = read_sources(paths, task, may_import)
+    if given and len(found.exports) > 1:
+        raise UsageError(f"--{next(iter(given))} overrules one source, and there are {len(found.exports)}")
+    if given and len(found.exports) < len(paths):
+        raise UsageError("give either folders or single scans (--t1c FILE ...), not both")
+    return found
 
 
 def _describe(bar: "Progress", job: "TaskID", words: str) -> None:

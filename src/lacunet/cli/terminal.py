@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lacunet.intake.found import Survey
     from lacunet.intake.importer import Imported
     from lacunet.segmentation.complete import Completed
-    from lacunet.segmentation.segment import Segmented
+    from lacunet.segmentation.write import Segmented
 
 
 def say(text: str) -> None:

@@ -20,14 +20,14 @@ from lacunet.report.page import known
 INK, MUTED, RULE, PAPER = "#000001", "#000002", "#000003", "#000004"
 """Stand-ins that become the page's colours."""
 SERIES = ("#0000a0", "#0000a1", "#0000a2", "#0000a3", "#0000a4", "#0000a5")
-"""Stand-ins for the colours of the regions, by place."""
+"""Stand-ins for the colours of the regions, by index."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-"""A shape besides the colour, so that neither eye nor printer needs the colour."""
+"""Lines differ in their markers too, so that a page printed in grey can be read."""
 
 
 @contextmanager
 def drawing(name: str) -> Iterator[None]:
-    """Settings under which figures are made and saved; the caller's are back afterwards."""
+    """Settings for making and saving figures; afterwards the caller's settings hold again."""
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
     with matplotlib.rc_context(settings):
         yield
@@ -44,12 +44,12 @@ def robustness(curves: Mapping[str, Mapping[int, Sequence[float]]], legends: Map
     with drawing("robustness"):
         figure = Figure(figsize=(5.4, 3.7))
         axes = _axes(figure)
-        for place, (region, sizes) in enumerate(curves.items()):
-            colour, shift = SERIES[place % len(SERIES)], (place - (len(curves) - 1) / 2) * 0.09
+        for index, (region, sizes) in enumerate(curves.items()):
+            colour, shift = SERIES[index % len(SERIES)], (index - (len(curves) - 1) / 2) * 0.09
             dots = [(size + shift, value) for size, values in sizes.items() for value in values]
             axes.plot(*_columns(dots), "o", color=colour, alpha=0.45, markersize=3.5, markeredgewidth=0)
             means = [(size + shift, fmean(values)) for size, values in sorted(sizes.items())]
-            mark = MARKERS[place % len(MARKERS)]
+            mark = MARKERS[index % len(MARKERS)]
             axes.plot(*_columns(means), color=colour, marker=mark, markersize=5.5, linewidth=1.6, label=legends[region])
         axes.set(xlim=(0.7, most + 0.3), ylim=(0, 1), xticks=range(1, most + 1))
         _labels(axes, "Number of sequences", "Mean Dice")
@@ -57,16 +57,16 @@ def robustness(curves: Mapping[str, Mapping[int, Sequence[float]]], legends: Map
         return _inline(figure, "robustness", "Mean Dice against the number of sequences, by region")
 
 
-def curves(lines: Mapping[str, Mapping[int, float]], most: int, place: int, title: str) -> Markup:
-    """Mean Dice against the number of sequences, a line per run; the axis is cut to what is there.
+def curves(lines: Mapping[str, Mapping[int, float]], most: int, index: int, title: str) -> Markup:
+    """Mean Dice against the number of sequences, a line per run; the axis spans only the values.
 
     Args:
         lines: Run -> number of sequences -> mean Dice.
         most: How many sequences there are at most.
-        place: Which of several such charts of a page this is.
-        title: What is drawn, for those who do not see it.
+        index: Of this chart among those of its page; it keeps their ids apart.
+        title: What is drawn, for screen readers.
     """
-    name = f"curves-{place}"
+    name = f"curves-{index}"
     with drawing(name):
         figure = Figure(figsize=(3.5, 2.9))
         axes = _axes(figure, (0.14, 0.16, 0.84, 0.81))
@@ -84,7 +84,7 @@ def curves(lines: Mapping[str, Mapping[int, float]], most: int, place: int, titl
 
 
 def volumes(points: Mapping[str, Sequence[tuple[float, float]]], legends: Mapping[str, str]) -> Markup:
-    """Predicted against reference volume in ml; both axes are linear to 1 ml and logarithmic above, so that 0 is there.
+    """Predicted against reference volume in ml; axes are linear to 1 ml and logarithmic above, so that 0 can be drawn.
 
     Args:
         points: Region -> (reference, prediction) of each case.
@@ -95,8 +95,8 @@ def volumes(points: Mapping[str, Sequence[tuple[float, float]]], legends: Mappin
         axes = _axes(figure)
         top = max([10.0, *(value for pairs in points.values() for pair in pairs for value in pair)]) * 1.4
         axes.plot([0, top], [0, top], color=MUTED, linewidth=0.9)
-        for place, (region, pairs) in enumerate(points.items()):
-            colour, mark = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
+        for index, (region, pairs) in enumerate(points.items()):
+            colour, mark = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
             style: dict[str, Any] = {"marker": mark, "markersize": 5.5, "markeredgewidth": 0.6}
             axes.plot(
                 *_columns(pairs), linestyle="", color=colour, markeredgecolor=PAPER, label=legends[region], **style
@@ -118,10 +118,10 @@ def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _axes(figure: Figure, place: tuple[float, float, float, float] = (0.115, 0.135, 0.87, 0.845)) -> Axes:
-    """Plain axes on no background, rules behind the data; `place` is left, bottom, width, height of the figure."""
+def _axes(figure: Figure, box: tuple[float, float, float, float] = (0.115, 0.135, 0.87, 0.845)) -> Axes:
+    """Plain axes without background, grid lines behind the data; `box` is left, bottom, width, height in the figure."""
     figure.patch.set_visible(False)
-    axes = figure.add_axes(place)
+    axes = figure.add_axes(box)
     axes.patch.set_visible(False)
     axes.set_axisbelow(True)
     axes.grid(color=RULE, linewidth=0.7)
@@ -138,7 +138,7 @@ def _labels(axes: Axes, x: str, y: str) -> None:
 
 
 def _inline(figure: Figure, name: str, title: str) -> Markup:
-    """The figure as an `<svg>` to be put into a page: named ids, the page's colours and letters, any width."""
+    """The figure as an `<svg>` to be put into a page: named ids, the page's colours and fonts, any width."""
     buffer = StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
@@ -148,7 +148,7 @@ def _inline(figure: Figure, name: str, title: str) -> Markup:
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
     body = re.sub(r"font: (\S+)[^;\"]*", r"font-size: \1", body).replace("xlink:href", "href")
     stand_ins = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
-    stand_ins |= {colour: f"chart-{place}" for place, colour in enumerate(SERIES)}
+    stand_ins |= {colour: f"chart-{index}" for index, colour in enumerate(SERIES)}
     for colour, variable in stand_ins.items():
         body = body.replace(colour, f"var(--{variable})")
     assert head is not None

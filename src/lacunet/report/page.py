@@ -1,4 +1,4 @@
-"""Templates to pages: one HTML text with everything inside, every word from outside escaped."""
+"""Templates to pages: one HTML text with everything inside; every text from outside is escaped."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 @cache
 def environment() -> Environment:
-    """The templates of this folder and the words they use for numbers."""
+    """The templates of this folder, and their filters for numbers and words."""
     found = Environment(
         loader=PackageLoader("lacunet", "report"),
         autoescape=True,
@@ -33,7 +33,7 @@ def render(template: str, values: Mapping[str, Any], styles: Sequence[str] = (),
     Args:
         template: A file of this folder.
         values: What it shows.
-        styles: Style sheets beside the one of every page, as text.
+        styles: Style sheets besides `style.css`, as text.
         scripts: Scripts, as text, in their order. The page tells the browser to run no other.
     """
     sheet = "".join([resource("style.css"), *styles])
@@ -71,7 +71,7 @@ def known(value: float | None) -> TypeGuard[float]:
 
 
 def millilitres(value: float | None) -> str:
-    """A volume without its unit: 84.1, and more digits only for the very small."""
+    """A volume without its unit: 84.1, and more digits only below 0.1."""
     if not known(value):
         return "–"
     return f"{value:.1f}" if value == 0 or value >= 0.1 else f"{value:.2f}" if value >= 0.01 else "< 0.01"
@@ -88,7 +88,7 @@ def millimetres(value: float | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """The same with a capital first letter; the rest (T1ce, FLAIR) stays."""
+    """The text with a capital first letter; the rest (T1ce, FLAIR) stays."""
     return text[:1].upper() + text[1:]
 
 

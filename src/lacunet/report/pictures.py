@@ -25,13 +25,13 @@ class Outline:
 
     Attributes:
         region: Which region.
-        place: Its place in the task's order, which decides its colour.
+        index: Its position in the task's order, which decides its colour.
         kind: `prediction` or `reference`.
         path: An SVG path in pixels of the picture, (0, 0) at its top left corner.
     """
 
     region: str
-    place: int
+    index: int
     kind: str
     path: str
 
@@ -67,7 +67,7 @@ class Cut:
 
     @property
     def words(self) -> str:
-        """Where the slice lies, as a person says it."""
+        """Where the slice lies, in words."""
         position = f"{self.position:.0f}".replace("-", "−")
         return f"{'xyz'[self.plane.normal]} = {position} mm, slice {self.index + 1} of {self.count}"
 
@@ -78,7 +78,7 @@ class Picture:
 
     Attributes:
         cut: Where it is taken.
-        title: What it shows, for people who cannot see it.
+        title: What it shows, for screen readers.
         uri: The grey picture as a PNG inside a data URI.
     """
 
@@ -98,7 +98,7 @@ def cuts(
 
     Args:
         task: Names the regions that are outlined.
-        images: What is there decides how much around the brain is cut away.
+        images: Their voxels decide how much around the brain is cut away.
         grid: Of all arrays.
         prediction: Labels.
         reference: Labels, or None.
@@ -115,9 +115,9 @@ def cuts(
 def _cut(task: Task, grid: Grid, masks: Mapping[str, np.ndarray], box: Box, plane: Plane, index: int) -> Cut:
     """One cut; `index` counts slices inside the box."""
     outlines = tuple(
-        Outline(region, place, kind, path)
+        Outline(region, number, kind, path)
         for kind, labels in masks.items()
-        for place, (region, members) in enumerate(task.regions.items())
+        for number, (region, members) in enumerate(task.regions.items())
         if (path := outline(np.isin(section(labels[box], plane, index), members)))
     )
     shape = tuple(side.stop - side.start for side in box)
@@ -137,7 +137,7 @@ def _cut(task: Task, grid: Grid, masks: Mapping[str, np.ndarray], box: Box, plan
 
 
 def outline(mask: Bool[np.ndarray, "row column"]) -> str:
-    """An SVG path around a mask, half way between the pixels inside and outside; empty where the mask is."""
+    """An SVG path around a mask, half way between the pixels inside and outside; empty for an empty mask."""
     if not mask.any():
         return ""
     lines = contour_generator(z=np.pad(mask, 1).astype(np.float64)).lines(0.5)

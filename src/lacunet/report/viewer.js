@@ -1,4 +1,4 @@
-// The viewer of a case's page: NiiVue draws one panel a scan; what is shared by all panels stands here.
+// The viewer of a case's page: NiiVue draws one panel for each scan; this script does all that the panels share.
 // The page's JSON (viewer.py) holds the scans and masks. Nothing is fetched.
 "use strict";
 (() => {
@@ -14,12 +14,12 @@
   const labels = {}; // labels by mask, in NiiVue's order of voxels
   let voxel = [0, 0, 0]; // of the crosshair
   let size = [1, 1, 1]; // of the grid, in voxels
-  let drawing = false; // asked for, and not done yet
+  let drawing = false; // requested and not done yet
   let windowChanged = false;
 
   // ---------------------------------------------------------------- start
 
-  // What draws WebGL2 here, in the browser's words; nothing where it is missing.
+  // The browser's name for what draws WebGL2; null where WebGL2 is missing.
   function renderer() {
     const context = document.createElement("canvas").getContext("webgl2");
     if (!context) return null;
@@ -61,7 +61,7 @@
     });
     await nv.attachToCanvas(canvas, false);
     const drawScene = nv.drawScene.bind(nv);
-    nv.drawScene = () => { if (canvas.clientWidth) drawScene(); };  // hidden, it has no size to draw in
+    nv.drawScene = () => { if (canvas.clientWidth) drawScene(); };  // a hidden canvas has no size
     const [low, high] = scan.window;
     nv.drawRimOpacity = 1;
     if (data.masks.length) nv.drawLut = niivue.cmapper.makeDrawLut(colourTable());
@@ -82,17 +82,17 @@
   }
 
   function colourTable() {
-    const colours = data.regions.map((_, place) => colourOf(place));
+    const colours = data.regions.map((_, index) => colourOf(index));
     const channel = (index) => [0, ...colours.map((colour) => colour[index])];
     return {
       R: channel(0), G: channel(1), B: channel(2), A: [0, ...colours.map(() => 255)],
-      I: [0, ...colours.map((_, place) => place + 1)], labels: ["", ...data.regions.map((region) => region.name)],
+      I: [0, ...colours.map((_, index) => index + 1)], labels: ["", ...data.regions.map((region) => region.name)],
     };
   }
 
   // The style sheet knows the colours of the regions; here they become numbers.
-  function colourOf(place) {
-    const swatch = document.querySelector(`.swatch.region-${place}`);
+  function colourOf(index) {
+    const swatch = document.querySelector(`.swatch.region-${index}`);
     const words = getComputedStyle(swatch).getPropertyValue("--line").trim();
     const digits = /^#[0-9a-f]{6}$/i.test(words) ? words.slice(1) : "ffffff";
     return [0, 2, 4].map((at) => parseInt(digits.slice(at, at + 2), 16));
@@ -186,9 +186,9 @@
   }
 
   // The same letters as at the edges of the pictures.
-  function edgeLetters({ plane, ...place }) {
+  function edgeLetters({ plane, ...box }) {
     const tile = document.createElement("div");
-    for (const [side, share] of Object.entries(place)) tile.style[side] = `${share * 100}%`;
+    for (const [side, share] of Object.entries(box)) tile.style[side] = `${share * 100}%`;
     ["left", "right", "top", "bottom"].forEach((side, index) => {
       const letter = tile.appendChild(document.createElement("span"));
       letter.className = `edge ${side}`;
@@ -202,8 +202,8 @@
     const visible = chosen("viewer-region");
     const shown = labels[chosen("viewer-mask")[0]];
     const painted = new Uint8Array(256);
-    data.regions.forEach((region, place) => {
-      if (shown && visible.includes(region.name)) for (const label of region.labels) painted[label] = place + 1;
+    data.regions.forEach((region, index) => {
+      if (shown && visible.includes(region.name)) for (const label of region.labels) painted[label] = index + 1;
     });
     const bitmap = (shown ?? Object.values(labels)[0])?.map((label) => painted[label]);
     for (const { nv } of panels) {
@@ -284,7 +284,7 @@
     moveTo(voxel);
   }
 
-  // ---------------------------------------------------------------- hands
+  // ---------------------------------------------------------------- mouse and keys
 
   function listen() {
     body.addEventListener("change", ({ target }) => {
@@ -370,7 +370,7 @@
     button.type = "button";
     button.textContent = "Open the viewer";
     button.addEventListener("click", start, { once: true });
-    byId("viewer-missing").replaceChildren(button, " This browser draws without a graphics card: opening takes a while.");
+    byId("viewer-missing").replaceChildren(button, " This browser draws without a graphics card, so opening takes a while.");
   }
 
   const found = renderer();

@@ -1,7 +1,7 @@
-"""What the interactive viewer of a case's page is given: scans in 8 bits and masks, each a NIfTI file inside the page.
+"""The data of the interactive viewer in a case's page: scans in 8 bits and masks, each a NIfTI file inside the page.
 
-NiiVue draws them; `vendor/` holds it as published, and `scripts/release/renew_niivue.py` renews it. `viewer.js` is
-everything around it.
+NiiVue draws them; `vendor/` holds it as published, and `scripts/release/renew_niivue.py` renews it. `viewer.js` does
+everything else.
 """
 
 import base64
@@ -25,7 +25,9 @@ NIIVUE_SHA256 = "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4a
 """Of `vendor/niivue.umd.js`, which is the file `dist/niivue.umd.js` of the npm package `@niivue/niivue`."""
 
 HEADROOM = 0.5
-"""How far the stored grey values reach beyond the window at the start, in its widths: room to change the window."""
+"""How far the stored grey values reach beyond the first window on each side, as a share of its width.
+
+So the user can move and widen the window."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class EightBit:
 
 
 def eight_bit(image: Shaped[np.ndarray, "x y z"], low: float, high: float) -> EightBit:
-    """A scan in 255 grey values: of its window, `low` to `high`, and `HEADROOM` around it, as far as the scan goes."""
+    """A scan in 255 grey values: its window, `low` to `high`, and `HEADROOM` around it if the scan has such values."""
     inside = np.isfinite(image) & (image != 0)
     values = image[inside].astype(np.float32)
     room = HEADROOM * (high - low)
@@ -61,13 +63,13 @@ def eight_bit(image: Shaped[np.ndarray, "x y z"], low: float, high: float) -> Ei
 def nifti_text(
     voxels: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"], slope: float = 1.0, intercept: float = 0.0
 ) -> str:
-    """A volume as a NIfTI file, compressed, in base64. Its header says where it lies, and no more.
+    """A volume as a NIfTI file, compressed, in base64. Its header holds the geometry and nothing else.
 
     Args:
         voxels: The volume.
         affine: Voxel to mm (RAS+), in the header as float32.
         slope: Grey values per step.
-        intercept: Grey value of 0.
+        intercept: Grey value of a voxel of 0.
     """
     header = nib.Nifti1Header()
     header.set_data_dtype(np.uint8)
@@ -82,7 +84,7 @@ def nifti_text(
 
 
 def _gzip(content: bytes) -> bytes:
-    """A scan's noise repeats nothing but runs of background: looking for runs alone is quicker, and no larger."""
+    """Only background repeats in a scan, so looking for runs alone is quicker, and the result is no larger."""
     packer = zlib.compressobj(wbits=31, strategy=zlib.Z_RLE)
     return packer.compress(content) + packer.flush()
 

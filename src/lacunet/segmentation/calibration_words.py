@@ -11,7 +11,7 @@ TOO_FEW = "too few cases"
 
 
 def span_words(span: Span | None, coverage: float, number: Callable[[float], str] = millilitres) -> str:
-    """`80 %: 27.1 to 45.0`, or that there were too few cases to say so."""
+    """`80 %: 27.1 to 45.0`, or that there were too few cases to give a range."""
     if span is None:
         return f"{coverage * 100:g} %: {TOO_FEW}"
     low, high = span
@@ -30,7 +30,7 @@ def helpful_sequence(task: Task, gains: Mapping[str, Mapping[str, Gain]], covera
         coverage: Of the gains' ranges.
 
     Returns:
-        None where there is nothing to say: no sequence is left, or no case could tell.
+        None where `gains` is empty, as it is when all sequences were used.
     """
     if not gains:
         return None

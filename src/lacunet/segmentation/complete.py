@@ -1,4 +1,4 @@
-"""Estimates of the sequences that a patient lacks: to be looked at, and written so that nobody takes them for scans."""
+"""Estimates of the sequences that a patient lacks: to be looked at, and marked so that nobody takes them for scans."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from lacunet.data.nifti import ESTIMATE_DEVIATION, ESTIMATE_MEAN, load_case, sca
 from lacunet.errors import LacunetError, ModelError, Problem
 from lacunet.files import write_json
 from lacunet.prediction.predictor import Predictor
+from lacunet.segmentation.answer import provenance_of, subset_in_use
 from lacunet.segmentation.completion_page import CompletionView, write_completion_page
-from lacunet.segmentation.layout import places
-from lacunet.segmentation.segment import provenance_of, refuse_to_replace, subset_in_use
+from lacunet.segmentation.layout import places, refuse_to_replace
 from lacunet.task import Subset
 
 NO_SCAN = (
@@ -29,10 +29,10 @@ class CompleteSettings:
     """What is estimated, and where results may be.
 
     Attributes:
-        subset: Modalities that the network sees; None shows all that a case has. The others are estimated, also where
-            there is a scan of them.
+        subset: Modalities that the network sees; None shows all that a case has. The others are estimated, also those
+            that were scanned.
         overwrite: Replace results that are there.
-        resume: Leave cases that are done already.
+        resume: Skip cases that have results already.
     """
 
     subset: Subset | None = None
@@ -49,7 +49,7 @@ class Completed:
         folder: Where its results are.
         subset: What the network saw.
         estimated: What was estimated; empty where nothing is absent, and then nothing is written.
-        skipped: It was there already (`resume`).
+        skipped: The results were there already (`resume`).
     """
 
     name: str
@@ -73,11 +73,12 @@ def complete_cases(
             refuse_to_replace(_record(folder, files.name))
     for files in cases:
         try:
-            if settings.resume and _record(folder, files.name).is_file():
-                yield Completed(files.name, _record(folder, files.name).parent, (), (), skipped=True)
+            record = _record(folder, files.name)
+            if settings.resume and record.is_file():
+                yield Completed(files.name, record.parent, (), (), skipped=True)
             else:
                 yield complete_case(predictor, files, folder, settings)
-        except ModelError:  # of no use to any case
+        except ModelError:  # this model can complete no case
             raise
         except LacunetError as error:
             yield Problem(files.name, str(error))
@@ -91,21 +92,20 @@ def complete_case(predictor: Predictor, files: CaseFiles, folder: Path, settings
         ModelError: the model does not estimate sequences, or was kept without the part that does.
         OutputError: the results cannot be written.
     """
-    model = predictor.model
+    model, at = predictor.model, _record(folder, files.name)
     case = load_case(files, model.task, want_reference=False)
     subset = subset_in_use(case, settings.subset, model)
-    place = _record(folder, files.name).parent
     if subset == model.task.modalities:
-        return Completed(case.name, place, subset, ())
+        return Completed(case.name, at.parent, subset, ())
     shown, like = case.only(subset), files.images[subset[0]].path
     estimates = {name: scaled_estimate(values, shown) for name, values in predictor.complete(case, subset).items()}
     for modality, values in estimates.items():
-        write_estimate(place / file_name(files.name, modality), values, shown, modality, like)
+        write_estimate(at.with_name(file_name(files.name, modality)), values, shown, modality, like)
     facts = provenance_of(predictor, files, subset) | {"intensities of the estimates": UNITS}
     warnings = [*NO_SCAN, *case.notes]
     tumour = predictor(case, subset).labels()
     view = CompletionView(case.name, model.task, case.images, case.grid, subset, estimates, tumour, warnings, facts)
-    write_completion_page(place / "report.html", view)
+    write_completion_page(at.with_name("report.html"), view)
     record = {
         "case": case.name,
         "subset": model.task.subset_name(subset),
@@ -115,8 +115,8 @@ def complete_case(predictor: Predictor, files: CaseFiles, folder: Path, settings
         "warnings": warnings,
         "provenance": facts,
     }
-    write_json(_record(folder, files.name), record)
-    return Completed(case.name, place, subset, tuple(estimates))
+    write_json(at, record)
+    return Completed(case.name, at.parent, subset, tuple(estimates))
 
 
 def file_name(case: str, modality: str) -> str:
@@ -125,4 +125,5 @@ def file_name(case: str, modality: str) -> str:
 
 
 def _record(folder: Path, name: str) -> Path:
+    """Written last, so that it says that the case is done; the other results lie beside it."""
     return places(folder, name).folder / "completion.json"

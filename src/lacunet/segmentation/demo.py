@@ -9,7 +9,8 @@ from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.phantom.phantom import write_phantom
 from lacunet.prediction.predictor import Predictor
-from lacunet.segmentation.segment import Segmented, SegmentSettings, segment_case
+from lacunet.segmentation.segment import segment_case
+from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
 
 

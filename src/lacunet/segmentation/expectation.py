@@ -24,10 +24,10 @@ class Expectation:
         dice: Mean Dice by region, 0 to 1.
         cases: How many cases the means rest on.
         data: Which cases: "test split of ...".
-        ranges: Between which one more case's Dice lies, by region, or None: too few cases. Empty from a card.
+        ranges: Range of one more case's Dice, by region; None where there are too few cases. Empty from a card.
         coverage: Of the ranges; None from a card.
         notes: What a reader of a calibration's numbers must not miss.
-        complete: Mean Dice by region from all sequences, to tell what is missing from what is hard; empty: not known.
+        complete: Mean Dice by region from all sequences, to tell a missing sequence from a hard region; empty: unknown.
     """
 
     dice: Mapping[str, float]
@@ -109,6 +109,16 @@ def expected_of(
     )
 
 
+def card_expectation(model: Model, subset: Subset) -> Expectation | None:
+    """What the model's card says of a subset, or None when it says nothing."""
+    expected = model.expected_dice(subset)
+    results = model.card.get("results", {})
+    if not expected:
+        return None
+    complete = model.expected_dice(model.task.modalities)
+    return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", "")), complete=complete)
+
+
 def _expectation(calibration: Calibration, subset: str, complete: str) -> Expectation:
     found = calibration.expected(subset)
     return Expectation(
@@ -146,9 +156,9 @@ def _rounded(span: Span | None, digits: int) -> list[float] | None:
 def expectation_warnings(
     task: Task, subset: Subset, expected: Expectation | None, threshold: float = UNRELIABLE
 ) -> list[str]:
-    """A sentence for each region of which the card expects little: `ET without T1ce is unreliable: expected Dice 0.41`.
+    """A sentence for each region of which little is expected: `ET without T1ce is unreliable: expected Dice 0.41`.
 
-    Where all sequences would not make it reliable either, it says so, and does not blame those that are missing.
+    Where the region is unreliable from all sequences too, the sentence says so and names no missing sequence.
 
     Args:
         task: Names and orders.

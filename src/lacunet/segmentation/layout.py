@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, get_args
 
-from lacunet.errors import DataError, UsageError, nearest
+from lacunet.errors import DataError, OutputError, UsageError, nearest
 from lacunet.files import write_json, write_text
 from lacunet.task import Task
 
@@ -23,12 +23,12 @@ class Places:
     """The files of one case.
 
     Attributes:
-        folder: What a person is told: where to look.
+        folder: Where a person finds the results.
         mask: Labels, on the grid of the scans.
         page: For people.
         record: For programs; written last, so that it says that the case is done.
-        stem: What other files of the case begin with, in the mask's folder.
-        layout: Which of the two.
+        stem: How the names of the other files in the mask's folder begin.
+        layout: `plain` or `bids`.
     """
 
     folder: Path
@@ -114,7 +114,7 @@ def bids_name(name: str) -> str:
 
 
 def require_apart(names: Iterable[str], layout: Layout) -> None:
-    """Refuse two cases whose results would lie in one place.
+    """Refuse two cases that would have the same result files.
 
     Raises:
         DataError: BIDS would give both the same name.
@@ -126,8 +126,20 @@ def require_apart(names: Iterable[str], layout: Layout) -> None:
             raise DataError(f"cases {other} and {name} would both be {bids_name(name)} in BIDS; rename one")
 
 
+def refuse_to_replace(result: Path) -> None:
+    """A result is replaced only when the user asks.
+
+    Raises:
+        OutputError: it is there.
+    """
+    if result.exists():
+        raise OutputError(
+            f"{result}: is there already; go on with --resume, replace it with --overwrite, or choose another folder"
+        )
+
+
 def begin_bids(folder: Path, task: Task, disk: dict[str, int]) -> None:
-    """What a BIDS derivative has at its top: `dataset_description.json`, and what the integers of its masks mean.
+    """Write the top of a BIDS derivative: `dataset_description.json`, and what the integers of its masks mean.
 
     Args:
         folder: The derivative.

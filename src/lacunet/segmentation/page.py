@@ -9,13 +9,20 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from lacunet.case import Grid
+from lacunet.evaluation.metrics import dice as dice_of
+from lacunet.evaluation.metrics import region_masks, volume_ml
 from lacunet.files import write_text
 from lacunet.report.page import dice, join_words, known, millilitres, render, resource, sentence
 from lacunet.report.pictures import Cut, cuts, pictures
 from lacunet.report.viewer import niivue_script, viewer_data
+from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.calibration_words import span_words
 from lacunet.segmentation.expectation import UNRELIABLE, Expectation
 from lacunet.task import Subset, Task
+
+SCANNER = "the scanner's coordinates (RAS+)"
+MOVED = "the case's coordinates (RAS+), where the brain lies as the average one does"
+"""The coordinates of positions on the page: the second where import moved a scan."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,10 @@ class CaseView:
         expected: What the calibration or the card says of this subset, or None.
         volume_words: The range of a volume in words, by region: `80 %: 27.1 to 45.0`; empty without a calibration.
         warnings: Sentences that a reader must not miss.
-        provenance: Model, version, date, command, files ... in the order in which they are printed.
+        provenance: Model, version, date, files ... in the order in which they are printed.
         helpful_sequence: A sentence on which missing sequence would help most, or None.
         viewer: Put the scans and an interactive viewer into the page, which makes it megabytes larger.
-        coordinates: What positions are told in.
+        coordinates: Of the positions on the page.
     """
 
     name: str
@@ -58,7 +65,7 @@ class CaseView:
     provenance: Mapping[str, str] = field(default_factory=dict)
     helpful_sequence: str | None = None
     viewer: bool = False
-    coordinates: str = "the scanner's coordinates (RAS+)"
+    coordinates: str = SCANNER
 
     @property
     def masks(self) -> dict[str, UInt8[np.ndarray, "x y z"]]:
@@ -75,6 +82,39 @@ class CaseView:
     def empty(self) -> bool:
         """Whether the model found no tumour."""
         return not self.prediction.any()
+
+
+def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, str], viewer: bool) -> CaseView:
+    """What the page shows of an answer; with a reference, also how well they agree.
+
+    Args:
+        answer: Of one case.
+        warnings: All of them, also those of writing.
+        provenance: In the order in which it is printed.
+        viewer: Put the interactive viewer into the page.
+    """
+    case, expected = answer.case, answer.expected
+    found = region_masks(answer.labels, answer.task)
+    reference = {} if case.reference is None else region_masks(case.reference, answer.task)
+    return CaseView(
+        name=case.name,
+        task=answer.task,
+        images=case.images,
+        grid=case.grid,
+        prediction=answer.labels,
+        subset=answer.subset,
+        volumes=answer.volumes,
+        reference=case.reference,
+        reference_volumes={region: volume_ml(mask, case.grid.spacing) for region, mask in reference.items()},
+        dice={region: dice_of(found[region], mask) for region, mask in reference.items()},
+        expected=expected.expectation,
+        volume_words=expected.volume_words,
+        warnings=warnings,
+        provenance=provenance,
+        helpful_sequence=expected.helpful_sequence,
+        viewer=viewer,
+        coordinates=MOVED if answer.imported and answer.imported.moved else SCANNER,
+    )
 
 
 def headline(view: CaseView) -> str:
@@ -143,7 +183,7 @@ def _regions(view: CaseView) -> list[dict[str, Any]]:
     return [
         {
             "name": region,
-            "place": place,
+            "index": index,
             "title": view.task.titles[region],
             "volume": view.volumes[region],
             "volume_words": view.volume_words.get(region),
@@ -152,7 +192,7 @@ def _regions(view: CaseView) -> list[dict[str, Any]]:
             "expected": expected.get(region) if known(expected.get(region)) else None,
             "expected_words": _expected_words(view.expected, region),
         }
-        for place, region in enumerate(view.task.regions)
+        for index, region in enumerate(view.task.regions)
     ]
 
 

@@ -1,10 +1,9 @@
-"""Any source to masks: cases that lacunet finds by name, and hospital exports, which are imported first."""
+"""Any source to masks: cases that are found by the names of their files, and hospital exports, imported first."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,12 +15,14 @@ from lacunet.intake.build import import_case
 from lacunet.intake.found import Scan, Survey, Visit
 from lacunet.intake.importer import Importer, needs_import
 from lacunet.prediction.predictor import Predictor
+from lacunet.segmentation.layout import Places
 from lacunet.segmentation.native import Origin, OriginalScan
-from lacunet.segmentation.segment import Segmented, SegmentSettings, begin, done_before, segment_case, segment_cases
+from lacunet.segmentation.segment import ask_and_write, segment_cases, segment_each
+from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import Subset, Task
 
 DEFAULT_TARGETS = ("t1c", "t2f")
-"""A mask is brought back to the first of these scans that is there, else to the first scan, unless the user says."""
+"""Unless the user names scans, the mask goes back to the first of these that the case has, else to its first scan."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,21 @@ class Sources:
 
     cases: Sequence[CaseFiles] = ()
     exports: Sequence[Path] = ()
-    problems: Sequence[Problem] = field(default_factory=tuple)
+    problems: Sequence[Problem] = ()
 
 
-def read_sources(paths: Sequence[Path], task: Task) -> Sources:
+def read_sources(paths: Sequence[Path], task: Task, may_import: bool = True) -> Sources:
     """Tell cases from exports.
+
+    Args:
+        paths: Case folders, folders of cases, manifests, archives, DICOM folders.
+        task: Knows the modalities.
+        may_import: Accept exports; otherwise every path must hold cases.
 
     Raises:
         DataError: a folder holds neither, or two cases have one name.
     """
-    exports = [path for path in paths if needs_import(path, task)]
+    exports = [path for path in paths if may_import and needs_import(path, task)]
     cases, problems = survey_all([path for path in paths if path not in exports], task)
     return Sources(cases, exports, problems)
 
@@ -66,22 +72,22 @@ def segment(
         folder: Where results go.
         settings: What is written.
         importer: How scans with skull, or on grids of their own, are made ready.
-        targets: Modalities on whose own grid an imported case's mask is wanted; T1ce, else FLAIR, if none is named.
+        targets: Modalities on whose own grid an imported case gets a mask; T1ce, else FLAIR, if none is named.
 
     Yields:
-        The problems that were found before, then each case; of an export first what it holds.
+        The problems of reading the sources, then each case; for an export first what it holds.
 
     Raises:
-        DataError: a folder holds nothing usable, or the results of two cases would lie in one place.
+        DataError: a folder holds nothing usable, or two cases would have the same result files.
         OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
         UsageError: one name is given for several sources or visits.
     """
     settings, importer = settings or SegmentSettings(), importer or Importer(task=predictor.model.task)
-    there = sources if isinstance(sources, Sources) else read_sources(sources, predictor.model.task)
+    found = sources if isinstance(sources, Sources) else read_sources(sources, predictor.model.task)
+    yield from found.problems
     make_ready = partial(made_ready, importer=importer, targets=targets)
-    cases = segment_cases(predictor, there.cases, folder, settings, make_ready)
-    exports = segment_exports(predictor, importer, there.exports, folder, settings, targets)
-    yield from chain(there.problems, cases, exports)
+    yield from segment_cases(predictor, found.cases, folder, settings, make_ready)
+    yield from segment_exports(predictor, importer, found.exports, folder, settings, targets)
 
 
 def segment_exports(
@@ -101,22 +107,25 @@ def segment_exports(
         raise UsageError(f"--name {importer.name}: there are {len(exports)} sources; leave it out")
     done: set[str] = set()
     for number, export in enumerate(exports, 1):
-        where = f"source {number}" if len(exports) > 1 else "the source"
-        results = segment_export(predictor, importer, export, folder, settings, targets)
         try:
-            for result in results:
-                if isinstance(result, Survey):
-                    names = {importer.name_of(visit) for visit in result.visits}
-                    if twice := sorted(names & done):
-                        raise DataError(f"{', '.join(twice)}: another source holds the same case; it is left out")
-                    done |= names
-                yield result
+            with closing(segment_export(predictor, importer, export, folder, settings, targets)) as results:
+                for result in results:
+                    if isinstance(result, Survey):
+                        done |= _new_names(result, importer, done)
+                    yield result
         except UsageError:
             raise
         except LacunetError as error:
-            yield Problem(where, str(error).removeprefix("the source: "))
-        finally:
-            results.close()
+            source = f"source {number}" if len(exports) > 1 else "the source"
+            yield Problem(source, str(error).removeprefix("the source: "))
+
+
+def _new_names(survey: Survey, importer: Importer, done: set[str]) -> set[str]:
+    """The names of a source's cases, none of which another source has."""
+    names = {importer.name_of(visit) for visit in survey.visits}
+    if twice := sorted(names & done):
+        raise DataError(f"{', '.join(twice)}: another source holds the same case; it is left out")
+    return names
 
 
 def segment_export(
@@ -139,37 +148,36 @@ def segment_export(
     """
     with importer.surveyed(export) as (survey, work):
         yield survey
-        begin([importer.name_of(visit) for visit in survey.visits], folder, settings, predictor.model.task)
-        for visit in survey.visits:
-            name = importer.name_of(visit)
-            try:
-                yield (
-                    done_before(name, folder, settings)
-                    or _segmented(predictor, importer, visit, work, folder, settings, targets)
-                )
-            except LacunetError as error:
-                yield Problem(name, str(error))
+        each = [
+            (importer.name_of(visit), partial(_imported, predictor, importer, visit, work, settings, targets))
+            for visit in survey.visits
+        ]
+        yield from segment_each(each, folder, settings, predictor.model.task)
 
 
-def _segmented(
+def _imported(
     predictor: Predictor,
     importer: Importer,
     visit: Visit,
     work: Path,
-    folder: Path,
     settings: SegmentSettings,
     targets: Sequence[str],
+    at: Places,
 ) -> Segmented:
-    wanted = wanted_targets(tuple(visit.scans), targets, importer.task)  # before minutes are spent
+    """Import a visit and segment it."""
+    wanted = wanted_targets(tuple(visit.scans), targets, importer.task)  # before import, which takes minutes
     record = importer.imported(visit, work)
     scans = {name: original_scan(visit.scans[name], placed.scan_to_case) for name, placed in record.scans.items()}
     origin = Origin(scans, wanted, record)
-    return segment_case(predictor, importer.files_of(work, record), folder, settings, origin)
+    return ask_and_write(predictor, importer.files_of(work, record), settings, at, origin)
 
 
 @contextmanager
 def made_ready(files: CaseFiles, importer: Importer, targets: Sequence[str] = ()) -> Iterator[tuple[CaseFiles, Origin]]:
-    """A case whose scans have skulls, or lie on grids of their own, ready for `segment_case`, and its way back.
+    """Import a case whose scans have skulls or grids of their own; it is there for as long as the context lasts.
+
+    Yields:
+        The case without skull and on one grid, and where it came from.
 
     Raises:
         DataError: a scan is not what it should be, or a step failed.
@@ -184,7 +192,7 @@ def made_ready(files: CaseFiles, importer: Importer, targets: Sequence[str] = ()
 
 
 def wanted_targets(there: Sequence[str], asked: Sequence[str], task: Task) -> Subset:
-    """Whose own grid is wanted: what was asked for, else T1ce, else FLAIR, else the first there is.
+    """The scans that get a mask on their own grid: those asked for, else T1ce, else FLAIR, else the first there is.
 
     Raises:
         UsageError: a sequence is asked for that the case lacks.
@@ -197,7 +205,7 @@ def wanted_targets(there: Sequence[str], asked: Sequence[str], task: Task) -> Su
 
 
 def original_scan(scan: Scan, scan_to_case: Rigid) -> OriginalScan:
-    """A recognised scan, for the way back; without its DICOM files where its slices are not theirs."""
+    """A recognised scan as it was before import; without its DICOM files where its slices were interpolated."""
     if scan.dicom is None:
         return OriginalScan(scan.path, scan_to_case)
     if not scan.dicom.even:

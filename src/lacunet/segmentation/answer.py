@@ -1,0 +1,171 @@
+"""What a model says of one case: labels, volumes, and how far to trust them. No file is written here.
+
+answer = ask(Predictor(load_model("default")), case_from_files({"t1c": t1c, "t2f": flair}, "anna"))
+print(answer.volumes, answer.warnings)
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lacunet.case import Case, CaseFiles
+from lacunet.data.nifti import load_case
+from lacunet.errors import UsageError
+from lacunet.evaluation.metrics import region_masks, volume_ml
+from lacunet.intake.identify.classify import contradictions
+from lacunet.intake.record import ImportRecord, record_of
+from lacunet.models.model import Model
+from lacunet.prediction.postprocess import Rule, apply_rules
+from lacunet.prediction.predictor import Prediction, Predictor
+from lacunet.segmentation.expectation import Expected, card_expectation, expectation_warnings, expected_of
+from lacunet.task import Subset, Task
+
+if TYPE_CHECKING:
+    from lacunet.segmentation.native import Origin
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one case.
+
+    Attributes:
+        model: The model.
+        files: The files of the case.
+        case: What they hold, on one RAS+ grid.
+        subset: The modalities that were used.
+        prediction: What the network says, before post-processing; it gives the probabilities.
+        labels: Labels inside lacunet, after post-processing.
+        rules: Names of the post-processing, in order.
+        volumes: Millilitres by region.
+        expected: The Dice and the volumes to expect.
+        warnings: Sentences that a reader must not miss.
+        provenance: The software, the model and the scans, in the order in which they are printed.
+        imported: What `lacunet import` did to the scans; None for a case that needed no import.
+        origin: The scans as they were before this import; None where they are not at hand.
+        seconds: How long it took to load the case and to ask.
+    """
+
+    model: Model
+    files: CaseFiles
+    case: Case
+    subset: Subset
+    prediction: Prediction
+    labels: UInt8[np.ndarray, "x y z"]
+    rules: Sequence[str]
+    volumes: Mapping[str, float]
+    expected: Expected
+    warnings: Sequence[str]
+    provenance: Mapping[str, str]
+    imported: ImportRecord | None
+    origin: "Origin | None"
+    seconds: float
+
+    @property
+    def task(self) -> Task:
+        """The model's task."""
+        return self.model.task
+
+    @property
+    def like(self) -> Path:
+        """The scan whose header a mask on this case's grid gets."""
+        return self.files.images[self.subset[0]].path
+
+
+def ask(
+    predictor: Predictor,
+    files: CaseFiles,
+    subset: Subset | None = None,
+    rules: Sequence[Rule] = (),
+    want_reference: bool = False,
+    origin: "Origin | None" = None,
+) -> Answer:
+    """Ask the model about one case. No file is written.
+
+    Args:
+        predictor: The model.
+        files: A case whose scans have no skull and lie on one grid.
+        subset: Modalities to use; None uses all that the case has.
+        rules: Post-processing, in order.
+        want_reference: Also load the case's reference, where it has one.
+        origin: The scans before import, where the case was just imported.
+
+    Raises:
+        DataError: a scan is not what it should be.
+        UsageError: the case lacks a modality of `subset`.
+    """
+    started = time.monotonic()
+    model = predictor.model
+    case = load_case(files, model.task, want_reference=want_reference and files.reference is not None)
+    subset = subset_in_use(case, subset, model)
+    prediction = predictor(case, subset)
+    labels = apply_rules(rules, prediction.labels(), case.grid)
+    names = [rule.name for rule in rules]
+    volumes = {name: volume_ml(mask, case.grid.spacing) for name, mask in region_masks(labels, model.task).items()}
+    expected = expected_of(model, subset, volumes, names, predictor.mirror, card_expectation(model, subset))
+    imported = origin.record if origin else record_of(files)
+    warnings = [
+        *case.notes,
+        *(imported.warnings if imported else ()),
+        *contradictions(case.images, case.grid, model.task),
+        *expected.warnings,
+        *expectation_warnings(model.task, subset, expected.expectation),
+    ]
+    return Answer(
+        model=model,
+        files=files,
+        case=case,
+        subset=subset,
+        prediction=prediction,
+        labels=labels,
+        rules=names,
+        volumes=volumes,
+        expected=expected,
+        warnings=warnings,
+        provenance=provenance_of(predictor, files, subset),
+        imported=imported,
+        origin=origin,
+        seconds=time.monotonic() - started,
+    )
+
+
+def subset_in_use(case: Case, subset: Subset | None, model: Model) -> Subset:
+    """The modalities asked for, or all that a case has.
+
+    Raises:
+        UsageError: the case lacks one that is asked for.
+    """
+    acquired = case.acquired(model.task)
+    if subset is None:
+        return acquired
+    absent = [modality for modality in subset if modality not in acquired]
+    if absent:
+        raise UsageError(
+            f"{case.name}: --subset asks for {', '.join(absent)}, but the case has only {', '.join(acquired)}; "
+            "leave --subset out to use all of them"
+        )
+    return subset
+
+
+def provenance_of(predictor: Predictor, files: CaseFiles, subset: Subset) -> dict[str, str]:
+    """The software, the model and the scans that a result comes from."""
+    model = predictor.model
+    facts = {
+        "lacunet": version("lacunet"),
+        "model": model.name,
+        "weights (sha256)": model.sha256,
+        "trained on": str(model.card.get("data", "not stated")),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "scans": ", ".join(files.images[modality].path.name for modality in subset),
+        "network grid": f"{model.preparation.spacing:g} mm",
+        "computed on": f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}",
+    }
+    if predictor.mirror != "none":
+        facts["averaged over mirror images"] = predictor.mirror
+    return facts

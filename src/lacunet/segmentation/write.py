@@ -1,0 +1,182 @@
+"""An answer as files: masks, probability maps, a page and, last of all, a record."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lacunet.data.nifti import write_image, write_mask
+from lacunet.files import write_json
+from lacunet.intake.record import import_facts
+from lacunet.prediction.postprocess import Rule
+from lacunet.segmentation.answer import Answer
+from lacunet.segmentation.layout import Layout, Places
+from lacunet.segmentation.page import view_of, write_case_page
+from lacunet.task import Subset
+
+if TYPE_CHECKING:
+    from lacunet.segmentation.native import Back
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How a case is segmented, and what is written.
+
+    Attributes:
+        subset: Modalities to use; None uses all that a case has.
+        convention: Label convention of the masks, by name.
+        rules: Post-processing, in order; none by default.
+        probabilities: Also write a probability map per region.
+        raw_probabilities: Write these maps as the network gives them, without the calibration's temperature.
+        reference: Compare with the case's reference where it has one.
+        overwrite: Replace results that are there.
+        resume: Skip cases that have results already.
+        layout: A folder per case, or a BIDS derivative.
+        viewer: Put the scans and the interactive viewer into each page: 5 to 10 MB more a case at 1 mm.
+    """
+
+    subset: Subset | None = None
+    convention: str = "brats2023"
+    rules: Sequence[Rule] = ()
+    probabilities: bool = False
+    raw_probabilities: bool = False
+    reference: bool = False
+    overwrite: bool = False
+    resume: bool = False
+    layout: Layout = "plain"
+    viewer: bool = True
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """One case, done.
+
+    Attributes:
+        name: The case.
+        places: Where its results are.
+        volumes: Millilitres by region.
+        warnings: Sentences that a reader must not miss.
+        back: Masks on the grids of the scans as they were before import.
+        skipped: The results were there already (`resume`); volumes are then empty.
+    """
+
+    name: str
+    places: Places
+    volumes: Mapping[str, float]
+    warnings: Sequence[str]
+    back: Sequence[Path] = ()
+    skipped: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where its mask lies."""
+        return self.places.folder
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """All of `case.json`, in its order.
+
+    Attributes:
+        case: The case's name.
+        subset: The modalities that were used: `t1c+t2f`.
+        acquired: The modalities that the case has.
+        volumes_ml: By region.
+        expected_dice: By region; empty where it is not known.
+        expected_dice_from: The calibration or the card, and how many cases.
+        calibration: What the calibration says; None without one.
+        warnings: Sentences that a reader must not miss.
+        label_convention: What the integers of the masks mean.
+        masks: Names of the files.
+        postprocessing: Names of the rules, in order.
+        provenance: As on the page.
+        seconds: From loading the case to writing its page.
+    """
+
+    case: str
+    subset: str
+    acquired: str
+    volumes_ml: Mapping[str, float]
+    expected_dice: Mapping[str, float]
+    expected_dice_from: str | None
+    calibration: Mapping[str, Any] | None
+    warnings: Sequence[str]
+    label_convention: str
+    masks: Sequence[str]
+    postprocessing: Sequence[str]
+    provenance: Mapping[str, str]
+    seconds: float
+
+
+def write(answer: Answer, at: Places, settings: SegmentSettings) -> Segmented:
+    """Write what was answered; the record comes last, so that it says that the case is done.
+
+    Args:
+        answer: Of one case.
+        at: Where its results go.
+        settings: What is written.
+
+    Raises:
+        DataError: a scan from before import cannot be read any more.
+        OutputError: the results cannot be written.
+    """
+    started = time.monotonic()
+    write_mask(at.mask, answer.labels, answer.case, settings.convention, answer.task, answer.like)
+    if settings.probabilities:
+        for region, values in answer.prediction.probabilities(not settings.raw_probabilities).items():
+            write_image(at.probability(region), values, answer.case, f"probability {region}", answer.like)
+    back = _write_back(answer, at, settings.convention)
+    masks, notes = (back.masks, back.notes) if back else ((), ())
+    warnings = [*answer.warnings, *notes]
+    facts = _facts(answer, settings.convention)
+    write_case_page(at.page, view_of(answer, warnings, facts, settings.viewer))
+    seconds = answer.seconds + time.monotonic() - started
+    names = [path.name for path in (at.mask, *masks)]
+    write_json(at.record, asdict(_record(answer, settings.convention, names, warnings, facts, seconds)))
+    return Segmented(answer.case.name, at, answer.volumes, warnings, masks)
+
+
+def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":
+    """Masks on the grids of the scans before import; None where there was no import."""
+    if answer.origin is None:
+        return None
+    from lacunet.segmentation.native import write_back
+    from lacunet.segmentation.resample import maps_of  # registration's packages take a while to load
+
+    maps = maps_of(answer.labels, answer.prediction.probabilities(), answer.task)
+    model = f"{answer.model.name} {answer.model.sha256[:8]}"
+    return write_back(at, answer.origin, maps, answer.case.grid, convention, model, answer.task)
+
+
+def _facts(answer: Answer, convention: str) -> dict[str, str]:
+    """The provenance that page and record print."""
+    mask = {"labels in the mask": convention, "post-processing": ", ".join(answer.rules) or "none"}
+    imported = import_facts(answer.imported, answer.task) if answer.imported else {}
+    return {**answer.provenance, **mask, **imported}
+
+
+def _record(
+    answer: Answer,
+    convention: str,
+    masks: Sequence[str],
+    warnings: Sequence[str],
+    facts: Mapping[str, str],
+    seconds: float,
+) -> CaseRecord:
+    task, expectation = answer.task, answer.expected.expectation
+    return CaseRecord(
+        case=answer.case.name,
+        subset=task.subset_name(answer.subset),
+        acquired=task.subset_name(answer.case.acquired(task)),
+        volumes_ml={region: round(volume, 3) for region, volume in answer.volumes.items()},
+        expected_dice=dict(expectation.dice) if expectation else {},
+        expected_dice_from=expectation.source if expectation else None,
+        calibration=answer.expected.record,
+        warnings=warnings,
+        label_convention=convention,
+        masks=masks,
+        postprocessing=answer.rules,
+        provenance=facts,
+        seconds=round(seconds, 2),
+    )
