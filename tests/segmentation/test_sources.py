@@ -37,6 +37,7 @@ from dicom_made import CT, PET, SECRETS, Examination, labels_in
 from lacunet.case import Grid
 from lacunet.intake.importer import Imported, Importer, needs_import
 from lacunet.segmentation.sources import made_ready, segment_export, segment_exports, wanted_targets
+from small import Told
 
 pytestmark = pytest.mark.usefixtures("few_starts")
 
@@ -199,12 +200,12 @@ def test_of_several_sources_a_bad_one_does_not_stop_the_others(
 def test_a_scan_that_is_not_there_is_missed_before_anything_is_registered(
     predictor: Predictor, examination: Path, tmp_path: Path
 ) -> None:
-    told: list[str] = []
-    importer = Importer(progress=told.append)
+    told = Told()
+    importer = Importer(progress=told)
     _, problem = segment_export(predictor, importer, examination, tmp_path, SegmentSettings(), ("t2w",))
     assert isinstance(problem, Problem)
     assert problem.message == "--onto t2w: the case has only t1c, t2f"
-    assert told == []
+    assert told.words == []
     assert not list(tmp_path.iterdir())
 
 

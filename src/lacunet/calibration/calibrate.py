@@ -37,6 +37,7 @@ from lacunet.models.calibration import (
 )
 from lacunet.models.folder import model_folder, read_description
 from lacunet.prediction.predictor import Predictor
+from lacunet.progress import Progress, Silent
 from lacunet.stats.intervals import Span, enclosing, fewest, mean_range, radius_mm
 from lacunet.stats.temperature import COLDEST, HOTTEST, calibration_error, fit_temperature, negative_log_likelihood
 from lacunet.task import Task
@@ -79,7 +80,7 @@ def calibrate(
     folder: Path,
     settings: CalibrateSettings,
     predictor_for: Callable[[str], Predictor],
-    progress: Callable[[str, int, int], None] = lambda case, done, total: None,
+    progress: Progress = Silent(),
 ) -> Calibrated:
     """Write `calibration.json` and `cases.csv` (the out-of-fold scores, without HD95) into a folder.
 
@@ -89,7 +90,7 @@ def calibrate(
         folder: Where the results go; what each case gave is kept in its `parts/`.
         settings: How.
         predictor_for: Loads a fold's model; called once for each fold that has something left to do.
-        progress: Told the case, how many are done and how many there are.
+        progress: Told of every case.
 
     Raises:
         DataError: a case is not out of fold, or none could be gone through.

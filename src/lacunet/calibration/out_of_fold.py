@@ -22,6 +22,7 @@ from lacunet.files import whole_file, write_json
 from lacunet.models.folder import model_folder, read_description, run_of
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Mirror, Predictor
+from lacunet.progress import Progress, Silent
 from lacunet.task import Subset, Task
 
 
@@ -151,7 +152,7 @@ def pass_through(
     folder: Path,
     settings: PassSettings,
     predictor_for: Callable[[str], Predictor],
-    progress: Callable[[str, int, int], None] = lambda case, done, total: None,
+    progress: Progress = Silent(),
 ) -> Iterator[HeldOutCase | Problem]:
     """Every case through every subset of its modalities, by the model that has not seen it; one model at a time.
 
@@ -165,7 +166,7 @@ def pass_through(
     for place, fold in enumerate(folds):
         predictor: Predictor | None = None
         for files in fold.cases:
-            progress(files.name, done, total)
+            progress.advanced("calibrating", done, total, f"calibrating: {files.name}")
             table, voxels = (folder / "parts" / f"{files.name}{end}" for end in (".csv", ".safetensors"))
             try:
                 if not (settings.resume and table.is_file()):
@@ -178,7 +179,7 @@ def pass_through(
             except LacunetError as error:
                 yield Problem(files.name, str(error))
             done += 1
-    progress("", total, total)
+    progress.advanced("calibrating", total, total, "calibrated")
 
 
 def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tuple[list[Row], dict[str, np.ndarray]]:

@@ -17,7 +17,7 @@ from lacunet.cli.options import (
     exit_with,
     require_writable,
 )
-from lacunet.cli.terminal import BenchmarkBar, print_comparison, progress, say
+from lacunet.cli.terminal import print_comparison, progress, say
 from lacunet.data.labelled import labelled, part_of
 from lacunet.errors import UsageError
 from lacunet.task import Task, get_task
@@ -108,7 +108,7 @@ def benchmark(
     for words in differing(entrants):
         say(f"note: {words}")
     with progress() as bar:
-        done = run_benchmark(entrants, parts, output, settings, BenchmarkBar(bar))
+        done = run_benchmark(entrants, parts, output, settings, bar)
     if done.comparison is not None:
         print_comparison(done.comparison)
         say(f"\npage: {output / 'compare.html'}, protocol and tables: {output / 'benchmark.md'}")
@@ -157,9 +157,7 @@ def reproduce(
     )
     part, missing = (part, "") if given else with_incomplete_cases(part, target.sweep.complete, task, output)
     with progress() as bar:
-        rows, problems = run_reproduction(
-            target, part, output, replace(settings, missing=missing), given or None, BenchmarkBar(bar)
-        )
+        rows, problems = run_reproduction(target, part, output, replace(settings, missing=missing), given or None, bar)
     if rows:
         page = reproduction(target, rows)
         write_text(output / "table.md", page)

@@ -87,14 +87,13 @@ def calibrate(
     )
     require_writable(output)
     with progress() as bar:
-        job = bar.add_task("calibrating", total=sum(len(fold.cases) for fold in folds))
         done = run_calibration(
             folds,
             {case.name: case.person for case in cases},
             output,
             settings,
             lambda model: predictor_of(model, device, precision, window, method_file, mirror=mirror),
-            lambda case, done, total: bar.update(job, completed=done, description=case),
+            bar,
         )
     for line in calibration_lines(done.calibration):
         say(line)

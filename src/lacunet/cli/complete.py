@@ -61,9 +61,9 @@ def complete(
     predictor = predictor_of(model, device, precision, window, method_file)
     done = 0
     with progress() as bar:
-        job = bar.add_task("completing", total=len(cases))
-        for result in complete_cases(predictor, cases, output, settings):
-            bar.advance(job)
+        bar.advanced("completing", 0, len(cases), "completing")
+        for number, result in enumerate(complete_cases(predictor, cases, output, settings), start=1):
+            bar.advanced("completing", number, len(cases), "completing")
             if isinstance(result, Completed):
                 done += 1
                 print_completed(result, task)

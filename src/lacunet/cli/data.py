@@ -24,7 +24,7 @@ def phantom(
 
     require_writable(output)
     with progress() as bar:
-        bar.add_task("inventing", total=None)
+        bar.doing("inventing")
         written = write_phantoms(output, count, seed, spacing=spacing, overwrite=overwrite)
     say(f"{len(written)} invented patients in {output}")
 

@@ -1,6 +1,5 @@
 """Scans as hospitals have them: `lacunet import`, and what `lacunet segment` needs of it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +19,7 @@ from lacunet.cli.options import (
     require_writable,
 )
 from lacunet.cli.terminal import print_imported, print_survey, progress, say
+from lacunet.progress import Progress
 from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def import_(
     problems: list[Problem] = []
     done = 0
     with progress() as bar:
-        job = bar.add_task("looking", total=None)
+        bar.doing("looking")
         importer = Importer(
             wishes=Wishes(overrule, study, show_names),
             settings=ImportSettings(stripper, device, bias_correction, allow, overwrite),
             name=name,
-            progress=lambda words: bar.update(job, description=words),
+            progress=bar,
             task=known,
         )
         for result in importer.import_into(source, output, resume):
@@ -94,7 +94,7 @@ def importer_of(
     allow: bool,
     show_names: bool,
     name: str | None,
-    watch: Callable[[str], None],
+    progress: Progress,
     task: Task,
 ) -> "Importer":
     """An importer as the options of `lacunet segment` want it."""
@@ -103,4 +103,4 @@ def importer_of(
     from lacunet.intake.survey import Wishes
 
     settings = ImportSettings(stripper, "cuda" if device.startswith("cuda") else "cpu", allow=allow)
-    return Importer(Wishes(overrule, study, show_names), settings, name, watch, task)
+    return Importer(Wishes(overrule, study, show_names), settings, name, progress, task)

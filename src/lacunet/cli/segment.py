@@ -1,8 +1,7 @@
 """Masks: `lacunet segment`, `lacunet demo`."""
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -31,9 +30,6 @@ from lacunet.cli.options import (
 )
 from lacunet.cli.terminal import print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 
 def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int = 7) -> None:
@@ -131,10 +127,9 @@ def segment(
     targets = [task.modality(word) for word in onto or []]
     done = 0
     with progress() as bar:
-        total = len(cases) + len(exports)
-        job = bar.add_task("segmenting", total=total)
-        watch = partial(_describe, bar, job)
-        importer = importer_of(overrule, study, stripper, device, allow, show_names, name, watch, task)
+        number, total = 0, len(cases) + len(exports)
+        bar.advanced("segmenting", number, total, "segmenting")
+        importer = importer_of(overrule, study, stripper, device, allow, show_names, name, bar, task)
         if may_import:
             there = Sources(cases, exports)
             results = run_segmentation(predictor, there, output, settings, importer, targets)
@@ -144,9 +139,10 @@ def segment(
             if isinstance(result, Survey):
                 print_survey(result, task)
                 total += len(result.visits) - 1
-                bar.update(job, total=total)
+                bar.advanced("segmenting", number, total, "segmenting")
                 continue
-            bar.update(job, advance=1, description="segmenting")
+            number += 1
+            bar.advanced("segmenting", number, total, "segmenting")
             if isinstance(result, Problem):
                 problems.append(result)
             else:
@@ -154,8 +150,3 @@ def segment(
                 print_segmented(result, task)
     say(f"{done} of {done + len(problems)} cases in {output}")
     exit_with(problems)
-
-
-def _describe(bar: "Progress", job: "TaskID", words: str) -> None:
-    """Show what import is doing; the bar says so until the next case."""
-    bar.update(job, description=words)

@@ -19,7 +19,7 @@ from lacunet.cli.options import (
     predictor_of,
     task_of,
 )
-from lacunet.cli.terminal import TrainingBar, print_summary, progress, say
+from lacunet.cli.terminal import print_summary, progress, say
 from lacunet.data.labelled import labelled, named_part, part_of
 from lacunet.task import get_task
 
@@ -65,10 +65,9 @@ def train(
         card["data"] += f", {100 * share:.1f} % of them with every sequence"
         say(f"training on {card['data']}")
     with progress() as bar:
-        watcher = TrainingBar(bar)
         model = run_training(
             settings, training, validation, output,
-            resume=resume, init=init, device=device, method_file=method_file, card=card, progress=watcher,
+            resume=resume, init=init, device=device, method_file=method_file, card=card, progress=bar,
         )  # fmt: skip
     say(f"model: {model}")
 
@@ -109,14 +108,7 @@ def evaluate(
         cases = named_part(cases, split)
     predictor = predictor_of(model, device, precision, window, method_file, task, mirror)
     with progress() as bar:
-        job = bar.add_task("evaluating", total=len(cases))
-        result = run_evaluation(
-            predictor,
-            cases,
-            output,
-            settings,
-            lambda case, done, total: bar.update(job, completed=done, description=case),
-        )
+        result = run_evaluation(predictor, cases, output, settings, bar)
     print_summary(result.summary, cases_are)
     say(f"\npage: {output / 'report.html'}")
     exit_with(result.problems)

@@ -7,7 +7,7 @@ every scan once, judge, write. What is done already is left as it is.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -31,6 +31,7 @@ from lacunet.intake.align.rigid import Rigid, carry, from_itk, grown, to_itk
 from lacunet.intake.align.source import Source, on_one_grid, read_source
 from lacunet.intake.align.strip import choose_stripper, consensus, sequences_for, strip, stripper_version, upright_grid
 from lacunet.intake.record import FILE_NAME, HowFound, ImportRecord, Placed, Step, write_record
+from lacunet.progress import Progress, Silent
 from lacunet.task import Task
 
 PREFERRED = ("t1c", "t1n", "t2f", "t2w")
@@ -45,7 +46,6 @@ WORKERS = 2
 AROUND_BRAIN_MM = 4.0
 """Registration inside the brain takes in so much around it."""
 
-Progress = Callable[[str], None]
 Motions = Mapping[str, Rigid]
 
 
@@ -81,7 +81,7 @@ class _Log:
     clock: float = field(default_factory=time.monotonic)
 
     def begin(self, words: str) -> None:
-        self.progress(words)
+        self.progress.doing(words)
         self.clock = time.monotonic()
 
     def done(self, name: str, sentence: str) -> None:
@@ -95,7 +95,7 @@ def import_case(
     name: str,
     task: Task,
     settings: ImportSettings | None = None,
-    progress: Progress | None = None,
+    progress: Progress = Silent(),
     found: HowFound | None = None,
 ) -> ImportRecord:
     """Make `folder/NAME/NAME-t1c.nii.gz` ... and `import.json` of scans in any state; whole or not at all.
@@ -125,7 +125,7 @@ def import_case(
     if not scans:
         raise DataError(f"{name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
     found = found or HowFound()
-    log = _Log(progress or (lambda words: None), warnings=list(found.warnings))
+    log = _Log(progress, warnings=list(found.warnings))
     log.begin("reading")
     sources = {modality: read_source(modality, scans[modality]) for modality in task.subset(scans)}
     log.warnings += [note for source in sources.values() for note in source.notes]

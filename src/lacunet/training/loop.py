@@ -15,11 +15,12 @@ from lacunet.errors import ModelError, RecipeError
 from lacunet.models.model import save_model
 from lacunet.nn.batch import Batch
 from lacunet.nn.method import Clock, Method, Stage
+from lacunet.progress import Progress, Silent
 from lacunet.task import get_task
 from lacunet.training.augment import NO_AUGMENTATION, Augmentation
 from lacunet.training.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
 from lacunet.training.crops import Crops, PreparedCase, crops_from, prepare_cases
-from lacunet.training.log import Notes, Progress, Silent, TrainingLog
+from lacunet.training.log import Notes, TrainingLog
 from lacunet.training.optimiser import (
     freeze_all_but,
     gradient_norms,
@@ -153,7 +154,7 @@ def _step(run: Run, phase: Phase, state: State, batch: Batch) -> None:
         numbers = {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
         numbers |= {"gradient_norm": float(norm), "learning_rate": rate}
         run.log.write(stage.name, state.stage, done, {**numbers, **_apart(run.notes.take(), numbers, stage)})
-    run.progress.stepped(stage.name, done, phase.steps, float(loss.detach()))
+    run.progress.advanced(stage.name, done, phase.steps, f"{stage.name}: loss {float(loss.detach()):.3f}")
 
 
 def _clip(modules: Sequence[nn.Module], limit: float) -> Tensor:
@@ -207,7 +208,7 @@ def _validate(run: Run, stage: Stage, settings: TrainSettings, state: State) -> 
     run.method.load_state_dict(current)
     numbers = {f"validation_{name}": value for name, value in scores.items()}
     run.log.write(stage.name, state.stage, state.step, {"best": best, **numbers})
-    run.progress.validated(stage.name, state.step, score, best)
+    run.progress.said(f"{stage.name} step {state.step}: validation {score:.4f}{'  (best)' if best else ''}")
     run.fabric.barrier()
 
 
@@ -269,7 +270,7 @@ def prepared_on_all_ranks(
     with fabric.rank_zero_first():
         for case in prepare_cases(cases, get_task(recipe.task), recipe.prepare.preparation(), folder):
             prepared.append(case)
-            progress.preparing(len(prepared), len(cases))
+            progress.advanced("preparing cases", len(prepared), len(cases), "preparing cases")
     return prepared
 
 

@@ -23,8 +23,9 @@ from lacunet.files import write_json
 from lacunet.models.model import load_model
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage, get_method, make_method
+from lacunet.progress import Progress, Silent
 from lacunet.task import Task, get_task
-from lacunet.training.log import Notes, Progress, Silent, TrainingLog
+from lacunet.training.log import Notes, TrainingLog
 from lacunet.training.loop import Run, prepared_on_all_ranks, run_stages
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 
@@ -40,7 +41,7 @@ def train(
     device: str = "auto",
     method_file: Path | None = None,
     card: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = Silent(),
     prepared: Path | None = None,
 ) -> Path:
     """Train a method as a recipe says.
@@ -56,7 +57,7 @@ def train(
         device: `auto`, `cpu`, `cuda`, ...
         method_file: File of a method that is not of the package.
         card: What the model shall say of itself (data, licence).
-        progress: Told of every step.
+        progress: Told of every prepared case, step and validation.
         prepared: Where prepared cases lie, which several runs may share; None keeps them in the run.
 
     Returns:
@@ -83,7 +84,7 @@ def train(
         _open_folder(folder, recipe, resume)
         write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
     fabric.barrier()
-    progress = progress if progress is not None and fabric.global_rank == 0 else Silent()
+    progress = progress if fabric.global_rank == 0 else Silent()
     run = Run(
         recipe=recipe,
         folder=folder,
