@@ -85,7 +85,7 @@ def test_probabilities_are_written_per_region_on_the_same_grid(predictor, cohort
 
 def test_rules_change_the_mask_only_when_asked(predictor, cohort, tmp_path):
     (files, _) = find_cases(cohort)
-    nothing = replace(get_rule("largest"), name="nothing", change=lambda labels, grid: np.zeros_like(labels))
+    nothing = replace(get_rule("largest"), name="nothing", change=lambda labels, grid, task: np.zeros_like(labels))
     plain = segment_case(predictor, files, tmp_path / "plain", SegmentSettings())
     changed = segment_case(predictor, files, tmp_path / "rules", SegmentSettings(rules=[nothing]))
     assert plain.volumes["wt"] > 0

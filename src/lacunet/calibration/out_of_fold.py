@@ -206,7 +206,7 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tupl
                 f"{predictor.model.name}: its logits of {case.name} from {name} are no numbers; train it again"
             )
         kept[name] = np.where(_brain(case, prediction.subset).ravel()[chosen], logits, np.float32(nan))
-        labels = apply_rules(settings.rules, prediction.labels(), case.grid)
+        labels = apply_rules(settings.rules, prediction.labels(), case.grid, task)
         spacing, found = case.grid.spacing, region_masks(labels, task)
         rows[prediction.subset] = [
             Row(case.name, name, region, dice(found[region], mask), nan,

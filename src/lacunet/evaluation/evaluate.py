@@ -135,7 +135,7 @@ def _masks(prediction: Prediction, case: Case, settings: EvaluateSettings) -> Ma
     """Regions as thresholded, or of the post-processed labels."""
     if not settings.rules:
         return prediction.regions()
-    labels = apply_rules(settings.rules, prediction.labels(), case.grid)
+    labels = apply_rules(settings.rules, prediction.labels(), case.grid, prediction.task)
     return region_masks(labels, prediction.task)
 
 
@@ -211,7 +211,7 @@ def _picture(predictor: Predictor, files: CaseFiles, subset_name: str, settings:
     case = load_case(files, task)
     assert case.reference is not None
     subset = task.subset(subset_name)
-    labels = apply_rules(settings.rules, predictor(case, subset).labels(), case.grid)
+    labels = apply_rules(settings.rules, predictor(case, subset).labels(), case.grid, task)
     modality = next(m for m in _clearest_first(task) if m in subset)
     return CasePicture(case.name, subset_name, modality, case.images[modality], case.grid, labels, case.reference)
 

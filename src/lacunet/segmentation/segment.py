@@ -173,7 +173,7 @@ def segment_case(
     case = load_case(files, model.task, want_reference=settings.reference and files.reference is not None)
     subset = subset_in_use(case, settings.subset, model)
     prediction = predictor(case, subset)
-    labels = apply_rules(settings.rules, prediction.labels(), case.grid)
+    labels = apply_rules(settings.rules, prediction.labels(), case.grid, model.task)
     masks = region_masks(labels, model.task)
     volumes = {region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()}
     rules = [rule.name for rule in settings.rules]
