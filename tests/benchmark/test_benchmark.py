@@ -106,8 +106,8 @@ def test_a_benchmark_from_beginning_to_end_and_on(cases, part, tmp_path):
         benchmark([entrant(train={"learning_rate": 0.1})], [part], tmp_path, settings())
     with pytest.raises(OutputError, match=r"began otherwise \(window: 0 then, 32 now\)"):
         benchmark(two, [part], tmp_path, settings(window=32))
-    with pytest.raises(OutputError, match=r"began otherwise \(precision: \"auto\" then, \"bfloat16\" now\)"):
-        benchmark(two, [part], tmp_path, settings(precision="bfloat16"))
+    with pytest.raises(OutputError, match=r"began otherwise \(precision: \"auto\" then, \"bf16\" now\)"):
+        benchmark(two, [part], tmp_path, settings(precision="bf16"))
 
     plan = json.loads((tmp_path / "benchmark.json").read_text())
     older = {key: value for key, value in plan["protocol"].items() if key not in ("window", "precision")}

@@ -171,7 +171,7 @@ def score(
     own = read_description(model_folder(str(run)))["method"]
     model = load_model(str(run), method_file_of(own, settings))
     windows = Windows((settings.window,) * 3) if settings.window else Windows()
-    predictor = Predictor(model, settings.device, settings.precision, windows)  # type: ignore[arg-type]
+    predictor = Predictor(model, settings.device, settings.precision, windows)
     wanted = EvaluateSettings(
         subsets=settings.subsets or model.task.subsets,
         policy=settings.policy,

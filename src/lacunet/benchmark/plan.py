@@ -22,6 +22,7 @@ from lacunet.evaluation.metrics import BRATS, MetricPolicy
 from lacunet.files import write_json
 from lacunet.models.folder import PLAN
 from lacunet.nn.papers import method_names
+from lacunet.prediction.choices import Precision
 from lacunet.prediction.postprocess import Rule
 from lacunet.progress import Progress
 from lacunet.task import Subset, get_task
@@ -77,7 +78,7 @@ class BenchmarkSettings:
     missing: str = ""
     method_file: Path | None = None
     device: str = "auto"
-    precision: str = "auto"
+    precision: Precision = "auto"
     window: int = 0
 
 

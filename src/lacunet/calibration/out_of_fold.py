@@ -20,8 +20,9 @@ from lacunet.evaluation.metrics import BRATS, dice, region_masks, volume_ml
 from lacunet.evaluation.scores import Row, read_rows, write_rows
 from lacunet.files import whole_file, write_json
 from lacunet.models.folder import model_folder, read_description, run_of
+from lacunet.prediction.choices import Mirror, Precision
 from lacunet.prediction.postprocess import Rule, apply_rules
-from lacunet.prediction.predictor import Mirror, Predictor
+from lacunet.prediction.predictor import Predictor
 from lacunet.progress import Progress, Silent
 from lacunet.task import Subset, Task
 
@@ -55,7 +56,7 @@ class PassSettings:
     seed: int = 1
     rules: Sequence[Rule] = ()
     mirror: Mirror = "none"
-    precision: str = "auto"
+    precision: Precision = "auto"
     window: int = 0
     resume: bool = False
 

@@ -18,7 +18,6 @@ from lacunet.cli.options import (
     require_writable,
 )
 from lacunet.cli.terminal import print_comparison, progress, say
-from lacunet.data.labelled import labelled, part_of
 from lacunet.errors import UsageError
 from lacunet.task import Task, get_task
 
@@ -76,6 +75,7 @@ def benchmark(
     from lacunet.benchmark.budget import Budget, read_budget
     from lacunet.benchmark.plan import BenchmarkSettings, differing
     from lacunet.benchmark.sweep import entrants_of
+    from lacunet.data.labelled import labelled
     from lacunet.data.split import PARTS
     from lacunet.evaluation.metrics import get_policy
     from lacunet.prediction.postprocess import get_rule
@@ -223,6 +223,7 @@ def _published_part(
 def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Split]":
     """A split's three parts, or folds of persons."""
     from lacunet.benchmark.plan import Split, parts_by_person
+    from lacunet.data.labelled import part_of
 
     if folds == 1 or (split is None and not folds):
         raise UsageError("which cases train and which are scored? give --split FILE, --folds 4, or --protocol LISTS")

@@ -17,13 +17,11 @@ from lacunet.cli.options import (
     Rules,
     Window,
     exit_with,
-    mirror_of,
     predictor_of,
     require_writable,
     task_of,
 )
 from lacunet.cli.terminal import progress, say
-from lacunet.data.labelled import labelled, part_of
 from lacunet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +59,7 @@ def calibrate(
     from lacunet.calibration.calibrate import CalibrateSettings
     from lacunet.calibration.calibrate import calibrate as run_calibration
     from lacunet.calibration.out_of_fold import PassSettings, require_alike
+    from lacunet.data.labelled import labelled
     from lacunet.models.calibration import put_beside
     from lacunet.models.folder import model_folder
     from lacunet.prediction.postprocess import get_rule
@@ -79,7 +78,7 @@ def calibrate(
             voxels=voxels,
             seed=seed,
             rules=[get_rule(rule) for rule in postprocess or []],
-            mirror=mirror_of(mirror),
+            mirror=mirror,
             precision=precision,
             window=window,
             resume=resume,
@@ -112,6 +111,7 @@ def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
         DataError: no case is held out.
     """
     from lacunet.calibration.out_of_fold import HeldOut, own_split
+    from lacunet.data.labelled import part_of
     from lacunet.errors import DataError
 
     run, split = _parsed(words)

@@ -7,7 +7,6 @@ import typer
 
 from lacunet.cli.options import Output, TaskName, require_writable
 from lacunet.cli.terminal import progress, say
-from lacunet.data.labelled import named_part
 from lacunet.errors import OutputError
 from lacunet.task import get_task
 
@@ -39,6 +38,7 @@ def missing(
 ) -> None:
     """Draw once which training cases lose which sequences for good; every method then trains on the same."""
     from lacunet.data.find import find_cases
+    from lacunet.data.labelled import named_part
     from lacunet.data.missing import complete_share, draw_missing, write_missing
 
     known = get_task(task)

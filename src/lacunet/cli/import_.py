@@ -19,6 +19,7 @@ from lacunet.cli.options import (
     require_writable,
 )
 from lacunet.cli.terminal import print_imported, print_survey, progress, say
+from lacunet.intake.align.choices import Stripper
 from lacunet.progress import Progress
 from lacunet.task import Task, get_task
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[str | None, typer.Option(help="What to call the case; it stands in results and file names.")]
 Study = Annotated[str | None, typer.Option(help="Of several visits: a date (2021-03-04), or a study's short name.")]
-Stripper = Annotated[str, typer.Option(help="What removes the skull: auto, deepbet or hd-bet.")]
+StripperName = Annotated[Stripper, typer.Option("--stripper", help="What removes the skull; auto is what fits.")]
 Allow = Annotated[bool, typer.Option("--allow", help="Go on where a step of import was judged to have failed.")]
 ShowNames = Annotated[bool, typer.Option("--show-names", help="Show names of files, which may hold a patient's.")]
 
@@ -41,7 +42,7 @@ def import_(
     t2f: T2f = None,
     name: Name = None,
     study: Study = None,
-    stripper: Stripper = "auto",
+    stripper: StripperName = "auto",
     bias_correction: Annotated[bool, typer.Option("--n4", help="Even out the coil's gain in every scan.")] = False,
     allow: Allow = False,
     show_names: ShowNames = False,
@@ -89,7 +90,7 @@ def import_(
 def importer_of(
     overrule: dict[str, Path],
     study: str | None,
-    stripper: str,
+    stripper: Stripper,
     device: str,
     allow: bool,
     show_names: bool,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lacunet.cli.import_ import Allow, Name, ShowNames, Stripper, Study, importer_of
+from lacunet.cli.import_ import Allow, Name, ShowNames, StripperName, Study, importer_of
 from lacunet.cli.options import (
     Device,
     MethodFile,
@@ -30,6 +30,7 @@ from lacunet.cli.options import (
 )
 from lacunet.cli.terminal import print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
+from lacunet.segmentation.layout import Layout
 
 
 def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int = 7) -> None:
@@ -70,13 +71,13 @@ def segment(
         typer.Option(help="Scan whose own grid gets a mask after import; T1ce or FLAIR if not said. May be repeated."),
     ] = None,
     study: Study = None,
-    stripper: Stripper = "auto",
+    stripper: StripperName = "auto",
     allow: Allow = False,
     show_names: ShowNames = False,
     may_import: Annotated[
         bool, typer.Option("--import/--no-import", help="Import scans with skull or on grids of their own, or not.")
     ] = True,
-    layout: Annotated[str, typer.Option(help="plain (a folder per case) or bids (a BIDS derivative).")] = "plain",
+    layout: Annotated[Layout, typer.Option(help="A folder per case (plain), or a BIDS derivative (bids).")] = "plain",
     viewer: Annotated[
         bool, typer.Option("--viewer/--no-viewer", help="Scans and an interactive viewer inside each page, or not.")
     ] = True,
@@ -98,7 +99,6 @@ def segment(
     from lacunet.intake.found import Survey
     from lacunet.intake.importer import needs_import
     from lacunet.prediction.postprocess import get_rule
-    from lacunet.segmentation.layout import known_layout
     from lacunet.segmentation.segment import SegmentSettings, segment_cases
     from lacunet.segmentation.sources import Sources
     from lacunet.segmentation.sources import segment as run_segmentation
@@ -113,7 +113,7 @@ def segment(
         raw_probabilities=raw_probabilities,
         overwrite=overwrite,
         resume=resume,
-        layout=known_layout(layout),
+        layout=layout,
         viewer=viewer,
     )
     exports = [source for source in sources or [] if may_import and needs_import(source, task)]

@@ -20,7 +20,6 @@ from lacunet.cli.options import (
     task_of,
 )
 from lacunet.cli.terminal import print_summary, progress, say
-from lacunet.data.labelled import labelled, named_part, part_of
 from lacunet.task import get_task
 
 
@@ -44,6 +43,7 @@ def train(
     method_file: MethodFile = None,
 ) -> None:
     """Train a method by a recipe."""
+    from lacunet.data.labelled import labelled, part_of
     from lacunet.data.missing import apply_missing, complete_share, read_missing
     from lacunet.data.split import folds
     from lacunet.training.recipe import read_recipe
@@ -90,6 +90,7 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="Read the cases as of another task than the model's: mets.")] = None,
 ) -> None:
     """Score a model on every subset of sequences: a table, a summary and a page."""
+    from lacunet.data.labelled import labelled, named_part
     from lacunet.evaluation.evaluate import EvaluateSettings
     from lacunet.evaluation.evaluate import evaluate as run_evaluation
     from lacunet.evaluation.metrics import get_policy

@@ -25,6 +25,7 @@ from lacunet.errors import DataError, OutputError
 from lacunet.files import whole_folder
 from lacunet.intake.align import quality
 from lacunet.intake.align.atlas import case_grid, to_atlas, upright
+from lacunet.intake.align.choices import Stripper
 from lacunet.intake.align.quality import Judgement
 from lacunet.intake.align.register import Volume, refine, register, volume_of
 from lacunet.intake.align.rigid import Rigid, carry, from_itk, grown, to_itk
@@ -62,7 +63,7 @@ class ImportSettings:
         seed: Of the places that registration compares.
     """
 
-    stripper: str = "auto"
+    stripper: Stripper = "auto"
     device: str = "cpu"
     bias_correction: bool = False
     allow: bool = False
@@ -116,7 +117,6 @@ def import_case(
         DataError: a scan is not what it should be, a step failed, or no skull stripper fits.
         GeometryError: a scan's grid makes no sense.
         OutputError: the case is there already, or cannot be written.
-        UsageError: no stripper of that name.
     """
     settings = settings or ImportSettings()
     place = folder / plain_name(name)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +13,12 @@ from torch import Tensor
 
 from lacunet.case import Case
 from lacunet.data.prepare import Box, Frame, frame_of, labels_of, prepare_images
-from lacunet.device import Precision, choose_device, choose_precision
 from lacunet.errors import DataError
 from lacunet.models.model import Model
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Encoded
+from lacunet.prediction.choices import Mirror, Precision
+from lacunet.prediction.device import choose_device, choose_precision
 from lacunet.prediction.windows import (
     Windows,
     bytes_per_voxel,
@@ -62,9 +62,6 @@ class Prediction:
         temperature = self.temperature if calibrated else 1.0
         return dict(zip(self.task.regions, torch.sigmoid(self.logits / temperature).numpy(), strict=True))
 
-
-Mirror = Literal["none", "sides", "all"]
-"""Which mirror images are asked about too: none, left and right exchanged (2 in all), or every axis (8 in all)."""
 
 MIRRORS: Mapping[Mirror, Sequence[tuple[int, ...]]] = {
     "none": [()],
