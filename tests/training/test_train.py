@@ -356,7 +356,7 @@ def test_the_best_validated_weights_are_kept(phantoms: list[CaseFiles], tmp_path
         score > max([float("-inf"), *scores[:index]]) for index, score in enumerate(scores)
     ]
     assert watcher.lines == [
-        f"train step {line['step']}: validation {line['validation_mean']:.4f}{'  (best)' if line['best'] else ''}"
+        f"segment step {line['step']}: validation {line['validation_mean']:.4f}{'  (best)' if line['best'] else ''}"
         for line in validations
     ]
     assert len(set(scores)) > 2
