@@ -185,9 +185,9 @@ def test_a_prepared_case_is_reused_and_made_again_when_its_files_change(phantoms
 
 def test_preparing_that_was_interrupted_is_done_again(phantoms: list[CaseFiles], tmp_path: Path) -> None:
     list(prepare_cases(phantoms[:1], GLIOMA, Preparation(4.0), tmp_path))
-    (place,) = tmp_path.iterdir()
-    (place / "done").unlink()
-    (place / "images.npy").write_bytes(b"half")
+    (folder,) = tmp_path.iterdir()
+    (folder / "done").unlink()
+    (folder / "images.npy").write_bytes(b"half")
     (case,) = prepare_cases(phantoms[:1], GLIOMA, Preparation(4.0), tmp_path)
     assert case.images.shape[0] == 4
 

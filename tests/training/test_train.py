@@ -500,8 +500,8 @@ def test_seeds_replay_and_differ() -> None:
         seed_step(*numbers)
         return torch.rand(()).item()
 
-    places = [(seed, stage, step, rank) for seed in (1, 2) for stage in (0, 1) for step in (0, 1) for rank in (0, 1)]
-    assert len({drawn(*place) for place in places}) == len(places)
+    wanted = [(seed, stage, step, rank) for seed in (1, 2) for stage in (0, 1) for step in (0, 1) for rank in (0, 1)]
+    assert len({drawn(*numbers) for numbers in wanted}) == len(wanted)
     assert drawn(1, 0, 5, 0) == drawn(1, 0, 5, 0)
     shared = [torch.rand((), generator=shared_generator(1, 0, step)).item() for step in (3, 3, 4)]
     assert shared[0] == shared[1] != shared[2]

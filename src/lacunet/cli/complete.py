@@ -1,4 +1,4 @@
-"""Sequences that a patient lacks, and words for them: `lacunet complete`, `lacunet prompts`."""
+"""Estimates of absent sequences, and sentences about them: `lacunet complete`, `lacunet prompts`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +41,8 @@ def complete(
     t2f: T2f = None,
     name: Annotated[str, typer.Option(help="Name of the case when scans are given one by one.")] = "case",
     subset: Annotated[
-        str | None, typer.Option(help="Show the network only these sequences, and estimate all others, scanned or not.")
+        str | None,
+        typer.Option(help="Show the network only these sequences, and estimate all others, scanned or not."),
     ] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,

@@ -1,4 +1,4 @@
-"""Scans as hospitals have them: `lacunet import`, and what `lacunet segment` needs of it."""
+"""Hospital scans to cases: `lacunet import`, and the importer of `lacunet segment`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,11 +26,13 @@ from lacunet.task import Task, get_task
 if TYPE_CHECKING:
     from lacunet.intake.importer import Importer
 
-Name = Annotated[str | None, typer.Option(help="What to call the case; it stands in results and file names.")]
-Study = Annotated[str | None, typer.Option(help="Of several visits: a date (2021-03-04), or a study's short name.")]
-StripperName = Annotated[Stripper, typer.Option("--stripper", help="What removes the skull; auto is what fits.")]
-Allow = Annotated[bool, typer.Option("--allow", help="Go on where a step of import was judged to have failed.")]
-ShowNames = Annotated[bool, typer.Option("--show-names", help="Show names of files, which may hold a patient's.")]
+Name = Annotated[str | None, typer.Option(help="Name of the case; it appears in results and file names.")]
+Study = Annotated[
+    str | None, typer.Option(help="Which of several visits: its date (2021-03-04) or the study's short name.")
+]
+StripperName = Annotated[Stripper, typer.Option("--stripper", help="What removes the skull.")]
+Allow = Annotated[bool, typer.Option("--allow", help="Go on even if a step of import is judged to have failed.")]
+ShowNames = Annotated[bool, typer.Option("--show-names", help="Show file names, which may hold the name of a patient.")]
 
 
 def import_(
@@ -43,7 +45,7 @@ def import_(
     name: Name = None,
     study: Study = None,
     stripper: StripperName = "auto",
-    bias_correction: Annotated[bool, typer.Option("--n4", help="Even out the coil's gain in every scan.")] = False,
+    bias_correction: Annotated[bool, typer.Option("--n4", help="Correct the bias field of every scan.")] = False,
     allow: Allow = False,
     show_names: ShowNames = False,
     overwrite: Overwrite = False,
@@ -53,7 +55,7 @@ def import_(
 ) -> None:
     """Hospital scans to cases: recognised, registered, without skull, on one grid. Nothing is sent anywhere.
 
-    --t1c FILE and the like overrule what a series is taken for: a NIfTI file, a file of the series, or its number.
+    --t1c FILE and the like say which series is which: a NIfTI file, a file of the series, or its number.
     """
     from lacunet.errors import Problem
     from lacunet.intake.build import ImportSettings
@@ -98,7 +100,7 @@ def importer_of(
     progress: Progress,
     task: Task,
 ) -> "Importer":
-    """An importer as the options of `lacunet segment` want it."""
+    """The importer that the options of `lacunet segment` describe."""
     from lacunet.intake.build import ImportSettings
     from lacunet.intake.importer import Importer
     from lacunet.intake.survey import Wishes

@@ -14,10 +14,12 @@ from lacunet.cli.terminal import say
 from lacunet.errors import LacunetError
 
 
-def _say_version(wanted: bool) -> None:
+def _say_version(wanted: bool) -> bool:
+    """The option's value; where it is given, the version is said and nothing else is done."""
     if wanted:
         say(f"lacunet {__version__}")
         raise typer.Exit
+    return wanted
 
 
 app = typer.Typer(

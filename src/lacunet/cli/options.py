@@ -1,4 +1,4 @@
-"""Options that several commands have, and what becomes of them."""
+"""Options that several commands share, and what is made of them."""
 
 from collections.abc import Sequence
 from pathlib import Path

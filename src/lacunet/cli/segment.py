@@ -38,7 +38,7 @@ def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int 
     from lacunet.segmentation.demo import run_demo
 
     predictor = predictor_of(model, "auto", "auto", 0, None)
-    say("An invented patient of whom only T1ce and FLAIR were acquired ...")
+    say("An invented patient with T1ce and FLAIR only ...")
     done = run_demo(predictor, output, seed)
     print_segmented(done, predictor.model.task)
     say(f"\nMask: {done.places.mask}")
@@ -62,24 +62,31 @@ def segment(
         bool, typer.Option("--save-probabilities", help="Also write a map per region.")
     ] = False,
     raw_probabilities: Annotated[
-        bool, typer.Option("--raw-probabilities", help="The same as the network gives them, not calibrated.")
+        bool, typer.Option("--raw-probabilities", help="Write the maps as the network gives them, not calibrated.")
     ] = False,
     convention: Annotated[str, typer.Option(help="Label convention of the masks.")] = "brats2023",
     postprocess: Rules = None,
     onto: Annotated[
         list[str] | None,
-        typer.Option(help="Scan whose own grid gets a mask after import; T1ce or FLAIR if not said. May be repeated."),
+        typer.Option(
+            help="After import: a scan that gets a mask on its own grid; else T1ce or FLAIR. May be repeated."
+        ),
     ] = None,
     study: Study = None,
     stripper: StripperName = "auto",
     allow: Allow = False,
     show_names: ShowNames = False,
     may_import: Annotated[
-        bool, typer.Option("--import/--no-import", help="Import scans with skull or on grids of their own, or not.")
+        bool,
+        typer.Option(
+            "--import/--no-import",
+            help="Import scans with skull or on grids of their own, or refuse them.",
+        ),
     ] = True,
     layout: Annotated[Layout, typer.Option(help="A folder per case (plain), or a BIDS derivative (bids).")] = "plain",
     viewer: Annotated[
-        bool, typer.Option("--viewer/--no-viewer", help="Scans and an interactive viewer inside each page, or not.")
+        bool,
+        typer.Option("--viewer/--no-viewer", help="Put scans and an interactive viewer into each page, or not."),
     ] = True,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -92,7 +99,7 @@ def segment(
     """Segment one case or a cohort; each mask comes back on its scan's own grid.
 
     DICOM, and scans with skull or on grids of their own, are imported first (see `lacunet import`); --t1c FILE and the
-    like then overrule what a series is taken for.
+    like then say which series is which.
     """
     from lacunet.data.labels import known_convention
     from lacunet.errors import Problem

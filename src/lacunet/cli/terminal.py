@@ -52,7 +52,7 @@ class Bar:
         self._drawn.console.print(words, markup=False, highlight=False)
 
     def _begin(self, job: str, total: int | None) -> None:
-        """A new bar, unseen until it has words, in place of the one before."""
+        """A new bar instead of the one before; it is hidden until it has words."""
         self._drawn.remove_task(self._bar)
         self._bar = self._drawn.add_task("", total=total, visible=False)
         self._job, self._done, self._full = job, 0, False
@@ -60,7 +60,7 @@ class Bar:
 
 @contextmanager
 def progress() -> Iterator[Bar]:
-    """A bar on standard error that vanishes when the work is done."""
+    """A bar on standard error; it goes away when the work is done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -71,7 +71,7 @@ def progress() -> Iterator[Bar]:
 
 
 def print_segmented(done: "Segmented", task: Task) -> None:
-    """One line a case, and what its reader must not miss."""
+    """One line for a case, then its files and warnings."""
     if done.skipped:
         say(f"{done.name}: done before")
         return
@@ -84,7 +84,7 @@ def print_segmented(done: "Segmented", task: Task) -> None:
 
 
 def print_survey(survey: "Survey", task: Task) -> None:
-    """What a source holds: a line for each scan that is used, and what is not."""
+    """What a source holds: a line for each scan that is used, and for each that is not."""
     for visit in survey.visits:
         say(visit.name)
         for modality, scan in visit.scans.items():
@@ -98,7 +98,7 @@ def print_survey(survey: "Survey", task: Task) -> None:
 
 
 def print_imported(done: "Imported", task: Task) -> None:
-    """Where the case is, how long it took, and what its reader must not miss."""
+    """Where the case is, how long it took, and its warnings."""
     if done.skipped:
         say(f"{done.record.case}: done before")
         return
@@ -110,7 +110,7 @@ def print_imported(done: "Imported", task: Task) -> None:
 
 
 def print_completed(done: "Completed", task: Task) -> None:
-    """One line a case."""
+    """One line for a case."""
     if done.skipped:
         say(f"{done.name}: done before")
     elif not done.estimated:
@@ -121,7 +121,7 @@ def print_completed(done: "Completed", task: Task) -> None:
 
 
 def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None:
-    """A line per model, folder -> description: its name, what it is, how large, its Dice over all subsets."""
+    """A line for each model (folder -> description): name, method, grid, size, Dice over all subsets."""
     from rich.console import Console
     from rich.table import Table
 

@@ -28,7 +28,8 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
     output: Output,
     split: Annotated[
-        Path | None, typer.Option(help="Split file with train and val; else one fifth of the persons validate.")
+        Path | None,
+        typer.Option(help="Split file with train and val; else one fifth of the persons are for validation."),
     ] = None,
     missing: Annotated[
         Path | None, typer.Option(help="Manifest of what each training case keeps (lacunet missing).")
@@ -78,7 +79,7 @@ def evaluate(
     output: Output,
     split: Annotated[str | None, typer.Option(help="FILE:PART, such as split.json:test.")] = None,
     subsets: Annotated[str, typer.Option(help="all, or names such as t1c+t2f,t2f.")] = "all",
-    policy: Annotated[str, typer.Option(help="What empty masks score (docs/metrics.md).")] = "brats",
+    policy: Annotated[str, typer.Option(help="How empty masks are scored (docs/metrics.md).")] = "brats",
     postprocess: Rules = None,
     resume: Resume = False,
     labels: Labels = None,
@@ -87,7 +88,7 @@ def evaluate(
     window: Window = 0,
     mirror: MirrorName = "none",
     method_file: MethodFile = None,
-    task: Annotated[str | None, typer.Option(help="Read the cases as of another task than the model's: mets.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task of the cases, where it is not the model's: mets.")] = None,
 ) -> None:
     """Score a model on every subset of sequences: a table, a summary and a page."""
     from lacunet.data.labelled import labelled, named_part

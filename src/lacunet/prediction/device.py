@@ -1,4 +1,4 @@
-"""Where tensors are computed and how precisely; `auto` really falls back."""
+"""The device that computes, and its precision; `auto` tries each device before it is taken."""
 
 import torch
 

@@ -28,7 +28,7 @@ class Rule:
     Attributes:
         name: On the command line and in tables.
         summary: One sentence for help texts.
-        source: Whose rule it is.
+        source: Where the rule comes from.
         change: The function itself; it leaves its input as it is.
     """
 

@@ -13,7 +13,7 @@ from lacunet.files import whole_file
 
 
 class Notes:
-    """The numbers that a method watches, summed until the next line of the log."""
+    """The numbers that a method notes, summed until the next line of the log."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = {}
@@ -39,7 +39,7 @@ class TrainingLog:
 
     Args:
         folder: The run.
-        steps: Of each stage; TensorBoard counts on from stage to stage.
+        steps: Of each stage; TensorBoard counts through all stages.
         active: Whether this process writes.
     """
 
@@ -51,7 +51,7 @@ class TrainingLog:
         self.started = time.monotonic()
 
     def rewind(self, stage: int, step: int) -> None:
-        """Forget what was written of steps that will be done again."""
+        """Remove what was written about steps that will be done again."""
         if not self.active:
             return
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
