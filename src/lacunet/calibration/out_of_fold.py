@@ -48,9 +48,9 @@ class PassSettings:
         voxels: How many voxels of a case's brain are kept; all if there are fewer.
         seed: Decides, with the case's name, which voxels.
         rules: Post-processing of the masks, in order; it does not change logits.
-        mirror: Of the predictors; recorded only.
-        precision: Likewise.
-        window: Likewise.
+        mirror: Of the predictors, whose settings are only recorded here.
+        precision: Of the predictors.
+        window: Of the predictors.
         resume: Go on with a pass that was stopped.
     """
 

@@ -78,10 +78,7 @@ def segment(
     show_names: ShowNames = False,
     may_import: Annotated[
         bool,
-        typer.Option(
-            "--import/--no-import",
-            help="Import scans with skull or on grids of their own, or refuse them.",
-        ),
+        typer.Option("--import/--no-import", help="Import scans with skull or on grids of their own, or refuse them."),
     ] = True,
     layout: Annotated[Layout, typer.Option(help="A folder per case (plain), or a BIDS derivative (bids).")] = "plain",
     viewer: Annotated[
