@@ -53,11 +53,19 @@ def test_the_version_is_said(lacunet):
     assert lacunet("--version") == (0, f"lacunet {__version__}\n", "")
 
 
-def test_the_help_names_every_choice_and_completion(lacunet):
-    for command, choices in (("segment", "auto|bf16|float32"), ("segment", "none|sides|all"), ("segment", "plain|bids"),
-                             ("import", "auto|deepbet|hd-bet")):  # fmt: skip
-        assert choices in "".join(lacunet(command, "--help")[1].replace("│", " ").split())
-    assert "--install-completion" in lacunet("--help")[1]
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["segment"], "--precision <auto|bf16|float32>"),
+        (["segment"], "--mirror <none|sides|all>"),
+        (["segment"], "--layout <plain|bids>"),
+        (["import"], "--stripper <auto|deepbet|hd-bet>"),
+        ([], "--install-completion"),
+    ],
+)
+def test_the_help_names_every_choice_and_completion(lacunet, monkeypatch, words, said):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert said in " ".join(lacunet(*words, "--help")[1].split())
 
 
 @pytest.mark.parametrize(
