@@ -22,6 +22,7 @@ from lacunet.intake.align.rigid import Rigid, distances, grown, voxel_points
 from lacunet.intake.align.source import Source, is_stripped, read_source
 from lacunet.intake.build import ImportSettings, choose_reference, even_out, import_case, plain_name
 from lacunet.intake.record import ImportRecord, read_record
+from lacunet.progress import Silent
 from lacunet.task import GLIOMA
 from small import Told
 
@@ -198,7 +199,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(patient, tmp_path) -> 
 
 
 def test_a_failure_ends_the_import_unless_it_is_allowed_and_a_doubt_is_a_warning() -> None:
-    log = build._Log(lambda words: None)
+    log = build._Log(Silent())
     log.judgements += [Judgement("x", 0.0, "good", "one"), Judgement("y", 0.0, "doubtful", "two")]
     build._settle("a", ImportSettings(), log)
     assert log.warnings == ["two"]

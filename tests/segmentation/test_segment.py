@@ -179,8 +179,7 @@ def test_evaluation_resumes_from_its_parts_and_refuses_another_model(predictor, 
     cases = with_conventions(find_cases(cohort))
     settings = EvaluateSettings((("t2f",),), pictures=0)
     evaluate(predictor, cases[:1], tmp_path, settings)
-    seen = []
-    evaluate(predictor, cases, tmp_path, replace(settings, resume=True), lambda name, done, total: seen.append(name))
+    evaluate(predictor, cases, tmp_path, replace(settings, resume=True))
     assert len(read_rows(tmp_path / "cases.csv")) == 6
     with pytest.raises(OutputError, match="holds an evaluation already"):
         evaluate(predictor, cases, tmp_path, settings)
