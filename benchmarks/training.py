@@ -33,13 +33,14 @@ class Stopwatch:
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def preparing(self, done: int, total: int) -> None:
+    def advanced(self, job: str, done: int, total: int, words: str) -> None:
+        if job != "preparing cases":
+            self.times.append(time.perf_counter())
+
+    def doing(self, words: str) -> None:
         pass
 
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        self.times.append(time.perf_counter())
-
-    def validated(self, stage: str, step: int, score: float, best: bool) -> None:
+    def said(self, words: str) -> None:
         pass
 
     def steps(self) -> list[float]:
@@ -124,7 +125,7 @@ def by_a_bare_loop(recipe: "Recipe") -> list[float]:
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        watch.stepped("bare", step + 1, settings.steps, float(loss))
+        watch.advanced("bare", step + 1, settings.steps, f"loss {float(loss):.3f}")
     return watch.steps()
 
 

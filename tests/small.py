@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lacunet.case import Case, Grid
+from lacunet.progress import Silent
 from lacunet.training.recipe import Recipe, make_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,6 +14,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 SHARED = ROOT.parent / "shared"
 """Real cases, where they lie beside the checkout; tests that need them are skipped elsewhere."""
+
+
+class Told(Silent):
+    """Keeps what is being done, in the words that it is told."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def doing(self, words: str) -> None:
+        self.words.append(words)
 
 
 def tiny_recipe(method: str = "early_fusion", **sections: Any) -> Recipe:

@@ -12,7 +12,7 @@ import torch
 
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.training.log import Silent
+from lacunet.progress import Silent
 from lacunet.training.recipe import Recipe
 from lacunet.training.train import train
 from small import tiny_recipe
@@ -26,8 +26,8 @@ class Killer(Silent):
     def __init__(self, at: str) -> None:
         self.at = at
 
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        if f"{stage}:{step}" == self.at:
+    def advanced(self, job: str, done: int, total: int, words: str) -> None:
+        if f"{job}:{done}" == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

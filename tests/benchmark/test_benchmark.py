@@ -9,7 +9,7 @@ import pytest
 from evaluations_made import rows_made, steady, write_evaluation
 from lacunet.benchmark.benchmark import benchmark, training_seconds
 from lacunet.benchmark.budget import Budget, read_budget, seconds_a_step, steps_within, with_steps
-from lacunet.benchmark.plan import BenchmarkSettings, Quiet, Split, differing, parts_by_person
+from lacunet.benchmark.plan import BenchmarkSettings, Split, differing, parts_by_person
 from lacunet.benchmark.sweep import Entrant, entrants_of
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
@@ -21,6 +21,7 @@ from lacunet.evaluation.metrics import get_policy
 from lacunet.evaluation.results import join_evaluations, read_evaluation
 from lacunet.evaluation.scores import read_rows
 from lacunet.prediction.postprocess import get_rule
+from lacunet.progress import Silent
 from lacunet.task import GLIOMA
 from lacunet.training.recipe import read_recipe, write_recipe
 from small import ROOT, tiny_recipe
@@ -51,18 +52,21 @@ def part(cases: list[CaseFiles]) -> Split:
     return Split("", cases[:2], cases[2:3], cases[3:])
 
 
-class Listener(Quiet):
+class Listener(Silent):
     """Keeps what was announced, and may stop everything as a cluster does."""
 
     def __init__(self, stop_at: int = -1) -> None:
-        self.said: list[str] = []
+        self.heard: list[str] = []
         self.steps, self.stop_at = 0, stop_at
 
     def doing(self, words: str) -> None:
-        self.said.append(words)
+        self.heard.append(words)
 
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        self.steps += 1
+    def said(self, words: str) -> None:
+        self.heard.append(words)
+
+    def advanced(self, job: str, done: int, total: int, words: str) -> None:
+        self.steps += ": loss " in words
         if self.steps == self.stop_at:
             raise KeyboardInterrupt
 
@@ -78,7 +82,7 @@ def test_a_benchmark_from_beginning_to_end_and_on(cases, part, tmp_path):
     listener = Listener()
     done = benchmark(two, [part], tmp_path, settings(seeds=(1, 2)), listener)
     assert not done.problems
-    assert not any(words.startswith("one seed 1: training") for words in listener.said)
+    assert not any(words.startswith("one seed 1: training") for words in listener.heard)
     assert (tmp_path / "one/seed-1/model/weights.safetensors").read_bytes() == first
     assert done.comparison is not None
     assert done.comparison.names == ("one", "two")
@@ -88,7 +92,7 @@ def test_a_benchmark_from_beginning_to_end_and_on(cases, part, tmp_path):
 
     listener = Listener()
     benchmark(two, [part], tmp_path, settings(seeds=(1, 2)), listener)
-    assert (listener.steps, listener.said) == (0, ["preparing cases"])
+    assert (listener.steps, listener.heard) == (0, ["preparing cases"])
 
     done = benchmark([*two, entrant("three")], [part], tmp_path, settings(), Listener())
     assert done.comparison is not None
@@ -102,8 +106,8 @@ def test_a_benchmark_from_beginning_to_end_and_on(cases, part, tmp_path):
         benchmark([entrant(train={"learning_rate": 0.1})], [part], tmp_path, settings())
     with pytest.raises(OutputError, match=r"began otherwise \(window: 0 then, 32 now\)"):
         benchmark(two, [part], tmp_path, settings(window=32))
-    with pytest.raises(OutputError, match=r"began otherwise \(precision: \"auto\" then, \"bfloat16\" now\)"):
-        benchmark(two, [part], tmp_path, settings(precision="bfloat16"))
+    with pytest.raises(OutputError, match=r"began otherwise \(precision: \"auto\" then, \"bf16\" now\)"):
+        benchmark(two, [part], tmp_path, settings(precision="bf16"))
 
     plan = json.loads((tmp_path / "benchmark.json").read_text())
     older = {key: value for key, value in plan["protocol"].items() if key not in ("window", "precision")}
@@ -318,7 +322,7 @@ def test_seconds_are_measured_once_and_the_steps_stay(part, tmp_path, monkeypatc
     assert steps == round(0.4 / pace)
     assert read_recipe(tmp_path / "one/seed-1/recipe.toml").train.steps == steps
     benchmark([entrant()], [part], tmp_path, settings(budget=Budget(seconds=0.4), seeds=(1, 2)), again)
-    assert ("measuring seconds a step" in once.said, "measuring seconds a step" in again.said) == (True, False)
+    assert ("measuring seconds a step" in once.heard, "measuring seconds a step" in again.heard) == (True, False)
     assert read_recipe(tmp_path / "one/seed-2/recipe.toml").train.steps == steps
     assert not list(tmp_path.glob(".pace-*"))
 

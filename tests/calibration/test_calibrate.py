@@ -258,13 +258,13 @@ def test_too_few_persons_give_no_ranges_but_means_and_say_so(tmp_path, models):
 
 def test_visits_of_a_person_count_once_for_ranges_and_not_as_persons(tmp_path, models):
     parts = [
-        replace(part, person=f"p{place // 2}") for place, part in enumerate(parts_made(tmp_path, persons=16, folds=1))
+        replace(part, person=f"p{index // 2}") for index, part in enumerate(parts_made(tmp_path, persons=16, folds=1))
     ]
     calibration = calibration_of(parts, [HeldOut(models[0], ())], CalibrateSettings())
     assert (calibration.cases, calibration.persons) == (16, 8)
     assert calibration.subsets["t2f"]["et"].dice_range is None
     assert calibration.subsets["t2f"]["et"].cases == 16
-    assert Table(GLIOMA, parts).one_each("t2f", "wt").keys() == {f"case-{place:02}" for place in range(0, 16, 2)}
+    assert Table(GLIOMA, parts).one_each("t2f", "wt").keys() == {f"case-{index:02}" for index in range(0, 16, 2)}
 
 
 def test_a_single_fold_is_crossed_by_person_and_noted(tmp_path, models):
@@ -304,8 +304,8 @@ def test_cases_that_lack_sequences_count_where_they_can(tmp_path, models):
     parts = parts_made(tmp_path, persons=12, folds=2)
     kept = {"t2f", "t1c", "t1c+t2f"}
     parts = [
-        replace(part, rows=[row for row in part.rows if row.subset in kept]) if place < 4 else part
-        for place, part in enumerate(parts)
+        replace(part, rows=[row for row in part.rows if row.subset in kept]) if index < 4 else part
+        for index, part in enumerate(parts)
     ]
     calibration = calibration_of(parts, [HeldOut(model, ()) for model in models], CalibrateSettings())
     assert calibration.subsets["t1c+t2f"]["wt"].cases == 12
@@ -385,9 +385,9 @@ def test_fold_runs_calibrate_a_model_from_the_command_line(phantoms, tmp_path, l
     assert not (tmp_path / "out" / CALIBRATION).exists()
 
     folds = tmp_path / "folds"  # as `lacunet benchmark --folds` leaves them
-    for place, (run, held) in enumerate(zip(runs, (first, second), strict=True), start=1):
-        shutil.copytree(run / "model", folds / f"tiny/seed-1/fold-{place}/model")
-        write_json(folds / f"splits/fold-{place}.json", {"train": [third.name], "test": [held.name]})
+    for index, (run, held) in enumerate(zip(runs, (first, second), strict=True), start=1):
+        shutil.copytree(run / "model", folds / f"tiny/seed-1/fold-{index}/model")
+        write_json(folds / f"splits/fold-{index}.json", {"train": [third.name], "test": [held.name]})
     write_json(folds / "benchmark.json", {})
     status, _, err = lacunet("calibrate", folds, *where)
     expected = f"is a benchmark's folder; name the folds of one of its methods, such as {folds / 'tiny/seed-1'}\n"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from lacunet import __version__
 from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.models.model import save_model
@@ -34,16 +35,54 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_help_and_methods_need_no_torch():
+@pytest.mark.parametrize(("word", "says"), [("methods", "early_fusion"), ("--help", "segment")])
+def test_help_and_methods_need_no_torch_and_no_numpy(word, says):
     code = (
-        "import sys; sys.argv = ['lacunet', 'methods']\n"
+        f"import sys; sys.argv = ['lacunet', '{word}']\n"
         "from lacunet.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "assert 'torch' not in sys.modules, 'torch was imported'"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+        "assert 'numpy' not in sys.modules, 'numpy was imported'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "early_fusion" in done.stdout
+    assert says in done.stdout
+
+
+def test_the_version_is_said(lacunet):
+    assert lacunet("--version") == (0, f"lacunet {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["segment"], "--precision <auto|bf16|float32>"),
+        (["segment"], "--mirror <none|sides|all>"),
+        (["segment"], "--layout <plain|bids>"),
+        (["import"], "--stripper <auto|deepbet|hd-bet>"),
+        ([], "--install-completion"),
+    ],
+)
+def test_the_help_names_every_choice_and_completion(lacunet, monkeypatch, words, said):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert said in " ".join(lacunet(*words, "--help")[1].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "choices"),
+    [
+        (["segment", "x", "--mirror", "up"], "--mirror", ["none", "sides", "all"]),
+        (["segment", "x", "--precision", "bf17"], "--precision", ["auto", "bf16", "float32"]),
+        (["segment", "x", "--layout", "bid"], "--layout", ["plain", "bids"]),
+        (["import", "x", "-o", "y", "--stripper", "deepbett"], "--stripper", ["auto", "deepbet", "hd-bet"]),
+    ],
+)
+def test_a_word_that_is_no_choice_is_refused_with_those_there_are(lacunet, words, option, choices):
+    status, _, err = lacunet(*words)
+    said = " ".join(err.replace("│", " ").split())
+    assert status == 2
+    assert f"'{option}'" in said
+    assert all(f"'{choice}'" in said for choice in choices)
 
 
 def test_mirror_images_are_told_in_passes_not_in_time(lacunet):
@@ -97,11 +136,6 @@ def test_failures_are_listed_at_the_end_and_the_status_is_one(lacunet, model, co
     ("words", "status", "message"),
     [
         (["segment", "-o", "{out}", "--model", "{model}"], 2, "nothing to segment"),
-        (
-            ["segment", "{cohort}", "-o", "{out}", "--model", "{model}", "--mirror", "up"],
-            2,
-            "--mirror up: use none, sides, all",
-        ),
         (["segment", "{cohort}", "-o", "{out}", "--model", "defualt"], 1, "no model there"),
         (["segment", "{out}/nowhere", "-o", "{out}", "--model", "{model}"], 1, "nowhere"),
         (["segment", "{cohort}", "--t1c", "x.nii", "-o", "{out}", "--model", "{model}"], 2, "not both"),

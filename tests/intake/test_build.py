@@ -22,7 +22,9 @@ from lacunet.intake.align.rigid import Rigid, distances, grown, voxel_points
 from lacunet.intake.align.source import Source, is_stripped, read_source
 from lacunet.intake.build import ImportSettings, choose_reference, even_out, import_case, plain_name
 from lacunet.intake.record import ImportRecord, read_record
+from lacunet.progress import Silent
 from lacunet.task import GLIOMA
+from small import Told
 
 MOTION = Rigid.about((0, -16, 6), (9, -6, 12), (8, -5, 10))
 
@@ -69,9 +71,9 @@ def imported(patient, tmp_path_factory) -> Imported:
     place = tmp_path_factory.mktemp("Smith^John")
     t1c = save(place / "Smith_John_gd.nii.gz", patient.images["t1c"].astype(np.int16), patient.grid.affine)
     t2f = save(place / "Smith_John_flair.nii.gz", *thick(patient.images["t2f"], patient.grid, MOTION))
-    told: list[str] = []
-    record = import_case({"t2f": t2f, "t1c": t1c}, place / "cases", "anna", GLIOMA, progress=told.append)
-    return Imported(place / "cases", record, told)
+    told = Told()
+    record = import_case({"t2f": t2f, "t1c": t1c}, place / "cases", "anna", GLIOMA, progress=told)
+    return Imported(place / "cases", record, told.words)
 
 
 def test_scattered_scans_become_a_case_that_lacunet_reads(imported, patient) -> None:
@@ -197,7 +199,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(patient, tmp_path) -> 
 
 
 def test_a_failure_ends_the_import_unless_it_is_allowed_and_a_doubt_is_a_warning() -> None:
-    log = build._Log(lambda words: None)
+    log = build._Log(Silent())
     log.judgements += [Judgement("x", 0.0, "good", "one"), Judgement("y", 0.0, "doubtful", "two")]
     build._settle("a", ImportSettings(), log)
     assert log.warnings == ["two"]
@@ -232,10 +234,10 @@ def test_a_failing_disk_leaves_nothing_and_spares_what_was_there(patient, tmp_pa
 def test_a_missing_stripper_is_told_before_anything_is_registered(patient, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(strip, "installed", lambda name: False)
     t1c = save(tmp_path / "t1c.nii.gz", with_skull(patient.images["t1c"], patient.grid, 0), patient.grid.affine)
-    told: list[str] = []
+    told = Told()
     with pytest.raises(DataError, match=r"scans with skull \(t1c\), and no skull stripper is installed"):
-        import_case({"t1c": t1c}, tmp_path / "cases", "a", GLIOMA, progress=told.append)
-    assert told == ["reading"]
+        import_case({"t1c": t1c}, tmp_path / "cases", "a", GLIOMA, progress=told)
+    assert told.words == ["reading"]
 
 
 def test_no_scan_and_no_plain_name_are_refused(tmp_path) -> None:

@@ -30,8 +30,8 @@ from lacunet.nn.losses import deeply, dice_loss, segmentation_loss
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, Method, Stage, make_method
 from lacunet.nn.prompts import read_table, sentence_of
+from lacunet.progress import Silent
 from lacunet.task import GLIOMA
-from lacunet.training.log import Silent
 from lacunet.training.optimiser import freeze_all_but, make_optimiser, training_mode
 from lacunet.training.recipe import read_recipe
 from lacunet.training.train import train
@@ -642,10 +642,10 @@ class Stop(Silent):
     """Breaks off like Ctrl-C, in one stage after a step."""
 
     def __init__(self, stage: str, after: int) -> None:
-        self.place = stage, after
+        self.at = stage, after
 
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        if (stage, step) == self.place:
+    def advanced(self, job: str, done: int, total: int, words: str) -> None:
+        if (job, done) == self.at:
             raise KeyboardInterrupt
 
 

@@ -79,7 +79,7 @@ def test_a_task_survives_json() -> None:
 
 def test_half_precision_halves_the_file_and_hardly_moves_the_logits(folder: Path, tmp_path: Path) -> None:
     save_model(tmp_path / "half", tiny(), Preparation(), {}, half=True)
-    sizes = [(place / "weights.safetensors").stat().st_size for place in (folder, tmp_path / "half")]
+    sizes = [(path / "weights.safetensors").stat().st_size for path in (folder, tmp_path / "half")]
     tensors = sum(value.numel() for value in tiny().state_dict().values())
     assert sizes[0] - sizes[1] == pytest.approx(2 * tensors, abs=64)
     loaded = load_model(str(tmp_path / "half")).method

@@ -14,7 +14,8 @@ from lacunet.errors import DataError, UsageError
 from lacunet.models.model import Model
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.method import Clock, Method, Stage, get_method, make_method
-from lacunet.prediction.predictor import Mirror, Predictor, group_by_frame
+from lacunet.prediction.choices import Mirror
+from lacunet.prediction.predictor import Predictor, group_by_frame
 from lacunet.prediction.windows import Windows, gaussian_weight, no_larger_than, pad_to, window_slices
 from lacunet.task import GLIOMA, Task
 from small import brain, hand_made_case

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lacunet.errors import DataError, UsageError
-from lacunet.segmentation.layout import begin_bids, bids_name, known_layout, places, require_apart
+from lacunet.errors import DataError
+from lacunet.segmentation.layout import begin_bids, bids_name, places, require_apart
 from lacunet.task import GLIOMA
 
 OUT = Path("out")
@@ -54,12 +54,6 @@ def test_a_name_without_letters_is_refused() -> None:
 def test_a_name_never_leads_out_of_the_folder(name: str, layout: str) -> None:
     with pytest.raises(DataError, match="not a plain name"):
         places(OUT, name, layout)  # type: ignore[arg-type]
-
-
-def test_an_unknown_layout_is_refused() -> None:
-    assert known_layout("bids") == "bids"
-    with pytest.raises(UsageError, match=r"no layout 'bid'; did you mean 'bids'\?; there are: plain, bids"):
-        known_layout("bid")
 
 
 def test_two_cases_in_one_place_are_refused() -> None:

@@ -126,7 +126,7 @@ def test_what_is_written_is_the_answer(predictor, cohort, tmp_path):
 
 def test_rules_change_the_mask_only_when_asked(predictor, cohort, tmp_path):
     (files, _) = find_cases(cohort)
-    nothing = replace(get_rule("largest"), name="nothing", change=lambda labels, grid: np.zeros_like(labels))
+    nothing = replace(get_rule("largest"), name="nothing", change=lambda labels, grid, task: np.zeros_like(labels))
     plain = segment_case(predictor, files, tmp_path / "plain", SegmentSettings())
     changed = segment_case(predictor, files, tmp_path / "rules", SegmentSettings(rules=[nothing]))
     assert plain.volumes["wt"] > 0
@@ -220,8 +220,7 @@ def test_evaluation_resumes_from_its_parts_and_refuses_another_model(predictor, 
     cases = with_conventions(find_cases(cohort))
     settings = EvaluateSettings((("t2f",),), pictures=0)
     evaluate(predictor, cases[:1], tmp_path, settings)
-    seen = []
-    evaluate(predictor, cases, tmp_path, replace(settings, resume=True), lambda name, done, total: seen.append(name))
+    evaluate(predictor, cases, tmp_path, replace(settings, resume=True))
     assert len(read_rows(tmp_path / "cases.csv")) == 6
     with pytest.raises(OutputError, match="holds an evaluation already"):
         evaluate(predictor, cases, tmp_path, settings)

@@ -46,6 +46,7 @@ from lacunet.segmentation.sources import (
     segment_exports,
     wanted_targets,
 )
+from small import Told
 
 pytestmark = pytest.mark.usefixtures("few_starts")
 
@@ -208,12 +209,12 @@ def test_of_several_sources_a_bad_one_does_not_stop_the_others(
 def test_a_scan_that_is_not_there_is_missed_before_anything_is_registered(
     predictor: Predictor, examination: Path, tmp_path: Path
 ) -> None:
-    told: list[str] = []
-    importer = Importer(progress=told.append)
+    told = Told()
+    importer = Importer(progress=told)
     _, problem = segment_export(predictor, importer, examination, tmp_path, SegmentSettings(), ("t2w",))
     assert isinstance(problem, Problem)
     assert problem.message == "--onto t2w: the case has only t1c, t2f"
-    assert told == []
+    assert told.words == []
     assert not list(tmp_path.iterdir())
 
 

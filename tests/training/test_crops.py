@@ -14,7 +14,8 @@ from lacunet.data.prepare import Preparation
 from lacunet.nn.batch import Batch
 from lacunet.task import GLIOMA
 from lacunet.training.augment import NO_AUGMENTATION, Augmentation
-from lacunet.training.crops import Crops, PreparedCase, SubsetRule, crops_from, draw_subset, prepare_cases
+from lacunet.training.crops import Crops, PreparedCase, crops_from, draw_subset, prepare_cases
+from lacunet.training.recipe import SubsetRule, TrainSettings
 
 ALL = (True, True, True, True)
 
@@ -30,18 +31,11 @@ def prepared(phantoms: list[CaseFiles], tmp_path_factory: pytest.TempPathFactory
 
 
 def crops(cases: list[PreparedCase], **changed: object) -> Crops:
-    settings: dict[str, object] = {
-        "crop": (12, 10, 8),
-        "batch": 4,
-        "steps": 6,
-        "augmentation": Augmentation(),
-        "subsets": "subset",
-        "keep": 0.5,
-        "tumour_share": 0.5,
-        "seed": 1,
-        "stage": 0,
-    }
-    return Crops(cases, GLIOMA, **{**settings, **changed})  # type: ignore[arg-type]
+    loop: dict[str, object] = {"crop": (12, 10, 8), "batch": 4}
+    rest: dict[str, object] = {"steps": 6, "augmentation": Augmentation(), "seed": 1, "stage": 0, "rank": 0, "ranks": 1}
+    for name, value in changed.items():
+        (rest if name in rest else loop)[name] = value
+    return Crops(cases, GLIOMA, TrainSettings(**loop), **rest)  # type: ignore[arg-type]
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -191,9 +185,9 @@ def test_a_prepared_case_is_reused_and_made_again_when_its_files_change(phantoms
 
 def test_preparing_that_was_interrupted_is_done_again(phantoms: list[CaseFiles], tmp_path: Path) -> None:
     list(prepare_cases(phantoms[:1], GLIOMA, Preparation(4.0), tmp_path))
-    (place,) = tmp_path.iterdir()
-    (place / "done").unlink()
-    (place / "images.npy").write_bytes(b"half")
+    (folder,) = tmp_path.iterdir()
+    (folder / "done").unlink()
+    (folder / "images.npy").write_bytes(b"half")
     (case,) = prepare_cases(phantoms[:1], GLIOMA, Preparation(4.0), tmp_path)
     assert case.images.shape[0] == 4
 

@@ -21,8 +21,9 @@ from lacunet.data.labels import with_conventions
 from lacunet.errors import DataError, ModelError, OutputError, RecipeError, UsageError
 from lacunet.models.model import load_model
 from lacunet.nn.method import Stage, get_method, make_method
+from lacunet.progress import Silent
 from lacunet.task import GLIOMA
-from lacunet.training.log import Notes, Silent
+from lacunet.training.log import Notes, read_log
 from lacunet.training.loop import _apart, _clip
 from lacunet.training.optimiser import gradient_norms, learning_rate_at, make_optimiser, start_average, update_average
 from lacunet.training.recipe import Recipe, read_recipe
@@ -102,8 +103,8 @@ class Stop(Silent):
     def __init__(self, after: int) -> None:
         self.after = after
 
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        if step == self.after:
+    def advanced(self, job: str, done: int, total: int, words: str) -> None:
+        if job != "preparing cases" and done == self.after:
             raise KeyboardInterrupt
 
 
@@ -338,20 +339,25 @@ def test_there_is_no_model_before_the_last_stage(phantoms: list[CaseFiles], tmp_
 
 class Watcher(Silent):
     def __init__(self) -> None:
-        self.scores: list[tuple[int, float, bool]] = []
+        self.lines: list[str] = []
 
-    def validated(self, stage: str, step: int, score: float, best: bool) -> None:
-        self.scores.append((step, score, best))
+    def said(self, words: str) -> None:
+        self.lines.append(words)
 
 
 def test_the_best_validated_weights_are_kept(phantoms: list[CaseFiles], tmp_path: Path) -> None:
     watcher = Watcher()
     recipe = tiny_recipe(train={"steps": 12, "learning_rate": 0.05, "schedule": "constant"}, validate={"every": 1})
     model = load_model(str(run(recipe, phantoms, tmp_path / "run", progress=watcher)))
-    scores = [score for _, score, _ in watcher.scores]
-    assert [step for step, _, _ in watcher.scores] == list(range(1, 13))
-    assert [best for _, _, best in watcher.scores] == [
+    validations = [line for line in read_log(tmp_path / "run") if "validation_mean" in line]
+    scores = [line["validation_mean"] for line in validations]
+    assert [line["step"] for line in validations] == list(range(1, 13))
+    assert [line["best"] for line in validations] == [
         score > max([float("-inf"), *scores[:index]]) for index, score in enumerate(scores)
+    ]
+    assert watcher.lines == [
+        f"segment step {line['step']}: validation {line['validation_mean']:.4f}{'  (best)' if line['best'] else ''}"
+        for line in validations
     ]
     assert len(set(scores)) > 2
     assert model.card["step"] == scores.index(max(scores)) + 1
@@ -494,8 +500,8 @@ def test_seeds_replay_and_differ() -> None:
         seed_step(*numbers)
         return torch.rand(()).item()
 
-    places = [(seed, stage, step, rank) for seed in (1, 2) for stage in (0, 1) for step in (0, 1) for rank in (0, 1)]
-    assert len({drawn(*place) for place in places}) == len(places)
+    wanted = [(seed, stage, step, rank) for seed in (1, 2) for stage in (0, 1) for step in (0, 1) for rank in (0, 1)]
+    assert len({drawn(*numbers) for numbers in wanted}) == len(wanted)
     assert drawn(1, 0, 5, 0) == drawn(1, 0, 5, 0)
     shared = [torch.rand((), generator=shared_generator(1, 0, step)).item() for step in (3, 3, 4)]
     assert shared[0] == shared[1] != shared[2]
@@ -533,7 +539,6 @@ def test_one_real_case_is_learnt_by_heart(tmp_path: Path) -> None:
         prepare={"spacing": 2.0},
         validate={"every": 300, "subsets": ["t1n+t1c+t2w+t2f"]},
     )
-    watcher = Watcher()
-    train(recipe, [case], [case], tmp_path / "run", device="cpu", progress=watcher)
+    train(recipe, [case], [case], tmp_path / "run", device="cpu")
     (line,) = [line for line in lines(tmp_path / "run") if "validation_wt" in line]
     assert line["validation_wt"] >= 0.95

@@ -6,20 +6,12 @@ with the same protocol goes on where the first stopped, and may bring further en
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.benchmark.page import TrainingRow, benchmark_page
-from lacunet.benchmark.plan import (
-    BenchmarkProgress,
-    BenchmarkSettings,
-    Quiet,
-    Split,
-    differing,
-    make_plan,
-    method_file_of,
-)
+from lacunet.benchmark.plan import BenchmarkSettings, Split, differing, make_plan, method_file_of
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
 from lacunet.comparison.compare import compare
@@ -33,6 +25,7 @@ from lacunet.models.model import load_model
 from lacunet.prediction.postprocess import Rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.prediction.windows import Windows
+from lacunet.progress import Progress, Silent
 from lacunet.training.recipe import Recipe, make_recipe
 from lacunet.training.train import train
 
@@ -70,7 +63,7 @@ def benchmark(
     parts: Sequence[Split],
     folder: Path,
     settings: BenchmarkSettings,
-    progress: BenchmarkProgress | None = None,
+    progress: Progress = Silent(),
 ) -> Benchmarked:
     """Train, score and compare; go on where an earlier call stopped.
 
@@ -87,8 +80,7 @@ def benchmark(
         RecipeError: a recipe does not fit its method, or the budget holds no training.
         DataError: a part has no case to train on, or none to score.
     """
-    watch = progress or Quiet()
-    plan = make_plan(entrants, parts, folder, settings, watch)
+    plan = make_plan(entrants, parts, folder, settings, progress)
     for part in parts:
         lists = {"train": part.train, "val": part.val, "test": part.test}
         write_json(
@@ -102,7 +94,7 @@ def benchmark(
             for part in parts:
                 place = folder / entrant.folder / f"seed-{seed}" / part.name
                 problems += _train_and_score(
-                    PlannedRun(entrant.name, seed, part, place), recipe, folder, settings, watch
+                    PlannedRun(entrant.name, seed, part, place), recipe, folder, settings, progress
                 )
     evaluations, missing = _evaluations(entrants, parts, folder, settings)
     missing += _without_baseline(entrants, evaluations, settings)
@@ -119,7 +111,7 @@ def evaluation_name(rules: Sequence[str]) -> str:
 
 
 def _train_and_score(
-    training: PlannedRun, recipe: Recipe, folder: Path, settings: BenchmarkSettings, watch: BenchmarkProgress
+    training: PlannedRun, recipe: Recipe, folder: Path, settings: BenchmarkSettings, progress: Progress
 ) -> list[Problem]:
     """One training and its evaluations, as far as they are not there yet; what fails is told, and stops no other."""
     title = " ".join(filter(None, [training.entrant, f"seed {training.seed}", training.part.name]))
@@ -127,14 +119,15 @@ def _train_and_score(
     problems: list[Problem] = []
     try:
         if not done.is_file():
-            watch.doing(f"{title}: training, {recipe.train.steps:,} steps")
-            _train(training, recipe, folder, settings, watch)
+            progress.said(f"{title}: training, {recipe.train.steps:,} steps")
+            _train(training, recipe, folder, settings, progress)
             write_json(done, {"seconds": training_seconds(training.folder / "log.jsonl")})
         for rules in ((), *((rule,) for rule in settings.rules)):
             place = training.folder / evaluation_name([rule.name for rule in rules])
             if not is_evaluation(place):
-                watch.doing(f"{title}: scoring {len(training.part.test)} cases{''.join(', ' + r.name for r in rules)}")
-                failed = score(training.folder, training.part.test, place, rules, settings, watch.evaluating)
+                names = [rule.name for rule in rules]
+                progress.said(", ".join([f"{title}: scoring {len(training.part.test)} cases", *names]))
+                failed = score(training.folder, training.part.test, place, rules, settings, progress)
                 problems += [Problem(f"{title}, {problem.case}", problem.message) for problem in failed]
         (training.folder / FAILED).unlink(missing_ok=True)
     except Exception as error:  # one's own method may raise anything, and the night's other trainings go on
@@ -151,9 +144,7 @@ def failure(title: str, error: Exception, folder: Path) -> Problem:
     return Problem(title, f"{type(error).__name__}: {first} (where: {folder / FAILED})")
 
 
-def _train(
-    training: PlannedRun, recipe: Recipe, folder: Path, settings: BenchmarkSettings, watch: BenchmarkProgress
-) -> None:
+def _train(training: PlannedRun, recipe: Recipe, folder: Path, settings: BenchmarkSettings, progress: Progress) -> None:
     train(
         recipe,
         training.part.train,
@@ -163,7 +154,7 @@ def _train(
         device=settings.device,
         method_file=method_file_of(recipe.method, settings),
         card={"data": f"{len(training.part.train)} cases of {settings.data}"},
-        progress=watch,
+        progress=progress,
         prepared=folder / "prepared",
     )
 
@@ -174,13 +165,13 @@ def score(
     place: Path,
     rules: Sequence[Rule],
     settings: BenchmarkSettings,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> list[Problem]:
     """One evaluation of a run, gone on with where it was stopped; returns the cases that failed."""
     own = read_description(model_folder(str(run)))["method"]
     model = load_model(str(run), method_file_of(own, settings))
     windows = Windows((settings.window,) * 3) if settings.window else Windows()
-    predictor = Predictor(model, settings.device, settings.precision, windows)  # type: ignore[arg-type]
+    predictor = Predictor(model, settings.device, settings.precision, windows)
     wanted = EvaluateSettings(
         subsets=settings.subsets or model.task.subsets,
         policy=settings.policy,

@@ -15,8 +15,8 @@ from statistics import fmean, median
 from lacunet.case import CaseFiles
 from lacunet.errors import RecipeError, UsageError
 from lacunet.nn.method import get_method, make_method
+from lacunet.progress import Silent
 from lacunet.task import get_task
-from lacunet.training.log import Silent
 from lacunet.training.recipe import Recipe, make_recipe
 from lacunet.training.train import train
 
@@ -55,18 +55,20 @@ def read_budget(words: str) -> Budget:
 class _Stopwatch(Silent):
     """Notes when each step of each stage ended."""
 
-    def __init__(self) -> None:
-        self.times: dict[str, list[float]] = {}
+    def __init__(self, stages: Sequence[str]) -> None:
+        self.times: dict[str, list[float]] = {stage: [] for stage in stages}
 
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        """A step is done."""
-        self.times.setdefault(stage, []).append(time.perf_counter())
+    def advanced(self, job: str, done: int, total: int, words: str) -> None:
+        """A step of a stage is done, or something else that is not measured."""
+        if job in self.times:
+            self.times[job].append(time.perf_counter())
 
     def counted(self) -> dict[str, list[float]]:
         """Stage -> seconds of its counted steps."""
         return {
             stage: [after - before for before, after in pairwise(times[UNCOUNTED:])]
             for stage, times in self.times.items()
+            if times
         }
 
 
@@ -102,8 +104,9 @@ def seconds_a_step(
     turns: dict[str, list[dict[str, list[float]]]] = {name: [] for name in recipes}
     for number in range(rounds):
         for place, (name, recipe) in enumerate(recipes.items()):
-            watch, file = _Stopwatch(), (method_files or {}).get(name)
-            short = _short(recipe, stage_names(recipe, file), counted)
+            file = (method_files or {}).get(name)
+            names = stage_names(recipe, file)
+            watch, short = _Stopwatch(names), _short(recipe, names, counted)
             folder = scratch / f"{place}-{number}"
             train(short, cases, [], folder, device=device, method_file=file, progress=watch, prepared=prepared)
             turns[name].append(watch.counted())

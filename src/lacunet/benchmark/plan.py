@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 from lacunet.benchmark.budget import Budget, seconds_a_step, stage_names, steps_within, with_steps
 from lacunet.benchmark.sweep import Entrant
@@ -22,10 +22,11 @@ from lacunet.evaluation.metrics import BRATS, MetricPolicy
 from lacunet.files import write_json
 from lacunet.models.folder import PLAN
 from lacunet.nn.papers import method_names
+from lacunet.prediction.choices import Precision
 from lacunet.prediction.postprocess import Rule
+from lacunet.progress import Progress
 from lacunet.task import Subset, get_task
 from lacunet.training.crops import prepare_cases
-from lacunet.training.log import Progress, Silent
 from lacunet.training.recipe import Recipe
 
 
@@ -77,28 +78,8 @@ class BenchmarkSettings:
     missing: str = ""
     method_file: Path | None = None
     device: str = "auto"
-    precision: str = "auto"
+    precision: Precision = "auto"
     window: int = 0
-
-
-class BenchmarkProgress(Progress, Protocol):
-    """What a benchmark tells while it runs."""
-
-    def doing(self, words: str) -> None:
-        """Something longer begins."""
-
-    def evaluating(self, case: str, done: int, total: int) -> None:
-        """So many of the cases are scored."""
-
-
-class Quiet(Silent):
-    """A benchmark that nobody watches."""
-
-    def doing(self, words: str) -> None:
-        """Say nothing."""
-
-    def evaluating(self, case: str, done: int, total: int) -> None:
-        """Say nothing."""
 
 
 def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> list[Split]:
@@ -158,7 +139,7 @@ def make_plan(
     parts: Sequence[Split],
     folder: Path,
     settings: BenchmarkSettings,
-    watch: BenchmarkProgress,
+    progress: Progress,
 ) -> dict[str, Any]:
     """The plan of an earlier call, with what is new added; written before it is returned.
 
@@ -178,10 +159,10 @@ def make_plan(
     old = _old_plan(path)
     asked = {"protocol": _protocol(entrants, parts, settings)}
     _require_same(path, old.get("protocol", {}), asked["protocol"])
-    watch.doing("preparing cases")
+    progress.said("preparing cases")
     prepared = dict(old.get("prepared", {}))
     for entrant in entrants:
-        prepared[_words(entrant.recipe)] = _prepared_hash(entrant.recipe, parts, folder, watch)
+        prepared[_words(entrant.recipe)] = _prepared_hash(entrant.recipe, parts, folder, progress)
     _require_same(path, old.get("prepared", {}), prepared)
     known = old["entrants"]
     for entrant in entrants:
@@ -192,7 +173,7 @@ def make_plan(
                 f"({entrant.name}-2={entrant.file}) or choose another folder"
             )
     new = [entrant for entrant in entrants if entrant.name not in known]
-    decided = _decide(new, parts, folder, settings, watch)
+    decided = _decide(new, parts, folder, settings, progress)
     plan = {**asked, "prepared": prepared, "environment": old.get("environment", describe_environment())}
     plan["entrants"] = {**known, **decided}
     write_json(path, plan)
@@ -236,7 +217,7 @@ def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
         raise OutputError(f"{path}: the benchmark began otherwise ({told}); choose another folder")
 
 
-def _prepared_hash(recipe: Recipe, parts: Sequence[Split], folder: Path, watch: BenchmarkProgress) -> str:
+def _prepared_hash(recipe: Recipe, parts: Sequence[Split], folder: Path, progress: Progress) -> str:
     """SHA-256 of every prepared training case, images and labels, in the order of their names."""
     task, cases = get_task(recipe.task), {case.name: case for part in parts for case in part.train}
     ordered = [cases[name] for name in sorted(cases)]
@@ -244,7 +225,7 @@ def _prepared_hash(recipe: Recipe, parts: Sequence[Split], folder: Path, watch: 
     place = folder / "prepared"
     for done, case in enumerate(prepare_cases(ordered, task, recipe.prepare.preparation(), place), start=1):
         digest.update(case.name.encode() + b"\n" + case.images.tobytes() + case.labels.tobytes())
-        watch.preparing(done, len(ordered))
+        progress.advanced("preparing cases", done, len(ordered), "preparing cases")
     return digest.hexdigest()
 
 
@@ -263,7 +244,7 @@ def _decide(
     parts: Sequence[Split],
     folder: Path,
     settings: BenchmarkSettings,
-    watch: BenchmarkProgress,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Each entrant's recipe with the steps of the budget, and what they rest on."""
     budget, paces, files = settings.budget, dict[str, dict[str, float]](), dict[str, Path]()
@@ -272,7 +253,7 @@ def _decide(
             files[entrant.name] = file
     names = {entrant.name: stage_names(entrant.recipe, files.get(entrant.name)) for entrant in entrants}
     if budget.seconds is not None and entrants:
-        watch.doing("measuring seconds a step")
+        progress.doing("measuring seconds a step")
         recipes = {entrant.name: entrant.recipe for entrant in entrants}
         with TemporaryDirectory(dir=folder, prefix=".pace-") as scratch:
             paces = seconds_a_step(

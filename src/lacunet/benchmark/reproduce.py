@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 from lacunet.benchmark.benchmark import benchmark, evaluation_name, failure, score
-from lacunet.benchmark.plan import BenchmarkProgress, BenchmarkSettings, Quiet, Split
+from lacunet.benchmark.plan import BenchmarkSettings, Split
 from lacunet.benchmark.sweep import Entrant, rows_of
 from lacunet.benchmark.target import Target, refusals
 from lacunet.case import CaseFiles
@@ -22,6 +22,7 @@ from lacunet.evaluation.metrics import get_policy
 from lacunet.evaluation.results import Evaluation, is_evaluation, read_evaluation
 from lacunet.evaluation.scores import summarise
 from lacunet.prediction.postprocess import Rule, get_rule
+from lacunet.progress import Progress, Silent
 from lacunet.task import Task, get_task
 
 
@@ -87,7 +88,7 @@ def reproduce(
     folder: Path,
     settings: BenchmarkSettings,
     given: Mapping[str, Path] | None = None,
-    progress: BenchmarkProgress | None = None,
+    progress: Progress = Silent(),
 ) -> tuple[list[Reproduced], list[Problem]]:
     """Train every row, or take the runs that are given; score them by the table's protocol; say what may stand beside.
 
@@ -117,7 +118,7 @@ def reproduce(
     else:
         models = {name: [path] for name, path in given.items()}
         places = {row.name: [folder / row.folder / "given"] for row in rows}
-        problems = _score_given(models, places, part, settings, progress or Quiet())
+        problems = _score_given(models, places, part, settings, progress)
     done = []
     for row in rows:
         pairs = [
@@ -139,7 +140,7 @@ def _score_given(
     places: Mapping[str, Sequence[Path]],
     part: Split,
     settings: BenchmarkSettings,
-    watch: BenchmarkProgress,
+    progress: Progress,
 ) -> list[Problem]:
     problems: list[Problem] = []
     for name, (model,) in models.items():
@@ -147,9 +148,9 @@ def _score_given(
             place = places[name][0] / evaluation_name([rule.name for rule in rules])
             if is_evaluation(place):
                 continue
-            watch.doing(f"{name}: scoring {len(part.test)} cases")
+            progress.said(f"{name}: scoring {len(part.test)} cases")
             try:
-                problems += score(model, part.test, place, rules, settings, watch.evaluating)
+                problems += score(model, part.test, place, rules, settings, progress)
             except Exception as error:  # the other rows go on
                 problems += [failure(name, error, place)]
     return problems

@@ -1,4 +1,4 @@
-"""From out-of-fold cases to a calibration: temperatures, ranges, gains, and how well they hold for cases left out."""
+"""From out-of-fold cases to a calibration: temperatures, ranges, gains, and how well these fit cases left out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,12 +37,13 @@ from lacunet.models.calibration import (
 )
 from lacunet.models.folder import model_folder, read_description
 from lacunet.prediction.predictor import Predictor
+from lacunet.progress import Progress, Silent
 from lacunet.stats.intervals import Span, enclosing, fewest, mean_range, radius_mm
 from lacunet.stats.temperature import COLDEST, HOTTEST, calibration_error, fit_temperature, negative_log_likelihood
 from lacunet.task import Task
 
 Voxels = dict[str, tuple[Float[np.ndarray, "region voxel"], Bool[np.ndarray, "region voxel"]]]
-"""Logits and truth of sampled voxels, by what is left out together (`groups_of`)."""
+"""Logits and truth of sampled voxels, by the group that is left out together (`groups_of`)."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class CalibrateSettings:
     """How a calibration is made.
 
     Attributes:
-        coverage: Of every range.
+        coverage: Share of the cases that each range is to hold.
         data: Which cases these are, in words.
-        passing: How the cases are gone through.
+        passing: How the cases are predicted.
     """
 
     coverage: float = 0.8
@@ -66,7 +67,7 @@ class Calibrated:
 
     Attributes:
         calibration: As in `calibration.json`.
-        problems: Cases that could not be gone through.
+        problems: Cases that failed.
     """
 
     calibration: Calibration
@@ -79,20 +80,20 @@ def calibrate(
     folder: Path,
     settings: CalibrateSettings,
     predictor_for: Callable[[str], Predictor],
-    progress: Callable[[str, int, int], None] = lambda case, done, total: None,
+    progress: Progress = Silent(),
 ) -> Calibrated:
     """Write `calibration.json` and `cases.csv` (the out-of-fold scores, without HD95) into a folder.
 
     Args:
         folds: Models of one recipe, each with the cases that it has not seen.
         persons: Case -> person, of all data.
-        folder: Where the results go; what each case gave is kept in its `parts/`.
-        settings: How.
-        predictor_for: Loads a fold's model; called once for each fold that has something left to do.
-        progress: Told the case, how many are done and how many there are.
+        folder: Where the results go; those of each case are kept in its `parts/`.
+        settings: How the calibration is made.
+        predictor_for: Loads a fold's model; called once for each fold that is not done.
+        progress: Told of every case.
 
     Raises:
-        DataError: a case is not out of fold, or none could be gone through.
+        DataError: a case is not out of fold, or every case failed.
         ModelError: the models are not of one kind.
         OutputError: the folder holds another calibration, or cannot be written.
     """
@@ -113,7 +114,7 @@ def calibrate(
 
 
 def calibration_of(parts: Sequence[HeldOutCase], folds: Sequence[HeldOut], settings: CalibrateSettings) -> Calibration:
-    """Everything that a calibration says, from the cases gone through."""
+    """The calibration that the predicted cases give."""
     descriptions = [read_description(model_folder(fold.model)) for fold in folds]
     task = Task.from_json(descriptions[0]["task"])
     table = Table(task, parts)
@@ -169,7 +170,7 @@ class Table:
         return self._rows.get((subset, region), {})
 
     def one_each(self, subset: str, region: str) -> dict[str, Row]:
-        """By case, of each person the first by name: cases of a person are not exchangeable with other persons'."""
+        """By case, with only the first case (by name) of each person: two cases of one person are not independent."""
         rows = self.rows(subset, region)
         first: dict[str, str] = {}
         for case in sorted(rows):
@@ -178,18 +179,18 @@ class Table:
 
 
 def residual_mm(row: Row) -> float:
-    """By how much the reference's radius is larger than the prediction's; a region that is absent has radius 0."""
+    """The reference's radius minus the prediction's, in mm; an absent region has radius 0."""
     return radius_mm(row.reference_ml) - radius_mm(row.prediction_ml)
 
 
 def groups_of(table: Table) -> dict[str, str]:
-    """What is left out together, by case: its fold; with a single fold, its person."""
+    """Case -> the group that is left out together: its fold, or its person where there is a single fold."""
     single = len(set(table.fold.values())) == 1
     return {case: table.person[case] if single else str(fold) for case, fold in table.fold.items()}
 
 
 def _fold_models(parts: Sequence[HeldOutCase], descriptions: Sequence[Mapping[str, Any]]) -> list[FoldModel]:
-    counts = [sum(part.fold == place for part in parts) for place in range(len(descriptions))]
+    counts = [sum(part.fold == fold for part in parts) for fold in range(len(descriptions))]
     return [
         FoldModel(weights=description["sha256"], cases=count, steps=steps_of(description))
         for description, count in zip(descriptions, counts, strict=True)
@@ -200,7 +201,7 @@ def _fold_models(parts: Sequence[HeldOutCase], descriptions: Sequence[Mapping[st
 def _temperatures(
     parts: Sequence[HeldOutCase], table: Table
 ) -> tuple[dict[int, float], dict[int, dict[str, Reliability]]]:
-    """By number of modalities. A number at a time, so that memory holds the sampled voxels of its subsets alone."""
+    """By number of modalities, one number after the other, so that memory holds the voxels of few subsets."""
     temperatures, reliability = {}, {}
     for size in range(1, len(table.task.modalities) + 1):
         voxels = logits_of(parts, table.task, size, groups_of(table))
@@ -211,21 +212,21 @@ def _temperatures(
 
 
 def _fit(voxels: Voxels, groups: Sequence[str]) -> float:
-    """One temperature for all regions: dividing them alike keeps nested probabilities nested."""
+    """One temperature for all regions, so that nested probabilities stay nested."""
     logits = np.concatenate([voxels[group][0].ravel() for group in groups])
     return fit_temperature(logits, np.concatenate([voxels[group][1].ravel() for group in groups]))
 
 
 def reliability_of(voxels: Voxels, regions: Sequence[str]) -> dict[str, Reliability]:
-    """How far the probabilities of each region are off, as they are and with the temperature of the other groups."""
+    """How wrong the probabilities of each region are, without and with the temperature of the other groups."""
     others = {group: [other for other in voxels if other != group] for group in voxels}
     left_out = {group: _fit(voxels, rest) for group, rest in others.items() if rest}
     found = {}
-    for place, region in enumerate(regions):
-        logits = np.concatenate([one[place] for one, _ in voxels.values()])
-        truth = np.concatenate([one[place] for _, one in voxels.values()])
+    for index, region in enumerate(regions):
+        logits = np.concatenate([one[index] for one, _ in voxels.values()])
+        truth = np.concatenate([one[index] for _, one in voxels.values()])
         cooled = (
-            np.concatenate([one[place] / np.float32(left_out[group]) for group, (one, _) in voxels.items()])
+            np.concatenate([one[index] / np.float32(left_out[group]) for group, (one, _) in voxels.items()])
             if left_out
             else None
         )
@@ -279,7 +280,7 @@ def _gain(table: Table, pair: tuple[str, str], region: str, coverage: float, see
 
 
 def _volume_coverage(table: Table, coverage: float) -> dict[str, Coverage]:
-    """How often volume ranges from the other folds held a case of the fold left out; empty if they are too few."""
+    """How many volumes of each fold lie inside the ranges from the other folds; empty if there are too few cases."""
     group = groups_of(table)
     found: dict[str, Coverage] = {}
     for region in table.regions:

@@ -1,4 +1,4 @@
-"""What models say of cases that they have not seen: scores of every subset, and logits of some voxels of the brain."""
+"""Predictions of cases that a model has not seen: scores of every subset, and logits of some voxels of the brain."""
 
 import hashlib
 import json
@@ -20,8 +20,10 @@ from lacunet.evaluation.metrics import BRATS, dice, region_masks, volume_ml
 from lacunet.evaluation.scores import Row, read_rows, write_rows
 from lacunet.files import whole_file, write_json
 from lacunet.models.folder import model_folder, read_description, run_of
+from lacunet.prediction.choices import Mirror, Precision
 from lacunet.prediction.postprocess import Rule, apply_rules
-from lacunet.prediction.predictor import Mirror, Predictor
+from lacunet.prediction.predictor import Predictor
+from lacunet.progress import Progress, Silent
 from lacunet.task import Subset, Task
 
 
@@ -40,13 +42,15 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class PassSettings:
-    """How the cases are gone through.
+    """How the cases are predicted.
 
     Attributes:
-        voxels: How many of a case's brain are kept; all of them where there are fewer.
-        seed: Which, together with the case's name.
-        rules: Post-processing of the masks, in order; logits are untouched.
-        mirror, precision, window: As the predictors were asked to work: recorded here, done there.
+        voxels: How many voxels of a case's brain are kept; all if there are fewer.
+        seed: Decides, with the case's name, which voxels.
+        rules: Post-processing of the masks, in order; it does not change logits.
+        mirror: Of the predictors, whose settings are only recorded here.
+        precision: Of the predictors.
+        window: Of the predictors.
         resume: Go on with a pass that was stopped.
     """
 
@@ -54,19 +58,19 @@ class PassSettings:
     seed: int = 1
     rules: Sequence[Rule] = ()
     mirror: Mirror = "none"
-    precision: str = "auto"
+    precision: Precision = "auto"
     window: int = 0
     resume: bool = False
 
 
 @dataclass(frozen=True)
 class HeldOutCase:
-    """One case, gone through.
+    """One case, predicted.
 
     Attributes:
         name: The case.
-        person: Whose.
-        fold: Place of its model among the folds.
+        person: Whose case it is.
+        fold: Index of its fold.
         rows: Dice and volumes by subset and region; no HD95.
         voxels: The file with its logits; see `logits_of`.
     """
@@ -79,17 +83,17 @@ class HeldOutCase:
 
 
 def own_split(source: str) -> Path | None:
-    """The split file of the run that a model came from, where the run kept one."""
+    """The split file of the run that a model came from; None if the run kept none."""
     path = run_of(model_folder(source)) / RUN_SPLIT
     return path if path.is_file() else None
 
 
 def require_out_of_fold(folds: Sequence[HeldOut], persons: Mapping[str, str]) -> None:
-    """Each person is held out by one model alone, which has not trained on any case of theirs.
+    """Refuse a person whom two models hold out, or on whom the model that holds them out was trained.
 
     Args:
         folds: The models and their cases.
-        persons: Case -> person, of all data; a training case that is not among them is known by its name.
+        persons: Case -> person, of all data; the person of any other training case is read from its name.
 
     Raises:
         DataError: a case is held out twice, a person in two folds, or a run knows that it trained on the person.
@@ -109,7 +113,7 @@ def require_out_of_fold(folds: Sequence[HeldOut], persons: Mapping[str, str]) ->
 
 
 def chose_weights(fold: HeldOut) -> bool:
-    """Whether the run says that it validated with some of the cases, and so may have chosen its weights by them."""
+    """Whether the run validated with some of the cases, which may then have chosen its weights."""
     path = own_split(fold.model)
     validated = read_split(path).get("val", []) if path is not None else []
     return any(bare_id(case.name) in validated for case in fold.cases)
@@ -130,7 +134,7 @@ def _refuse_seen(fold: HeldOut, persons: Mapping[str, str]) -> None:
 
 
 def require_alike(models: Sequence[str]) -> None:
-    """Models of one method, with the same arguments, task and preparation.
+    """Refuse models that differ in method, arguments, task or preparation.
 
     Raises:
         ModelError: one differs from the first; the first difference is named.
@@ -151,21 +155,21 @@ def pass_through(
     folder: Path,
     settings: PassSettings,
     predictor_for: Callable[[str], Predictor],
-    progress: Callable[[str, int, int], None] = lambda case, done, total: None,
+    progress: Progress = Silent(),
 ) -> Iterator[HeldOutCase | Problem]:
-    """Every case through every subset of its modalities, by the model that has not seen it; one model at a time.
+    """Predict every case from every subset of its modalities, with the model that has not seen it; a model at a time.
 
     Each case is kept in `folder/parts/` as soon as it is done.
 
     Raises:
-        OutputError: the folder holds another pass, or one and `settings.resume` is not asked for.
+        OutputError: the folder holds a pass with other settings, or any pass and `settings.resume` is False.
     """
     _open_folder(folder, folds, settings)
     total, done = sum(len(fold.cases) for fold in folds), 0
-    for place, fold in enumerate(folds):
+    for index, fold in enumerate(folds):
         predictor: Predictor | None = None
         for files in fold.cases:
-            progress(files.name, done, total)
+            progress.advanced("calibrating", done, total, f"calibrating: {files.name}")
             table, voxels = (folder / "parts" / f"{files.name}{end}" for end in (".csv", ".safetensors"))
             try:
                 if not (settings.resume and table.is_file()):
@@ -174,21 +178,21 @@ def pass_through(
                     rows, kept = go_through(predictor, case, settings)
                     _save_voxels(voxels, kept)
                     write_rows(table, rows)
-                yield HeldOutCase(files.name, files.person, place, read_rows(table), voxels)
+                yield HeldOutCase(files.name, files.person, index, read_rows(table), voxels)
             except LacunetError as error:
                 yield Problem(files.name, str(error))
             done += 1
-    progress("", total, total)
+    progress.advanced("calibrating", total, total, "calibrated")
 
 
 def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tuple[list[Row], dict[str, np.ndarray]]:
     """The rows of one case, and what is kept of its voxels: `truth`, and logits by subset, region by voxel.
 
-    A voxel in which none of a subset's images has signal has no logit there: NaN.
+    Where none of a subset's images has signal, the logit is NaN.
 
     Raises:
         DataError: the case has no reference.
-        ModelError: a logit is no number.
+        ModelError: a logit is not a number.
     """
     if case.reference is None:
         raise DataError(f"{case.name}: has no reference mask; calibration needs one")
@@ -202,10 +206,10 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tupl
         logits = prediction.logits.flatten(1)[:, chosen].numpy()
         if not np.isfinite(logits).all():
             raise ModelError(
-                f"{predictor.model.name}: its logits of {case.name} from {name} are no numbers; train it again"
+                f"{predictor.model.name}: its logits of {case.name} from {name} are not numbers; train it again"
             )
         kept[name] = np.where(_brain(case, prediction.subset).ravel()[chosen], logits, np.float32(nan))
-        labels = apply_rules(settings.rules, prediction.labels(), case.grid)
+        labels = apply_rules(settings.rules, prediction.labels(), case.grid, task)
         spacing, found = case.grid.spacing, region_masks(labels, task)
         rows[prediction.subset] = [
             Row(case.name, name, region, dice(found[region], mask), nan,
@@ -216,11 +220,11 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tupl
 
 
 def sample_brain(brain: Bool[np.ndarray, "x y z"], number: int, seed: int, name: str) -> Int[np.ndarray, " voxel"]:
-    """Places (of the flattened array) of some voxels of a brain, a function of the seed and the case's name alone."""
-    places = np.flatnonzero(brain)
+    """Indices into the flattened array of some voxels of a brain; seed and name decide which."""
+    indices = np.flatnonzero(brain)
     words = np.frombuffer(hashlib.sha256(name.encode()).digest(), dtype=np.uint32)
     generator = np.random.default_rng([seed, *map(int, words)])
-    return np.sort(generator.choice(places, size=min(number, places.size), replace=False))
+    return np.sort(generator.choice(indices, size=min(number, indices.size), replace=False))
 
 
 def logits_of(
@@ -232,7 +236,7 @@ def logits_of(
         parts: The cases.
         task: Names and orders.
         size: How many modalities the subsets have.
-        group: Case -> what the result is keyed by.
+        group: Case -> its key in the result.
     """
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for part in parts:

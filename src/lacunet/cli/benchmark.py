@@ -17,8 +17,7 @@ from lacunet.cli.options import (
     exit_with,
     require_writable,
 )
-from lacunet.cli.terminal import BenchmarkBar, print_comparison, progress, say
-from lacunet.data.labelled import labelled, part_of
+from lacunet.cli.terminal import print_comparison, progress, say
 from lacunet.errors import UsageError
 from lacunet.task import Task, get_task
 
@@ -76,6 +75,7 @@ def benchmark(
     from lacunet.benchmark.budget import Budget, read_budget
     from lacunet.benchmark.plan import BenchmarkSettings, differing
     from lacunet.benchmark.sweep import entrants_of
+    from lacunet.data.labelled import labelled
     from lacunet.data.split import PARTS
     from lacunet.evaluation.metrics import get_policy
     from lacunet.prediction.postprocess import get_rule
@@ -108,7 +108,7 @@ def benchmark(
     for words in differing(entrants):
         say(f"note: {words}")
     with progress() as bar:
-        done = run_benchmark(entrants, parts, output, settings, BenchmarkBar(bar))
+        done = run_benchmark(entrants, parts, output, settings, bar)
     if done.comparison is not None:
         print_comparison(done.comparison)
         say(f"\npage: {output / 'compare.html'}, protocol and tables: {output / 'benchmark.md'}")
@@ -157,9 +157,7 @@ def reproduce(
     )
     part, missing = (part, "") if given else with_incomplete_cases(part, target.sweep.complete, task, output)
     with progress() as bar:
-        rows, problems = run_reproduction(
-            target, part, output, replace(settings, missing=missing), given or None, BenchmarkBar(bar)
-        )
+        rows, problems = run_reproduction(target, part, output, replace(settings, missing=missing), given or None, bar)
     if rows:
         page = reproduction(target, rows)
         write_text(output / "table.md", page)
@@ -225,6 +223,7 @@ def _published_part(
 def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Split]":
     """A split's three parts, or folds of persons."""
     from lacunet.benchmark.plan import Split, parts_by_person
+    from lacunet.data.labelled import part_of
 
     if folds == 1 or (split is None and not folds):
         raise UsageError("which cases train and which are scored? give --split FILE, --folds 4, or --protocol LISTS")

@@ -17,13 +17,11 @@ from lacunet.cli.options import (
     Rules,
     Window,
     exit_with,
-    mirror_of,
     predictor_of,
     require_writable,
     task_of,
 )
 from lacunet.cli.terminal import progress, say
-from lacunet.data.labelled import labelled, part_of
 from lacunet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,11 +41,12 @@ def calibrate(
     data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
     output: Output,
     into: Annotated[
-        str | None, typer.Option(help="Model folder, run or shipped model that the folds stand for; it is calibrated.")
+        str | None,
+        typer.Option(help="Model folder, run or shipped model that the folds stand for; it gets the calibration."),
     ] = None,
-    coverage: Annotated[float, typer.Option(help="Of every range, 0.5 to 0.99.")] = 0.8,
-    voxels: Annotated[int, typer.Option(help="Sampled from the brain of each case.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Of the sampled voxels and the resampled persons.")] = 1,
+    coverage: Annotated[float, typer.Option(help="Share of the cases that each range is to hold, 0.5 to 0.99.")] = 0.8,
+    voxels: Annotated[int, typer.Option(help="How many voxels are sampled from the brain of each case.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the sampled voxels and the resampled persons.")] = 1,
     postprocess: Rules = None,
     resume: Resume = False,
     labels: Labels = None,
@@ -57,10 +56,11 @@ def calibrate(
     mirror: MirrorName = "none",
     method_file: MethodFile = None,
 ) -> None:
-    """Learn from cases that fold models have not seen what to expect of a model: docs/calibration.md."""
+    """What to expect of a model, from cases that the models of its folds have not seen: docs/calibration.md."""
     from lacunet.calibration.calibrate import CalibrateSettings
     from lacunet.calibration.calibrate import calibrate as run_calibration
     from lacunet.calibration.out_of_fold import PassSettings, require_alike
+    from lacunet.data.labelled import labelled
     from lacunet.models.calibration import put_beside
     from lacunet.models.folder import model_folder
     from lacunet.prediction.postprocess import get_rule
@@ -79,7 +79,7 @@ def calibrate(
             voxels=voxels,
             seed=seed,
             rules=[get_rule(rule) for rule in postprocess or []],
-            mirror=mirror_of(mirror),
+            mirror=mirror,
             precision=precision,
             window=window,
             resume=resume,
@@ -87,32 +87,32 @@ def calibrate(
     )
     require_writable(output)
     with progress() as bar:
-        job = bar.add_task("calibrating", total=sum(len(fold.cases) for fold in folds))
         done = run_calibration(
             folds,
             {case.name: case.person for case in cases},
             output,
             settings,
             lambda model: predictor_of(model, device, precision, window, method_file, mirror=mirror),
-            lambda case, done, total: bar.update(job, completed=done, description=case),
+            bar,
         )
     for line in calibration_lines(done.calibration):
         say(line)
     if into is not None and not done.problems:
         say(f"calibrated: {put_beside(done.calibration, model_folder(into))}")
     elif into is not None:
-        say(f"{into} is not calibrated, since cases failed; mend them and go on with --resume")
+        say(f"{into} is not calibrated, because cases failed; correct them and go on with --resume")
     exit_with(done.problems)
 
 
 def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
-    """A fold as the command line names it: `RUN` or `RUN=FILE:PART`.
+    """The fold that the command line names: `RUN` or `RUN=FILE:PART`.
 
     Raises:
-        UsageError: FILE:PART is not of that form, or the run kept no split file.
+        UsageError: the words have another form, or the run kept no split file.
         DataError: no case is held out.
     """
     from lacunet.calibration.out_of_fold import HeldOut, own_split
+    from lacunet.data.labelled import part_of
     from lacunet.errors import DataError
 
     run, split = _parsed(words)
@@ -132,7 +132,7 @@ def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
 
 
 def _folds_of(words: str) -> list[str]:
-    """`RUN=FILE:test` of each fold, where a benchmark's folder of folds is named; else the words as they are.
+    """`RUN=FILE:test` for each fold of a benchmark's folder of folds; any other words as they are.
 
     Raises:
         UsageError: it is the folder of the whole benchmark.
@@ -147,7 +147,7 @@ def _folds_of(words: str) -> list[str]:
 
 
 def _parsed(words: str) -> tuple[str, str | None]:
-    """The run, and what follows the last `=`; a folder whose name has one is a run."""
+    """The run, and what follows the last `=`; an existing folder is a run even if its name has a `=`."""
     run, equals, split = words.rpartition("=")
     return (run, split) if equals and not Path(words).exists() else (words, None)
 

@@ -1,4 +1,4 @@
-"""Sequences that a patient lacks, and words for them: `lacunet complete`, `lacunet prompts`."""
+"""Estimates of absent sequences, and sentences about them: `lacunet complete`, `lacunet prompts`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +41,8 @@ def complete(
     t2f: T2f = None,
     name: Annotated[str, typer.Option(help="Name of the case when scans are given one by one.")] = "case",
     subset: Annotated[
-        str | None, typer.Option(help="Show the network only these sequences, and estimate all others, scanned or not.")
+        str | None,
+        typer.Option(help="Show the network only these sequences, and estimate all others, scanned or not."),
     ] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -61,9 +62,9 @@ def complete(
     predictor = predictor_of(model, device, precision, window, method_file)
     done = 0
     with progress() as bar:
-        job = bar.add_task("completing", total=len(cases))
-        for result in complete_cases(predictor, cases, output, settings):
-            bar.advance(job)
+        bar.advanced("completing", 0, len(cases), "completing")
+        for number, result in enumerate(complete_cases(predictor, cases, output, settings), start=1):
+            bar.advanced("completing", number, len(cases), "completing")
             if isinstance(result, Completed):
                 done += 1
                 print_completed(result, task)

@@ -7,7 +7,6 @@ import typer
 
 from lacunet.cli.options import Output, TaskName, require_writable
 from lacunet.cli.terminal import progress, say
-from lacunet.data.labelled import named_part
 from lacunet.errors import OutputError
 from lacunet.task import get_task
 
@@ -15,7 +14,7 @@ from lacunet.task import get_task
 def phantom(
     output: Output,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Number of the first; a name is a seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Number of the first patient; the number is the seed.")] = 0,
     spacing: Annotated[float, typer.Option(help="Millimetres between voxels.")] = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace patients that are there.")] = False,
 ) -> None:
@@ -24,7 +23,7 @@ def phantom(
 
     require_writable(output)
     with progress() as bar:
-        bar.add_task("inventing", total=None)
+        bar.doing("inventing")
         written = write_phantoms(output, count, seed, spacing=spacing, overwrite=overwrite)
     say(f"{len(written)} invented patients in {output}")
 
@@ -33,12 +32,13 @@ def missing(
     data: Annotated[Path, typer.Argument(help="Folder of cases, or a manifest.csv.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The manifest to write, a .csv file.")],
     full: Annotated[float, typer.Option(help="Share of the cases that stay complete, 0 to 1.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Same seed, same draw.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same draw.")] = 1,
     split: Annotated[str | None, typer.Option(help="FILE:PART, such as split.json:train.")] = None,
     task: TaskName = "glioma",
 ) -> None:
-    """Draw once which training cases lose which sequences for good; every method then trains on the same."""
+    """Draw which training cases lose which sequences for good, so that every method trains on the same."""
     from lacunet.data.find import find_cases
+    from lacunet.data.labelled import named_part
     from lacunet.data.missing import complete_share, draw_missing, write_missing
 
     known = get_task(task)

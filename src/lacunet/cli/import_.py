@@ -1,6 +1,5 @@
-"""Scans as hospitals have them: `lacunet import`, and what `lacunet segment` needs of it."""
+"""Hospital scans to cases: `lacunet import`, and the importer of `lacunet segment`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,16 +19,20 @@ from lacunet.cli.options import (
     require_writable,
 )
 from lacunet.cli.terminal import print_imported, print_survey, progress, say
+from lacunet.intake.align.choices import Stripper
+from lacunet.progress import Progress
 from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
     from lacunet.intake.importer import Importer
 
-Name = Annotated[str | None, typer.Option(help="What to call the case; it stands in results and file names.")]
-Study = Annotated[str | None, typer.Option(help="Of several visits: a date (2021-03-04), or a study's short name.")]
-Stripper = Annotated[str, typer.Option(help="What removes the skull: auto, deepbet or hd-bet.")]
-Allow = Annotated[bool, typer.Option("--allow", help="Go on where a step of import was judged to have failed.")]
-ShowNames = Annotated[bool, typer.Option("--show-names", help="Show names of files, which may hold a patient's.")]
+Name = Annotated[str | None, typer.Option(help="Name of the case; it appears in results and file names.")]
+Study = Annotated[
+    str | None, typer.Option(help="Which of several visits: its date (2021-03-04) or the study's short name.")
+]
+StripperName = Annotated[Stripper, typer.Option("--stripper", help="What removes the skull.")]
+Allow = Annotated[bool, typer.Option("--allow", help="Go on even if a step of import is judged to have failed.")]
+ShowNames = Annotated[bool, typer.Option("--show-names", help="Show file names, which may hold the name of a patient.")]
 
 
 def import_(
@@ -41,8 +44,8 @@ def import_(
     t2f: T2f = None,
     name: Name = None,
     study: Study = None,
-    stripper: Stripper = "auto",
-    bias_correction: Annotated[bool, typer.Option("--n4", help="Even out the coil's gain in every scan.")] = False,
+    stripper: StripperName = "auto",
+    bias_correction: Annotated[bool, typer.Option("--n4", help="Correct the bias field of every scan.")] = False,
     allow: Allow = False,
     show_names: ShowNames = False,
     overwrite: Overwrite = False,
@@ -52,7 +55,7 @@ def import_(
 ) -> None:
     """Hospital scans to cases: recognised, registered, without skull, on one grid. Nothing is sent anywhere.
 
-    --t1c FILE and the like overrule what a series is taken for: a NIfTI file, a file of the series, or its number.
+    --t1c FILE and the like say which series is which: a NIfTI file, a file of the series, or its number.
     """
     from lacunet.errors import Problem
     from lacunet.intake.build import ImportSettings
@@ -65,12 +68,12 @@ def import_(
     problems: list[Problem] = []
     done = 0
     with progress() as bar:
-        job = bar.add_task("looking", total=None)
+        bar.doing("looking")
         importer = Importer(
             wishes=Wishes(overrule, study, show_names),
             settings=ImportSettings(stripper, device, bias_correction, allow, overwrite),
             name=name,
-            progress=lambda words: bar.update(job, description=words),
+            progress=bar,
             task=known,
         )
         for result in importer.import_into(source, output, resume):
@@ -89,18 +92,18 @@ def import_(
 def importer_of(
     overrule: dict[str, Path],
     study: str | None,
-    stripper: str,
+    stripper: Stripper,
     device: str,
     allow: bool,
     show_names: bool,
     name: str | None,
-    watch: Callable[[str], None],
+    progress: Progress,
     task: Task,
 ) -> "Importer":
-    """An importer as the options of `lacunet segment` want it."""
+    """The importer that the options of `lacunet segment` describe."""
     from lacunet.intake.build import ImportSettings
     from lacunet.intake.importer import Importer
     from lacunet.intake.survey import Wishes
 
     settings = ImportSettings(stripper, "cuda" if device.startswith("cuda") else "cpu", allow=allow)
-    return Importer(Wishes(overrule, study, show_names), settings, name, watch, task)
+    return Importer(Wishes(overrule, study, show_names), settings, name, progress, task)

@@ -4,19 +4,41 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 """
 
 import sys
+from typing import Annotated
 
 import typer
 
+from lacunet import __version__
 from lacunet.cli import benchmark, calibrate, compare, complete, data, import_, segment, show, train
+from lacunet.cli.terminal import say
 from lacunet.errors import LacunetError
+
+
+def _say_version(wanted: bool) -> bool:
+    """The option's value; where it is given, the version is said and nothing else is done."""
+    if wanted:
+        say(f"lacunet {__version__}")
+        raise typer.Exit
+    return wanted
+
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Segments brain tumours from whichever MRI sequences a patient has. Research software, not a medical device.",
 )
+
+
+@app.callback()
+def lacunet(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version and exit.")
+    ] = False,
+) -> None:
+    """Options of lacunet itself; each command has its own."""
+
+
 app.command()(segment.demo)
 app.command()(segment.segment)
 app.command("import")(import_.import_)

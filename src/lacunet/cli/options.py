@@ -1,4 +1,4 @@
-"""Options that several commands have, and what becomes of them."""
+"""Options that several commands share, and what is made of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,20 +8,24 @@ import typer
 
 from lacunet.cli.terminal import print_problems
 from lacunet.errors import UsageError
+from lacunet.prediction.choices import Mirror, Precision
 from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
     from lacunet.case import CaseFiles
     from lacunet.errors import Problem
-    from lacunet.prediction.predictor import Mirror, Predictor
+    from lacunet.prediction.predictor import Predictor
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A shipped model, a model folder, or a run.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-PrecisionName = Annotated[str, typer.Option(help="auto, bf16 or float32.")]
+PrecisionName = Annotated[
+    Precision, typer.Option("--precision", help="Of the arithmetic; auto takes bf16 where the hardware multiplies it.")
+]
 Window = Annotated[int, typer.Option(help="Voxels of a window's side; 0 sends the whole brain through at once.")]
 MirrorName = Annotated[
-    str, typer.Option("--mirror", help="Average over mirror images: none, sides (twice the passes) or all (8 times).")
+    Mirror,
+    typer.Option("--mirror", help="Average over mirror images: none, sides (twice the passes) or all (8 times)."),
 ]
 MethodFile = Annotated[Path | None, typer.Option(help="Python file of a method of your own. It is run.")]
 Labels = Annotated[str | None, typer.Option(help="Label convention of the references, where the data cannot tell.")]
@@ -45,15 +49,13 @@ def task_of(model: str) -> Task:
 def predictor_of(
     model: str,
     device: str,
-    precision: str,
+    precision: Precision,
     window: int,
     method_file: Path | None,
     task: str | None = None,
-    mirror: str = "none",
+    mirror: Mirror = "none",
 ) -> "Predictor":
     """A loaded model, ready to predict; the cases may be of another task than the model's own."""
-    if precision not in ("auto", "bf16", "float32"):
-        raise UsageError(f"--precision {precision}: use auto, bf16 or float32")
     if window and window < 32:
         raise UsageError(f"--window {window}: at least 32 voxels, or 0 for the whole brain at once")
     from lacunet.models.model import for_task, load_model
@@ -64,17 +66,7 @@ def predictor_of(
     loaded = load_model(model, method_file)
     if task is not None:
         loaded = for_task(loaded, get_task(task))
-    return Predictor(loaded, device, precision, windows, mirror_of(mirror))  # type: ignore[arg-type]
-
-
-def mirror_of(words: str) -> "Mirror":
-    """What `--mirror` means."""
-    from lacunet.prediction.predictor import MIRRORS
-
-    for mirror in MIRRORS:
-        if words == mirror:
-            return mirror
-    raise UsageError(f"--mirror {words}: use {', '.join(MIRRORS)}")
+    return Predictor(loaded, device, precision, windows, mirror)
 
 
 def cases_of(

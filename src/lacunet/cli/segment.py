@@ -1,14 +1,13 @@
 """Masks: `lacunet segment`, `lacunet demo`."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lacunet.cli.import_ import Allow, Name, ShowNames, Stripper, Study, importer_of
+from lacunet.cli.import_ import Allow, Name, ShowNames, StripperName, Study, importer_of
 from lacunet.cli.options import (
     Device,
     MethodFile,
@@ -33,10 +32,11 @@ from lacunet.cli.options import (
 )
 from lacunet.cli.terminal import print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
+from lacunet.segmentation.layout import Layout
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
+    from lacunet.errors import Problem
+    from lacunet.intake.found import Survey
     from lacunet.segmentation.sources import Sources
     from lacunet.segmentation.write import Segmented
     from lacunet.task import Task
@@ -80,15 +80,16 @@ def segment(
         typer.Option(help="Scan whose own grid gets a mask after import; default T1ce, else FLAIR. May be repeated."),
     ] = None,
     study: Study = None,
-    stripper: Stripper = "auto",
+    stripper: StripperName = "auto",
     allow: Allow = False,
     show_names: ShowNames = False,
     may_import: Annotated[
         bool, typer.Option("--import/--no-import", help="Import or refuse scans with skull or on grids of their own.")
     ] = True,
-    layout: Annotated[str, typer.Option(help="plain (a folder per case) or bids (a BIDS derivative).")] = "plain",
+    layout: Annotated[Layout, typer.Option(help="A folder per case (plain), or a BIDS derivative (bids).")] = "plain",
     viewer: Annotated[
-        bool, typer.Option("--viewer/--no-viewer", help="Scans and an interactive viewer inside each page, or not.")
+        bool,
+        typer.Option("--viewer/--no-viewer", help="Put scans and an interactive viewer into each page, or not."),
     ] = True,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -101,13 +102,12 @@ def segment(
     """Segment one case or a cohort; each mask comes back on its scan's own grid.
 
     DICOM, and scans with skull or on grids of their own, are imported first (see `lacunet import`); --t1c FILE and the
-    like then overrule what a series is taken for.
+    like then say which series is which.
     """
     from lacunet.data.labels import known_convention
     from lacunet.errors import Problem
     from lacunet.intake.found import Survey
     from lacunet.prediction.postprocess import get_rule
-    from lacunet.segmentation.layout import known_layout
     from lacunet.segmentation.segment import segment_cases
     from lacunet.segmentation.sources import segment as segment_sources
     from lacunet.segmentation.write import SegmentSettings
@@ -122,7 +122,7 @@ def segment(
         raw_probabilities=raw_probabilities,
         overwrite=overwrite,
         resume=resume,
-        layout=known_layout(layout),
+        layout=layout,
         viewer=viewer,
     )
     found = _sources_of(sources or [], given, name or "case", task, may_import)
@@ -132,12 +132,11 @@ def segment(
     problems: list[Problem] = []
     done = 0
     with progress() as bar:
-        total = len(found.problems) + len(found.cases) + len(found.exports)
-        job = bar.add_task("segmenting", total=total)
-        watch = partial(_describe, bar, job)
+        number, total = 0, len(found.problems) + len(found.cases) + len(found.exports)
+        bar.advanced("segmenting", number, total, "segmenting")
         overrule = given if found.exports else {}
-        importer = importer_of(overrule, study, stripper, device, allow, show_names, name, watch, task)
-        results: Iterable[Survey | Segmented | Problem]
+        importer = importer_of(overrule, study, stripper, device, allow, show_names, name, bar, task)
+        results: "Iterable[Survey | Segmented | Problem]"
         if may_import:
             results = segment_sources(predictor, found, output, settings, importer, targets)
         else:
@@ -146,9 +145,10 @@ def segment(
             if isinstance(result, Survey):
                 print_survey(result, task)
                 total += len(result.visits) - 1
-                bar.update(job, total=total)
+                bar.advanced("segmenting", number, total, "segmenting")
                 continue
-            bar.update(job, advance=1, description="segmenting")
+            number += 1
+            bar.advanced("segmenting", number, total, "segmenting")
             if isinstance(result, Problem):
                 problems.append(result)
             else:
@@ -175,8 +175,3 @@ def _sources_of(paths: Sequence[Path], given: dict[str, Path], name: str, task: 
     if given and len(found.exports) < len(paths):
         raise UsageError("give either folders or single scans (--t1c FILE ...), not both")
     return found
-
-
-def _describe(bar: "Progress", job: "TaskID", words: str) -> None:
-    """Show what import is doing; the bar says so until the next case."""
-    bar.update(job, description=words)

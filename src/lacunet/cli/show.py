@@ -11,7 +11,7 @@ from lacunet.task import Task, get_task
 
 
 def methods() -> None:
-    """The methods there are, and where they were published."""
+    """The methods, and where they were published."""
     from lacunet.nn.papers import method_names, paper_of
 
     for name in method_names():
@@ -20,7 +20,7 @@ def methods() -> None:
 
 
 def models(
-    names: Annotated[list[str] | None, typer.Argument(help="Models, or runs; those that ship when not given.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Models or runs; if none, all that ship.")] = None,
 ) -> None:
     """The models that ship, with their measured Dice."""
     from lacunet.models.calibration import calibration_words, read_calibration
@@ -54,13 +54,13 @@ def check(
 
     findings = examine(data, get_task(task), labels)
     for case in findings.cases:
-        place = (
+        grid = (
             f"{'x'.join(map(str, case.shape))}, {' x '.join(f'{s:g}' for s in case.spacing)} mm"
             if case.shape and case.spacing
             else ""
         )
         values = f"labels {sorted(case.values)} ({case.convention})" if case.values is not None else "no reference"
-        say(f"{case.name}: {'+'.join(case.acquired) or 'no scan'}; {place}; {values}")
+        say(f"{case.name}: {'+'.join(case.acquired) or 'no scan'}; {grid}; {values}")
         for note in case.notes:
             say(f"    note: {note}")
     say(f"\n{len(findings.cases)} cases; " + "; ".join(f"{name}: {count}" for name, count in findings.subsets.items()))

@@ -10,7 +10,7 @@ from lacunet.models.folder import model_name
 from lacunet.task import Task
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress as RichProgress
     from rich.table import Table
 
     from lacunet.comparison.comparison import Comparison
@@ -26,59 +26,52 @@ def say(text: str) -> None:
     print(text)
 
 
+class Bar:
+    """Draws `lacunet.progress.Progress`: one bar for the job that is under way, and lines above it."""
+
+    def __init__(self, drawn: "RichProgress") -> None:
+        self._drawn = drawn
+        self._job, self._done, self._full = "", 0, False
+        self._bar = drawn.add_task("", total=None, visible=False)
+
+    def advanced(self, job: str, done: int, total: int, words: str) -> None:
+        """Move the bar; another job, or the same one from its beginning, gets a new bar."""
+        if job != self._job or done < self._done:
+            self._begin(job, total)
+        self._done, self._full = done, done >= total
+        self._drawn.update(self._bar, completed=done, total=total, description=words, visible=True)
+
+    def doing(self, words: str) -> None:
+        """Show the words beside the bar until it moves; if there is none, or a full one, draw one without an end."""
+        if self._full:
+            self._begin("", None)
+        self._drawn.update(self._bar, description=words, visible=True)
+
+    def said(self, words: str) -> None:
+        """A line above the bar."""
+        self._drawn.console.print(words, markup=False, highlight=False)
+
+    def _begin(self, job: str, total: int | None) -> None:
+        """A new bar instead of the one before; it is hidden until it has words."""
+        self._drawn.remove_task(self._bar)
+        self._bar = self._drawn.add_task("", total=total, visible=False)
+        self._job, self._done, self._full = job, 0, False
+
+
 @contextmanager
-def progress() -> "Iterator[Progress]":
-    """A bar on standard error that vanishes when the work is done."""
+def progress() -> Iterator[Bar]:
+    """A bar on standard error; it goes away when the work is done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield bar
-
-
-class TrainingBar:
-    """Draws a training's progress; see `lacunet.training.train.Progress`."""
-
-    def __init__(self, bar: "Progress") -> None:
-        self.bar = bar
-        self.jobs: dict[str, Any] = {}
-
-    def preparing(self, done: int, total: int) -> None:
-        """So many of the cases are prepared."""
-        self._update("preparing", done, total, "preparing cases")
-
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        """A step is done."""
-        self._update(stage, step, steps, f"{stage}: loss {loss:.3f}")
-
-    def validated(self, stage: str, step: int, score: float, best: bool) -> None:
-        """A line that stays."""
-        self.bar.console.print(f"{stage} step {step}: validation {score:.4f}{'  (best)' if best else ''}")
-
-    def _update(self, key: str, done: int, total: int, words: str) -> None:
-        if key not in self.jobs:
-            self.jobs[key] = self.bar.add_task(words, total=total)
-        self.bar.update(self.jobs[key], completed=done, description=words)
-
-
-class BenchmarkBar(TrainingBar):
-    """Draws a benchmark's progress; see `lacunet.benchmark.plan.BenchmarkProgress`."""
-
-    def doing(self, words: str) -> None:
-        """A line that stays; the bars of what was done before go."""
-        for job in self.jobs.values():
-            self.bar.remove_task(job)
-        self.jobs.clear()
-        self.bar.console.print(words, markup=False, highlight=False)
-
-    def evaluating(self, case: str, done: int, total: int) -> None:
-        """So many of the cases are scored."""
-        self._update("evaluating", done, total, f"scoring {case}")
+    words = TextColumn("{task.description}", markup=False)  # names of cases may hold brackets
+    columns = (words, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
+        yield Bar(drawn)
 
 
 def print_segmented(done: "Segmented", task: Task) -> None:
-    """One line a case, and what its reader must not miss."""
+    """One line for a case, then its files and warnings."""
     if done.skipped:
         say(f"{done.name}: done before")
         return
@@ -91,7 +84,7 @@ def print_segmented(done: "Segmented", task: Task) -> None:
 
 
 def print_survey(survey: "Survey", task: Task) -> None:
-    """What a source holds: a line for each scan that is used, and what is not."""
+    """What a source holds: a line for each scan that is used, and for each that is not."""
     for visit in survey.visits:
         say(visit.name)
         for modality, scan in visit.scans.items():
@@ -105,7 +98,7 @@ def print_survey(survey: "Survey", task: Task) -> None:
 
 
 def print_imported(done: "Imported", task: Task) -> None:
-    """Where the case is, how long it took, and what its reader must not miss."""
+    """Where the case is, how long it took, and its warnings."""
     if done.skipped:
         say(f"{done.record.case}: done before")
         return
@@ -117,7 +110,7 @@ def print_imported(done: "Imported", task: Task) -> None:
 
 
 def print_completed(done: "Completed", task: Task) -> None:
-    """One line a case."""
+    """One line for a case."""
     if done.skipped:
         say(f"{done.name}: done before")
     elif not done.estimated:
@@ -128,7 +121,7 @@ def print_completed(done: "Completed", task: Task) -> None:
 
 
 def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None:
-    """A line per model, folder -> description: its name, what it is, how large, its Dice over all subsets."""
+    """A line for each model (folder -> description): name, method, grid, size, Dice over all subsets."""
     from rich.console import Console
     from rich.table import Table
 

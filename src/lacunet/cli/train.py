@@ -19,8 +19,7 @@ from lacunet.cli.options import (
     predictor_of,
     task_of,
 )
-from lacunet.cli.terminal import TrainingBar, print_summary, progress, say
-from lacunet.data.labelled import labelled, named_part, part_of
+from lacunet.cli.terminal import print_summary, progress, say
 from lacunet.task import get_task
 
 
@@ -29,7 +28,8 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
     output: Output,
     split: Annotated[
-        Path | None, typer.Option(help="Split file with train and val; else one fifth of the persons validate.")
+        Path | None,
+        typer.Option(help="Split file with train and val; else one fifth of the persons are for validation."),
     ] = None,
     missing: Annotated[
         Path | None, typer.Option(help="Manifest of what each training case keeps (lacunet missing).")
@@ -44,6 +44,7 @@ def train(
     method_file: MethodFile = None,
 ) -> None:
     """Train a method by a recipe."""
+    from lacunet.data.labelled import labelled, part_of
     from lacunet.data.missing import apply_missing, complete_share, read_missing
     from lacunet.data.split import folds
     from lacunet.training.recipe import read_recipe
@@ -65,10 +66,9 @@ def train(
         card["data"] += f", {100 * share:.1f} % of them with every sequence"
         say(f"training on {card['data']}")
     with progress() as bar:
-        watcher = TrainingBar(bar)
         model = run_training(
             settings, training, validation, output,
-            resume=resume, init=init, device=device, method_file=method_file, card=card, progress=watcher,
+            resume=resume, init=init, device=device, method_file=method_file, card=card, progress=bar,
         )  # fmt: skip
     say(f"model: {model}")
 
@@ -79,7 +79,7 @@ def evaluate(
     output: Output,
     split: Annotated[str | None, typer.Option(help="FILE:PART, such as split.json:test.")] = None,
     subsets: Annotated[str, typer.Option(help="all, or names such as t1c+t2f,t2f.")] = "all",
-    policy: Annotated[str, typer.Option(help="What empty masks score (docs/metrics.md).")] = "brats",
+    policy: Annotated[str, typer.Option(help="How empty masks are scored (docs/metrics.md).")] = "brats",
     postprocess: Rules = None,
     resume: Resume = False,
     labels: Labels = None,
@@ -88,9 +88,10 @@ def evaluate(
     window: Window = 0,
     mirror: MirrorName = "none",
     method_file: MethodFile = None,
-    task: Annotated[str | None, typer.Option(help="Read the cases as of another task than the model's: mets.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task of the cases, where it is not the model's: mets.")] = None,
 ) -> None:
     """Score a model on every subset of sequences: a table, a summary and a page."""
+    from lacunet.data.labelled import labelled, named_part
     from lacunet.evaluation.evaluate import EvaluateSettings
     from lacunet.evaluation.evaluate import evaluate as run_evaluation
     from lacunet.evaluation.metrics import get_policy
@@ -109,14 +110,7 @@ def evaluate(
         cases = named_part(cases, split)
     predictor = predictor_of(model, device, precision, window, method_file, task, mirror)
     with progress() as bar:
-        job = bar.add_task("evaluating", total=len(cases))
-        result = run_evaluation(
-            predictor,
-            cases,
-            output,
-            settings,
-            lambda case, done, total: bar.update(job, completed=done, description=case),
-        )
+        result = run_evaluation(predictor, cases, output, settings, bar)
     print_summary(result.summary, cases_are)
     say(f"\npage: {output / 'report.html'}")
     exit_with(result.problems)

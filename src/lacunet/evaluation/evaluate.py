@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from lacunet.evaluation.scores import Row, read_rows, rows_of, summarise, write_
 from lacunet.files import write_json
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
+from lacunet.progress import Progress, Silent
 from lacunet.task import Subset, Task
 
 
@@ -62,7 +63,7 @@ def evaluate(
     cases: Sequence[CaseFiles],
     folder: Path,
     settings: EvaluateSettings,
-    progress: Callable[[str, int, int], None] = lambda case, done, total: None,
+    progress: Progress = Silent(),
 ) -> Evaluated:
     """Write `cases.csv`, `summary.json` and `report.html` into a folder.
 
@@ -74,7 +75,7 @@ def evaluate(
         cases: With references; their label convention is decided.
         folder: Where the results go.
         settings: What is evaluated.
-        progress: Told the case, how many are done and how many there are.
+        progress: Told of every case.
 
     Raises:
         DataError: no case could be evaluated.
@@ -86,12 +87,12 @@ def evaluate(
     rows: list[Row] = []
     problems: list[Problem] = []
     for done, files in enumerate(cases):
-        progress(files.name, done, len(cases))
+        progress.advanced("scoring cases", done, len(cases), f"scoring {files.name}")
         try:
             rows += _rows_of_case(predictor, files, folder, settings)
         except LacunetError as error:
             problems.append(Problem(files.name, str(error)))
-    progress("", len(cases), len(cases))
+    progress.advanced("scoring cases", len(cases), len(cases), "scored")
     if not rows:
         raise DataError("no case could be evaluated: " + "; ".join(problem.message for problem in problems[:3]))
     task = predictor.model.task
@@ -134,7 +135,7 @@ def _masks(prediction: Prediction, case: Case, settings: EvaluateSettings) -> Ma
     """Regions as thresholded, or of the post-processed labels."""
     if not settings.rules:
         return prediction.regions()
-    labels = apply_rules(settings.rules, prediction.labels(), case.grid)
+    labels = apply_rules(settings.rules, prediction.labels(), case.grid, prediction.task)
     return region_masks(labels, prediction.task)
 
 
@@ -210,7 +211,7 @@ def _picture(predictor: Predictor, files: CaseFiles, subset_name: str, settings:
     case = load_case(files, task)
     assert case.reference is not None
     subset = task.subset(subset_name)
-    labels = apply_rules(settings.rules, predictor(case, subset).labels(), case.grid)
+    labels = apply_rules(settings.rules, predictor(case, subset).labels(), case.grid, task)
     modality = next(m for m in _clearest_first(task) if m in subset)
     return CasePicture(case.name, subset_name, modality, case.images[modality], case.grid, labels, case.reference)
 

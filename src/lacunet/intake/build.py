@@ -7,7 +7,7 @@ every scan once, judge, write. What is done already is left as it is.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -25,12 +25,14 @@ from lacunet.errors import DataError, OutputError
 from lacunet.files import whole_folder
 from lacunet.intake.align import quality
 from lacunet.intake.align.atlas import case_grid, to_atlas, upright
+from lacunet.intake.align.choices import Stripper
 from lacunet.intake.align.quality import Judgement
 from lacunet.intake.align.register import Volume, refine, register, volume_of
 from lacunet.intake.align.rigid import Rigid, carry, from_itk, grown, to_itk
 from lacunet.intake.align.source import Source, on_one_grid, read_source
 from lacunet.intake.align.strip import choose_stripper, consensus, sequences_for, strip, stripper_version, upright_grid
 from lacunet.intake.record import FILE_NAME, HowFound, ImportRecord, Placed, Step, write_record
+from lacunet.progress import Progress, Silent
 from lacunet.task import Task
 
 PREFERRED = ("t1c", "t1n", "t2f", "t2w")
@@ -45,7 +47,6 @@ WORKERS = 2
 AROUND_BRAIN_MM = 4.0
 """Registration inside the brain takes in so much around it."""
 
-Progress = Callable[[str], None]
 Motions = Mapping[str, Rigid]
 
 
@@ -62,7 +63,7 @@ class ImportSettings:
         seed: Of the places that registration compares.
     """
 
-    stripper: str = "auto"
+    stripper: Stripper = "auto"
     device: str = "cpu"
     bias_correction: bool = False
     allow: bool = False
@@ -81,7 +82,7 @@ class _Log:
     clock: float = field(default_factory=time.monotonic)
 
     def begin(self, words: str) -> None:
-        self.progress(words)
+        self.progress.doing(words)
         self.clock = time.monotonic()
 
     def done(self, name: str, sentence: str) -> None:
@@ -95,7 +96,7 @@ def import_case(
     name: str,
     task: Task,
     settings: ImportSettings | None = None,
-    progress: Progress | None = None,
+    progress: Progress = Silent(),
     found: HowFound | None = None,
 ) -> ImportRecord:
     """Make `folder/NAME/NAME-t1c.nii.gz` ... and `import.json` of scans in any state; whole or not at all.
@@ -116,7 +117,6 @@ def import_case(
         DataError: a scan is not what it should be, a step failed, or no skull stripper fits.
         GeometryError: a scan's grid makes no sense.
         OutputError: the case is there already, or cannot be written.
-        UsageError: no stripper of that name.
     """
     settings = settings or ImportSettings()
     place = folder / plain_name(name)
@@ -125,7 +125,7 @@ def import_case(
     if not scans:
         raise DataError(f"{name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
     found = found or HowFound()
-    log = _Log(progress or (lambda words: None), warnings=list(found.warnings))
+    log = _Log(progress, warnings=list(found.warnings))
     log.begin("reading")
     sources = {modality: read_source(modality, scans[modality]) for modality in task.subset(scans)}
     log.warnings += [note for source in sources.values() for note in source.notes]

@@ -4,7 +4,7 @@ importer = Importer()
 for result in importer.import_into(Path("export.zip"), Path("cases")): ...
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from lacunet.intake.found import Survey, Visit
 from lacunet.intake.read.archive import is_archive
 from lacunet.intake.record import FILE_NAME, HowFound, ImportRecord, read_record
 from lacunet.intake.survey import Wishes, survey_source
+from lacunet.progress import Progress, Silent
 from lacunet.task import GLIOMA, Task
 
 
@@ -39,10 +40,6 @@ class Imported:
     skipped: bool = False
 
 
-def _unwatched(words: str) -> None:
-    """Progress that nobody watches."""
-
-
 @dataclass(frozen=True)
 class Importer:
     """Makes cases of what hospitals export.
@@ -58,7 +55,7 @@ class Importer:
     wishes: Wishes = field(default_factory=Wishes)
     settings: ImportSettings = field(default_factory=ImportSettings)
     name: str | None = None
-    progress: Callable[[str], None] = _unwatched
+    progress: Progress = Silent()
     task: Task = GLIOMA
 
     def import_into(self, source: Path, folder: Path, resume: bool = False) -> Iterator[Survey | Imported | Problem]:

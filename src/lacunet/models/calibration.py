@@ -1,6 +1,7 @@
-"""What out-of-fold cases say of a model: temperatures, ranges of volume and Dice, gains. A file beside its weights.
+"""The calibration of a model, from out-of-fold cases: temperatures, ranges of volume and Dice, gains.
 
-`lacunet calibrate` makes it (calibrate.py); what its numbers mean and assume is in docs/calibration.md. No torch here.
+It is a file beside the weights, made by `lacunet calibrate`; docs/calibration.md says what its numbers mean and assume.
+No torch here.
 """
 
 from collections.abc import Mapping
@@ -52,9 +53,9 @@ class Expected(_Part):
         cases: How many out-of-fold cases have this subset's modalities.
         absent: How many of their references lack the region.
         dice: Mean over the cases.
-        dice_range: Between which one more case's Dice lies, or None: too few cases.
-        radius_mm: By how many mm the radius of one more reference is off from the predicted one's (`radius_mm` of
-            intervals.py), or None: too few cases.
+        dice_range: Range of the Dice of one more case; None if there are too few cases.
+        radius_mm: Range of the reference's radius minus the predicted one's in one more case, in mm (`radius_mm` of
+            intervals.py); None if there are too few cases.
     """
 
     cases: _Count
@@ -65,12 +66,12 @@ class Expected(_Part):
 
 
 class Gain(_Part):
-    """What a further modality brought one region.
+    """How much a further modality improves one region.
 
     Attributes:
         cases: How many out-of-fold cases have the larger subset's modalities.
         dice: Mean difference of the same cases' Dice: with it minus without it.
-        range: Of that mean, over resampled persons, or None: too few cases.
+        range: Range of that mean, from resampled persons; None if there are too few cases.
     """
 
     cases: _Count
@@ -79,12 +80,12 @@ class Gain(_Part):
 
 
 class Reliability(_Part):
-    """How far a region's probabilities are off, over sampled brain voxels.
+    """How wrong a region's probabilities are, over sampled brain voxels.
 
     Attributes:
-        error: Expected calibration error as the network gives them.
-        error_calibrated: The same with a temperature fitted without the voxel's own fold; None where that cannot be.
-        likelihood: Mean negative log-likelihood in nats, as the network gives them.
+        error: Expected calibration error of the network's own probabilities.
+        error_calibrated: The same with a temperature fitted without the voxel's own fold; None if it is the only one.
+        likelihood: Mean negative log-likelihood in nats of the network's own probabilities.
         likelihood_calibrated: The same with that temperature.
     """
 
@@ -95,19 +96,24 @@ class Reliability(_Part):
 
 
 class Coverage(_Part):
-    """How often a range made without a case's own fold held its volume: so many of so many, over all subsets."""
+    """How many volumes lay inside ranges that were made without the case's own fold, over all subsets.
+
+    Attributes:
+        held: Volumes inside.
+        cases: All of them.
+    """
 
     held: Annotated[int, Field(ge=0)]
     cases: Annotated[int, Field(ge=0)]
 
 
 class FoldModel(_Part):
-    """A model that stood for the one that is calibrated.
+    """The model of one fold, which stands for the one that is calibrated.
 
     Attributes:
         weights: Their SHA-256.
-        cases: How many it was asked about that it had not seen.
-        steps: Of its training, or None: its card does not say.
+        cases: How many cases it predicted that it had not seen.
+        steps: Of its training; None if its card does not say.
     """
 
     weights: str
@@ -116,32 +122,32 @@ class FoldModel(_Part):
 
 
 class Calibration(_Part):
-    """All that `calibration.json` says.
+    """The content of `calibration.json`.
 
     Attributes:
         format: Of the file.
         lacunet: The version that made it.
-        weights: SHA-256 of the weights beside which it was put; empty before that.
+        weights: SHA-256 of the weights that it lies beside; empty before it is put there.
         task: The task's name.
-        method: What the fold models are, and so must be what it is put beside.
+        method: Of the fold models; the model that it is put beside has the same.
         arguments: The method's.
         preparation: Of the images.
         data: Which cases, in words.
         cases: How many.
-        persons: How many persons they are of.
-        folds: The models that stood for the one that is calibrated.
+        persons: How many persons they come from.
+        folds: The models that stand for the one that is calibrated.
         policy: What Dice is where a mask is empty (docs/metrics.md).
         postprocessing: Names of the rules that masks went through.
-        mirror: Which mirror images were averaged over.
+        mirror: Which mirror images the logits were averaged over.
         coverage: Of every range.
         seed: Of sampled voxels and of resampled persons.
-        voxels: Sampled from each case.
+        voxels: How many were sampled from each case.
         temperatures: By number of modalities; shared by the regions.
         reliability: By number of modalities, then by region.
         subsets: By subset, then by region.
         gains: By subset, then by further modality, then by region.
-        volume_coverage: By region; empty where it cannot be told.
-        notes: Sentences that whoever uses it must not miss.
+        volume_coverage: By region; empty if there are too few cases.
+        notes: Warnings to everyone who uses it.
     """
 
     format: Literal[1] = 1
@@ -171,8 +177,8 @@ class Calibration(_Part):
     def temperature(self, subset: Subset, mirror: str) -> float:
         """What logits of this subset are divided by.
 
-        1 where no case had so many modalities, and where other mirror images are averaged over: a mean of logits is
-        not as sure as one.
+        It is 1 where no case had so many modalities, and where other mirror images are averaged over: a mean of several
+        logits is less extreme than one.
         """
         return self.temperatures.get(len(subset), 1.0) if mirror == self.mirror else 1.0
 
@@ -181,11 +187,11 @@ class Calibration(_Part):
         return self.subsets.get(subset, {})
 
     def volume_spans(self, subset: str, volumes: Mapping[str, float]) -> dict[str, Span | None]:
-        """Between which ml the reference's volume lies, by region; None: too few cases.
+        """Range of the reference's volume in ml, by region; None if there are too few cases.
 
         Args:
             subset: Its name.
-            volumes: What was predicted, in ml by region.
+            volumes: The predicted ones, in ml by region.
         """
         found = self.expected(subset)
         spans = {region: one.radius_mm.span if one.radius_mm else None for region, one in found.items()}
@@ -196,7 +202,7 @@ def read_calibration(folder: Path) -> Calibration | None:
     """The calibration of the model in a folder, or None where there is none.
 
     Raises:
-        ModelError: it is not a calibration, or not of this model: of other weights, another method or another task.
+        ModelError: the file is not a calibration, or it belongs to other weights, another method or another task.
     """
     path = folder / CALIBRATION
     if not path.is_file():
@@ -225,8 +231,8 @@ def read_calibration_file(path: Path) -> Calibration:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        where = f"'{place}': " if place else ""
+        field = ".".join(map(str, problem["loc"]))
+        where = f"'{field}': " if field else ""
         raise ModelError(f"{path}: not a calibration ({where}{problem['msg']}); {_AGAIN}") from error
 
 
@@ -242,10 +248,10 @@ def calibration_words(calibration: Calibration | None) -> str:
 
 
 def put_beside(calibration: Calibration, folder: Path) -> Path:
-    """Write a calibration into a model folder, as that model's; a note says so if its folds had other steps.
+    """Write a calibration into a model folder, as that model's. A note says if its folds had other numbers of steps.
 
     Raises:
-        ModelError: the model is of another method, task or preparation than those that the calibration rests on.
+        ModelError: the model's method, task or preparation differs from the fold models'.
     """
     path, description = folder / CALIBRATION, read_description(folder)
     _require_same_kind(path, calibration, description)
@@ -255,7 +261,7 @@ def put_beside(calibration: Calibration, folder: Path) -> Path:
 
 
 def steps_of(description: Mapping[str, Any]) -> int | None:
-    """How many steps a model's recipe has, where its card says."""
+    """How many steps a model's recipe has; None if its card does not say."""
     steps = description["card"].get("recipe", {}).get("train", {}).get("steps")
     return steps if isinstance(steps, int) and steps > 0 else None
 
@@ -269,7 +275,7 @@ def _other_steps(calibration: Calibration, description: Mapping[str, Any]) -> li
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
-    """Write it whole. Five digits are more than any number of cases can tell."""
+    """Write it, whole or not at all. Measured numbers get five digits; no number of cases tells more."""
     content = calibration.model_dump(mode="json")
     measured = ("temperatures", "reliability", "subsets", "gains")
     write_json(path, content | {key: rounded(content[key], 5) for key in measured})

@@ -12,7 +12,7 @@ DEFAULT = "ccsd_medium"
 """The shipped model that `default` stands for, chosen by validation (docs/results.md)."""
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 PLAN = "benchmark.json"
-"""What marks the folder of a benchmark, in which many runs lie."""
+"""The file that marks the folder of a benchmark, which holds many runs."""
 _LARGEST_DESCRIPTION = 4 * 2**20
 
 
@@ -26,7 +26,7 @@ def model_folder(source: str) -> Path:
     """Where a model lies: a shipped name or `default`, a model folder, or a run folder with a `model` in it.
 
     Raises:
-        ModelError: none of the three; of a benchmark's folder, one of its runs is named.
+        ModelError: it is none of these; for the folder of a benchmark, the error names one of its runs.
     """
     shipped = shipped_models()
     name = DEFAULT if source == "default" else source
@@ -52,17 +52,17 @@ def run_of_benchmark(folder: Path) -> Path | None:
 
 
 def run_of(folder: Path) -> Path:
-    """The run that a model's folder lies in; the folder itself where it lies in none."""
+    """The run that a model's folder lies in; the folder itself if it lies in none."""
     return folder.parent if folder.name == "model" else folder
 
 
 def model_name(folder: Path) -> str:
-    """What to call the model there: its folder's name; of a run, the run's."""
+    """The name of the model in a folder: the folder's, or the run's where it lies in one."""
     return run_of(folder.resolve()).name
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The JSON beside the weights, checked for its outer form; needs no weights.
+    """The JSON beside the weights; that its fields are there is checked, the weights are not read.
 
     Raises:
         ModelError: not JSON, too large, or without the fields that a model has.

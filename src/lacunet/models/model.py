@@ -31,9 +31,9 @@ class Model:
         name: The shipped name or the folder.
         method: In eval mode, on the CPU, float32.
         preparation: What was done to its training images.
-        card: What is known of it: training data, licence, and its table over the subsets.
+        card: What it says of itself: training data, licence, and its scores by subset.
         sha256: Of the weights file.
-        calibration: What out-of-fold cases say of it, where that lies beside the weights.
+        calibration: What out-of-fold cases tell of it; None if there is none beside the weights.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Model:
         return self.method.task
 
     def expected_dice(self, subset: Subset) -> dict[str, float]:
-        """The card's mean Dice of each region for this subset; empty when the card has no table."""
+        """The card's mean Dice of each region for this subset; empty if the card has no scores."""
         table = self.card.get("results", {}).get("subsets", {})
         scores = table.get(self.task.subset_name(subset), {})
         return {region: float(scores[region]["dice"]) for region in self.task.regions if region in scores}
@@ -61,7 +61,7 @@ def save_model(
     """Write a model folder: what the method deploys, and nothing else.
 
     Args:
-        folder: Made when it is not there.
+        folder: Made if it is not there.
         method: The trained method; `method.deployed()` is what is kept.
         preparation: What is done to images before the method sees them.
         card: JSON values.
@@ -118,7 +118,7 @@ def load_model(source: str, method_file: Path | None = None) -> Model:
 def for_task(model: Model, task: Task) -> Model:
     """The same network, unchanged, read as another task's: a glioma model on metastases. The weights are shared.
 
-    Its calibration is left behind: the cases it rests on say nothing of another disease.
+    It has no calibration then: the cases of a calibration tell nothing of another disease.
 
     Raises:
         UsageError: the task has other modalities or regions, or another order of them.

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +13,12 @@ from torch import Tensor
 
 from lacunet.case import Case
 from lacunet.data.prepare import Box, Frame, frame_of, labels_of, prepare_images
-from lacunet.device import Precision, choose_device, choose_precision
 from lacunet.errors import DataError
 from lacunet.models.model import Model
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Encoded
+from lacunet.prediction.choices import Mirror, Precision
+from lacunet.prediction.device import choose_device, choose_precision
 from lacunet.prediction.windows import (
     Windows,
     bytes_per_voxel,
@@ -36,12 +36,12 @@ _FAR_OUTSIDE = -30.0
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of one case seen through one subset, on the case's grid.
+    """What a network predicts of one case from one subset, on the case's grid.
 
     Attributes:
         subset: The modalities that were used.
         logits: One map per region, on the case's RAS+ grid.
-        temperature: What the model's calibration divides them by for probabilities; 1 without a calibration.
+        temperature: The logits are divided by it for probabilities; 1 without a calibration.
     """
 
     task: Task
@@ -63,15 +63,12 @@ class Prediction:
         return dict(zip(self.task.regions, torch.sigmoid(self.logits / temperature).numpy(), strict=True))
 
 
-Mirror = Literal["none", "sides", "all"]
-"""Which mirror images are asked about too: none, left and right exchanged (2 in all), or every axis (8 in all)."""
-
 MIRRORS: Mapping[Mirror, Sequence[tuple[int, ...]]] = {
     "none": [()],
     "sides": [(), (0,)],
     "all": [axes for count in range(4) for axes in combinations(range(3), count)],
 }
-"""The axes along which each of the images is turned over; the first is the image itself."""
+"""The axes along which each image is flipped; the first is the image itself."""
 
 Ask = Callable[[Float[Tensor, "1 modality x y z"], Sequence[Subset]], Iterator[Float[Tensor, "1 channel x y z"]]]
 """Prepared images, padded, and subsets of them -> maps for each subset, in order."""
@@ -81,11 +78,11 @@ class Predictor:
     """A model on a device, loaded once for any number of cases.
 
     Args:
-        model: What is asked.
+        model: What predicts.
         device: `auto`, `cpu`, `cuda`, ...
         precision: Of its arithmetic.
         windows: How a box is cut up.
-        mirror: Whose mean logits are taken (Wang et al. 2019): twice or eight times the work.
+        mirror: Mirror images over which logits are averaged (Wang et al. 2019): twice or eight times the work.
     """
 
     def __init__(
@@ -103,11 +100,11 @@ class Predictor:
         self.method = in_channels_last(model.method.to(self.device).eval())
 
     def __call__(self, case: Case, subset: Subset | None = None) -> Prediction:
-        """One subset of a case; all that was acquired when none is named."""
+        """Predict from one subset of a case, or from all that was acquired."""
         return next(self.each(case, [subset or case.acquired(self.model.task)]))
 
     def each(self, case: Case, subsets: Iterable[Subset]) -> Iterator[Prediction]:
-        """Many subsets of a case, encoded once for all that share a box; not in the order asked for.
+        """Predict from many subsets of a case, in another order than given: those that share a box are encoded once.
 
         Equal to running each subset on a case whose other files were deleted: the box and the statistics come from
         the subset's own modalities.
@@ -133,8 +130,8 @@ class Predictor:
         """Estimates of the modalities that are not in the subset, by modality, on the case's grid.
 
         Args:
-            case: What was acquired.
-            subset: What the network sees of it; all of it when not given.
+            case: Its scans.
+            subset: The modalities that the network sees; all that were acquired if None.
 
         Returns:
             Float32 in the network's units: standard deviations from the mean of the brain; 0 where no image of the
@@ -181,7 +178,7 @@ class Predictor:
         return None if available is None or needed < available / 2 else (128, 128, 128)
 
     def _through(self, images: Tensor, ask: Ask, subsets: Sequence[Subset]) -> Iterator[Tensor]:
-        """The whole array at once, padded to what the network divides by."""
+        """The whole array at once, padded to a multiple of the network's divisor."""
         cut = tuple(slice(0, n) for n in images.shape[1:])
         padded = pad_to(images[None], self.method.divisor)
         for maps in ask(padded.to(self.device).contiguous(memory_format=torch.channels_last_3d), subsets):
@@ -190,7 +187,7 @@ class Predictor:
     def _by_windows(
         self, images: Tensor, ask: Ask, subsets: Sequence[Subset], size: tuple[int, int, int]
     ) -> Iterator[Tensor]:
-        """Overlapping windows, blended by a Gaussian that trusts the middle of each; each window encoded once."""
+        """Overlapping windows, blended by a Gaussian with its peak in the middle; each is encoded once."""
         shape = images.shape[1:]
         size = no_larger_than(shape, size, self.method.divisor)
         grown = [max(0, s - n) for s, n in zip(size, shape, strict=True)]
@@ -200,10 +197,10 @@ class Predictor:
         sums: list[Tensor] = []
         for window in window_slices(images.shape[1:], size, self.windows.overlap):
             total[window] += weight
-            for place, maps in enumerate(self._through(images[(slice(None), *window)], ask, subsets)):
-                if place == len(sums):
+            for index, maps in enumerate(self._through(images[(slice(None), *window)], ask, subsets)):
+                if index == len(sums):
                     sums.append(torch.zeros((len(maps), *images.shape[1:])))
-                sums[place][(slice(None), *window)] += maps * weight
+                sums[index][(slice(None), *window)] += maps * weight
         cut = tuple(slice(0, n) for n in shape)
         for blended in sums:
             yield (blended / total)[(slice(None), *cut)]
@@ -218,7 +215,7 @@ class Predictor:
             yield logits  # outside the context, which the caller would otherwise run in
 
     def _mirrored(self, ask: Ask) -> Ask:
-        """The mean of what is said of an image and of its mirror images; encoded once for each of them."""
+        """The same, averaged over an image and its mirror images; each of them is encoded once."""
         mirrors = MIRRORS[self.mirror]
         if len(mirrors) == 1:
             return ask
@@ -228,9 +225,9 @@ class Predictor:
             for axes in mirrors:
                 axes = tuple(axis + 2 for axis in axes)
                 turned = images.flip(axes).contiguous(memory_format=torch.channels_last_3d)
-                for place, maps in enumerate(ask(turned, subsets)):
+                for index, maps in enumerate(ask(turned, subsets)):
                     back = maps.flip(axes) / len(mirrors)
-                    sums[place : place + 1] = [sums[place] + back] if place < len(sums) else [back]
+                    sums[index : index + 1] = [sums[index] + back] if index < len(sums) else [back]
             yield from sums
 
         return asked
@@ -250,7 +247,7 @@ class Predictor:
 
 
 def group_by_frame(case: Case, subsets: Iterable[Subset], model: Model) -> list[tuple[Frame, list[Subset]]]:
-    """Subsets whose modalities span the same box share a frame, and so an encoding."""
+    """Subsets whose modalities span the same box share a frame, and so are encoded once."""
     acquired = case.acquired(model.task)
     groups: dict[Box, tuple[Frame, list[Subset]]] = {}
     for subset in subsets:

@@ -1,4 +1,4 @@
-"""How a volume is cut into windows, blended, and when it fits into memory as a whole."""
+"""Windows of a volume: how it is cut and blended, and whether it fits into memory as a whole."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ class Windows:
     """How a box is cut up when it does not go through the network at once.
 
     Attributes:
-        size: Voxels along each axis; None sends the whole box through where memory allows, else windows of 128.
-        overlap: Share of a window that its neighbour covers too.
+        size: Voxels along each axis; None takes the whole box at once if memory allows, else windows of 128.
+        overlap: Share of a window that the next one covers too.
     """
 
     size: tuple[int, int, int] | None = None
@@ -34,7 +34,7 @@ def pad_to(images: Float[Tensor, "batch modality _ _ _"], divisor: int) -> Float
 
 
 def no_larger_than(shape: Sequence[int], size: Sequence[int], divisor: int) -> tuple[int, int, int]:
-    """A window that does not reach further past the shape than padding to the network's divisor must."""
+    """A window that is no larger than the shape, padded to a multiple of the network's divisor."""
     x, y, z = (min(window, length + -length % divisor) for length, window in zip(shape, size, strict=True))
     return x, y, z
 
@@ -63,7 +63,7 @@ def gaussian_weight(size: tuple[int, int, int]) -> Float[Tensor, "x y z"]:
 
 
 def bytes_per_voxel(method: Method) -> float:
-    """An upper bound of the memory that a forward pass takes per voxel: what all its layers give out, in float32."""
+    """An upper bound of the memory that a forward pass takes per voxel: the outputs of all layers, in float32."""
     side = max(32, 2 * method.divisor)
     given_out = 0
 
@@ -84,10 +84,10 @@ def bytes_per_voxel(method: Method) -> float:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can be taken now, or None where the system does not tell."""
+    """Free memory in bytes; None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:  # counts what the system holds as a cache of files and gives back on demand
+    try:  # includes the cache of files, which the system gives back on demand
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):

@@ -105,7 +105,7 @@ def ask(
     case = load_case(files, model.task, want_reference=want_reference and files.reference is not None)
     subset = subset_in_use(case, subset, model)
     prediction = predictor(case, subset)
-    labels = apply_rules(rules, prediction.labels(), case.grid)
+    labels = apply_rules(rules, prediction.labels(), case.grid, model.task)
     names = [rule.name for rule in rules]
     volumes = {name: volume_ml(mask, case.grid.spacing) for name, mask in region_masks(labels, model.task).items()}
     expected = expected_of(model, subset, volumes, names, predictor.mirror, card_expectation(model, subset))

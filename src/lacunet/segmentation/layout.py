@@ -5,14 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from lacunet.errors import DataError, OutputError, UsageError, nearest
+from lacunet.errors import DataError, OutputError
 from lacunet.files import write_json, write_text
 from lacunet.task import Task
 
 Layout = Literal["plain", "bids"]
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 BIDS_VERSION = "1.10.0"
 SUBJECT = re.compile(r"sub-[0-9A-Za-z]+(_ses-[0-9A-Za-z]+)?")
@@ -85,18 +84,6 @@ def _bids(folder: Path, stem: str) -> Places:
         stem=stem,
         layout="bids",
     )
-
-
-def known_layout(word: str) -> Layout:
-    """The layout of this name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    for layout in LAYOUTS:
-        if word == layout:
-            return layout
-    raise UsageError(f"no layout '{word}'{nearest(word, LAYOUTS)}; there are: {', '.join(LAYOUTS)}")
 
 
 def bids_name(name: str) -> str:

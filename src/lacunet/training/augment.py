@@ -138,7 +138,7 @@ def change_intensities(images: Float[Tensor, "modality x y z"], change: Change) 
 
 
 def _curve(image: Tensor, gamma: float) -> Tensor:
-    """A power law between the image's darkest and brightest voxel; its ends stay where they are."""
+    """A power law between the image's darkest and brightest voxel, which keep their values."""
     low, high = image.min(), image.max()
     reach = (high - low).clamp_min(1e-6)
     return ((image - low) / reach).clamp(0, 1) ** gamma * reach + low
@@ -147,7 +147,7 @@ def _curve(image: Tensor, gamma: float) -> Tensor:
 def _sampling_points(
     centre: np.ndarray, matrix: np.ndarray, crop: tuple[int, int, int], shape: np.ndarray
 ) -> Float[Tensor, "1 x y z 3"]:
-    """Where `grid_sample` shall look: it wants (z, y, x) in -1..1 for axes stored as x y z."""
+    """The points that `grid_sample` reads; it wants (z, y, x) in -1..1 for axes stored as x y z."""
     axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in crop]
     offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     voxels = offsets @ torch.as_tensor(matrix.T, dtype=torch.float32) + torch.as_tensor(centre, dtype=torch.float32)

@@ -15,13 +15,13 @@ from lacunet.files import whole_file
 
 @dataclass
 class State:
-    """All that a resumed run needs beside the recipe and the weights; everything else is a function of it.
+    """What a resumed run needs beside the recipe and the weights; all else follows from it.
 
     Attributes:
         stage: Index of the stage; the number of stages when the training is over.
         step: The next step of the stage.
         best: The best validation score of the stage so far.
-        stale: Validations since then.
+        stale: Validations since the best one.
         average: A running average of the weights, empty when none is kept.
     """
 
@@ -33,7 +33,7 @@ class State:
 
 
 def save_state(path: Path, state: State, method: nn.Module, optimiser: torch.optim.Optimizer | None) -> None:
-    """Write everything in one file, which is there whole or not at all; no optimiser between stages."""
+    """Write everything into one file, whole or not at all. Between stages there is no optimiser."""
     tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in state.average.items()}
     if optimiser is not None:
@@ -94,5 +94,5 @@ def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, 
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies in plain memory order, as safetensors wants them; equal values, shared storage untied."""
+    """Copies in plain memory order, as safetensors wants them; no two share memory."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,8 +21,7 @@ from lacunet.files import whole_file
 from lacunet.nn.batch import Batch
 from lacunet.task import Task
 from lacunet.training.augment import Augmentation, change_intensities, cut_out, draw_change
-
-SubsetRule = Literal["subset", "size", "modality", "all"]
+from lacunet.training.recipe import SubsetRule, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -50,29 +48,29 @@ def prepare_cases(
 ) -> Iterator[PreparedCase]:
     """Prepare each case once into `folder`; a case whose files or preparation have changed is prepared again."""
     for files in cases:
-        place = folder / f"{files.name}-{_fingerprint(files, preparation)}"
-        if not (place / "done").is_file():
-            _prepare_into(place, load_case(files, task), task, preparation)
-        yield _open_prepared(place, files, task)
+        prepared = folder / f"{files.name}-{_fingerprint(files, preparation)}"
+        if not (prepared / "done").is_file():
+            _prepare_into(prepared, load_case(files, task), task, preparation)
+        yield _open_prepared(prepared, files, task)
 
 
-def _prepare_into(place: Path, case: Case, task: Task, preparation: Preparation) -> None:
+def _prepare_into(folder: Path, case: Case, task: Task, preparation: Preparation) -> None:
     frame = frame_of(case, case.acquired(task), preparation)
     images = prepare_images(case, task, preparation, frame).numpy().astype(np.float16)
     labels = prepare_reference(case, task, frame).numpy()
     for name, array in (("images", images), ("labels", labels)):
-        with whole_file(place / f"{name}.npy") as temporary:
+        with whole_file(folder / f"{name}.npy") as temporary:
             np.save(temporary, array)
-    (place / "done").touch()
+    (folder / "done").touch()
 
 
-def _open_prepared(place: Path, files: CaseFiles, task: Task) -> PreparedCase:
-    labels = np.load(place / "labels.npy")
+def _open_prepared(folder: Path, files: CaseFiles, task: Task) -> PreparedCase:
+    labels = np.load(folder / "labels.npy")
     voxels = [np.argwhere(np.isin(labels, members)).astype(np.int16) for members in task.regions.values()]
     return PreparedCase(
         name=files.name,
         acquired=task.presence(files.images),
-        images=np.load(place / "images.npy", mmap_mode="r"),
+        images=np.load(folder / "images.npy", mmap_mode="r"),
         labels=labels,
         voxels=tuple(voxels),
     )
@@ -112,7 +110,7 @@ def draw_subset(
         kept = there
     elif rule == "size":
         kept = generator.choice(there, size=int(generator.integers(1, there.size + 1)), replace=False)
-    else:  # fair coins, tossed again while all are tails, make every non-empty subset equally likely
+    else:  # coins, drawn again while all say no: fair ones make every non-empty subset equally likely
         chance = keep if rule == "modality" else 0.5
         coins = np.zeros(there.size, dtype=bool)
         while not coins.any():
@@ -122,35 +120,42 @@ def draw_subset(
 
 
 class Crops(Dataset[Batch]):
-    """The crops of a stage: item `step` is this process's share of the global batch of that step."""
+    """The crops of a stage: item `step` is this process's share of the global batch of that step.
+
+    Args:
+        cases: What is cropped.
+        task: Modalities and regions.
+        settings: Size and number of the crops, where they are centred, and which subset each shows.
+        steps: Of the stage.
+        augmentation: How far crops are moved and changed.
+        seed: Of every choice, together with `stage`.
+        stage: Index of the stage.
+        rank: Of this process, of `ranks`.
+        ranks: Processes that share each batch.
+    """
 
     def __init__(
         self,
         cases: Sequence[PreparedCase],
         task: Task,
+        settings: TrainSettings,
         *,
-        crop: tuple[int, int, int],
-        batch: int,
         steps: int,
         augmentation: Augmentation,
-        subsets: SubsetRule,
-        keep: float,
-        tumour_share: float,
         seed: int,
         stage: int,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        self.cases, self.task, self.crop, self.batch, self.steps = cases, task, crop, batch, steps
-        self.augmentation, self.subsets, self.keep = augmentation, subsets, keep
-        self.tumour_share = tumour_share
-        self.seed, self.stage, self.rank, self.ranks = seed, stage, rank, ranks
+        self.cases, self.task, self.settings, self.steps = cases, task, settings, steps
+        self.augmentation, self.seed, self.stage = augmentation, seed, stage
+        self.rank, self.ranks = rank, ranks
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
-        slots = range(self.rank, self.batch, self.ranks)
+        slots = range(self.rank, self.settings.batch, self.ranks)
         crops = [self._crop(step, slot) for slot in slots]
         images, regions, acquired, presence, names = zip(*crops, strict=True)
         return Batch(
@@ -163,7 +168,7 @@ class Crops(Dataset[Batch]):
 
     def case_at(self, step: int, slot: int) -> PreparedCase:
         """Cases come in shuffled rounds: each once before any comes again."""
-        turn, index = divmod(step * self.batch + slot, len(self.cases))
+        turn, index = divmod(step * self.settings.batch + slot, len(self.cases))
         order = np.random.default_rng([self.seed, self.stage, turn]).permutation(len(self.cases))
         return self.cases[int(order[index])]
 
@@ -172,31 +177,31 @@ class Crops(Dataset[Batch]):
         generator = np.random.default_rng([self.seed, self.stage, step, slot, 1])
         change = draw_change(self.augmentation, len(case.acquired), generator)
         centre = self._centre(case, generator)
-        images, labels = cut_out(case.images, case.labels, centre, change.matrix, self.crop)
+        images, labels = cut_out(case.images, case.labels, centre, change.matrix, self.settings.crop)
         images = change_intensities(images, change) * torch.tensor(case.acquired)[:, None, None, None]
-        presence = draw_subset(case.acquired, self.subsets, generator, self.keep)
+        presence = draw_subset(case.acquired, self.settings.subsets, generator, self.settings.keep)
         return images, regions_of(labels, self.task), case.acquired, presence, case.name
 
     def _centre(self, case: PreparedCase, generator: np.random.Generator) -> np.ndarray:
-        """A voxel of a random region (with some play about it), or any point at which the crop still lies inside."""
-        shape, crop = np.asarray(case.labels.shape), np.asarray(self.crop)
+        """Near a voxel of a random region, or any point at which the crop still lies inside the case."""
+        shape, crop = np.asarray(case.labels.shape), np.asarray(self.settings.crop)
         regions = [voxels for voxels in case.voxels if len(voxels)]
         play = generator.uniform(-0.25, 0.25, 3) * crop
         free = generator.uniform(np.minimum(crop / 2, shape / 2), np.maximum(shape - crop / 2, shape / 2))
-        if not regions or generator.random() >= self.tumour_share:
+        if not regions or generator.random() >= self.settings.tumour_share:
             return _on_voxels(free, crop)
         voxels = regions[generator.integers(len(regions))]
         return _on_voxels(voxels[generator.integers(len(voxels))] + play, crop)
 
 
 def _on_voxels(centre: np.ndarray, crop: np.ndarray) -> np.ndarray:
-    """Nearby, where the voxels of an unchanged crop are voxels of the case: nothing is blurred by half a voxel."""
+    """The nearest centre at which an unchanged crop has the case's own voxels, so that nothing is blurred."""
     half = (crop - 1) / 2
     return np.asarray(np.round(centre - half) + half)
 
 
 def crops_from(crops: Crops, first_step: int, workers: int) -> Iterator[Batch]:
-    """The batches of a stage from a step on, made ahead by worker processes when there are any."""
+    """The batches of a stage from a step on, made ahead by worker processes if `workers` is not 0."""
     loader: DataLoader[Batch] = DataLoader(
         crops,
         batch_size=None,

@@ -1,10 +1,10 @@
-"""What a training tells while it runs: to whoever watches, and to its log."""
+"""What a training writes down while it runs: the numbers that a method notes, and the log."""
 
 import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -12,35 +12,8 @@ from torch.utils.tensorboard import SummaryWriter
 from lacunet.files import whole_file
 
 
-@runtime_checkable
-class Progress(Protocol):
-    """What a training tells while it runs; the command line draws it."""
-
-    def preparing(self, done: int, total: int) -> None:
-        """So many of the cases are prepared."""
-
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        """A step is done; steps count from 1."""
-
-    def validated(self, stage: str, step: int, score: float, best: bool) -> None:
-        """A validation is done; higher is better."""
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def preparing(self, done: int, total: int) -> None:
-        """Say nothing."""
-
-    def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        """Say nothing."""
-
-    def validated(self, stage: str, step: int, score: float, best: bool) -> None:
-        """Say nothing."""
-
-
 class Notes:
-    """The numbers that a method watches, summed until the next line of the log."""
+    """The numbers that a method notes, summed until the next line of the log."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = {}
@@ -66,7 +39,7 @@ class TrainingLog:
 
     Args:
         folder: The run.
-        steps: Of each stage; TensorBoard counts on from stage to stage.
+        steps: Of each stage; TensorBoard counts through all stages.
         active: Whether this process writes.
     """
 
@@ -78,7 +51,7 @@ class TrainingLog:
         self.started = time.monotonic()
 
     def rewind(self, stage: int, step: int) -> None:
-        """Forget what was written of steps that will be done again."""
+        """Remove what was written about steps that will be done again."""
         if not self.active:
             return
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
@@ -91,8 +64,8 @@ class TrainingLog:
         """One line, and its numbers as TensorBoard scalars."""
         if self.events is None:
             return
-        place = {"stage": stage, "stage_index": stage_index, "step": step}
-        line = {**place, **numbers, "seconds": round(time.monotonic() - self.started, 2)}
+        seconds = round(time.monotonic() - self.started, 2)
+        line = {"stage": stage, "stage_index": stage_index, "step": step, **numbers, "seconds": seconds}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         for name, value in numbers.items():

@@ -1,4 +1,4 @@
-"""The loop: stages, steps, validation, selection. It knows no method."""
+"""The training loop: stages, steps, validation, and which weights are kept. It knows no method."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,12 @@ from lacunet.errors import ModelError, RecipeError
 from lacunet.models.model import save_model
 from lacunet.nn.batch import Batch
 from lacunet.nn.method import Clock, Method, Stage
+from lacunet.progress import Progress, Silent
 from lacunet.task import get_task
-from lacunet.training.augment import NO_AUGMENTATION, Augmentation
+from lacunet.training.augment import NO_AUGMENTATION
 from lacunet.training.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
 from lacunet.training.crops import Crops, PreparedCase, crops_from, prepare_cases
-from lacunet.training.log import Notes, Progress, Silent, TrainingLog
+from lacunet.training.log import Notes, TrainingLog
 from lacunet.training.optimiser import (
     freeze_all_but,
     gradient_norms,
@@ -49,7 +50,22 @@ class StageModule(nn.Module):
 
 @dataclass
 class Run:
-    """The things a training holds in its hands; nothing here outlives `train`."""
+    """What every part of a training needs; it lives as long as one call of `train`.
+
+    Attributes:
+        recipe: Everything that decides the training.
+        folder: Where it writes.
+        fabric: Device, precision and processes.
+        method: What is trained.
+        training: Prepared cases.
+        validation: Cases that choose the weights; empty keeps the last.
+        prepared: The folder of prepared cases.
+        card: What the model says of itself.
+        progress: What watches.
+        log: `log.jsonl` and TensorBoard events.
+        notes: Numbers that the method notes.
+        last_stage: Index of the last stage; before it there is no model to keep.
+    """
 
     recipe: Recipe
     folder: Path
@@ -66,13 +82,22 @@ class Run:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this is the process that writes files."""
         return self.fabric.global_rank == 0
 
 
 @dataclass
 class Phase:
-    """A stage under way: what `_step` needs beside the run and its state."""
+    """What a stage needs beside the run and its state.
+
+    Attributes:
+        stage: The method's.
+        settings: The recipe's, for this stage.
+        steps: How many.
+        module: The stage's loss, wrapped for precision and processes.
+        optimiser: Of `parameters`.
+        parameters: What the stage trains.
+    """
 
     stage: Stage
     settings: TrainSettings
@@ -83,7 +108,7 @@ class Phase:
 
 
 def run_stages(run: Run, stages: Sequence[Stage], steps: Sequence[int], resume: bool) -> None:
-    """Train every stage in order, from the beginning or from where the saved state stands."""
+    """Train every stage in order, from the beginning or from the saved state."""
     saved = run.folder / "state" / "state.safetensors"
     state, optimiser_state = State(), dict[str, Tensor]()
     if resume and saved.is_file():
@@ -101,6 +126,18 @@ def run_stages(run: Run, stages: Sequence[Stage], steps: Sequence[int], resume: 
             save_state(saved, state, run.method, None)
 
 
+def prepared_on_all_ranks(
+    recipe: Recipe, cases: Sequence[CaseFiles], folder: Path, fabric: Fabric, progress: Progress
+) -> list[PreparedCase]:
+    """The first process prepares the cases; then the others open what it has written."""
+    prepared: list[PreparedCase] = []
+    with fabric.rank_zero_first():
+        for case in prepare_cases(cases, get_task(recipe.task), recipe.prepare.preparation(), folder):
+            prepared.append(case)
+            progress.advanced("preparing cases", len(prepared), len(cases), "preparing cases")
+    return prepared
+
+
 def _run_stage(run: Run, stage: Stage, steps: int, state: State, optimiser_state: Mapping[str, Tensor]) -> None:
     settings = run.recipe.for_stage(stage.name)
     run.method.to(run.fabric.device)
@@ -111,8 +148,11 @@ def _run_stage(run: Run, stage: Stage, steps: int, state: State, optimiser_state
     phase = Phase(stage, settings, steps, module, wrapped, parameters)
     if settings.average:
         state.average = start_average(run.method, state.average)
-    rank, ranks = run.fabric.global_rank, run.fabric.world_size
-    crops = _crops(run.training, run, settings, state.stage, steps, run.recipe.augment, rank, ranks)
+    crops = Crops(
+        run.training, run.method.task, settings,
+        steps=steps, augmentation=run.recipe.augment, seed=run.recipe.seed, stage=state.stage,
+        rank=run.fabric.global_rank, ranks=run.fabric.world_size,
+    )  # fmt: skip
     for batch in crops_from(crops, state.step, settings.workers):
         _step(run, phase, state, batch)
         state.step += 1
@@ -153,11 +193,11 @@ def _step(run: Run, phase: Phase, state: State, batch: Batch) -> None:
         numbers = {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
         numbers |= {"gradient_norm": float(norm), "learning_rate": rate}
         run.log.write(stage.name, state.stage, done, {**numbers, **_apart(run.notes.take(), numbers, stage)})
-    run.progress.stepped(stage.name, done, phase.steps, float(loss.detach()))
+    run.progress.advanced(stage.name, done, phase.steps, f"{stage.name}: loss {float(loss.detach()):.3f}")
 
 
 def _clip(modules: Sequence[nn.Module], limit: float) -> Tensor:
-    """Clip the gradient of each module by itself, so that a steep loss of one does not slow the others.
+    """Clip the gradient of each module by itself, so that a large gradient of one does not slow the others.
 
     Returns:
         The norm over all of them, before clipping.
@@ -172,16 +212,20 @@ def _clock(run: Run, phase: Phase, state: State, note: Callable[[str, Tensor | f
 
 
 def _apart(notes: Mapping[str, float], numbers: Mapping[str, float], stage: Stage) -> Mapping[str, float]:
-    """What was noted, which must not hide a term of the loss."""
+    """The notes, whose names must differ from those of the loss terms.
+
+    Raises:
+        ModelError: a name is used twice.
+    """
     if both := sorted(set(notes) & set(numbers)):
         raise ModelError(f"stage {stage.name}: {', '.join(both)} is noted and logged already; note it by another name")
     return notes
 
 
 def _measure_gradients(run: Run, phase: Phase, state: State, batch: Batch) -> None:
-    """Log the gradient of each term at the step that comes, by a forward pass of its own.
+    """Log the gradient of each loss term at the coming step, from a forward pass of its own.
 
-    It changes nothing, unless a loss keeps a state of its own from call to call (a running mean, a queue).
+    Nothing changes by it, unless a loss keeps a state from call to call (a running mean, a queue).
     """
     seed_step(run.recipe.seed, state.stage, state.step, run.fabric.global_rank)
     with run.fabric.autocast():
@@ -190,7 +234,7 @@ def _measure_gradients(run: Run, phase: Phase, state: State, batch: Batch) -> No
 
 
 def _validate(run: Run, stage: Stage, settings: TrainSettings, state: State) -> None:
-    """Score the weights that would be kept; keep them when they are the best so far."""
+    """Score the weights that would be kept, and keep them if they are the best so far."""
     current = {name: value.detach().clone() for name, value in run.method.state_dict().items()}
     run.method.load_state_dict(state.average or current)
     run.method.eval()
@@ -207,25 +251,28 @@ def _validate(run: Run, stage: Stage, settings: TrainSettings, state: State) -> 
     run.method.load_state_dict(current)
     numbers = {f"validation_{name}": value for name, value in scores.items()}
     run.log.write(stage.name, state.stage, state.step, {"best": best, **numbers})
-    run.progress.validated(stage.name, state.step, score, best)
+    run.progress.said(f"{stage.name} step {state.step}: validation {score:.4f}{'  (best)' if best else ''}")
     run.fabric.barrier()
 
 
 def _scores(run: Run, stage: Stage, settings: TrainSettings, state: State) -> dict[str, float]:
-    """What the stage is selected by, higher is better."""
+    """What chooses the weights of the stage; higher is better."""
     if stage.select == "dice":
         method = run.method if stage.judged is None else stage.judged()
         return validation_dice(method, run.validation, run.recipe, run.fabric)
     if stage.select == "last":
         return {"mean": 0.0}
     cases = prepared_on_all_ranks(run.recipe, run.validation, run.prepared, run.fabric, Silent())
-    alone = settings.model_copy(update={"batch": 1})  # every process looks at all of them, and they agree
-    crops = _crops(cases, run, alone, state.stage, 4 * len(cases), NO_AUGMENTATION, rank=0, ranks=1)
+    single = settings.model_copy(update={"batch": 1})  # each process sees all crops, so that all find the same loss
+    crops = Crops(
+        cases, run.method.task, single,
+        steps=4 * len(cases), augmentation=NO_AUGMENTATION, seed=run.recipe.seed, stage=state.stage,
+    )  # fmt: skip
     return validation_loss(stage, crops, state.stage, run.fabric.device)
 
 
 def _finish_stage(run: Run, state: State) -> None:
-    """A stage ends with its selected weights: the best validated ones, or the last (averaged) ones."""
+    """End a stage with its best validated weights or, without validation cases, with the last (averaged) ones."""
     if run.validation:
         run.fabric.barrier()
         load_weights(run.folder / "state" / "best.safetensors", run.method)
@@ -237,7 +284,7 @@ def _finish_stage(run: Run, state: State) -> None:
 
 
 def _save_model(run: Run, state: State, scores: Mapping[str, float]) -> None:
-    """The model folder, once the last stage has begun: before, what is deployed has not been trained."""
+    """Write the model folder, from the last stage on: before, the part that is kept has not been trained."""
     if state.stage < run.last_stage:
         return
     card = {
@@ -259,42 +306,3 @@ def _require_finite(
             f"stage {stage.name}, step {state.step}: the {what} is not a number ({values}; "
             f"cases {', '.join(batch.names)}); lower train.learning_rate or set train.clip_gradient"
         )
-
-
-def prepared_on_all_ranks(
-    recipe: Recipe, cases: Sequence[CaseFiles], folder: Path, fabric: Fabric, progress: Progress
-) -> list[PreparedCase]:
-    """Rank 0 prepares, then the others open what it has written."""
-    prepared: list[PreparedCase] = []
-    with fabric.rank_zero_first():
-        for case in prepare_cases(cases, get_task(recipe.task), recipe.prepare.preparation(), folder):
-            prepared.append(case)
-            progress.preparing(len(prepared), len(cases))
-    return prepared
-
-
-def _crops(
-    cases: Sequence[PreparedCase],
-    run: Run,
-    settings: TrainSettings,
-    stage: int,
-    steps: int,
-    augmentation: Augmentation,
-    rank: int,
-    ranks: int,
-) -> Crops:
-    return Crops(
-        cases,
-        run.method.task,
-        crop=settings.crop,
-        batch=settings.batch,
-        steps=steps,
-        augmentation=augmentation,
-        subsets=settings.subsets,
-        keep=settings.keep,
-        tumour_share=settings.tumour_share,
-        seed=run.recipe.seed,
-        stage=stage,
-        rank=rank,
-        ranks=ranks,
-    )

@@ -1,4 +1,4 @@
-"""What moves the weights: which of them, the optimiser, its schedule, and a running average of the result."""
+"""What changes the weights: which of them, the optimiser, its schedule, and a running average of the result."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def make_optimiser(parameters: Sequence[nn.Parameter], settings: TrainSettings) 
 
 
 def gradient_norms(terms: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) -> dict[str, float]:
-    """The norm of each loss term's own gradient, before clipping; what one process sees, where there are several."""
+    """The norm of each loss term's own gradient, before clipping, in this process alone."""
     norms = {}
     for name, term in terms.items():
         gradients: list[Tensor] = []

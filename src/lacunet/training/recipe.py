@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a training, in TOML, checked before anything is read."""
+"""Recipes: everything that decides a training, in TOML, checked before any case is read."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,9 @@ from lacunet.data.prepare import Preparation
 from lacunet.errors import RecipeError, nearest
 from lacunet.files import write_text
 from lacunet.training.augment import Augmentation
-from lacunet.training.crops import SubsetRule
+
+SubsetRule = Literal["subset", "size", "modality", "all"]
+"""How the subset that the network is shown is drawn; see `draw_subset` of crops.py."""
 
 _Length = Annotated[int, Field(ge=1)]
 Crop = tuple[_Length, _Length, _Length]
@@ -27,14 +29,14 @@ class PrepareSettings(_Section):
 
     Attributes:
         spacing: Millimetres between voxels of the network's grid.
-        clip: Largest normalised intensity, in standard deviations.
+        clip: Largest intensity after normalisation, in standard deviations.
     """
 
     spacing: float = Field(1.0, ge=0.25, le=10)
     clip: float = Field(5.0, gt=0)
 
     def preparation(self) -> Preparation:
-        """As the data code wants it."""
+        """The same, as `lacunet.data` takes it."""
         return Preparation(self.spacing, self.clip)
 
 
@@ -52,11 +54,11 @@ class TrainSettings(_Section):
         warmup: Share of the steps in which the learning rate rises from zero.
         clip_gradient: Largest norm of the gradient of each module that the stage trains; 0 does not clip.
         precision: Of the forward pass: `bf16` or `float32`. Weights and losses are float32.
-        average: Decay of a running average of the weights, which is then what is validated and kept; 0 keeps the
-            weights themselves. It is reached gradually over the first steps.
+        average: Decay of a running average of the weights, reached gradually over the first steps. The average is what
+            is validated and kept; with 0 there is none, and the weights themselves are.
         subsets: How the subset shown to the network is drawn: `subset`, `size`, `modality` or `all`.
         keep: With `subsets = "modality"`: the chance that a modality is shown.
-        tumour_share: Share of the crops centred near a voxel of a random region.
+        tumour_share: Share of the crops that are centred near a voxel of a random region.
         patience: Validations in a row without a better score after which a stage ends early; 0 never ends it early.
         save_every: Steps between savings of the state that `--resume` starts from.
         log_every: Steps between lines of the log.
@@ -99,7 +101,7 @@ class ValidateSettings(_Section):
 
 
 class StageSettings(_Section):
-    """What a stage does otherwise than `[train]`.
+    """Where a stage differs from `[train]`.
 
     Attributes:
         share: Its share of `train.steps`, relative to the other stages'.
@@ -130,7 +132,7 @@ class Recipe(_Section):
     Attributes:
         method: A method of the package (`lacunet methods` lists them).
         task: `glioma`, `mets`, or a JSON file that describes another task.
-        seed: Of everything random.
+        seed: Of all random choices.
         arguments: Keyword arguments of the method.
         prepare: See `PrepareSettings`.
         train: See `TrainSettings`.
@@ -206,7 +208,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def laid_over(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections merged key by key; whatever is no section is replaced."""
+    """Sections merged key by key; any other value is replaced."""
     merged = dict(fields)
     for key, value in over.items():
         below = merged.get(key)
@@ -230,7 +232,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def _apply(fields: dict[str, Any], change: str) -> None:
-    """Set one dotted key; the value is read as TOML, or taken as text where it is none."""
+    """Set one dotted key; the value is read as TOML, or taken as text where it is not TOML."""
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
         raise RecipeError(f"--set {change}: expected KEY=VALUE, such as train.learning_rate=1e-4")
@@ -248,15 +250,15 @@ def _apply(fields: dict[str, Any], change: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
+    where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         section, known = problem["loc"][:-1], _known_keys(problem["loc"])
         name = f"[{'.'.join(map(str, section))}]" if section else "a recipe"
         key = str(problem["loc"][-1])
-        return f"unknown key '{place}'{nearest(key, known)}; {name} has: {', '.join(known)}"
+        return f"unknown key '{where}'{nearest(key, known)}; {name} has: {', '.join(known)}"
     if problem["type"] == "missing":
-        return f"'{place}' is missing"
-    return f"'{place}' = {problem['input']!r}: {problem['msg'].lower()}"
+        return f"'{where}' is missing"
+    return f"'{where}' = {problem['input']!r}: {problem['msg'].lower()}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

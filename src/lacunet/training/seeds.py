@@ -14,7 +14,7 @@ def shared_generator(seed: int, stage: int, step: int) -> torch.Generator:
 
 
 def _mix(*numbers: int) -> int:
-    """One 63-bit seed from several numbers, each combination another (SplitMix64's finaliser)."""
+    """One 63-bit seed from several numbers; other numbers give another seed (finaliser of SplitMix64)."""
     mixed = 0
     for number in numbers:
         mixed = (mixed + number + 0x9E3779B97F4A7C15) & (2**64 - 1)

@@ -1,7 +1,7 @@
-"""The training loop: stages, steps, validation, checkpoints, resume. It knows no method.
+"""A training from its recipe to its model folder; the loop itself is in loop.py.
 
 A killed run that is resumed ends with the same weights, bit for bit, as one that never stopped: every random choice is
-a function of (seed, stage, step), and the state that is saved is all the state there is.
+a function of (seed, stage, step), and the saved state is complete.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,16 @@ from torch import Tensor
 
 from lacunet.case import CaseFiles
 from lacunet.data.split import RUN_SPLIT, split_hash
-from lacunet.device import choose_device
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, RecipeError
 from lacunet.files import write_json
 from lacunet.models.model import load_model
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage, get_method, make_method
+from lacunet.prediction.device import choose_device
+from lacunet.progress import Progress, Silent
 from lacunet.task import Task, get_task
-from lacunet.training.log import Notes, Progress, Silent, TrainingLog
+from lacunet.training.log import Notes, TrainingLog
 from lacunet.training.loop import Run, prepared_on_all_ranks, run_stages
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 
@@ -40,7 +41,7 @@ def train(
     device: str = "auto",
     method_file: Path | None = None,
     card: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = Silent(),
     prepared: Path | None = None,
 ) -> Path:
     """Train a method as a recipe says.
@@ -51,24 +52,24 @@ def train(
         validation: Cases that choose the best weights; empty keeps the last.
         folder: The run: `recipe.toml`, `split.json` (which cases), `log.jsonl`, TensorBoard events, `state/`, `model/`,
             `environment.json`.
-        resume: Go on where the folder's state stands.
-        init: A model (shipped name or folder) to start the weights from.
+        resume: Go on from the state that the folder holds.
+        init: A model (shipped name or folder) whose weights the training starts from.
         device: `auto`, `cpu`, `cuda`, ...
         method_file: File of a method that is not of the package.
-        card: What the model shall say of itself (data, licence).
-        progress: Told of every step.
-        prepared: Where prepared cases lie, which several runs may share; None keeps them in the run.
+        card: What the model says of itself (data, licence).
+        progress: Told of every prepared case, step and validation.
+        prepared: Folder of prepared cases, which several runs may share; None keeps them in the run.
 
     Returns:
         The model folder.
 
     Raises:
-        OutputError: the folder holds a run and `resume` is not asked for.
+        OutputError: the folder holds a run, and `resume` is False.
         RecipeError: the recipe does not fit the method, or is not the one that the resumed run began with.
         DataError: no training case, or a case without a reference.
     """
     task = get_task(recipe.task)
-    task.subsets_named(recipe.validate_.subsets)  # a name that means nothing shall not wait for the first validation
+    task.subsets_named(recipe.validate_.subsets)  # a wrong name is told now, not at the first validation
     _require_cases(training, validation)
     fabric = _fabric(recipe, device)
     torch.manual_seed(recipe.seed)
@@ -83,7 +84,7 @@ def train(
         _open_folder(folder, recipe, resume)
         write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
     fabric.barrier()
-    progress = progress if progress is not None and fabric.global_rank == 0 else Silent()
+    progress = progress if fabric.global_rank == 0 else Silent()
     run = Run(
         recipe=recipe,
         folder=folder,
@@ -106,7 +107,7 @@ def train(
 
 
 def _cases_of(task: Task, training: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> dict[str, Any]:
-    """Which cases trained and chose the weights, as the hashes of their lists; and how many have every modality."""
+    """Hashes of the lists of training and validation cases; how many training cases have every modality."""
     return {
         "training_list": split_hash(case.name for case in training),
         "validation_list": split_hash(case.name for case in validation) if validation else None,

@@ -68,7 +68,7 @@ def validation_loss(stage: Stage, crops: Crops, stage_index: int, device: torch.
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """A batch where the method is, in the memory order of its weights."""
+    """A batch on the method's device, in the memory order of its weights."""
     moved = batch.to(device)
     images = moved.images.contiguous(memory_format=torch.channels_last_3d)
     return Batch(images, moved.acquired, moved.presence, moved.regions, moved.names)

@@ -117,7 +117,7 @@ class Scored:
         subsets: Names of those that every case was scored for.
         policy: What empty masks score.
         postprocessing: Names of the rules.
-        mirror: Over which mirror images predictions were averaged (`lacunet.prediction.predictor.Mirror`).
+        mirror: Over which mirror images predictions were averaged (`lacunet.prediction.choices.Mirror`).
     """
 
     cases: Sequence[str]

@@ -20,7 +20,8 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from lacunet.case import Grid
-from lacunet.errors import DataError, UsageError, nearest
+from lacunet.errors import DataError
+from lacunet.intake.align.choices import Stripper
 from lacunet.intake.align.rigid import Rigid, carry
 
 READS: Mapping[str, tuple[str, ...]] = {"deepbet": ("t1c", "t1n"), "hd-bet": ("t1c", "t1n", "t2f", "t2w")}
@@ -48,7 +49,7 @@ def stripper_version(stripper: str) -> str:
         return stripper
 
 
-def choose_stripper(acquired: Sequence[str], wanted: str = "auto") -> str:
+def choose_stripper(acquired: Sequence[str], wanted: Stripper = "auto") -> str:
     """The quickest installed stripper that was made for one of the sequences.
 
     Args:
@@ -56,11 +57,8 @@ def choose_stripper(acquired: Sequence[str], wanted: str = "auto") -> str:
         wanted: `auto`, or the name of one.
 
     Raises:
-        UsageError: no stripper of that name.
         DataError: what is needed is not installed, or cannot read these sequences.
     """
-    if wanted != "auto" and wanted not in READS:
-        raise UsageError(f"no skull stripper '{wanted}'{nearest(wanted, READS)}; known: auto, {', '.join(READS)}")
     suited = [name for name, reads in READS.items() if set(reads) & set(acquired) and wanted in ("auto", name)]
     for name in suited:
         if installed(name):

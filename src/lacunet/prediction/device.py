@@ -1,12 +1,9 @@
-"""Where tensors are computed and how precisely; `auto` really falls back."""
-
-from typing import Literal
+"""The device that computes, and its precision; `auto` tries each device before it is taken."""
 
 import torch
 
 from lacunet.errors import UsageError
-
-Precision = Literal["auto", "bf16", "float32"]
+from lacunet.prediction.choices import Precision
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -1,0 +1,9 @@
+"""What a prediction leaves to choose, by the names that the command line offers. No torch here."""
+
+from typing import Literal
+
+Precision = Literal["auto", "bf16", "float32"]
+"""Of the network's arithmetic; `auto` is bf16 where the hardware multiplies it, else float32."""
+
+Mirror = Literal["none", "sides", "all"]
+"""Which mirror images are asked about too: none, left and right exchanged (2 in all), or every axis (8 in all)."""
