@@ -5,8 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
 from lacunet.task import Subset, Task
+
+Box = tuple[slice, slice, slice]
+"""Part of an array: first voxel and the one after the last, along each axis."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,25 @@ class Grid:
     def voxel_ml(self) -> float:
         """Volume of one voxel in millilitres."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+
+def box_around(mask: Bool[np.ndarray, "x y z"], margin: tuple[int, int, int] = (0, 0, 0)) -> Box:
+    """The smallest box with every voxel of a mask, and `margin` voxels more on each side where the array goes on.
+
+    The box of an empty mask is the whole array.
+    """
+    sides: tuple[slice, ...] = ()
+    for axis in range(3):  # in what is left after the axes before, which is quicker
+        others = tuple(other for other in range(3) if other != axis)
+        filled = np.flatnonzero(mask[sides].any(axis=others))
+        if not filled.size:
+            return slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2])
+        sides += (slice(int(filled[0]), int(filled[-1]) + 1),)
+    x, y, z = (
+        slice(max(side.start - more, 0), min(side.stop + more, size))
+        for side, more, size in zip(sides, margin, mask.shape, strict=True)
+    )
+    return x, y, z
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lacunet.case import Case, Grid
+from lacunet.case import Case, Grid, box_around
 from lacunet.task import Task
-
-Box = tuple[tuple[int, int, int], tuple[int, int, int]]
-"""First voxel and size along each axis."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,8 @@ def frame_of(case: Case, subset: Sequence[str], preparation: Preparation) -> Fra
     Where the spacing is a whole multiple of the grid's, the box is grown to whole prepared voxels, so that the spacing
     is met exactly; elsewhere it is met to half a prepared voxel over the length of the box.
     """
-    start, size = brain_box([case.images[modality] for modality in subset])
+    box = box_around(np.logical_or.reduce([case.images[modality] != 0 for modality in subset]))
+    start, size = [side.start for side in box], [side.stop - side.start for side in box]
     shape: list[int] = []
     grown_start, grown_size = list(start), list(size)
     for axis, spacing in enumerate(case.grid.spacing):
@@ -86,21 +84,6 @@ def frame_of(case: Case, subset: Sequence[str], preparation: Preparation) -> Fra
             grown_start[axis] = start[axis] - (grown_size[axis] - size[axis]) // 2
         shape.append(count)
     return Frame(case.grid, _triple(grown_start), _triple(grown_size), _triple(shape))
-
-
-def brain_box(images: Sequence[np.ndarray]) -> Box:
-    """The smallest box with every non-zero voxel of the images; the whole grid when there is none."""
-    shape = images[0].shape
-    brain = np.zeros(shape, dtype=bool)
-    for image in images:
-        brain |= image != 0
-    start, size = [0, 0, 0], list(shape)
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(brain.any(axis=others))
-        if filled.size:
-            start[axis], size[axis] = int(filled[0]), int(filled[-1] - filled[0] + 1)
-    return _triple(start), _triple(size)
 
 
 def prepare_images(case: Case, task: Task, preparation: Preparation, frame: Frame) -> Float[Tensor, "modality _ _ _"]:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lacunet.case import Case
-from lacunet.data.prepare import Box, Frame, frame_of, labels_of, prepare_images
+from lacunet.data.prepare import Frame, frame_of, labels_of, prepare_images
 from lacunet.device import Precision, choose_device, choose_precision
 from lacunet.errors import DataError
 from lacunet.models.model import Model
@@ -252,7 +252,7 @@ class Predictor:
 def group_by_frame(case: Case, subsets: Iterable[Subset], model: Model) -> list[tuple[Frame, list[Subset]]]:
     """Subsets whose modalities span the same box share a frame, and so an encoding."""
     acquired = case.acquired(model.task)
-    groups: dict[Box, tuple[Frame, list[Subset]]] = {}
+    groups: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Frame, list[Subset]]] = {}
     for subset in subsets:
         absent = [modality for modality in subset if modality not in acquired]
         if absent:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from lacunet.case import box_around
 from lacunet.data.phantom.anatomy import WORKING_SPACING
 
 Field = Float[np.ndarray, "x y z"]
@@ -69,7 +70,8 @@ def grow(
         growth: The tumour.
         visible: Density from which on the tumour counts as seen.
     """
-    box = _around(seeds > 0, margin=int(60 / WORKING_SPACING))
+    reach = int(60 / WORKING_SPACING)
+    box = box_around(seeds > 0, (reach, reach, reach))
     density = np.where(allowed[box], seeds[box], 0).astype(np.float32)
     speed = np.where(allowed[box], growth.diffusion * (white[box] + grey[box] / growth.ratio), 0).astype(np.float32)
     faces = face_diffusion(speed, WORKING_SPACING)
@@ -154,10 +156,3 @@ def _harmonic(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Harmonic mean, 0 where either is 0."""
     total = one + other
     return np.asarray(np.divide(2.0 * one * other, total, out=np.zeros_like(total), where=total > 0))
-
-
-def _around(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
-    """The box around a mask, with a margin in voxels."""
-    places = np.argwhere(mask)
-    low, high = places.min(0) - margin, places.max(0) + margin + 1
-    return tuple(slice(max(int(a), 0), int(b)) for a, b in zip(low, high, strict=True))

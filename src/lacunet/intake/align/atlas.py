@@ -7,7 +7,7 @@ rotation and a shift are found: sizes and shapes stay the patient's.
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lacunet.case import Grid
+from lacunet.case import Grid, box_around
 from lacunet.data.phantom.anatomy import load_atlas
 from lacunet.intake.align.quality import brain_dice
 from lacunet.intake.align.register import locate, volume_of
@@ -60,8 +60,8 @@ def to_atlas(
 
 def upright(grid: Grid, brain: Bool[np.ndarray, "x y z"]) -> Rigid:
     """Without an atlas: the middle of the brain is shifted to the middle of the case's grid, nothing is turned."""
-    voxels = np.argwhere(brain)
-    centre = grid.affine[:3, :3] @ ((voxels.min(0) + voxels.max(0)) / 2) + grid.affine[:3, 3]
+    middle = np.array([(side.start + side.stop - 1) / 2 for side in box_around(brain)])
+    centre = grid.affine[:3, :3] @ middle + grid.affine[:3, 3]
     matrix = np.eye(4)
     matrix[:3, 3] = centre_of(case_grid()) - centre
     return Rigid(matrix)

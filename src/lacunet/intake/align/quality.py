@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from lacunet.case import Grid
+from lacunet.case import Grid, box_around
 from lacunet.intake.align.rigid import Rigid, voxel_points
 
 Verdict = Literal["good", "doubtful", "failed"]
@@ -152,8 +152,8 @@ def _smaller(
     fixed: np.ndarray, moving: np.ndarray, grid: Grid, brain: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Grid]:
     """Both scans averaged over blocks of voxels within the brain, where the inner brain is, and their grid."""
-    filled = np.argwhere(brain)
-    low, high = (filled.min(0), filled.max(0) + 1) if len(filled) else (np.zeros(3, int), np.asarray(brain.shape))
+    sides = box_around(brain)
+    low, high = np.array([side.start for side in sides]), np.array([side.stop for side in sides])
     parts = [max(1, round(JUDGING_SPACING_MM / spacing)) for spacing in grid.spacing]
     high = low + (high - low) // parts * parts
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))

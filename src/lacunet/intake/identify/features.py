@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from lacunet.case import Grid
+from lacunet.case import Grid, box_around
 from lacunet.data.nifti import background_of, looks_stripped
 
 CUBE_MM = 3.0
@@ -49,7 +49,7 @@ def standard(voxels: np.ndarray, grid: Grid) -> tuple[Cubes, Inside]:
         volume = to_cubes(voxels, grid.spacing)
         return volume, inside_of_head(volume)
     brain = voxels != background_of(voxels)[0]
-    box = _box(brain, 3)
+    box = box_around(brain, (3, 3, 3))
     volume = to_cubes(voxels[box], grid.spacing)
     return volume, to_cubes(brain[box].astype(np.float32), grid.spacing) > 0.95
 
@@ -74,7 +74,7 @@ def measure(volume: Cubes, inside: Inside) -> Float[np.ndarray, " feature"] | No
     """The numbers of a volume on cubes of `CUBE_MM`."""
     if int(inside.sum()) < LEAST_CUBES:
         return None
-    box = _box(inside, 2)
+    box = box_around(inside, (2, 2, 2))
     volume, inside = volume[box], inside[box]
     depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1, 1:-1].astype(np.float32)
     values = volume[inside]
@@ -140,15 +140,6 @@ def _around_extremes(scaled: Cubes, inside: Inside, depth: Cubes, share: float) 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     one, other = one - one.mean(), other - other.mean()
     return float((one * other).mean() / max(float(one.std() * other.std()), 1e-6))
-
-
-def _box(mask: Inside, margin: int) -> tuple[slice, ...]:
-    """The box around a mask, with a margin in voxels; everything where the mask is empty."""
-    box = []
-    for axis in range(3):
-        there = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        box.append(slice(max(int(there[0]) - margin, 0), int(there[-1]) + margin + 1) if there.size else slice(None))
-    return tuple(box)
 
 
 def to_cubes(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Cubes:
