@@ -1,6 +1,6 @@
 import numpy as np
 
-from lacunet.case import box_around
+from lacunet.case import RAS_LPS, box_around
 
 
 def test_the_smallest_box_holds_every_voxel_of_the_mask() -> None:
@@ -18,3 +18,8 @@ def test_the_margin_of_a_box_ends_where_the_array_ends() -> None:
 
 def test_the_box_of_an_empty_mask_is_the_whole_array() -> None:
     assert box_around(np.zeros((3, 4, 5), bool), (1, 1, 1)) == (slice(0, 3), slice(0, 4), slice(0, 5))
+
+
+def test_one_matrix_turns_ras_to_lps_and_back() -> None:
+    np.testing.assert_array_equal(RAS_LPS @ [1.0, 2.0, 3.0, 1.0], [-1.0, -2.0, 3.0, 1.0])
+    np.testing.assert_array_equal(RAS_LPS @ RAS_LPS, np.eye(4))

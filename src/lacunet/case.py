@@ -12,6 +12,10 @@ from lacunet.task import Subset, Task
 Box = tuple[slice, slice, slice]
 """Part of an array: first voxel and the one after the last, along each axis."""
 
+RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From mm to the right, anterior and superior (RAS+, as in NIfTI) to mm to the left, posterior and superior (LPS+, as
+in DICOM and ITK). It reverses x and y, so it is its own inverse and also leads back."""
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -14,7 +14,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 
-from lacunet.case import Grid, ImageFile
+from lacunet.case import RAS_LPS, Grid, ImageFile
 from lacunet.errors import DataError, GeometryError
 
 CORNER_TOLERANCE_MM = 0.1
@@ -200,10 +200,15 @@ def _mha_header(path: Path) -> _Header:
     if len(shape) != 3:
         raise DataError(f"{path.name}: has dimensions {shape}; a scan has three, each of at least 2 voxels")
     _require_possible_size(path, shape, _voxels(shape))
+    return _Header(shape, affine_of_itk(reader))
+
+
+def affine_of_itk(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
+    """Voxel to mm (RAS+) of a 3-D image of SimpleITK, or of a reader that has read its header."""
     affine = np.eye(4)
-    affine[:3, :3] = np.reshape(reader.GetDirection(), (3, 3)) * np.asarray(reader.GetSpacing())
-    affine[:3, 3] = reader.GetOrigin()
-    return _Header(shape, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return np.asarray(RAS_LPS @ affine)
 
 
 def _mha_voxels(path: Path) -> np.ndarray:

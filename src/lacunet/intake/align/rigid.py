@@ -13,10 +13,8 @@ import SimpleITK as sitk
 from jaxtyping import Bool, Float, Shaped
 from scipy import ndimage
 
-from lacunet.case import Grid
-
-_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""RAS+ to ITK's coordinates and back: it is its own inverse."""
+from lacunet.case import RAS_LPS, Grid
+from lacunet.data.volume import affine_of_itk
 
 _RIGID_TOLERANCE = 1e-6
 """How far a rotation may be from orthonormal after it was written and read."""
@@ -125,7 +123,7 @@ def grown(mask: Bool[np.ndarray, "x y z"], grid: Grid, margin: float) -> Bool[np
 def to_itk(voxels: Shaped[np.ndarray, "x y z"], grid: Grid) -> sitk.Image:
     """An array on its grid as a SimpleITK image."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
-    affine = _TO_LPS @ grid.affine
+    affine = RAS_LPS @ grid.affine
     image.SetSpacing(grid.spacing)
     image.SetOrigin(affine[:3, 3].tolist())
     image.SetDirection((affine[:3, :3] / np.asarray(grid.spacing)).ravel().tolist())
@@ -140,16 +138,13 @@ def from_itk(image: sitk.Image) -> Shaped[np.ndarray, "x y z"]:
 def grid_of(image: sitk.Image) -> Grid:
     """The grid of a SimpleITK image."""
     x, y, z = image.GetSize()
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return Grid((int(x), int(y), int(z)), _TO_LPS @ affine)
+    return Grid((int(x), int(y), int(z)), affine_of_itk(image))
 
 
 def transform_of(motion: Rigid, centre: Vector) -> sitk.Euler3DTransform:
     """A motion as SimpleITK's transform of six numbers, turning about `centre` (mm, RAS+)."""
-    matrix = _TO_LPS @ motion.matrix @ _TO_LPS
-    middle = _TO_LPS[:3, :3] @ np.asarray(centre, dtype=np.float64)
+    matrix = RAS_LPS @ motion.matrix @ RAS_LPS
+    middle = RAS_LPS[:3, :3] @ np.asarray(centre, dtype=np.float64)
     transform = sitk.Euler3DTransform()
     transform.SetCenter(middle.tolist())
     transform.SetMatrix(matrix[:3, :3].ravel().tolist(), 1e-9)
@@ -164,7 +159,7 @@ def motion_of(transform: sitk.Transform) -> Rigid:
     left, _, right = np.linalg.svd(np.stack([tip - origin for tip in tips], axis=1))
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = left @ right, origin
-    return Rigid(_TO_LPS @ matrix @ _TO_LPS)
+    return Rigid(RAS_LPS @ matrix @ RAS_LPS)
 
 
 def carry(

@@ -19,7 +19,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
-from lacunet.case import Grid, ImageFile
+from lacunet.case import RAS_LPS, Grid, ImageFile
 from lacunet.data.volume import corner_distance, read_file
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
@@ -227,7 +227,7 @@ def expected_grid(series: Series) -> Grid:
     affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
     affine[:3, 2] = (np.array(last.position) - np.array(first.position)) / (count - 1)
     affine[:3, 3] = first.position
-    return Grid((series.first.columns, series.first.rows, count), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    return Grid((series.first.columns, series.first.rows, count), RAS_LPS @ affine)
 
 
 # ---------------------------------------------------------------- NIfTI
