@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from jaxtyping import Float, Shaped
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 from lacunet.case import Case, CaseFiles, Grid
@@ -190,6 +191,20 @@ def looks_stripped(voxels: np.ndarray, voxel_ml: float) -> bool:
 # ---------------------------------------------------------------- writing
 
 
+def nifti_image(voxels: Shaped[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> nib.Nifti1Image:
+    """A NIfTI image in mm, to be saved; the affine (voxel to mm, RAS+) is its qform and its sform."""
+    image = nib.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units("mm")
+    set_forms(image, affine)
+    return image
+
+
+def set_forms(image: nib.Nifti1Image, affine: Float[np.ndarray, "4 4"]) -> None:
+    """Make an affine (voxel to mm, RAS+) both the qform and the sform of an image, as scanner coordinates (code 1)."""
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+
+
 def write_mask(
     path: Path, labels: np.ndarray, case: Case, convention: str, task: Task = GLIOMA, like: Path | None = None
 ) -> None:
@@ -244,10 +259,7 @@ def _write(path: Path, values: np.ndarray, case: Case, description: str, like: P
         raise OutputError(f"{path}: results are NIfTI; end the name in .nii.gz")
     if values.shape != case.grid.shape:
         raise ValueError(f"array of shape {values.shape} on a grid of {case.grid.shape}")
-    image = nib.Nifti1Image(to_native(values, case.native), case.native.affine)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(case.native.affine, code=1)
-    image.set_sform(case.native.affine, code=1)
+    image = nifti_image(to_native(values, case.native), case.native.affine)
     if like is not None and not like.name.lower().endswith(".mha"):
         _keep_place(image.header, nib.load(like).header)
     image.header["descrip"] = description.encode()[:79]

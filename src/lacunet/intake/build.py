@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from lacunet.case import Grid
-from lacunet.data.nifti import ras_grid, to_ras
+from lacunet.data.nifti import nifti_image, ras_grid, to_ras
 from lacunet.errors import DataError, OutputError
 from lacunet.files import whole_folder
 from lacunet.intake.align import quality
@@ -143,7 +143,8 @@ def import_case(
     record = ImportRecord(name, grid, reference, placed, log.steps, log.judgements, log.warnings, _versions(), found)
     with whole_folder(place) as temporary:
         for modality, image in images.items():
-            _write(temporary / f"{name}-{modality}.nii.gz", image, grid)
+            written = nifti_image(image.astype(np.float32, copy=False), grid.affine)
+            nib.save(written, temporary / f"{name}-{modality}.nii.gz")
         write_record(temporary / FILE_NAME, record)
     return record
 
@@ -379,14 +380,6 @@ def even_out(image: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
     corrector.Execute(sitk.Shrink(full, [4, 4, 4]), sitk.Shrink(mask, [4, 4, 4]))
     gain = np.exp(from_itk(corrector.GetLogBiasFieldAsImage(full)))
     return np.where(inside, image / np.maximum(gain, 1e-3), image).astype(np.float32)
-
-
-def _write(path: Path, image: Float[np.ndarray, "x y z"], grid: Grid) -> None:
-    written = nib.Nifti1Image(np.asarray(image, dtype=np.float32), grid.affine)
-    written.header.set_xyzt_units("mm")
-    written.set_qform(grid.affine, code=1)
-    written.set_sform(grid.affine, code=1)
-    nib.save(written, path)
 
 
 def _versions() -> dict[str, str]:

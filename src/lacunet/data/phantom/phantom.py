@@ -12,12 +12,12 @@ import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
 from lacunet.case import Case, Grid
+from lacunet.data.nifti import nifti_image
 from lacunet.data.phantom import anatomy, scanner, signal, tumour
 from lacunet.errors import OutputError, UsageError
 from lacunet.files import whole_file
@@ -224,9 +224,6 @@ def _vessels(body: anatomy.Body, generator: np.random.Generator) -> np.ndarray:
 
 def _write(path: Path, array: np.ndarray, grid: Grid) -> None:
     """A NIfTI file whose bytes depend on its contents alone (no time stamp)."""
-    image = nibabel.Nifti1Image(array, grid.affine)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(grid.affine, code=1)
-    image.set_sform(grid.affine, code=1)
+    content = nifti_image(array, grid.affine).to_bytes()
     with whole_file(path) as temporary:
-        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+        temporary.write_bytes(gzip.compress(content, compresslevel=6, mtime=0))

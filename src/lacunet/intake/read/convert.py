@@ -20,6 +20,7 @@ import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
 from lacunet.case import RAS_LPS, Grid, ImageFile
+from lacunet.data.nifti import nifti_image, set_forms
 from lacunet.data.volume import corner_distance, read_file
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
@@ -184,8 +185,7 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     apart = corner_distance(expected.shape, image.affine, expected.affine)
     if in_plane > tolerance or (apart > tolerance and series.unevenness_mm <= UNEVEN_MM):
         raise DataError(f"{series.label}: came to lie {apart:.1f} mm away from where its headers put it")
-    image.set_sform(expected.affine, code=1)
-    image.set_qform(expected.affine, code=1)
+    set_forms(image, expected.affine)
     return image
 
 
@@ -200,11 +200,7 @@ def _evenly(image: "nib.Nifti1Image", series: Series) -> "nib.Nifti1Image":
     even = voxels[..., above - 1] * (1.0 - share) + voxels[..., above] * share
     affine = expected_grid(series).affine
     affine[:3, 2] *= series.step_mm / np.linalg.norm(affine[:3, 2])
-    result = nib.Nifti1Image(even, affine)
-    result.header.set_xyzt_units("mm")
-    result.set_sform(affine, code=1)
-    result.set_qform(affine, code=1)
-    return result
+    return nifti_image(even, affine)
 
 
 def _counted(count: int, one: str, many: str) -> str:
