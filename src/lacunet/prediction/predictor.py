@@ -14,11 +14,11 @@ from torch import Tensor
 
 from lacunet.case import Case
 from lacunet.data.prepare import Frame, frame_of, labels_of, prepare_images
-from lacunet.device import Precision, choose_device, choose_precision
 from lacunet.errors import DataError
 from lacunet.models.model import Model
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Encoded
+from lacunet.prediction.device import Precision, choose_device, choose_precision
 from lacunet.prediction.windows import (
     Windows,
     bytes_per_voxel,

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from lacunet.case import CaseFiles
 from lacunet.data.split import RUN_SPLIT, split_hash
-from lacunet.device import choose_device
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, RecipeError
 from lacunet.files import write_json
 from lacunet.models.model import load_model
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage, get_method, make_method
+from lacunet.prediction.device import choose_device
 from lacunet.task import Task, get_task
 from lacunet.training.log import Notes, Progress, Silent, TrainingLog
 from lacunet.training.loop import Run, prepared_on_all_ranks, run_stages
