@@ -62,11 +62,11 @@ class Case:
     Attributes:
         name: The case's name, as its folder or manifest gives it.
         person: Whose case it is; splits never separate the cases of a person.
-        images: Float32 arrays of `grid.shape`, intensities as on disk. What is not there was not acquired.
+        images: Float32 arrays of `grid.shape`, intensities as on disk. A modality that is not here was not acquired.
         grid: The grid of the arrays: axes run right, anterior, superior as nearly as the scan allows.
         native: The grid as it is on disk; results are written on it.
         reference: Labels as integers inside lacunet (uint8), or None.
-        notes: What reading had to say: "labels rounded from 0.99999997".
+        notes: Remarks from reading the files, such as "labels rounded from 0.99999997".
     """
 
     name: str
@@ -78,7 +78,7 @@ class Case:
     notes: tuple[str, ...] = ()
 
     def acquired(self, task: Task) -> Subset:
-        """The modalities there are, in the task's order."""
+        """The acquired modalities, in the task's order."""
         return task.subset(self.images)
 
     def only(self, subset: Sequence[str]) -> "Case":
@@ -101,7 +101,7 @@ class CaseFiles:
     Attributes:
         name: The case's name.
         person: Whose case it is.
-        images: A file per modality there is.
+        images: One file per acquired modality.
         reference: The annotator's mask, or None.
         family: The naming family that the case was recognised by: `brats2018`, `brats2023`, `msd`, `manifest`, ...
         convention: The label convention of the reference, by name, or None where there is no reference.

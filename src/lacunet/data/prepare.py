@@ -1,4 +1,4 @@
-"""Crop to the brain, normalise, resample; and the frame that undoes all three."""
+"""Crops a case to the brain, normalises and resamples it; a `Frame` leads back to the case's grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from lacunet.task import Task
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a scan becomes a network's input.
+    """How a scan is prepared for a network.
 
     Attributes:
         spacing: Millimetres between voxels of the prepared grid, the same along each axis.
-        clip: Largest size of a normalised intensity, in standard deviations.
+        clip: Normalised intensities are cut off at plus and minus this, in standard deviations.
     """
 
     spacing: float = 1.0
@@ -31,9 +31,9 @@ class Frame:
 
     Attributes:
         grid: The case's grid.
-        start: First voxel of the box on that grid; below zero where the box was grown past the border.
+        start: First voxel of the box on that grid; below zero where the box was enlarged past the border.
         size: Voxels of the box on that grid.
-        shape: Voxels of the prepared array; both span the same box of space, corner to corner.
+        shape: Voxels of the prepared array, which covers exactly the same box.
     """
 
     grid: Grid
@@ -57,7 +57,7 @@ class Frame:
         return resample(cut, self.shape)
 
     def undo(self, array: Float[Tensor, "channel _ _ _"], fill: float = 0.0) -> Float[Tensor, "channel _ _ _"]:
-        """From the prepared grid back to the case's grid; `fill` lies outside the box."""
+        """From the prepared grid back to the case's grid; outside the box is `fill`."""
         box = resample(array, self.size)
         whole = torch.full((array.shape[0], *self.grid.shape), fill, dtype=array.dtype)
         inside, outside = _overlap(self.start, self.size, self.grid.shape)
@@ -68,8 +68,8 @@ class Frame:
 def frame_of(case: Case, subset: Sequence[str], preparation: Preparation) -> Frame:
     """The box around the non-zero voxels of these modalities alone, at the preparation's spacing.
 
-    Where the spacing is a whole multiple of the grid's, the box is grown to whole prepared voxels, so that the spacing
-    is met exactly; elsewhere it is met to half a prepared voxel over the length of the box.
+    Where the spacing is a whole multiple of the grid's, the box is enlarged to whole prepared voxels, so that the
+    spacing is exact. Otherwise the box is divided into a whole number of voxels of about this spacing.
     """
     box = box_around(np.logical_or.reduce([case.images[modality] != 0 for modality in subset]))
     start, size = [side.start for side in box], [side.stop - side.start for side in box]
@@ -87,7 +87,7 @@ def frame_of(case: Case, subset: Sequence[str], preparation: Preparation) -> Fra
 
 
 def prepare_images(case: Case, task: Task, preparation: Preparation, frame: Frame) -> Float[Tensor, "modality _ _ _"]:
-    """All modalities of the task on the frame; those that the case lacks are zero."""
+    """All modalities of the task on the frame; a modality that the case lacks is zero."""
     prepared = torch.zeros((len(task.modalities), *frame.shape))
     for index, modality in enumerate(task.modalities):
         if modality in case.images:
