@@ -108,7 +108,7 @@ def test_carrying_there_and_back_by_whole_voxels_loses_nothing() -> None:
     np.testing.assert_array_equal(carry(there, grid, grid, shift.inverse, nearest=True), voxels)
 
 
-def test_points_are_places_of_voxels_and_never_too_many() -> None:
+def test_points_are_centres_of_voxels_and_never_too_many() -> None:
     mask = np.zeros((5, 6, 7), bool)
     mask[1, 2, 3] = True
     grid = oblique((1.0, 2.0, 3.0), mask.shape)
