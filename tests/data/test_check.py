@@ -27,8 +27,8 @@ def scan() -> np.ndarray:
 
 def mask(*values: int) -> np.ndarray:
     voxels = np.zeros((8, 9, 10), np.uint8)
-    for place, value in enumerate(values):
-        voxels[3, 3, 3 + place] = value
+    for index, value in enumerate(values):
+        voxels[3, 3, 3 + index] = value
     return voxels
 
 

@@ -56,7 +56,7 @@ class ImportSettings:
     Attributes:
         stripper: `auto`, `deepbet` or `hd-bet`.
         device: Where hd-bet computes: `cpu` or `cuda`.
-        bias_correction: Even out the coil's gain in every scan (N4).
+        bias_correction: Correct the coil's uneven gain in every scan (N4).
         allow: Continue although a step was judged to have failed; a warning says so.
         overwrite: Replace a case that exists already.
         seed: Of the points at which registration compares the scans.

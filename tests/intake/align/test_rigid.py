@@ -82,8 +82,8 @@ def test_an_image_lies_where_nibabel_says(order, signs) -> None:
     image = to_itk(voxels, grid)
     np.testing.assert_array_equal(from_itk(image), voxels)
     np.testing.assert_allclose(grid_of(image).affine, grid.affine, atol=1e-9)
-    place = apply_affine(nib.Nifti1Image(voxels, grid.affine).affine, (2, 3, 4))
-    np.testing.assert_allclose(np.array(image.TransformIndexToPhysicalPoint((2, 3, 4))) * [-1, -1, 1], place, atol=1e-5)
+    point = apply_affine(nib.Nifti1Image(voxels, grid.affine).affine, (2, 3, 4))
+    np.testing.assert_allclose(np.array(image.TransformIndexToPhysicalPoint((2, 3, 4))) * [-1, -1, 1], point, atol=1e-5)
 
 
 def test_carrying_is_scipys_linear_interpolation_through_the_affines() -> None:
