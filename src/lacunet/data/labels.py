@@ -60,8 +60,8 @@ def decide_convention(family: str, values_seen: Iterable[int], task: Task) -> st
         return fitting[0]
     found = f"labels {_listed(values)} in the references of naming family {family}"
     if not fitting and not mixed:
-        raise LabelError(f"{found} fit no label convention of these names; say which: {_choices(task)}")
-    raise LabelError(f"{found} do not tell their label convention; say which: {_choices(task)}")
+        raise LabelError(f"{found} fit no label convention of these names; state one: {_choices(task)}")
+    raise LabelError(f"{found} do not show which label convention is meant; state it: {_choices(task)}")
 
 
 def with_conventions(cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: str | None = None) -> list[CaseFiles]:
