@@ -216,13 +216,13 @@ def test_a_failing_disk_leaves_nothing_and_spares_what_was_there(patient, tmp_pa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(build, "_write", fail)
+        broken.setattr(nib, "save", fail)
         with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"):
             import_case(scans, tmp_path / "cases", "a", GLIOMA)
     assert list((tmp_path / "cases").iterdir()) == []
     import_case(scans, tmp_path / "cases", "a", GLIOMA)
     before = (tmp_path / "cases" / "a" / "import.json").read_bytes()
-    monkeypatch.setattr(build, "_write", fail)
+    monkeypatch.setattr(nib, "save", fail)
     with pytest.raises(OutputError):
         import_case(scans, tmp_path / "cases", "a", GLIOMA, ImportSettings(overwrite=True))
     assert [path.name for path in (tmp_path / "cases").iterdir()] == ["a"]
