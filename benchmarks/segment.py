@@ -112,9 +112,11 @@ def segment_once(case: Path, model: Path, output: Path, mirror: str = "none") ->
 
 def against_monai(source: Path, model: Path, options: argparse.Namespace) -> tuple[list[list[str]], str]:
     """Rows of the second table, and what the grids are."""
+    import numpy as np
+
+    from lacunet.case import box_around
     from lacunet.data.find import find_cases  # here, so that the memory of the command is measured before
     from lacunet.data.nifti import load_case
-    from lacunet.data.prepare import brain_box
     from lacunet.models.model import load_model
     from lacunet.prediction.predictor import Predictor
     from lacunet.prediction.windows import Windows
@@ -122,7 +124,8 @@ def against_monai(source: Path, model: Path, options: argparse.Namespace) -> tup
 
     warnings.simplefilter("ignore")  # MONAI's, about its own calls
     case = load_case(find_cases(source)[0], GLIOMA, want_reference=False)
-    start, size = brain_box(list(case.images.values()))
+    sides = box_around(np.any(list(case.images.values()), axis=0))
+    start, size = tuple(side.start for side in sides), tuple(side.stop - side.start for side in sides)
     box = placed(case, start, size, size)
     full = placed(case, start, size, BRATS_SHAPE)
     loaded = load_model(str(model))

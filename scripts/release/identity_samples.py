@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lacunet.case import Case, Grid
+from lacunet.case import Case, Grid, box_around
 from lacunet.data.phantom import anatomy, scanner, signal
 from lacunet.data.phantom.phantom import brain_of, draw_patient
 from lacunet.intake.identify.features import to_cubes
@@ -73,9 +73,7 @@ class Base:
 
 def real_bases(case: Case) -> list[Base]:
     """The scans of a real case (at 1 mm, RAS+)."""
-    box = tuple(
-        slice(int(edge.min()), int(edge.max()) + 1) for edge in np.nonzero(np.any(list(case.images.values()), 0))
-    )
+    box = box_around(np.any(list(case.images.values()), 0))
     return [
         Base(case.person, modality, _in_cubes(image[box], image[box] > 0, case.grid.spacing))
         for modality, image in case.images.items()
@@ -106,7 +104,7 @@ def _map_of(levels: dict[str, float], contents: scanner.Tissues, brain: np.ndarr
 
 
 def _cropped(volume: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    box = tuple(slice(int(edge.min()), int(edge.max()) + 1) for edge in np.nonzero(brain))
+    box = box_around(brain)
     return _in_cubes(volume[box], brain[box], (2.0, 2.0, 2.0))
 
 

@@ -1,4 +1,4 @@
-"""The errors a user can meet. The command line prints each as one line; nothing else escapes from good code."""
+"""The errors that a user can meet. The command line prints each as one line; any other exception is a bug."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,27 +6,27 @@ from difflib import get_close_matches
 
 
 class LacunetError(Exception):
-    """Something that the user can understand and mend. The message says where, what, what was expected, what to do."""
+    """An error that the user can correct. The message says where, what was found, what was expected, what to do."""
 
     exit_status = 1
 
 
 class UsageError(LacunetError):
-    """The command or its options are off; nothing was read yet."""
+    """The command or its options are wrong."""
 
     exit_status = 2
 
 
 class DataError(LacunetError):
-    """A scan, a case or a folder of cases is not what it should be."""
+    """A scan, a case or a folder of cases is damaged, incomplete or unsuitable."""
 
 
 class GeometryError(DataError):
-    """Scans of one case do not lie on one grid, or a grid makes no sense."""
+    """Scans of one case do not lie on one grid, or a grid is impossible."""
 
 
 class UnpreparedError(GeometryError):
-    """Scans as a scanner leaves them, on grids of their own or with skull: `lacunet import` makes them ready."""
+    """Scans as they come from the scanner, on different grids or with skull: `lacunet import` prepares them."""
 
 
 class LabelError(DataError):
@@ -38,7 +38,7 @@ class OutputError(LacunetError):
 
 
 class RecipeError(LacunetError):
-    """A recipe has a key or a value that means nothing."""
+    """A recipe has an unknown key or an invalid value."""
 
     exit_status = 2
 
@@ -56,6 +56,6 @@ class Problem:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'learning_rate'?"`, or nothing when no known word is near."""
+    """`"; did you mean 'learning_rate'?"`, or an empty string when no known word is similar."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""

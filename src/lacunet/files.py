@@ -1,4 +1,4 @@
-"""Outputs are written whole or not at all."""
+"""Output files: each is written whole or not at all."""
 
 import json
 import shutil
@@ -13,12 +13,12 @@ from lacunet.errors import OutputError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it becomes `path` on success and vanishes on failure.
+    """A temporary name beside `path` to write to; on success it is renamed to `path`, on failure deleted.
 
     The temporary name keeps the suffixes (`.nii.gz`), since writers choose their format by them.
 
     Raises:
-        OutputError: the place cannot be written: no permission, no space, a file where a folder should be.
+        OutputError: `path` cannot be written: no permission, no space, a file where a folder should be.
     """
     temporary = path.with_name(f".{uuid4().hex[:8]}-{path.name}")
     try:
@@ -34,10 +34,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder beside `path` to fill; it becomes `path` on success, in place of what was there, or vanishes.
+    """A hidden folder beside `path` to fill; on success it replaces `path`, on failure it is deleted.
 
     Raises:
-        OutputError: the place cannot be written: no permission, no space, a file where a folder should be.
+        OutputError: `path` cannot be written: no permission, no space, a file where a folder should be.
     """
     token = uuid4().hex[:8]
     temporary, old = path.with_name(f".{token}-{path.name}"), path.with_name(f".{token}-old-{path.name}")
@@ -72,5 +72,5 @@ def rounded(value: Any, digits: int) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole, indented, with NaN refused (a NaN is written as null by the caller who means it)."""
+    """Write JSON whole, indented. NaN is refused: a caller that allows it writes None instead."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,6 +1,6 @@
-"""What is segmented from what: modalities, labels, regions, subsets. No torch here.
+"""What is segmented, and from which images: modalities, labels, regions, subsets. No torch here.
 
-A task is data, not code: another disease or another set of modalities is another `Task`.
+A task is data, not code: for another disease or another set of modalities, make another `Task`.
 """
 
 import json
@@ -19,7 +19,7 @@ Subset = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Task:
-    """The one place that knows the order of modalities and regions.
+    """A segmentation task. Only this class defines the order of modalities and regions.
 
     Attributes:
         name: Written into model files.
@@ -51,7 +51,7 @@ class Task:
         """The modality that a word means: `T1Gd` -> `t1c`.
 
         Raises:
-            UsageError: nobody calls a modality so.
+            UsageError: not a known name of a sequence.
         """
         key = word.strip().lower()
         if key in self.modalities:
@@ -162,7 +162,7 @@ METS = replace(
 """Brain metastases from the same sequences, with the regions and labels of BraTS-METS: 1 non-enhancing core, 2 oedema
 (SNFH), 3 enhancing; 4, where there is one, is a resection cavity.
 
-What a network was taught on one of the two tasks can be asked on the other: modalities and regions are the same.
+A network trained for one of the two tasks can be used for the other: modalities and regions are the same.
 """
 
 BUILT_IN = (GLIOMA, METS)

@@ -27,8 +27,8 @@ def scan() -> np.ndarray:
 
 def mask(*values: int) -> np.ndarray:
     voxels = np.zeros((8, 9, 10), np.uint8)
-    for place, value in enumerate(values):
-        voxels[3, 3, 3 + place] = value
+    for index, value in enumerate(values):
+        voxels[3, 3, 3 + index] = value
     return voxels
 
 
@@ -89,7 +89,7 @@ def test_a_family_that_does_not_tell_is_one_problem(tmp_path: Path) -> None:
     findings = check(tmp_path, GLIOMA)
     assert findings.conventions == {"brats2018": None}
     assert len(findings.all_problems) == 1
-    assert "do not tell their label convention" in findings.all_problems[0].message
+    assert "do not show which label convention is meant" in findings.all_problems[0].message
     assert check(tmp_path, GLIOMA, labels="brats2023").all_problems == ()
 
 

@@ -47,7 +47,7 @@ def test_a_family_that_tells(family: str, values: set[int], convention: str) -> 
 def test_a_family_that_does_not_tell_needs_the_user(family: str, values: set[int]) -> None:
     found = "{" + ", ".join(str(value) for value in sorted(values)) + "}"
     with pytest.raises(
-        LabelError, match=rf"labels \{found} .*family {family} do not tell .*--labels with one of brats2013"
+        LabelError, match=rf"labels \{found} .*family {family} do not show which .*--labels with one of brats2013"
     ):
         decide_convention(family, values, GLIOMA)
 

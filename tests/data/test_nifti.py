@@ -15,8 +15,8 @@ from nibabel.orientations import aff2axcodes
 from lacunet.case import Case, CaseFiles, ImageFile
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.data.nifti import load_case, looks_stripped, write_image, write_mask
-from lacunet.data.volume import read_image
+from lacunet.data.nifti import load_case, looks_stripped, nifti_image, set_forms, write_image, write_mask
+from lacunet.data.volume import affine_of_itk, read_image
 from lacunet.errors import DataError, GeometryError, LabelError, OutputError, UsageError
 from small import SHARED
 
@@ -422,6 +422,26 @@ def test_without_a_scan_to_follow_both_forms_are_the_affine(case: Case, tmp_path
     np.testing.assert_allclose(image.get_qform(), case.native.affine)
     np.testing.assert_allclose(image.get_sform(), case.native.affine)
     assert set(np.unique(image.dataobj)) == {0, 1, 2, 3}
+
+
+def test_the_affine_of_a_simpleitk_image_reverses_x_and_y() -> None:
+    image = sitk.Image(2, 3, 4, sitk.sitkUInt8)
+    image.SetSpacing((1.0, 2.0, 3.0))
+    image.SetOrigin((10.0, 20.0, 30.0))
+    expected = [[-1, 0, 0, -10], [0, -2, 0, -20], [0, 0, 3, 30], [0, 0, 0, 1]]
+    np.testing.assert_array_equal(affine_of_itk(image), expected)
+
+
+def test_an_image_says_twice_where_it_lies_and_in_which_unit() -> None:
+    affine = np.array([[-2.0, 0, 0, 10], [0, 0, 3, 20], [0, 1, 0, 30], [0, 0, 0, 1]])
+    image = nifti_image(np.zeros((2, 3, 4), np.float32), affine)
+    header = image.header
+    assert (int(header["qform_code"]), int(header["sform_code"])) == (1, 1)
+    assert header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(image.get_qform(), affine, atol=1e-6)
+    np.testing.assert_array_equal(image.get_sform(), affine)
+    set_forms(image, np.eye(4))
+    np.testing.assert_array_equal(image.affine, np.eye(4))
 
 
 def test_probabilities_are_written_as_floats(case: Case, tmp_path: Path) -> None:

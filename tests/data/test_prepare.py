@@ -7,7 +7,6 @@ import torch
 from lacunet.data.prepare import (
     Frame,
     Preparation,
-    brain_box,
     frame_of,
     labels_of,
     normalise,
@@ -37,15 +36,17 @@ def positions(shape: tuple[int, ...], affine: np.ndarray) -> torch.Tensor:
 
 
 def test_the_box_is_the_smallest_with_every_non_zero_voxel() -> None:
-    image = np.zeros((6, 7, 8))
+    image = np.zeros((6, 7, 8), np.float32)
     image[2, 3, 4] = image[4, 3, 5] = -1.0
-    assert brain_box([image]) == ((2, 3, 4), (3, 1, 2))
+    frame = frame_of(hand_made_case({"t1n": image}), ("t1n",), Preparation())
+    assert (frame.start, frame.size) == ((2, 3, 4), (3, 1, 2))
 
 
 def test_the_box_of_several_images_holds_each_of_them() -> None:
-    one, other = np.zeros((6, 6, 6)), np.zeros((6, 6, 6))
+    one, other = np.zeros((6, 6, 6), np.float32), np.zeros((6, 6, 6), np.float32)
     one[1, 1, 1] = other[4, 2, 1] = 1.0
-    assert brain_box([one, other]) == ((1, 1, 1), (4, 2, 1))
+    frame = frame_of(hand_made_case({"t1n": one, "t2f": other}), ("t1n", "t2f"), Preparation())
+    assert (frame.start, frame.size) == ((1, 1, 1), (4, 2, 1))
 
 
 def test_the_box_comes_from_present_modalities_only() -> None:

@@ -68,12 +68,12 @@ class Imported:
 @pytest.fixture(scope="module")
 def imported(patient, tmp_path_factory) -> Imported:
     """T1ce as it is, FLAIR in thick slices after the head had moved; both stripped."""
-    place = tmp_path_factory.mktemp("Smith^John")
-    t1c = save(place / "Smith_John_gd.nii.gz", patient.images["t1c"].astype(np.int16), patient.grid.affine)
-    t2f = save(place / "Smith_John_flair.nii.gz", *thick(patient.images["t2f"], patient.grid, MOTION))
+    folder = tmp_path_factory.mktemp("Smith^John")
+    t1c = save(folder / "Smith_John_gd.nii.gz", patient.images["t1c"].astype(np.int16), patient.grid.affine)
+    t2f = save(folder / "Smith_John_flair.nii.gz", *thick(patient.images["t2f"], patient.grid, MOTION))
     told = Told()
-    record = import_case({"t2f": t2f, "t1c": t1c}, place / "cases", "anna", GLIOMA, progress=told)
-    return Imported(place / "cases", record, told.words)
+    record = import_case({"t2f": t2f, "t1c": t1c}, folder / "cases", "anna", GLIOMA, progress=told)
+    return Imported(folder / "cases", record, told.words)
 
 
 def test_scattered_scans_become_a_case_that_lacunet_reads(imported, patient) -> None:
@@ -95,8 +95,8 @@ def test_the_kept_transforms_undo_the_motion_to_a_millimetre(imported, patient) 
     brain = voxel_points(patient.images["t1c"] > 0, patient.grid)
     assert distances(scans["t2f"].scan_to_case.after(MOTION), scans["t1c"].scan_to_case, brain).mean() < 1.0
     voxel = np.argwhere(patient.images["t1c"] == patient.images["t1c"].max())[0]
-    place = scans["t1c"].scan_to_case.move((patient.grid.affine @ [*voxel, 1])[None, :3])[0]
-    there = np.rint(np.linalg.inv(case_grid().affine) @ [*place, 1])[:3].astype(int)
+    point = scans["t1c"].scan_to_case.move((patient.grid.affine @ [*voxel, 1])[None, :3])[0]
+    there = np.rint(np.linalg.inv(case_grid().affine) @ [*point, 1])[:3].astype(int)
     image = nib.load(imported.folder / "anna" / "anna-t1c.nii.gz").get_fdata()
     assert image[tuple(there)] > 0.75 * patient.images["t1c"].max()
 
@@ -218,13 +218,13 @@ def test_a_failing_disk_leaves_nothing_and_spares_what_was_there(patient, tmp_pa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(build, "_write", fail)
+        broken.setattr(nib, "save", fail)
         with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"):
             import_case(scans, tmp_path / "cases", "a", GLIOMA)
     assert list((tmp_path / "cases").iterdir()) == []
     import_case(scans, tmp_path / "cases", "a", GLIOMA)
     before = (tmp_path / "cases" / "a" / "import.json").read_bytes()
-    monkeypatch.setattr(build, "_write", fail)
+    monkeypatch.setattr(nib, "save", fail)
     with pytest.raises(OutputError):
         import_case(scans, tmp_path / "cases", "a", GLIOMA, ImportSettings(overwrite=True))
     assert [path.name for path in (tmp_path / "cases").iterdir()] == ["a"]

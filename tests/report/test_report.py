@@ -26,7 +26,7 @@ from lacunet.evaluation.page import (
 )
 from lacunet.report.page import join_words, millilitres
 from lacunet.report.pictures import cuts, outline, pictures, png_uri, window
-from lacunet.report.planes import AXIAL, CORONAL, SAGITTAL, box_around, busiest, section, size_mm
+from lacunet.report.planes import AXIAL, CORONAL, SAGITTAL, busiest, section, size_mm
 from lacunet.segmentation.expectation import Expectation, expectation_warnings
 from lacunet.segmentation.page import CaseView, case_page, headline, write_case_page
 from lacunet.task import GLIOMA
@@ -172,13 +172,6 @@ def test_size_in_mm_knows_anisotropic_spacing():
     assert size_mm((10, 20, 4), (1.0, 1.0, 5.5), AXIAL) == (10, 20)
     assert size_mm((10, 20, 4), (1.0, 1.0, 5.5), CORONAL) == (10, 22)
     assert size_mm((10, 20, 4), (1.0, 2.0, 5.5), SAGITTAL) == (40, 22)
-
-
-def test_box_holds_every_volume_and_its_margin_and_stops_at_the_edge():
-    first, second = np.zeros((10, 10, 10)), np.zeros((10, 10, 10))
-    first[4, 4, 4], second[6, 4, 9] = -1, 1
-    assert box_around([first, second], (1, 2, 3)) == (slice(3, 8), slice(2, 7), slice(1, 10))
-    assert box_around([np.zeros((3, 4, 5))], (1, 1, 1)) == (slice(0, 3), slice(0, 4), slice(0, 5))
 
 
 def test_outline_runs_half_way_between_inside_and_outside():

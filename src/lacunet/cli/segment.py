@@ -35,8 +35,6 @@ from lacunet.errors import UsageError
 from lacunet.segmentation.layout import Layout
 
 if TYPE_CHECKING:
-    from lacunet.errors import Problem
-    from lacunet.intake.found import Survey
     from lacunet.segmentation.sources import Sources
     from lacunet.segmentation.write import Segmented
     from lacunet.task import Task
@@ -136,7 +134,7 @@ def segment(
         bar.advanced("segmenting", number, total, "segmenting")
         overrule = given if found.exports else {}
         importer = importer_of(overrule, study, stripper, device, allow, show_names, name, bar, task)
-        results: "Iterable[Survey | Segmented | Problem]"
+        results: Iterable[Survey | Segmented | Problem]
         if may_import:
             results = segment_sources(predictor, found, output, settings, importer, targets)
         else:

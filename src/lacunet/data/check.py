@@ -1,4 +1,4 @@
-"""What is in a folder of cases, what is missing, what is wrong: what a long run would stumble over, found first."""
+"""What is in a folder of cases, what is missing and what is wrong: checked before a long run."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,18 @@ from lacunet.task import Subset, Task
 
 @dataclass(frozen=True)
 class CaseFindings:
-    """What one case has.
+    """What was found in one case.
 
     Attributes:
         name: The case's name.
         person: Whose case it is.
         family: The naming family that it was recognised by.
-        acquired: The modalities there are, in the task's order.
+        acquired: Its modalities, in the task's order.
         shape: Voxels along each axis as on disk; None when no scan could be read.
         spacing: Millimetres between voxels as on disk; None likewise.
         values: Label values of the reference on disk; None where there is no reference or it cannot be read.
-        convention: The label convention of the reference; None where there is no reference, or nothing tells.
-        notes: What reading had to say, one line each.
+        convention: The label convention of the reference; None where there is no reference, or it cannot be decided.
+        notes: Remarks from reading the files, one line each.
         problems: What is wrong, one line each; empty for a good case.
     """
 
@@ -45,14 +45,14 @@ class CaseFindings:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a folder has.
+    """What was found in a folder.
 
     Attributes:
         cases: One entry per case that was found, sorted by name.
-        conventions: Naming family -> label convention, or None where it does not tell.
+        conventions: Naming family -> label convention, or None where it cannot be decided.
         families: Naming family -> number of cases.
         subsets: Acquired subset, as `t1c+t2f` -> number of cases.
-        problems: Problems of cases that could not even be put together, and of whole families.
+        problems: Problems of cases that could not be assembled, and of whole families.
     """
 
     cases: tuple[CaseFindings, ...]
@@ -69,10 +69,10 @@ class Findings:
 
 
 def check(source: Path, task: Task, labels: str | None = None) -> Findings:
-    """Read everything below `source` and say what is there and what is wrong; a bad case never hides another.
+    """Read everything below `source` and report what is there and what is wrong. A faulty case does not stop it.
 
     Raises:
-        DataError: there is nothing at all, or the layout as a whole cannot be understood.
+        DataError: the source is empty, or its layout as a whole cannot be understood.
         UsageError: `labels` is no convention of the task.
     """
     cases, problems = survey(source, task, labels)
@@ -88,7 +88,7 @@ def check(source: Path, task: Task, labels: str | None = None) -> Findings:
 
 
 def _values(case: CaseFiles) -> set[int] | None:
-    """Label values on disk; None where there are none to read (the reason is found again when the case is examined)."""
+    """Label values on disk; None where they cannot be read (`_examine` finds the reason again)."""
     if case.reference is None:
         return None
     try:
@@ -100,7 +100,7 @@ def _values(case: CaseFiles) -> set[int] | None:
 def _conventions(
     cases: Sequence[CaseFiles], values: Mapping[str, set[int] | None], task: Task, labels: str | None
 ) -> tuple[dict[str, str | None], list[Problem]]:
-    """The convention of every family with references, and the families that do not tell."""
+    """The convention of every family with references, and the families for which none can be decided."""
     conventions: dict[str, str | None] = {}
     undecided: list[Problem] = []
     for family in sorted({case.family for case in cases if case.reference is not None}):

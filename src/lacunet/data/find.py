@@ -1,4 +1,4 @@
-"""A folder, or a manifest, -> cases. Only names are read here, no voxels."""
+"""From a folder or a manifest to cases. Only names are read here, no voxels."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,16 @@ from lacunet.task import GLIOMA, Task
 def find_cases(source: Path | str, task: Task = GLIOMA, labels: str | None = None) -> list[CaseFiles]:
     """The cases in a folder (a case, a folder of cases, an MSD task) or in a manifest.csv, sorted by name.
 
-    The label convention of a case is known here only where its place states it (`labels`, a manifest's column,
-    the dataset.json of an MSD folder, BraTS 2013 names); `labels.with_conventions` decides the others.
+    The label convention of a case is known here only where it is stated (`labels`, a manifest's column, the
+    dataset.json of an MSD folder, BraTS 2013 names); `labels.with_conventions` decides the others.
 
     Args:
         source: A folder, or a .csv file.
         task: Says which modalities there are and what they are called.
-        labels: The convention of all references, by name. A manifest's column is more particular and wins.
+        labels: The convention of all references, by name. A column of a manifest overrides it.
 
     Raises:
-        DataError: nothing is there, two files claim one place, or two cases have one name.
+        DataError: no case is there, two files are the same modality of a case, or two cases have the same name.
         UsageError: `labels` is no convention of the task.
     """
     cases, problems = survey(Path(source), task, labels)
@@ -44,10 +44,10 @@ def find_cases(source: Path | str, task: Task = GLIOMA, labels: str | None = Non
 
 
 def survey(source: Path, task: Task, labels: str | None = None) -> tuple[list[CaseFiles], list[Problem]]:
-    """As `find_cases`, but a case that is wrong becomes a problem and the others stay: for cohorts and `lacunet check`.
+    """As `find_cases`, but a faulty case becomes a problem and the others are returned: for cohorts, `lacunet check`.
 
     Raises:
-        DataError: there is nothing at all, or the layout as a whole cannot be understood.
+        DataError: the source is empty, or its layout as a whole cannot be understood.
         UsageError: `labels` is no convention of the task.
     """
     if labels is not None:
@@ -63,7 +63,7 @@ def survey_all(sources: Sequence[Path], task: Task) -> tuple[list[CaseFiles], li
     """`survey` of several sources together.
 
     Raises:
-        DataError: see `survey`; or two sources hold cases of one name.
+        DataError: see `survey`; or two sources hold cases of the same name.
     """
     surveyed = [survey(source, task) for source in sources]
     cases = [case for found, _ in surveyed for case in found]
@@ -128,7 +128,8 @@ def _read_names(source: Path, task: Task, labels: str | None) -> tuple[list[Case
 
 
 def _adopt_lone_references(groups: dict[tuple[Path, str], list[NamedFile]]) -> None:
-    """A folder with one case and one reference of another name is that case's (BraTS20_Training_355 is so)."""
+    """In a folder with one case and one reference of another name, the reference belongs to the case
+    (BraTS20_Training_355 is such a folder)."""
     by_home: dict[Path, list[tuple[Path, str]]] = defaultdict(list)
     for key in groups:
         by_home[key[0]].append(key)
@@ -144,7 +145,7 @@ def _case_of(group: Sequence[NamedFile], task: Task, labels: str | None) -> Case
     for found in group:
         if found.role in files:
             raise DataError(
-                f"{files[found.role]} and {found.path}: two files for one place ({found.role}) of case {found.stem}; "
+                f"{files[found.role]} and {found.path}: two files for {found.role} of case {found.stem}; "
                 "keep one, or name the right one in a manifest.csv"
             )
         files[found.role] = found.path
@@ -162,7 +163,7 @@ def _case_of(group: Sequence[NamedFile], task: Task, labels: str | None) -> Case
 
 
 def _without_doubles(cases: Sequence[CaseFiles]) -> tuple[list[CaseFiles], list[Problem]]:
-    """Results carry the case's name, so two cases of one name would overwrite each other: neither stays."""
+    """Leave out cases that share a name: results are named after the case and would overwrite each other."""
     by_name: dict[str, list[CaseFiles]] = defaultdict(list)
     for case in cases:
         by_name[case.name].append(case)

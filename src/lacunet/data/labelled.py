@@ -1,4 +1,4 @@
-"""Cases whose labels are understood, and the part of them that a split names."""
+"""Cases with decided label conventions, and the part of them that a split names."""
 
 from collections.abc import Sequence
 from pathlib import Path

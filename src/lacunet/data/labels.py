@@ -1,8 +1,9 @@
-"""Label conventions: what the integers of a reference mask mean, decided over a naming family, never per file.
+"""Label conventions: what the integers of a reference mask mean. Decided for a naming family, never per file.
 
-One mask cannot tell: {1, 2} is the same under every BraTS convention, and 4 is enhancing tumour in 2018 and the
-resection cavity in 2024. So every convention that the names of a family allow is held against all values seen in
-that family; where those that know the values say the same, it is decided; else the user says `--labels`.
+One mask is not enough: {1, 2} is the same under every BraTS convention, and 4 is enhancing tumour in 2018 and the
+resection cavity in 2024. So every convention that the names of a family allow is compared with all values seen in
+that family. If the conventions that know these values agree on their meaning, it is decided; otherwise the user must
+give `--labels`.
 """
 
 from collections import defaultdict
@@ -19,7 +20,7 @@ from lacunet.errors import DataError, LabelError, UsageError, nearest
 from lacunet.task import GLIOMA, Task
 
 ROUNDING = 1e-3
-"""How far a label may lie from a whole number and still be rounded, with a word."""
+"""How far a label may be from a whole number and still be rounded, with a note."""
 
 MOST_LABEL = 1000
 """Larger values are intensities, not labels."""
@@ -29,7 +30,7 @@ FAMILY_CONVENTIONS = {
     "brats2018": ("brats2018", "brats2013", "brats2023"),
     "brats2023": ("brats2023", "brats2024", "brats2018"),
 }
-"""What the masks of a naming family may follow, the family's own first. Other families: every convention."""
+"""The conventions that masks of a naming family may follow, the family's own first. Other families: all."""
 
 
 def known_convention(name: str, task: Task, where: str = "") -> str:
@@ -48,7 +49,7 @@ def decide_convention(family: str, values_seen: Iterable[int], task: Task) -> st
     """The convention of a naming family from every label value in its references.
 
     Raises:
-        LabelError: the values fit none, or fit conventions that disagree about them.
+        LabelError: the values fit no convention, or several that give them different meanings.
     """
     values = sorted(set(values_seen) | {0})
     possible = [name for name in FAMILY_CONVENTIONS.get(family, tuple(task.conventions)) if name in task.conventions]
@@ -59,18 +60,18 @@ def decide_convention(family: str, values_seen: Iterable[int], task: Task) -> st
         return fitting[0]
     found = f"labels {_listed(values)} in the references of naming family {family}"
     if not fitting and not mixed:
-        raise LabelError(f"{found} fit no label convention of these names; say which: {_choices(task)}")
-    raise LabelError(f"{found} do not tell their label convention; say which: {_choices(task)}")
+        raise LabelError(f"{found} fit no label convention of these names; state one: {_choices(task)}")
+    raise LabelError(f"{found} do not show which label convention is meant; state it: {_choices(task)}")
 
 
 def with_conventions(cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: str | None = None) -> list[CaseFiles]:
     """The same cases, each reference with its convention. Reads every reference of undecided families once.
 
-    A reference that cannot be read, or that has values of no convention, does not take part in the decision;
-    it fails by itself when its case is loaded.
+    A reference that cannot be read, or that has values of no convention, is left out of the decision;
+    it is refused when its case is loaded.
 
     Raises:
-        LabelError: a family does not tell.
+        LabelError: the convention of a family cannot be decided.
         UsageError: `labels` is no convention of the task.
     """
     if labels is not None:
@@ -129,7 +130,7 @@ def to_inside(voxels: np.ndarray, convention: str, task: Task, where: str = "mas
 
 
 def labels_on_disk(convention: str, task: Task) -> dict[str, int]:
-    """Name of a label -> its value on disk; the lower where a convention has two for one."""
+    """Name of a label -> its value on disk; the lower one where a convention has two values for a label."""
     mapping = task.conventions[known_convention(convention, task)]
     found = {
         label: min((disk for disk, own in mapping.items() if own == value), default=0)
@@ -139,7 +140,7 @@ def labels_on_disk(convention: str, task: Task) -> dict[str, int]:
 
 
 def to_disk(labels: np.ndarray, convention: str, task: Task) -> np.ndarray:
-    """Labels inside lacunet -> values on disk (uint8). Where a convention has two values for one label, the lower."""
+    """Labels inside lacunet -> values on disk (uint8); the lower one where a convention has two values for a label."""
     mapping = task.conventions[known_convention(convention, task)]
     table = np.zeros(max(mapping.values()) + 1, np.uint8)
     for disk, inside in sorted(mapping.items(), reverse=True):
@@ -149,7 +150,7 @@ def to_disk(labels: np.ndarray, convention: str, task: Task) -> np.ndarray:
 
 
 def _distinct(whole: np.ndarray) -> list[int]:
-    """The values of an array of labels, ascending; counted, since sorting takes ten times as long."""
+    """The values of an array of labels, ascending. By counting, since sorting takes ten times as long."""
     low = int(whole.min())
     return [int(value) + low for value in np.flatnonzero(np.bincount((whole - low).ravel(order="K")))]
 

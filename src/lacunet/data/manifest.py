@@ -1,4 +1,4 @@
-"""manifest.csv: cases in any layout, one a row."""
+"""manifest.csv: cases in any layout, one per row."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -12,10 +12,10 @@ from lacunet.task import Task
 
 
 def read_manifest(manifest: Path, task: Task, labels: str | None) -> tuple[list[CaseFiles], list[Problem]]:
-    """The cases of a manifest, and the rows that are wrong. Relative paths start at the manifest's folder.
+    """The cases of a manifest, and the faulty rows. Relative paths start at the manifest's folder.
 
     Raises:
-        DataError: the file is no CSV in UTF-8, or its columns are not understood.
+        DataError: the file is not CSV in UTF-8, or a column is unknown.
     """
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as lines:

@@ -1,7 +1,7 @@
-"""Training with incomplete cases: which cases lose which modalities for good, written down once for all methods.
+"""Training with incomplete cases: which modalities each case permanently loses, drawn once for all methods.
 
-The setting of the dual-stage method and others: a share FM of the training cases stays complete (1, 10, 50, 100 %),
-every other case loses one to three of its four modalities, the same ones in every epoch and for every method.
+The dual-stage method and others are trained so: a share FM of the training cases stays complete (1, 10, 50, 100 %),
+and every other case loses one to three of its four modalities, the same ones in every epoch and for every method.
 """
 
 import csv
@@ -20,21 +20,21 @@ from lacunet.task import Subset, Task
 
 
 def draw_missing(names: Iterable[str], task: Task, full_share: float, seed: int) -> dict[str, Subset]:
-    """What each case keeps, by name, drawn once.
+    """The modalities that each case keeps, by name.
 
-    `round(full_share * n)` cases, at least one, stay complete. Each other case loses a number of modalities that is
-    uniform over 1 ... all but one, and then a subset of that size, uniformly. What a case would lose depends on its
-    name and the seed alone, so that another order of `names`, or a larger `full_share`, draws the same.
+    `round(full_share * n)` cases, at least one, stay complete. For each other case, the number of modalities
+    that it loses is drawn uniformly from 1 ... all but one, then a subset of that size, uniformly. The draw depends
+    only on the case's name and the seed: it is the same for another order of `names` and for a larger `full_share`.
 
     Args:
-        names: Cases of the training part.
+        names: Names of the training cases.
         task: Its modalities.
         full_share: Share of complete cases, 0 ... 1.
-        seed: Same seed, same draw.
+        seed: The same seed gives the same draw.
 
     Raises:
         UsageError: the share is not within 0 ... 1.
-        DataError: no names, or a name twice.
+        DataError: no names, or the same name twice.
     """
     listed = sorted(names)
     if not 0 <= full_share <= 1:
@@ -47,7 +47,7 @@ def draw_missing(names: Iterable[str], task: Task, full_share: float, seed: int)
 
 
 def complete_share(manifest: Mapping[str, Subset], task: Task) -> float:
-    """The share of cases that really is complete (with 19 cases, 1 % is one case: 5.3 %)."""
+    """The share of cases that is complete in fact: at least one case is, so with 19 cases 1 % becomes 5.3 %."""
     return sum(kept == task.modalities for kept in manifest.values()) / len(manifest)
 
 
@@ -62,7 +62,7 @@ def write_missing(path: Path, manifest: Mapping[str, Subset], task: Task) -> Non
 
 
 def read_missing(path: Path, task: Task) -> dict[str, Subset]:
-    """What `write_missing` wrote.
+    """Read what `write_missing` wrote.
 
     Raises:
         DataError: unreadable, other columns, a case twice, or an unknown modality.
@@ -87,10 +87,10 @@ def read_missing(path: Path, task: Task) -> dict[str, Subset]:
 
 
 def apply_missing(cases: Sequence[CaseFiles], manifest: Mapping[str, Subset]) -> list[CaseFiles]:
-    """The cases as if only what the manifest keeps had ever been acquired; a case it does not name is refused.
+    """The cases with only those modalities that the manifest keeps.
 
     Raises:
-        DataError: a case without a row, or one of which nothing would be left.
+        DataError: a case has no row, or would keep no modality.
     """
     return [_without(case, manifest) for case in cases]
 
@@ -112,10 +112,10 @@ def _kept(name: str, task: Task, seed: int) -> Subset:
     generator = _generator(name, seed, "lost")
     number = len(task.modalities)
     lost = generator.choice(number, size=int(generator.integers(1, number)), replace=False)
-    return tuple(modality for place, modality in enumerate(task.modalities) if place not in lost)
+    return tuple(modality for index, modality in enumerate(task.modalities) if index not in lost)
 
 
 def _generator(name: str, seed: int, purpose: str) -> np.random.Generator:
-    """Random numbers of one case, the same in every process and whatever the other cases are."""
+    """Random numbers for one case, the same in every process and for any other cases."""
     digest = hashlib.sha256(f"{seed}\n{purpose}\n{name}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))

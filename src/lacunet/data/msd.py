@@ -1,6 +1,6 @@
-"""The layout of the Medical Segmentation Decathlon (Task01_BrainTumour): one 4-D file per case, dataset.json beside.
+"""The layout of the Medical Segmentation Decathlon (Task01_BrainTumour): one 4-D file per case, and dataset.json.
 
-nnU-Net's layout, which split the 4-D file into `<case>_0000.nii.gz` and so on, is read too.
+nnU-Net's layout, which splits the 4-D file into `<case>_0000.nii.gz` and so on, is read too.
 """
 
 import json
@@ -17,15 +17,15 @@ from lacunet.task import Task
 
 
 def read_msd(source: Path, task: Task, labels: str | None) -> list[CaseFiles]:
-    """The cases of such a folder; which channel is which modality is read from dataset.json, never assumed.
+    """The cases of such a folder. dataset.json says which channel is which modality; it is never assumed.
 
     Raises:
-        DataError: a part of the layout is missing, or dataset.json does not tell the channels.
+        DataError: a part of the layout is missing, or dataset.json does not name the channels.
     """
     description = source / "dataset.json"
     if not description.is_file() or not (source / "imagesTr").is_dir():
         raise DataError(
-            f"{source}: looks like a Medical Segmentation Decathlon folder, but not wholly; it needs both "
+            f"{source}: looks like a Medical Segmentation Decathlon folder, but is incomplete; it needs both "
             "dataset.json, which gives the order of the channels, and imagesTr; for other layouts move these away"
         )
     if others := [path for path in source.iterdir() if path.is_dir() and _understood_below(path, task)]:
@@ -83,7 +83,7 @@ def _channels(fields: Any, task: Task, description: Path) -> dict[str, int]:
 
 
 def _convention(fields: Any) -> str | None:
-    """From the label names of dataset.json, in either direction of its two versions; None when they do not tell."""
+    """From the label names of dataset.json (number: name or name: number); None when they do not decide it."""
     values: dict[str, int] = {}
     for key, value in (fields.get("labels") or {}).items():
         number, words = (key, value) if str(key).isdigit() else (value, key)

@@ -1,5 +1,5 @@
 """What a file is, by its name alone: `<case>_t1ce.nii.gz`, `<case>-t2f.nii.gz`, `VSD.Brain.XX.O.MR_T1c.123.mha`,
-or plainly `flair.nii.gz` in a folder that names the case. `docs/data.md` shows every layout.
+or just `flair.nii.gz` in a folder that names the case. `docs/data.md` shows every layout.
 """
 
 import re
@@ -34,7 +34,7 @@ _FAMILY_WORDS = {
 
 @dataclass(frozen=True)
 class NamedFile:
-    """One file whose name is understood: `role` is a modality or `reference`; `family` is None for a reference."""
+    """A file whose name is understood: `role` is a modality or `reference`; `family` is None for a reference."""
 
     path: Path
     home: Path
@@ -86,7 +86,7 @@ def bare_name(name: str) -> str:
 
 
 def understand(path: Path, task: Task) -> NamedFile | None:
-    """What a file is, or None when its name says nothing to us."""
+    """What a file is, or None when its name is not understood."""
     name = bare_name(path.name)
     if match := _VSD.match(name):
         return _understand_vsd(path, match, task)
@@ -99,8 +99,8 @@ def understand(path: Path, task: Task) -> NamedFile | None:
 def _understand_vsd(path: Path, match: re.Match[str], task: Task) -> NamedFile | None:
     """BraTS 2013-2015: a folder per file, the case is the folder above; `HG/0001` and `LG/0001` are two cases."""
     home = path.parent.parent if path.parent.name.lower().startswith("vsd.") else path.parent
-    place = home.resolve()
-    stem = f"{place.parent.name}_{place.name}" if place.name.isdigit() else place.name
+    folder = home.resolve()
+    stem = f"{folder.parent.name}_{folder.name}" if folder.name.isdigit() else folder.name
     if match["truth"]:
         return NamedFile(path, home, stem, REFERENCE, None)
     modality = modality_or_none(match["word"], task)
@@ -129,13 +129,13 @@ def _family(separator: str, word: str) -> str:
 
 
 def _bids_role(entities: str, word: str, task: Task) -> str | None:
-    """BIDS says contrast agent by an entity: `_ce-gadolinium_T1w` is T1ce, `_T1w` is T1."""
+    """BIDS names the contrast agent by an entity: `_ce-gadolinium_T1w` is T1ce, `_T1w` is T1."""
     words = {"T1w": "t1c" if "_ce-" in entities.lower() else "t1n", "T2w": "t2w", "FLAIR": "t2f"}
     return modality_or_none(words[word], task) if word in words else None
 
 
 def modality_or_none(word: str, task: Task) -> str | None:
-    """The modality that a word means, or None where nobody calls one so."""
+    """The modality that a word means, or None where it is not a known name of a sequence."""
     try:
         return task.modality(word)
     except UsageError:
@@ -148,14 +148,14 @@ def in_order(images: Mapping[str, ImageFile], task: Task) -> dict[str, ImageFile
 
 
 def existing_file(path: Path, where: str = "") -> Path:
-    """The path itself; DataError where no file is."""
+    """The path itself; DataError where there is no such file."""
     if not path.is_file():
         raise DataError(f"{where}{path}: there is no such file")
     return path
 
 
 def known_names(task: Task) -> str:
-    """What the user is told when no name is understood."""
+    """What the user is told when no file name is understood."""
     words = ", ".join(task.modalities)
     return (
         f"known names are <case>-t1n.nii.gz or <case>_t1.nii.gz with {words} or their other spellings "

@@ -1,9 +1,10 @@
-"""Files -> a case on a RAS+ grid, and results back onto the grid of the files. What cannot be trusted is refused."""
+"""From files to a case on a RAS+ grid, and results back onto the grid of the files. Doubtful files are refused."""
 
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from jaxtyping import Float, Shaped
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 from lacunet.case import Case, CaseFiles, Grid
@@ -20,7 +21,7 @@ LEAST_BORDER_BACKGROUND = 0.5
 """Share of the outermost voxels that are background in a skull-stripped scan (0.99 in BraTS, below 0.2 with skull)."""
 
 ESTIMATE_MEAN, ESTIMATE_DEVIATION = 1000, 100
-"""How an estimated sequence is written: these stand for the mean of the brain and one standard deviation."""
+"""Intensities of an estimated sequence: the mean of the brain, and one standard deviation."""
 
 _FORM_FIELDS = (
     "qform_code",
@@ -36,12 +37,12 @@ _ROW_FIELDS = ("srow_x", "srow_y", "srow_z", "xyzt_units")
 
 
 def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True) -> Case:
-    """Read, check and turn to RAS+ everything a case has.
+    """Read all files of a case, check them and turn them to RAS+.
 
     Raises:
         DataError: a file is damaged, not a scan, not skull-stripped, empty or not 3-D.
-        GeometryError: the scans do not lie on one grid, or a grid makes no sense.
-        LabelError: the reference has values that its convention does not know, or no convention was decided.
+        GeometryError: the scans do not lie on one grid, or a grid is impossible.
+        LabelError: the reference has values that its convention does not know, or its convention is not decided.
     """
     native: Grid | None = None
     first = ""
@@ -103,7 +104,7 @@ def require_same_grid(name: str, grid: Grid, other_name: str, other: Grid) -> No
 
 
 def ras_grid(native: Grid) -> Grid:
-    """The grid of the same voxels with axes turned to run right, anterior, superior as nearly as they can."""
+    """The grid of the same voxels with axes turned to run right, anterior, superior as nearly as possible."""
     turns = io_orientation(native.affine)
     shape = [0, 0, 0]
     for axis, (target, _) in enumerate(turns):
@@ -132,7 +133,7 @@ def _codes(grid: Grid) -> str:
 
 
 def check_intensities(name: str, voxels: np.ndarray, grid: Grid) -> None:
-    """Refuse what is not a skull-stripped scan with background 0.
+    """Refuse a scan that is not skull-stripped with background 0.
 
     Raises:
         DataError: NaN or infinite voxels, a constant volume, or a background other than 0.
@@ -154,7 +155,7 @@ def check_intensities(name: str, voxels: np.ndarray, grid: Grid) -> None:
 
 
 def check_signal(name: str, voxels: np.ndarray) -> None:
-    """Refuse a volume that is not finite, or shows nothing.
+    """Refuse a volume with NaN or infinite voxels, or with one value everywhere.
 
     Raises:
         DataError: NaN or infinite voxels, or one value everywhere.
@@ -176,11 +177,11 @@ def background_of(voxels: np.ndarray) -> tuple[float, float]:
 
 
 def looks_stripped(voxels: np.ndarray, voxel_ml: float) -> bool:
-    """False for a scan that plainly shows more than a brain.
+    """False for a scan that clearly shows more than a brain.
 
     Around a skull-stripped brain the background is one exact value; around a head it is noise. Where a scanner has
-    blanked the air, a head still has more signal than any brain. The scans of BraTS have 0.99 background on their
-    faces and up to 1800 ml of brain.
+    set the air to one value, a head still has more signal than any brain. On their faces the scans of BraTS have 0.99
+    background, and they have up to 1800 ml of brain.
     """
     background, share = background_of(voxels)
     signal_ml = float(np.count_nonzero(voxels != background)) * voxel_ml
@@ -190,10 +191,24 @@ def looks_stripped(voxels: np.ndarray, voxel_ml: float) -> bool:
 # ---------------------------------------------------------------- writing
 
 
+def nifti_image(voxels: Shaped[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> nib.Nifti1Image:
+    """A NIfTI image in mm, to be saved; the affine (voxel to mm, RAS+) is its qform and its sform."""
+    image = nib.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units("mm")
+    set_forms(image, affine)
+    return image
+
+
+def set_forms(image: nib.Nifti1Image, affine: Float[np.ndarray, "4 4"]) -> None:
+    """Make an affine (voxel to mm, RAS+) both the qform and the sform of an image, as scanner coordinates (code 1)."""
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+
+
 def write_mask(
     path: Path, labels: np.ndarray, case: Case, convention: str, task: Task = GLIOMA, like: Path | None = None
 ) -> None:
-    """Write labels on the grid the case has on disk (NIfTI, uint8), whole or not at all.
+    """Write labels on the grid that the case has on disk (NIfTI, uint8), whole or not at all.
 
     Args:
         path: Ends in .nii.gz or .nii.
@@ -201,7 +216,7 @@ def write_mask(
         case: Whose grid it is.
         convention: What the integers on disk mean.
         task: Knows the conventions.
-        like: A NIfTI scan of the case; its qform, sform and units are kept to the bit. None: both are the affine.
+        like: A NIfTI scan of the case; its qform, sform and units are copied exactly. None: both are the affine.
 
     Raises:
         OutputError: the file cannot be written, or its name has another suffix.
@@ -212,7 +227,7 @@ def write_mask(
 
 
 def write_image(path: Path, values: np.ndarray, case: Case, description: str, like: Path | None = None) -> None:
-    """Write a map of floats (a probability) on the grid the case has on disk, as `write_mask` does."""
+    """Write a map of floats (a probability) on the grid that the case has on disk, as `write_mask` does."""
     _write(path, values.astype(np.float32), case, f"lacunet: {description}", like)
 
 
@@ -231,9 +246,9 @@ def write_estimate(path: Path, values: np.ndarray, case: Case, modality: str, li
 
 
 def scaled_estimate(values: np.ndarray, case: Case) -> np.ndarray:
-    """Standard deviations from the mean of the brain, to intensities (int16): 1000 and 100 for each deviation.
+    """From standard deviations around the mean of the brain to intensities (int16): mean 1000, 100 per deviation.
 
-    A brain is then never 0, which its background is: wherever none of the case's images has signal.
+    So the brain is never 0. The background is 0: the voxels where no image of the case has signal.
     """
     brain = np.logical_or.reduce([image != 0 for image in case.images.values()])
     return np.where(brain, np.rint(ESTIMATE_MEAN + ESTIMATE_DEVIATION * values), 0).astype(np.int16)
@@ -244,19 +259,16 @@ def _write(path: Path, values: np.ndarray, case: Case, description: str, like: P
         raise OutputError(f"{path}: results are NIfTI; end the name in .nii.gz")
     if values.shape != case.grid.shape:
         raise ValueError(f"array of shape {values.shape} on a grid of {case.grid.shape}")
-    image = nib.Nifti1Image(to_native(values, case.native), case.native.affine)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(case.native.affine, code=1)
-    image.set_sform(case.native.affine, code=1)
+    image = nifti_image(to_native(values, case.native), case.native.affine)
     if like is not None and not like.name.lower().endswith(".mha"):
-        _keep_place(image.header, nib.load(like).header)
+        _copy_forms(image.header, nib.load(like).header)
     image.header["descrip"] = description.encode()[:79]
     image.header["intent_name"] = intent.encode()[:15]
     with whole_file(path) as temporary:
         nib.save(image, temporary)
 
 
-def _keep_place(header: nib.Nifti1Header, original: nib.Nifti1Header) -> None:
+def _copy_forms(header: nib.Nifti1Header, original: nib.Nifti1Header) -> None:
     """Copy what says where voxels lie, field by field: qform, sform and their codes, voxel sizes, units."""
     for name in (*_FORM_FIELDS, *_ROW_FIELDS):
         header[name] = original[name]

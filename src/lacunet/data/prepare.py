@@ -1,4 +1,4 @@
-"""Crop to the brain, normalise, resample; and the frame that undoes all three."""
+"""Crops a case to the brain, normalises and resamples it; a `Frame` leads back to the case's grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,20 +8,17 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lacunet.case import Case, Grid
+from lacunet.case import Case, Grid, box_around
 from lacunet.task import Task
-
-Box = tuple[tuple[int, int, int], tuple[int, int, int]]
-"""First voxel and size along each axis."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a scan becomes a network's input.
+    """How a scan is prepared for a network.
 
     Attributes:
         spacing: Millimetres between voxels of the prepared grid, the same along each axis.
-        clip: Largest size of a normalised intensity, in standard deviations.
+        clip: Normalised intensities are cut off at plus and minus this, in standard deviations.
     """
 
     spacing: float = 1.0
@@ -34,9 +31,9 @@ class Frame:
 
     Attributes:
         grid: The case's grid.
-        start: First voxel of the box on that grid; below zero where the box was grown past the border.
+        start: First voxel of the box on that grid; below zero where the box was enlarged past the border.
         size: Voxels of the box on that grid.
-        shape: Voxels of the prepared array; both span the same box of space, corner to corner.
+        shape: Voxels of the prepared array, which covers exactly the same box.
     """
 
     grid: Grid
@@ -60,7 +57,7 @@ class Frame:
         return resample(cut, self.shape)
 
     def undo(self, array: Float[Tensor, "channel _ _ _"], fill: float = 0.0) -> Float[Tensor, "channel _ _ _"]:
-        """From the prepared grid back to the case's grid; `fill` lies outside the box."""
+        """From the prepared grid back to the case's grid; outside the box is `fill`."""
         box = resample(array, self.size)
         whole = torch.full((array.shape[0], *self.grid.shape), fill, dtype=array.dtype)
         inside, outside = _overlap(self.start, self.size, self.grid.shape)
@@ -71,10 +68,11 @@ class Frame:
 def frame_of(case: Case, subset: Sequence[str], preparation: Preparation) -> Frame:
     """The box around the non-zero voxels of these modalities alone, at the preparation's spacing.
 
-    Where the spacing is a whole multiple of the grid's, the box is grown to whole prepared voxels, so that the spacing
-    is met exactly; elsewhere it is met to half a prepared voxel over the length of the box.
+    Where the spacing is a whole multiple of the grid's, the box is enlarged to whole prepared voxels, so that the
+    spacing is exact. Otherwise the box is divided into a whole number of voxels of about this spacing.
     """
-    start, size = brain_box([case.images[modality] for modality in subset])
+    box = box_around(np.logical_or.reduce([case.images[modality] != 0 for modality in subset]))
+    start, size = [side.start for side in box], [side.stop - side.start for side in box]
     shape: list[int] = []
     grown_start, grown_size = list(start), list(size)
     for axis, spacing in enumerate(case.grid.spacing):
@@ -88,23 +86,8 @@ def frame_of(case: Case, subset: Sequence[str], preparation: Preparation) -> Fra
     return Frame(case.grid, _triple(grown_start), _triple(grown_size), _triple(shape))
 
 
-def brain_box(images: Sequence[np.ndarray]) -> Box:
-    """The smallest box with every non-zero voxel of the images; the whole grid when there is none."""
-    shape = images[0].shape
-    brain = np.zeros(shape, dtype=bool)
-    for image in images:
-        brain |= image != 0
-    start, size = [0, 0, 0], list(shape)
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(brain.any(axis=others))
-        if filled.size:
-            start[axis], size[axis] = int(filled[0]), int(filled[-1] - filled[0] + 1)
-    return _triple(start), _triple(size)
-
-
 def prepare_images(case: Case, task: Task, preparation: Preparation, frame: Frame) -> Float[Tensor, "modality _ _ _"]:
-    """All modalities of the task on the frame; those that the case lacks are zero."""
+    """All modalities of the task on the frame; a modality that the case lacks is zero."""
     prepared = torch.zeros((len(task.modalities), *frame.shape))
     for index, modality in enumerate(task.modalities):
         if modality in case.images:

@@ -1,4 +1,4 @@
-"""Which cases train, which validate, which test: split files, folds by person, hashes of published lists."""
+"""Which cases are for training, validation and test: split files, folds by person, hashes of published lists."""
 
 import hashlib
 import json
@@ -29,8 +29,8 @@ class Fold:
 def folds(cases: Sequence[CaseFiles], number: int, seed: int) -> list[Fold]:
     """Cross-validation by person: each person is in the `val` part of exactly one fold.
 
-    Persons are shuffled (from `seed` alone, whatever the order of `cases`) and dealt out in turn, so that the
-    numbers of persons differ by at most one.
+    Persons are shuffled (by `seed`, independent of the order of `cases`) and dealt out in turn, so that the numbers
+    of persons per fold differ by at most one.
 
     Raises:
         DataError: fewer persons than folds, or fewer than two folds.
@@ -41,7 +41,7 @@ def folds(cases: Sequence[CaseFiles], number: int, seed: int) -> list[Fold]:
             f"{number} folds of {len(persons)} persons; at least two folds and a person for each are needed"
         )
     order = np.random.default_rng(seed).permutation(len(persons))
-    fold_of = {persons[int(person)]: place % number for place, person in enumerate(order)}
+    fold_of = {persons[int(person)]: index % number for index, person in enumerate(order)}
     return [
         Fold(
             train=tuple(sorted(case.name for case in cases if fold_of[case.person] != fold)),
@@ -53,14 +53,14 @@ def folds(cases: Sequence[CaseFiles], number: int, seed: int) -> list[Fold]:
 
 def read_split(path: Path, cases: Sequence[CaseFiles] | None = None) -> dict[str, list[str]]:
     """Part -> names of cases, from JSON (`{"train": [...], "val": [...], "test": [...]}`), from a text file with one
-    name a line (one part, called as the file), or from a folder of such text files.
+    name per line (one part, named after the file), or from a folder of such text files.
 
     Args:
         path: The file or folder.
-        cases: Where given, every name must be one of theirs, and their persons are those that parts may not share.
+        cases: Where given, every name must be one of these cases, and no person may have cases in two parts.
 
     Raises:
-        DataError: unreadable, empty, a name twice, a person in two parts, or names that `cases` do not have.
+        DataError: unreadable, empty, a name twice, a person in two parts, or names that are not in `cases`.
     """
     parts = {part: [bare_id(name) for name in names] for part, names in _read_parts(path).items()}
     _refuse_repeats(path, parts)
@@ -71,7 +71,7 @@ def read_split(path: Path, cases: Sequence[CaseFiles] | None = None) -> dict[str
 
 
 def split_hash(names: Iterable[str]) -> str:
-    """What identifies a list of cases: SHA-256 of the sorted names, a line each, with `HG_` and `LG_` taken off."""
+    """Identifies a list of cases: SHA-256 of the sorted names, one per line, without `HG_` and `LG_`."""
     lines = "\n".join(sorted(bare_id(name) for name in names))
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -97,7 +97,7 @@ def _read_parts(path: Path) -> dict[str, list[str]]:
 
 
 def read_list(path: Path) -> list[str]:
-    """Names of cases, one a line.
+    """Names of cases, one per line.
 
     Raises:
         DataError: the file cannot be read as text.
@@ -145,7 +145,7 @@ def _refuse_unknown(path: Path, parts: Mapping[str, Sequence[str]], known: Seque
 
 
 def _refuse_shared_persons(path: Path, parts: Mapping[str, Sequence[str]], persons: Mapping[str, str]) -> None:
-    """A person in training and in test makes the test worthless."""
+    """Refuse a person in two parts: a test on persons of the training says nothing."""
     places: dict[str, dict[str, str]] = defaultdict(dict)
     for part, names in parts.items():
         for name in names:

@@ -1,4 +1,4 @@
-"""One file -> voxels and where they lie. A header is checked before anything is allocated by it."""
+"""From one file to voxels and their grid. A header is checked before memory is allocated by it."""
 
 import gzip
 import zlib
@@ -14,17 +14,17 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 
-from lacunet.case import Grid, ImageFile
+from lacunet.case import RAS_LPS, Grid, ImageFile
 from lacunet.errors import DataError, GeometryError
 
 CORNER_TOLERANCE_MM = 0.1
-"""Scans lie on one grid when no corner of the volume is farther than this from its place in the other."""
+"""Scans lie on one grid when no corner of the volume is farther than this from the same corner of the other."""
 
 SHEAR_TOLERANCE = 1e-3
 """Largest cosine between two voxel axes that still counts as a right angle."""
 
 MOST_VOXELS = 2**28
-"""A header that claims more voxels per volume (645 cubed) is not believed."""
+"""A header that claims more voxels per volume (645 cubed) is taken for damaged."""
 
 SPACINGS_MM = (0.05, 50.0)
 """Distances between voxels that a scan of a head may have."""
@@ -33,10 +33,10 @@ DEFLATE_RATIO = 1032
 """Compressed data cannot grow more than this many times."""
 
 MOST_TRAILING = 2**20
-"""Bytes after the voxels that are still read for the checksum."""
+"""Bytes after the voxels that are still read, to check the checksum."""
 
 SYNTHETIC = "lacunet: SYNTHETIC"
-"""How the description in the header of an estimated sequence begins; such a file is never read as a scan."""
+"""Start of the description in the header of an estimated sequence; such a file is never read as a scan."""
 
 _LENGTHS = {1: "metres", 3: "micrometres"}
 _UNREADABLE = (
@@ -54,7 +54,7 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file claims about itself: dimensions as they are, affine to mm (RAS+), words for the user, bytes."""
+    """What a file claims about itself: dimensions, affine to mm (RAS+), notes for the user, size in bytes."""
 
     shape: tuple[int, ...]
     affine: np.ndarray
@@ -63,9 +63,9 @@ class _Header:
 
 
 def read_image(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
-    """Voxels (float32, as on disk), their grid, and what is to be said about the file."""
+    """Voxels (float32, as on disk), their grid, and notes about the file."""
     voxels, grid, notes = read_file(file)
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused as that
+    with np.errstate(over="ignore"):  # too large values become infinite, and are refused as such later
         return voxels.astype(np.float32, copy=False), grid, notes
 
 
@@ -75,11 +75,11 @@ def read_voxels(path: Path) -> np.ndarray:
 
 
 def read_file(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
-    """Voxels in the type on disk (or as the header scales them), their grid, and what is to be said about the file.
+    """Voxels in the type on disk (or as the header scales them), their grid, and notes about the file.
 
     Raises:
         DataError: the file is empty, truncated, no image, no grey values, or not 3-D.
-        GeometryError: its spacing or affine makes no sense.
+        GeometryError: its spacing or affine is impossible.
     """
     path = file.path
     try:
@@ -120,7 +120,7 @@ def _volume_shape(file: ImageFile, header: _Header) -> tuple[tuple[int, int, int
 
 
 def _nifti_header(path: Path) -> _Header:
-    """The header, judged as it is in the file: nibabel would mend a negative spacing without a word."""
+    """The header, checked as it is in the file: nibabel would silently correct a negative spacing."""
     with _opened(path) as stream:
         start = stream.read(nib.Nifti2Header.sizeof_hdr)
     kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(start)]
@@ -165,7 +165,7 @@ def _require_possible_size(path: Path, shape: tuple[int, ...], size: int) -> Non
 
 
 def _form_notes(name: str, header: nib.Nifti1Header, shape: tuple[int, ...]) -> list[str]:
-    """A file may say twice, or not at all, where its voxels lie."""
+    """A header may state twice, or not at all, where its voxels lie."""
     codes = int(header["qform_code"]), int(header["sform_code"])
     if codes == (0, 0):
         return [f"{name}: its header does not say where left and right are; taken as in Analyze files"]
@@ -177,7 +177,7 @@ def _form_notes(name: str, header: nib.Nifti1Header, shape: tuple[int, ...]) -> 
 
 
 def _nifti_voxels(file: ImageFile, header: _Header) -> np.ndarray:
-    """Read to the end of the file, so that a wrong checksum of the compressed data is noticed."""
+    """Read to the end of the file, so that a wrong checksum of the compressed data is detected."""
     with _opened(file.path) as stream:
         content = stream.read(header.size)
         stream.read(MOST_TRAILING)
@@ -200,19 +200,24 @@ def _mha_header(path: Path) -> _Header:
     if len(shape) != 3:
         raise DataError(f"{path.name}: has dimensions {shape}; a scan has three, each of at least 2 voxels")
     _require_possible_size(path, shape, _voxels(shape))
+    return _Header(shape, affine_of_itk(reader))
+
+
+def affine_of_itk(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
+    """Voxel to mm (RAS+) of a 3-D image of SimpleITK, or of a reader that has read its header."""
     affine = np.eye(4)
-    affine[:3, :3] = np.reshape(reader.GetDirection(), (3, 3)) * np.asarray(reader.GetSpacing())
-    affine[:3, 3] = reader.GetOrigin()
-    return _Header(shape, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return np.asarray(RAS_LPS @ affine)
 
 
 def _mha_voxels(path: Path) -> np.ndarray:
-    """SimpleITK's arrays run z, y, x and its millimetres left, posterior, superior; ours x, y, z and RAS+."""
+    """SimpleITK's arrays have axes z, y, x; ours x, y, z."""
     return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))).transpose(2, 1, 0)
 
 
 def _sound_affine(path: Path, affine: np.ndarray) -> np.ndarray:
-    """The affine itself, when voxels are boxes of a possible size."""
+    """The affine itself, where voxels are rectangular and of a possible size."""
     name = path.name
     if not np.isfinite(affine).all():
         raise GeometryError(f"{name}: its affine has NaN or infinite entries; the header is damaged")
@@ -230,7 +235,7 @@ def _sound_affine(path: Path, affine: np.ndarray) -> np.ndarray:
 
 
 def corner_distance(shape: tuple[int, ...], one: np.ndarray, two: np.ndarray) -> float:
-    """Largest distance in mm between the places that two affines give to a corner of the volume."""
+    """Largest distance in mm between the positions that two affines give to a corner of the volume."""
     corners = np.array([[x, y, z, 1] for x in (0, shape[0] - 1) for y in (0, shape[1] - 1) for z in (0, shape[2] - 1)])
     return float(np.linalg.norm((corners @ (one - two).T)[:, :3], axis=1).max())
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy.spatial import cKDTree
 
+from lacunet.case import box_around
 from lacunet.errors import UsageError, nearest
 from lacunet.task import Task
 
@@ -164,7 +165,7 @@ def surface_distances(
 
     Both masks must have voxels. Distances are between voxel centres, float64.
     """
-    box = _box(prediction | reference)
+    box = box_around(prediction | reference)
     first, second = surface(prediction[box]), surface(reference[box])
     return _distances(first, second, spacing), _distances(second, first, spacing)
 
@@ -214,7 +215,7 @@ def score_regions(
 def score(prediction: np.ndarray, reference: np.ndarray, spacing: Spacing, policy: MetricPolicy = BRATS) -> RegionScore:
     """All scores of one mask against its reference; arguments as for `score_regions`, one mask each."""
     _check(prediction, reference)
-    box = _box(prediction | reference)
+    box = box_around(prediction | reference)
     prediction, reference = prediction[box], reference[box]
     found, expected = _count(prediction), _count(reference)
     return RegionScore(
@@ -263,16 +264,6 @@ def _distances(surface_from: Mask, surface_to: Mask, spacing: Spacing) -> np.nda
     tree = cKDTree(np.argwhere(surface_to) * np.array(spacing), leafsize=32, balanced_tree=False, compact_nodes=False)
     distances[: len(away)] = tree.query(away)[0]
     return distances
-
-
-def _box(mask: Mask) -> tuple[slice, ...]:
-    """The smallest box that holds a mask, found axis by axis in what is left; the empty mask has an empty box."""
-    box: tuple[slice, ...] = ()
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        occupied = np.flatnonzero(mask[box].any(axis=others))
-        box += (slice(int(occupied[0]), int(occupied[-1]) + 1) if occupied.size else slice(0, 0),)
-    return box
 
 
 def _check(prediction: np.ndarray, reference: np.ndarray) -> None:

@@ -1,1 +1,1 @@
-"""Hospital scans to cases: read, identified, registered, without skull, on one grid."""
+"""From hospital scans to cases: scans are read, identified, registered and skull-stripped on one grid."""

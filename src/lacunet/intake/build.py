@@ -1,13 +1,13 @@
-"""Scans that each lie on a grid of their own -> one case that lacunet can segment.
+"""From scans, each on its own grid, to one case that lacunet can segment.
 
     record = import_case({"t1c": Path("gd.nii.gz"), "t2f": Path("flair.nii.gz")}, Path("cases"), "anna")
 
-Read, register to one scan, find the brain, register again inside it, lay the brain as the average one lies, interpolate
-every scan once, judge, write. What is done already is left as it is.
+The steps: read, register to one scan, find the brain, register again inside it, turn the brain into the pose of the
+average brain, interpolate every scan once, judge, write. Steps that a scan does not need are left out.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from lacunet.case import Grid
-from lacunet.data.nifti import ras_grid, to_ras
+from lacunet.data.nifti import nifti_image, ras_grid, to_ras
 from lacunet.errors import DataError, OutputError
 from lacunet.files import whole_folder
 from lacunet.intake.align import quality
@@ -36,7 +36,7 @@ from lacunet.progress import Progress, Silent
 from lacunet.task import Task
 
 PREFERRED = ("t1c", "t1n", "t2f", "t2w")
-"""Which scan the others are laid on, among those that are fine enough."""
+"""The scan to which the others are registered: the first of these that is fine enough."""
 
 FINE_ENOUGH = 1.5
 """A scan is fine enough when its slices are at most this many times as thick as the finest scan's."""
@@ -45,7 +45,7 @@ WORKERS = 2
 """Registrations that run side by side, one thread each."""
 
 AROUND_BRAIN_MM = 4.0
-"""Registration inside the brain takes in so much around it."""
+"""Registration inside the brain includes this margin around it."""
 
 Motions = Mapping[str, Rigid]
 
@@ -57,10 +57,10 @@ class ImportSettings:
     Attributes:
         stripper: `auto`, `deepbet` or `hd-bet`.
         device: Where hd-bet computes: `cpu` or `cuda`.
-        bias_correction: Even out the coil's gain in every scan (N4).
-        allow: Go on where a step was judged to have failed; the warnings say so.
-        overwrite: Replace a case that is there.
-        seed: Of the places that registration compares.
+        bias_correction: Correct the coil's uneven gain in every scan (N4).
+        allow: Continue although a step was judged to have failed; a warning says so.
+        overwrite: Replace a case that exists already.
+        seed: Of the points at which registration compares the scans.
     """
 
     stripper: Stripper = "auto"
@@ -73,7 +73,7 @@ class ImportSettings:
 
 @dataclass
 class _Log:
-    """Steps, judgements and warnings as they come; tells who watches."""
+    """Collects steps, judgements and warnings, and reports progress."""
 
     progress: Progress
     steps: list[Step] = field(default_factory=list)
@@ -99,29 +99,29 @@ def import_case(
     progress: Progress = Silent(),
     found: HowFound | None = None,
 ) -> ImportRecord:
-    """Make `folder/NAME/NAME-t1c.nii.gz` ... and `import.json` of scans in any state; whole or not at all.
+    """Make `folder/NAME/NAME-t1c.nii.gz` ... and `import.json` from scans in any state; whole or not at all.
 
     Args:
-        scans: A NIfTI or .mha file for each modality there is.
-        folder: Where cases go.
+        scans: A NIfTI or .mha file for each acquired modality.
+        folder: The folder of cases.
         name: The case's name.
         task: Knows the modalities.
-        settings: How; the defaults where None.
-        progress: Is told what is being done, in a few words.
-        found: How the scans were found, where somebody looked for them.
+        settings: How scans become a case; None: the defaults.
+        progress: Called with a few words at each step.
+        found: How the scans were found; None: the user named them.
 
     Returns:
-        What was done; `import.json` says the same.
+        What was done; `import.json` has the same content.
 
     Raises:
-        DataError: a scan is not what it should be, a step failed, or no skull stripper fits.
-        GeometryError: a scan's grid makes no sense.
-        OutputError: the case is there already, or cannot be written.
+        DataError: a scan is unsuitable, a step failed, or there is no skull stripper for these scans.
+        GeometryError: a scan's grid is impossible.
+        OutputError: the case exists already, or cannot be written.
     """
     settings = settings or ImportSettings()
-    place = folder / plain_name(name)
-    if place.exists() and not settings.overwrite:
-        raise OutputError(f"{place}: is there already; replace it with --overwrite, or choose another name")
+    path = folder / plain_name(name)
+    if path.exists() and not settings.overwrite:
+        raise OutputError(f"{path}: is there already; replace it with --overwrite, or choose another name")
     if not scans:
         raise DataError(f"{name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
     found = found or HowFound()
@@ -135,37 +135,38 @@ def import_case(
     else:
         images, grid, placed, reference = _prepared(sources, settings, log)
     if settings.bias_correction:
-        log.begin("evening out the coil's gain")
+        log.begin("correcting the coil's uneven gain")
         images = {modality: even_out(image) for modality, image in images.items()}
         log.done("bias correction", "N4 in every scan")
     _settle(name, settings, log)
     log.begin("writing")
     record = ImportRecord(name, grid, reference, placed, log.steps, log.judgements, log.warnings, _versions(), found)
-    with whole_folder(place) as temporary:
+    with whole_folder(path) as temporary:
         for modality, image in images.items():
-            _write(temporary / f"{name}-{modality}.nii.gz", image, grid)
+            written = nifti_image(image.astype(np.float32, copy=False), grid.affine)
+            nib.save(written, temporary / f"{name}-{modality}.nii.gz")
         write_record(temporary / FILE_NAME, record)
     return record
 
 
 def plain_name(name: str) -> str:
-    """The name itself, when a folder can be called so.
+    """The name itself, where it can be the name of a folder.
 
     Raises:
-        DataError: it would lead somewhere else, or hide the case.
+        DataError: it would lead to another folder, or be a hidden one.
     """
     if not name.strip(". ") or Path(name).name != name or "\\" in name or name.startswith("."):
         raise DataError(f"case name '{name}': not a plain name; choose one without slashes that starts with no dot")
     return name
 
 
-# ---------------------------------------------------------------- what is done already
+# ---------------------------------------------------------------- scans that are prepared already
 
 
 def _as_it_is(
     sources: Mapping[str, Source], log: _Log
 ) -> tuple[dict[str, np.ndarray], Grid, dict[str, Placed], str] | None:
-    """The scans themselves, when they are stripped, lie on one grid and fit each other there; None otherwise."""
+    """The scans as they are, where they are stripped, lie on one grid and fit each other there; None otherwise."""
     reference = choose_reference(sources)
     first = sources[reference]
     if not all(source.stripped and on_one_grid(source, first) for source in sources.values()):
@@ -191,11 +192,11 @@ def _as_it_is(
     return images, grid, placed, reference
 
 
-# ---------------------------------------------------------------- all the rest
+# ---------------------------------------------------------------- scans that are not
 
 
 def choose_reference(sources: Mapping[str, Source]) -> str:
-    """The scan that the others are laid on: T1ce if it is fine enough, else T1, FLAIR, T2.
+    """The scan to which the others are registered: T1ce if it is fine enough, else T1, FLAIR, T2.
 
     Fine enough: slices at most 1.5 times as thick as those of the finest scan.
     """
@@ -209,7 +210,7 @@ def _prepared(
 ) -> tuple[dict[str, np.ndarray], Grid, dict[str, Placed], str]:
     stripper = None
     if not any(source.stripped for source in sources.values()):
-        stripper = choose_stripper(list(sources), settings.stripper)  # before minutes are spent
+        stripper = choose_stripper(list(sources), settings.stripper)  # fails before the long steps
     reference = choose_reference(sources)
     log.begin("registering the scans")
     motions = _register(sources, reference, settings.seed)
@@ -220,7 +221,7 @@ def _prepared(
     log.begin("registering inside the brain")
     motions = _refined(sources, reference, motions, brain, working, settings.seed)
     log.done("register inside the brain", "the brain alone counts")
-    log.begin("laying the brain as the average one lies")
+    log.begin("turning the brain into the pose of the average brain")
     first = carry(sources[reference].voxels, sources[reference].grid, working, Rigid.identity())
     to_case, overlap = to_atlas(first, working, brain, settings.seed)
     log.judgements.append(quality.judge_pose(overlap))
@@ -312,7 +313,7 @@ def _refined(
 def _interpolated(
     sources: Mapping[str, Source], motions: Motions, to_case: Rigid, grid: Grid, brain: Bool[np.ndarray, "x y z"]
 ) -> tuple[dict[str, np.ndarray], dict[str, Placed]]:
-    """Every scan on the case's grid, and how it lies there."""
+    """Every scan on the case's grid, and its position there."""
     whole: dict[str, np.ndarray] = {}
     placed: dict[str, Placed] = {}
     for modality, source in sources.items():
@@ -355,7 +356,7 @@ def _judge_result(brain: Bool[np.ndarray, "x y z"], grid: Grid, placed: Mapping[
 
 
 def _settle(name: str, settings: ImportSettings, log: _Log) -> None:
-    """Doubts become warnings; a failure ends the import: a wrong mask on a page that looks right does harm."""
+    """Doubtful judgements become warnings; a failed one ends the import: a wrong mask that looks right does harm."""
     failed = [judgement.sentence for judgement in log.judgements if judgement.verdict == "failed"]
     log.warnings += [judgement.sentence for judgement in log.judgements if judgement.verdict != "good"]
     if failed and not settings.allow:
@@ -368,11 +369,12 @@ def _settle(name: str, settings: ImportSettings, log: _Log) -> None:
 
 
 def even_out(image: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
-    """N4 bias correction (Tustison et al. 2010, IEEE TMI 29:1310) of what is not 0; found at a quarter of the size."""
+    """N4 bias correction (Tustison et al. 2010, IEEE TMI 29:1310) of voxels above 0, found at a quarter of the size."""
     inside = image > 0
     if not inside.any():
         return image
-    grid = Grid(_triple(image.shape), np.eye(4))
+    x, y, z = image.shape
+    grid = Grid((x, y, z), np.eye(4))
     full, mask = to_itk(image.astype(np.float32), grid), to_itk(inside.astype(np.uint8), grid)
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
     corrector.SetMaximumNumberOfIterations([40, 40, 40])
@@ -381,18 +383,5 @@ def even_out(image: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
     return np.where(inside, image / np.maximum(gain, 1e-3), image).astype(np.float32)
 
 
-def _write(path: Path, image: Float[np.ndarray, "x y z"], grid: Grid) -> None:
-    written = nib.Nifti1Image(np.asarray(image, dtype=np.float32), grid.affine)
-    written.header.set_xyzt_units("mm")
-    written.set_qform(grid.affine, code=1)
-    written.set_sform(grid.affine, code=1)
-    nib.save(written, path)
-
-
 def _versions() -> dict[str, str]:
     return {"lacunet": version("lacunet"), "SimpleITK": sitk.Version_VersionString()}
-
-
-def _triple(values: Sequence[int]) -> tuple[int, int, int]:
-    x, y, z = values
-    return int(x), int(y), int(z)

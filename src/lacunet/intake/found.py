@@ -1,8 +1,7 @@
-"""What was found in a source: recognised scans as files, what was left out, and why.
+"""What was found in a source: the recognised scans, as files; what was left out, and why.
 
-Everything here that is a word for people (`label`, `reason`, `warnings`, `name`, `Facts`) is free of personal data and
-may be shown, logged and written. `DicomSource` is not: it stays in memory, for whoever writes a result that refers to
-it.
+All texts for people (`label`, `reason`, `warnings`, `name`, `Facts`) are free of personal data and may be shown,
+logged and written. `DicomSource` is not: it stays in memory, for results that refer to the DICOM files.
 """
 
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Instance:
-    """One DICOM file of a scan. Local only: UIDs and paths lead to a person."""
+    """One DICOM file of a scan. Local only: UIDs and paths can identify a person."""
 
     path: Path
     sop_class_uid: str
@@ -23,8 +22,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class DicomSource:
-    """Where a scan came from, so that a DICOM SEG can refer to it. Local only, never shown or written by lacunet's
-    import.
+    """The DICOM files of a scan, so that a DICOM SEG can refer to them. Local only: import never shows or writes it.
 
     Attributes:
         study_uid: StudyInstanceUID.
@@ -33,7 +31,7 @@ class DicomSource:
         instances: In the order of the slices; one file where it is multi-frame.
         multi_frame: Whether one file holds many slices (enhanced MR).
         even: Slice k (third axis) of the NIfTI file is slice k of these files, and its first two axes are column and
-        row. False where slices were interpolated to even steps; then resample by the affine.
+        row. False where slices were interpolated to equal distances; then resample by the affine.
     """
 
     study_uid: str
@@ -46,7 +44,7 @@ class DicomSource:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a header says of a scan, personal data left out.
+    """What a header says of a scan, without personal data.
 
     Attributes:
         words: Recognised words of the series description or the file's name: `T1 AX POST GAD`; the rest is "…".
@@ -82,11 +80,11 @@ class Scan:
     Attributes:
         path: A NIfTI file in the work folder, named without personal data, its free text fields emptied.
         modality: `t1n`, `t1c`, `t2w` or `t2f`.
-        label: What to call it: `series 4 (T1 AX POST GAD)`.
-        reason: Why it is taken for this modality, and why it rather than another, in one or two sentences.
+        label: Its name for people: `series 4 (T1 AX POST GAD)`.
+        reason: Why it is taken for this modality, and why it was preferred to other scans, in one or two sentences.
         confidence: 0..1.
         facts: What its header says.
-        warnings: Sentences a reader must not miss: "labelled T2, looks like FLAIR".
+        warnings: Sentences that a reader must not miss: "labelled T2, looks like FLAIR".
         dicom: Its DICOM files; None for NIfTI.
     """
 
@@ -110,13 +108,13 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Visit:
-    """One person at one visit: what becomes a case.
+    """One person at one visit. It becomes a case.
 
     Attributes:
         name: `case-3f2a91bc`, from a hash of the study's UID; or the BIDS name; or a name of a public data set.
         scans: By modality, in the task's order; never empty.
-        left_out: What else the visit had.
-        warnings: Of the visit as a whole; a scan's own are with the scan.
+        left_out: Scans of the visit that are not used.
+        warnings: Of the visit as a whole; those of a scan are in the scan.
     """
 
     name: str
@@ -131,14 +129,14 @@ class Visit:
 
     @property
     def all_warnings(self) -> tuple[str, ...]:
-        """The visit's and every scan's, each scan's with its label."""
+        """The warnings of the visit and of its scans; those of scans begin with the scan's label."""
         of_scans = (f"{scan.label}: {line}" for scan in self.scans.values() for line in scan.warnings)
         return (*self.warnings, *of_scans)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """All that a source holds.
+    """Everything that a source holds.
 
     Attributes:
         kind: `dicom`, `bids` or `nifti`.

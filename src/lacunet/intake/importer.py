@@ -1,4 +1,4 @@
-"""Hospital scans to cases: what a source holds is read, recognised and made ready.
+"""From hospital scans to cases: finds the scans of a source, recognises them and makes them ready.
 
 importer = Importer()
 for result in importer.import_into(Path("export.zip"), Path("cases")): ...
@@ -28,10 +28,10 @@ class Imported:
     """One visit that became a case.
 
     Attributes:
-        folder: The case.
+        folder: The folder of the case.
         visit: What was found, and what was left out.
         record: What was done.
-        skipped: It was there already (`resume`).
+        skipped: The case existed already (`resume`).
     """
 
     folder: Path
@@ -42,13 +42,13 @@ class Imported:
 
 @dataclass(frozen=True)
 class Importer:
-    """Makes cases of what hospitals export.
+    """Makes cases from scans as hospitals export them.
 
     Attributes:
         wishes: Which study and which series, where the user said so.
         settings: How scans become a case.
-        name: Of the case, where a source holds one visit; its own where None.
-        progress: Is told in a few words what is being done.
+        name: Of the case, where a source holds one visit; None: the visit's own name.
+        progress: Called with a few words at each step.
         task: Knows the modalities.
     """
 
@@ -59,35 +59,35 @@ class Importer:
     task: Task = GLIOMA
 
     def import_into(self, source: Path, folder: Path, resume: bool = False) -> Iterator[Survey | Imported | Problem]:
-        """Import every visit of a source; one that fails is a `Problem` and the others are still done.
+        """Import every visit of a source; one that fails is a `Problem`, and the others are still imported.
 
         Args:
             source: A folder, an archive or a file.
-            folder: Where cases go.
-            resume: Leave cases that are done already.
+            folder: The folder of cases.
+            resume: Skip cases that exist already.
 
         Yields:
-            What the source holds, then each visit.
+            First what the source holds, then the result of each visit.
 
         Raises:
             DataError: the source holds nothing usable.
-            UsageError: a wish names nothing that is there, or one name is given for several visits.
+            UsageError: a wish names a series, file or study that is not there, or one name is given for several visits.
         """
         with self.surveyed(source) as (survey, _):
             yield survey
             for visit in survey.visits:
-                place = folder / self.name_of(visit)
+                path = folder / self.name_of(visit)
                 try:
-                    if resume and (place / FILE_NAME).is_file():
-                        yield Imported(place, visit, read_record(place), skipped=True)
+                    if resume and (path / FILE_NAME).is_file():
+                        yield Imported(path, visit, read_record(path), skipped=True)
                     else:
-                        yield Imported(place, visit, self.imported(visit, folder))
+                        yield Imported(path, visit, self.imported(visit, folder))
                 except LacunetError as error:
                     yield Problem(self.name_of(visit), str(error))
 
     @contextmanager
     def surveyed(self, source: Path) -> Iterator[tuple[Survey, Path]]:
-        """What a source holds, and an empty folder; both for as long as the context lasts."""
+        """What a source holds, and an empty folder; both exist within the `with` block only."""
         with TemporaryDirectory(prefix="lacunet-") as folder:
             work, empty = Path(folder) / "scans", Path(folder) / "cases"
             work.mkdir()
@@ -98,7 +98,7 @@ class Importer:
                 yield survey, empty
 
     def name_of(self, visit: Visit) -> str:
-        """What the case of a visit is called."""
+        """The name of the case of a visit."""
         return self.name or visit.name
 
     def imported(self, visit: Visit, folder: Path) -> ImportRecord:

@@ -1,4 +1,4 @@
-"""`import.json`: what import did to a case, so that results find their way back. No names, paths or dates in it."""
+"""`import.json`: what import did to a case, for bringing results back onto the scans. No names, paths or dates."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ CONVENTION = (
 
 @dataclass(frozen=True)
 class Step:
-    """One step as it was done: what, in how many seconds, and a sentence."""
+    """One step that was done: its name, its duration, and a sentence about it."""
 
     name: str
     seconds: float
@@ -33,11 +33,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Placed:
-    """How one scan lies in its case.
+    """The position of one scan in its case.
 
     Attributes:
         grid: The scan's own grid.
-        scan_to_case: From places (mm) in the scan to places in the case.
+        scan_to_case: From points (mm) in the scan to points in the case.
         stripped: Whether the scan came without skull.
         coverage: Share of the brain that it shows.
     """
@@ -50,11 +50,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class HowFound:
-    """How the scans of a case were found, in words that may be shown.
+    """How the scans of a case were found, in texts without personal data.
 
     Attributes:
-        scans: By modality: what each was called, and why it was taken for this one.
-        left_out: What else there was, and why it is not used.
+        scans: By modality: the scan's name, and why it was taken for this modality.
+        left_out: Scans that are not used, and why.
         warnings: Sentences that a reader must not miss.
     """
 
@@ -70,12 +70,12 @@ class ImportRecord:
     Attributes:
         case: The case's name.
         grid: The case's grid.
-        reference: The scan that the others were laid on.
+        reference: The scan to which the others were registered.
         scans: By modality.
         steps: In the order in which they were done.
-        judgements: Every step judged.
+        judgements: One per judged step.
         warnings: Sentences that a reader must not miss.
-        versions: Of lacunet and of what did the work.
+        versions: Of lacunet and of the packages that did the work.
         found: How the scans were found; empty where they were named one by one.
     """
 
@@ -91,7 +91,7 @@ class ImportRecord:
 
     @property
     def moved(self) -> bool:
-        """Whether a scan lies elsewhere in the case than it came."""
+        """Whether a scan was moved."""
         return any(not np.array_equal(placed.scan_to_case.matrix, np.eye(4)) for placed in self.scans.values())
 
 
@@ -130,7 +130,7 @@ def read_record(folder: Path) -> ImportRecord:
     """Read import.json from the folder of a case.
 
     Raises:
-        DataError: it is not there, or damaged.
+        DataError: it does not exist, or is damaged.
     """
     path = folder / FILE_NAME
     try:
@@ -153,10 +153,10 @@ def read_record(folder: Path) -> ImportRecord:
 
 
 def record_of(files: CaseFiles) -> ImportRecord | None:
-    """What import did to a case, where `lacunet import` made it; None for any other.
+    """What import did to a case; None where the case was not made by `lacunet import`.
 
     Raises:
-        DataError: import.json is there, and damaged.
+        DataError: import.json exists and is damaged.
     """
     folder = next(iter(files.images.values())).path.parent
     return read_record(folder) if (folder / FILE_NAME).is_file() else None

@@ -1,12 +1,12 @@
-"""A source as hospitals have it -> its scans, recognised and converted.
+"""From a source as hospitals have it to its scans, recognised and converted.
 
     with survey_source(Path("export.zip"), work) as survey:
         for visit in survey.visits:
             visit.files      # {"t1c": Path, "t2f": Path}
-            visit.left_out   # what else there was, and why it is not used
+            visit.left_out   # scans that are not used, and why
 
-Nothing that could name a patient leaves this module in words: see `words` for descriptions, `read.study` for persons,
-and `Survey` for what may be shown.
+No text that leaves this module can name a patient: see `words` for descriptions, `read.study` for persons, and
+`Survey` for what may be shown.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from lacunet.intake.identify.choose import Candidate, choose
 from lacunet.intake.identify.clues import OTHER, Clues, Guess, guess
 from lacunet.intake.read.archive import Contents, unpacked
 from lacunet.intake.read.convert import clean_copy, convert
-from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, is_reference, loose_visits
-from lacunet.intake.read.series import Series
+from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, is_reference, loose_visits, stem_of
+from lacunet.intake.read.series import Series, counted
 from lacunet.intake.read.study import (
     Pile,
     Study,
@@ -50,8 +50,8 @@ class Wishes:
             SeriesInstanceUID, or a file's path inside the source.
         study: A study's date (2021-03-04 or 20210304), its name ("study-1a2b3c4d") or its UID; None: the newest that
             has a usable scan.
-        show_names: Loose files and their cases are called by their own names. These may hold a patient's; off unless
-            asked for.
+        show_names: Show the names of loose files, and name cases after them. They may contain a patient's name, so this
+            is off by default.
     """
 
     overrule: Mapping[str, Path | str] = field(default_factory=dict)
@@ -61,20 +61,21 @@ class Wishes:
 
 @contextmanager
 def survey_source(source: Path, work: Path, task: Task, wishes: Wishes | None = None) -> Iterator[Survey]:
-    """A folder, an archive (.zip, .tar, .tar.gz ...) or a single file -> its scans, as NIfTI files below `work`.
+    """The scans of a folder, an archive (.zip, .tar, .tar.gz ...) or a single file, as NIfTI files below `work`.
 
-    DICOM files of an archive (`Scan.dicom`) exist within the block only; write a DICOM SEG in it. The NIfTI files stay:
-    `work` is the caller's.
+    The DICOM files of an archive (`Scan.dicom`) exist within the `with` block only; write a DICOM SEG there. The caller
+    owns `work`, so the NIfTI files stay.
 
     Args:
         source: What the user named.
         work: An existing folder for the converted scans.
-        wishes: What the user asked for; None: nothing in particular.
+        wishes: What the user asked for; None: nothing.
         task: Says which modalities there are.
 
     Raises:
-        DataError: nothing usable is there; several patients; an unsafe or damaged archive.
-        UsageError: a wish names nothing that is there; DICOM files, and the extra `dicom` is not installed.
+        DataError: no usable scan; several patients; an unsafe or damaged archive.
+        UsageError: a wish names a series, file or study that is not there; there are DICOM files, and the extra
+            `dicom` is not installed.
     """
     wishes = wishes or Wishes()
     wishes = replace(wishes, overrule={task.modality(word): value for word, value in wishes.overrule.items()})
@@ -83,7 +84,7 @@ def survey_source(source: Path, work: Path, task: Task, wishes: Wishes | None = 
 
 
 def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task) -> Survey:
-    """As `survey_source`, for files that lie in a folder already.
+    """As `survey_source`, for files that are unpacked already.
 
     Raises:
         DataError: see `survey_source`.
@@ -108,7 +109,7 @@ def _what_else(contents: Contents, pile: Pile) -> str:
 
 
 def _notes(contents: Contents, pile: Pile, beside: int) -> list[str]:
-    """What was passed over, in counts."""
+    """How many files were passed over, and why."""
     strangers = sum(not is_image(path) and path.suffix.lower() != ".json" for path in pile.others)
     notes = [f"{_files(count)} could not be read: {reason}" for reason, count in sorted(pile.damaged.items())]
     if strangers:
@@ -121,7 +122,7 @@ def _notes(contents: Contents, pile: Pile, beside: int) -> list[str]:
 
 
 def _files(count: int) -> str:
-    return f"{count} file{'s' if count != 1 else ''}"
+    return counted(count, "file", "files")
 
 
 # ---------------------------------------------------------------- DICOM
@@ -207,8 +208,8 @@ def _is_own_file(wish: Path | str) -> bool:
 
 def _series_wished(wish: Path | str, modality: str, study: Study, contents: Contents) -> str:
     """The key of the series that the user means."""
-    places = {Path(wish), contents.root / wish, Path(wish).absolute()} if str(wish) else set()
-    resolved = {place.resolve() for place in places if place.exists()}
+    paths = {Path(wish), contents.root / wish, Path(wish).absolute()} if str(wish) else set()
+    resolved = {path.resolve() for path in paths if path.exists()}
     for series in study.series:
         if str(wish) in (series.key, series.first.series):
             return series.key
@@ -245,9 +246,9 @@ def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes
 
 
 def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:
-    """A name for each: its own where that may be shown or is asked for, else `case-3f2a91bc`, of what its files hold.
+    """A name for each visit: its own where that may be shown or is wanted, else `case-3f2a91bc`, a hash of its files.
 
-    The same files have the same name wherever they lie; of several visits of one name the later ones are numbered.
+    The same files give the same name in any folder; of several visits of one name the later ones are numbered.
     """
     names: list[str] = []
     for loose in visits:
@@ -258,13 +259,13 @@ def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:
 
 
 def _contents_hash(loose: LooseVisit) -> str:
-    """Eight hexadecimal digits of SHA-256 of the files of a visit, whatever they are called."""
+    """Eight hexadecimal digits of SHA-256 of the files of a visit, independent of their names."""
     digests = []
     for one in loose.files:
         try:
             with one.path.open("rb") as file:
                 digests.append(hashlib.file_digest(file, "sha256").digest())
-        except OSError:  # said when it is read
+        except OSError:  # reported when the file is read
             continue
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:8]
 
@@ -300,7 +301,7 @@ def _label(one: LooseFile, wishes: Wishes) -> str:
     """`file 3 (T1 AX POST GAD)`: files are counted in the order of their names."""
     if wishes.show_names:
         return one.path.name
-    words = shown(bare_name(one.path.name) if one.source == "nifti" else bare_name(one.path.name).split("_", 1)[1])
+    words = shown(stem_of(one.path, one.source))
     return f"file {one.number} ({words})" if words else f"file {one.number}"
 
 
@@ -337,9 +338,9 @@ def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, for
 
 def _file_wished(wish: Path | str, modality: str, loose: LooseVisit, contents: Contents) -> Path | None:
     """The file of the visit that the user means; None: a file outside the source."""
-    places = {Path(wish).resolve(), (contents.root / wish).resolve()}
+    paths = {Path(wish).resolve(), (contents.root / wish).resolve()}
     for one in loose.files:
-        if one.path.resolve() in places or str(wish) == str(one.number):
+        if one.path.resolve() in paths or str(wish) == str(one.number):
             return one.path
     if _is_own_file(wish):
         return None
@@ -347,7 +348,7 @@ def _file_wished(wish: Path | str, modality: str, loose: LooseVisit, contents: C
 
 
 def _outside(wishes: Wishes, folder: Path, task: Task) -> list[Candidate]:
-    """Files that the user gave beside the source."""
+    """Files outside the source that the user gave."""
     candidates = []
     for modality, wish in wishes.overrule.items():
         if not _is_own_file(wish):

@@ -1,7 +1,7 @@
-"""Words that hospitals use for sequences: which are shown, and what they say.
+"""Words that hospitals use for sequences: which of them are shown, and what they mean.
 
-Series descriptions and file names are typed by people and may hold a patient's name. So nothing of them is ever shown
-or written but the words of this list, as it spells them; the rest becomes "…".
+Series descriptions and file names are typed by people and may contain a patient's name. So only the words of this
+list are ever shown or written, as it spells them; the rest becomes "…".
 """
 
 import re
@@ -24,7 +24,7 @@ _SHOWN = """
 """
 
 SHOWN = frozenset(_SHOWN.split())
-"""Every word that is ever shown."""
+"""All words that may be shown."""
 
 FOREIGN = {
     "造影": "contrast", "增强": "contrast", "增強": "contrast", "平扫": "without contrast", "平掃": "without contrast",
@@ -67,7 +67,7 @@ _WITH = (
 
 
 def plain(text: str) -> str:
-    """Lower case, accents taken off, known foreign words put into English, every separator but + and * a space."""
+    """Lower case, without accents, known foreign words translated, every separator except + and * a space."""
     text = text.replace("ß", "ss")
     for foreign, word in FOREIGN.items():
         text = text.replace(foreign, f" {word} ")
@@ -81,9 +81,9 @@ def plain(text: str) -> str:
 
 
 def shown(*texts: str) -> str:
-    """The recognised words of the first text that has any, in capitals: `T1 AX POST GAD`; what is left out is "…".
+    """The recognised words of the first text that has any, in capitals: `T1 AX POST GAD`; other words become "…".
 
-    At most twelve words, so that nothing long gets through. Numbers are never shown.
+    At most twelve words. Numbers are never shown.
     """
     for text in texts:
         words: list[str] = []
@@ -104,7 +104,7 @@ def manufacturer(text: str) -> str | None:
 
 
 def says_agent(texts: Sequence[str]) -> bool | None:
-    """Whether words speak of contrast agent given (True) or not given (False); None: neither, or both."""
+    """Whether texts say that contrast agent was given (True) or not (False); None: they say neither, or both."""
     plains = [plain(text) for text in texts]
     if any(re.search(_BOTH, text) for text in plains):
         return None
@@ -114,5 +114,5 @@ def says_agent(texts: Sequence[str]) -> bool | None:
 
 
 def has(texts: Sequence[str], pattern: str) -> bool:
-    """Whether any of the texts, made plain, matches a regular expression."""
+    """Whether any of the texts, after `plain`, matches a regular expression."""
     return any(re.search(pattern, plain(text)) for text in texts)

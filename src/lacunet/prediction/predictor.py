@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lacunet.case import Case
-from lacunet.data.prepare import Box, Frame, frame_of, labels_of, prepare_images
+from lacunet.data.prepare import Frame, frame_of, labels_of, prepare_images
 from lacunet.errors import DataError
 from lacunet.models.model import Model
 from lacunet.nn.memory import in_channels_last
@@ -249,7 +249,7 @@ class Predictor:
 def group_by_frame(case: Case, subsets: Iterable[Subset], model: Model) -> list[tuple[Frame, list[Subset]]]:
     """Subsets whose modalities span the same box share a frame, and so are encoded once."""
     acquired = case.acquired(model.task)
-    groups: dict[Box, tuple[Frame, list[Subset]]] = {}
+    groups: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Frame, list[Subset]]] = {}
     for subset in subsets:
         absent = [modality for modality in subset if modality not in acquired]
         if absent:

@@ -11,8 +11,8 @@ from contourpy import contour_generator
 from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from lacunet.case import Grid
-from lacunet.report.planes import PLANES, Box, Plane, box_around, busiest, section, size_mm
+from lacunet.case import Box, Grid, box_around
+from lacunet.report.planes import PLANES, Plane, busiest, section, size_mm
 from lacunet.task import Task
 
 MARGIN = 8.0
@@ -105,7 +105,8 @@ def cuts(
     """
     masks = {"prediction": prediction} if reference is None else {"reference": reference, "prediction": prediction}
     x, y, z = (math.ceil(MARGIN / spacing) for spacing in grid.spacing)
-    box = box_around([*images.values(), *masks.values()], (x, y, z))
+    shown = np.logical_or.reduce([volume != 0 for volume in (*images.values(), *masks.values())])
+    box = box_around(shown, (x, y, z))
     tumour = prediction[box] > 0
     if reference is not None and not tumour.any():
         tumour = reference[box] > 0

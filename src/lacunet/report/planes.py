@@ -1,12 +1,9 @@
 """The three planes a person looks at, cut from a RAS+ volume and turned as radiologists hang them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Shaped
-
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -50,24 +47,3 @@ def busiest(mask: Bool[np.ndarray, "x y z"], plane: Plane) -> int:
 def size_mm(shape: tuple[int, int, int], spacing: tuple[float, float, float], plane: Plane) -> tuple[float, float]:
     """Width and height of a picture of the plane, in mm."""
     return shape[plane.across] * spacing[plane.across], shape[plane.up] * spacing[plane.up]
-
-
-def box_around(volumes: Iterable[Shaped[np.ndarray, "x y z"]], margin: tuple[int, int, int]) -> Box:
-    """The smallest box with every voxel that is not zero in any volume, and `margin` voxels around; all if none.
-
-    Raises:
-        ValueError: there are no volumes.
-    """
-    there = np.logical_or.reduce([volume != 0 for volume in volumes])
-    if there.ndim != 3:
-        raise ValueError("a box needs at least one volume to lie around")
-    x, y, z = (_extent(there.any(axis=tuple({0, 1, 2} - {axis})), margin[axis]) for axis in range(3))
-    return x, y, z
-
-
-def _extent(there: Bool[np.ndarray, " n"], margin: int) -> slice:
-    """From the first to the last voxel that is there, and `margin` more on either side where the array goes on."""
-    inside = np.flatnonzero(there)
-    if not len(inside):
-        return slice(0, len(there))
-    return slice(max(int(inside[0]) - margin, 0), min(int(inside[-1]) + 1 + margin, len(there)))

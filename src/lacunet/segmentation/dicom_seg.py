@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lacunet.case import Grid
+from lacunet.case import RAS_LPS, Grid
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
 from lacunet.task import Task
@@ -174,8 +174,7 @@ def _on(geometry: "hd.VolumeGeometry", labels: np.ndarray, grid: Grid) -> "hd.Vo
     """The labels in the order of the source's voxels: axes exchanged and turned round, nothing resampled."""
     import highdicom as hd
 
-    to_lps = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM counts left and posterior, NIfTI right and anterior
-    volume = hd.Volume(labels, to_lps @ grid.affine, "PATIENT")
+    volume = hd.Volume(labels, RAS_LPS @ grid.affine, "PATIENT")
     try:
         matched = volume.match_orientation(geometry)
     except (RuntimeError, ValueError) as error:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
-from scipy import ndimage
 
-from lacunet.case import Case, Grid, ImageFile
+from lacunet.case import Box, Case, Grid, ImageFile, box_around
 from lacunet.data.nifti import ras_grid, write_mask
 from lacunet.data.volume import read_image
 from lacunet.errors import DataError
@@ -52,7 +51,7 @@ def averaged(
         least: Places far from every value above this are not looked at, and stay 0.
     """
     whole = np.zeros(target.shape, np.float32)
-    box = _box_of(values > least, grid, target, to_source)
+    box = _part_of(values > least, grid, target, to_source)
     if box is None:
         return whole
     nearest = min(target.spacing) >= SMALLER * min(grid.spacing)
@@ -75,7 +74,7 @@ def _parts(sizes: Sequence[float], finest: float, each: int) -> list[int]:
     return parts
 
 
-def _pieces(box: tuple[slice, slice, slice], parts: list[int]) -> Iterator[tuple[slice, slice, slice]]:
+def _pieces(box: Box, parts: list[int]) -> Iterator[Box]:
     """A box cut into slabs along its third axis."""
     one, two, across = box
     slab = (one.stop - one.start) * (two.stop - two.start) * int(np.prod(parts))
@@ -92,14 +91,12 @@ def _means(fine: Float[np.ndarray, "x y z"], parts: list[int]) -> Float[np.ndarr
     return fine
 
 
-def _box_of(
-    there: Bool[np.ndarray, "x y z"], grid: Grid, target: Grid, to_source: Rigid
-) -> tuple[slice, slice, slice] | None:
+def _part_of(there: Bool[np.ndarray, "x y z"], grid: Grid, target: Grid, to_source: Rigid) -> Box | None:
     """The part of the target that reaches where the map is; None when it is nowhere, or lies elsewhere."""
-    pieces = ndimage.find_objects(there.astype(np.uint8))
-    if not pieces:
+    if not there.any():
         return None
-    ends = np.array([[part.start - 1 for part in pieces[0]], [part.stop for part in pieces[0]]])
+    box = box_around(there)
+    ends = np.array([[side.start - 1 for side in box], [side.stop for side in box]])
     corners = np.array([[ends[i, 0], ends[j, 1], ends[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
     places = to_source.inverse.move(corners @ grid.affine[:3, :3].T + grid.affine[:3, 3])
     back = np.linalg.inv(target.affine)
@@ -111,7 +108,7 @@ def _box_of(
     return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 
-def _cut(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
+def _cut(grid: Grid, box: Box) -> Grid:
     """The grid of a part of the voxels."""
     affine = grid.affine.copy()
     affine[:3, 3] = grid.affine[:3, :3] @ [part.start for part in box] + grid.affine[:3, 3]

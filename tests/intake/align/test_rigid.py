@@ -82,8 +82,8 @@ def test_an_image_lies_where_nibabel_says(order, signs) -> None:
     image = to_itk(voxels, grid)
     np.testing.assert_array_equal(from_itk(image), voxels)
     np.testing.assert_allclose(grid_of(image).affine, grid.affine, atol=1e-9)
-    place = apply_affine(nib.Nifti1Image(voxels, grid.affine).affine, (2, 3, 4))
-    np.testing.assert_allclose(np.array(image.TransformIndexToPhysicalPoint((2, 3, 4))) * [-1, -1, 1], place, atol=1e-5)
+    point = apply_affine(nib.Nifti1Image(voxels, grid.affine).affine, (2, 3, 4))
+    np.testing.assert_allclose(np.array(image.TransformIndexToPhysicalPoint((2, 3, 4))) * [-1, -1, 1], point, atol=1e-5)
 
 
 def test_carrying_is_scipys_linear_interpolation_through_the_affines() -> None:
@@ -108,7 +108,7 @@ def test_carrying_there_and_back_by_whole_voxels_loses_nothing() -> None:
     np.testing.assert_array_equal(carry(there, grid, grid, shift.inverse, nearest=True), voxels)
 
 
-def test_points_are_places_of_voxels_and_never_too_many() -> None:
+def test_points_are_centres_of_voxels_and_never_too_many() -> None:
     mask = np.zeros((5, 6, 7), bool)
     mask[1, 2, 3] = True
     grid = oblique((1.0, 2.0, 3.0), mask.shape)

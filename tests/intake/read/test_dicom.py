@@ -15,7 +15,7 @@ from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import Survey
 from lacunet.intake.read import convert, header
-from lacunet.intake.read.series import group
+from lacunet.intake.read.series import counted, group
 from lacunet.intake.read.study import read_pile
 from lacunet.intake.survey import Wishes, survey_source
 from lacunet.task import GLIOMA
@@ -193,8 +193,8 @@ def test_slice_k_of_the_result_is_instance_k(examination, images, affine, work) 
             data = pydicom.dcmread(instance.path)
             assert data.SOPInstanceUID == instance.sop_instance_uid
             np.testing.assert_array_equal(np.asarray(image.dataobj)[:, :, k].T, data.pixel_array)
-            place = np.array([-1, -1, 1]) * (image.affine @ [0, 0, k, 1])[:3]
-            np.testing.assert_allclose(place, data.ImagePositionPatient, atol=1e-3)
+            position = np.array([-1, -1, 1]) * (image.affine @ [0, 0, k, 1])[:3]
+            np.testing.assert_allclose(position, data.ImagePositionPatient, atol=1e-3)
 
 
 def test_a_rescale_slope_is_kept(examination, images, affine, work) -> None:
@@ -363,6 +363,10 @@ def test_a_localiser_alone_is_refused(examination, images, affine, work) -> None
         survey_source(examination.folder, work, GLIOMA),
     ):
         pass
+
+
+def test_one_file_is_counted_in_the_singular() -> None:
+    assert [counted(count, "file", "files") for count in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
 
 
 def test_a_series_of_three_planes_is_split_and_each_part_too_small(examination, images, affine, work) -> None:

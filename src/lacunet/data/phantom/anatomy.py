@@ -1,7 +1,7 @@
-"""The average brain that ships with the package, and how to bend it into somebody's.
+"""The average brain that ships with the package, and how it is deformed into an individual one.
 
-Everything here happens on one working grid of 2 mm over a fixed box, or at points given in mm, so that a patient is the
-same patient at whatever spacing the scans are asked for. Coordinates are RAS+ in mm, as in the ICBM 152 templates.
+Everything is computed on one working grid of 2 mm over a fixed box, or at points given in mm, so that a patient is the
+same at every spacing of the scans. Coordinates are RAS+ in mm, as in the ICBM 152 templates.
 """
 
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class Shape:
         angles: Rotations about the three axes, radians.
         bend: Standard deviation of the wide displacements (a correlation length of 16 mm), mm.
         fold: Standard deviation of the narrow displacements (5 mm), mm.
-        gyri: How far the tissue at a place may differ from the average brain's (log-odds).
+        gyri: How far the tissue at a point may differ from the average brain's (log-odds).
         ventricles: How far the walls of the ventricles are pushed out, mm.
-        atrophy: Log-odds in favour of cerebrospinal fluid: 0 = the average's blurred sulci, 3 = wide ones.
+        atrophy: Log-odds in favour of cerebrospinal fluid: 0 = the blurred sulci of the average, 3 = wide sulci.
     """
 
     scale: tuple[float, float, float]
@@ -58,9 +58,9 @@ class Atlas:
     origin: np.ndarray
     spacing: float
 
-    def sample(self, field: Field, places: Float[np.ndarray, "3 ..."]) -> Float[np.ndarray, "..."]:
-        """A map at places in mm, linearly; 0 outside."""
-        indices = (places - _column(self.origin, places.ndim)) / self.spacing
+    def sample(self, field: Field, points: Float[np.ndarray, "3 ..."]) -> Float[np.ndarray, "..."]:
+        """A map at points in mm, interpolated linearly; 0 outside."""
+        indices = (points - _column(self.origin, points.ndim)) / self.spacing
         return np.asarray(ndimage.map_coordinates(field, indices, order=1, output=np.float32))
 
 
@@ -71,7 +71,7 @@ class Body:
     Attributes:
         atlas: The average brain it was made from.
         places: Where in the atlas each voxel comes from, mm.
-        preference: Log-odds added for white, grey and fluid: what makes the gyri somebody's own.
+        preference: Log-odds added for white, grey and fluid: they make the gyri individual.
         brain: The brain mask as a fraction in 0..1.
         depth: Distance from the outside of the brain, mm.
     """
@@ -124,7 +124,7 @@ def grid_places(grid: Grid) -> Vectors:
 
 
 def sample_field(field: Field, points: Points) -> Float[np.ndarray, " n"]:
-    """A field of the working grid at points in mm, linearly; the border value outside."""
+    """A field of the working grid at points in mm, interpolated linearly; the border value outside."""
     corner = _column(np.array(BOX_CORNER) + WORKING_SPACING / 2, 2)
     indices = (points - corner) / WORKING_SPACING
     return np.asarray(ndimage.map_coordinates(field, indices, order=1, output=np.float32, mode="nearest"))
@@ -133,7 +133,7 @@ def sample_field(field: Field, points: Points) -> Float[np.ndarray, " n"]:
 def smooth_noise(generator: np.random.Generator, length: float) -> Field:
     """A random field on the working grid: mean 0, standard deviation 1, correlation length in mm.
 
-    It is drawn on as coarse a lattice as the length allows, which is fast for wide fields.
+    It is drawn on a lattice as coarse as the length allows, which is fast for smooth fields.
     """
     step = max(length / 2.0, WORKING_SPACING)
     lattice = [int(np.ceil(size / step)) + 5 for size in BOX_SIZE]
@@ -149,7 +149,7 @@ def smooth_noise(generator: np.random.Generator, length: float) -> Field:
 def bulge(places: Float[np.ndarray, "3 ..."], centre: np.ndarray, radius: float, shift: float) -> np.ndarray:
     """Displacement away from a centre, largest (`shift` mm) at `radius` mm, fading beyond.
 
-    One-to-one as long as `shift` stays below 0.6 `radius`.
+    The mapping is one-to-one as long as `shift` is below 0.6 `radius`.
     """
     offset = places - _column(centre, places.ndim)
     squared = (offset**2).sum(0) / radius**2
@@ -157,13 +157,13 @@ def bulge(places: Float[np.ndarray, "3 ..."], centre: np.ndarray, radius: float,
 
 
 def taper(depth: np.ndarray) -> np.ndarray:
-    """0 at the skull, which does not yield, rising smoothly to 1 at a depth of 20 mm."""
+    """0 at the skull, which does not move, rising smoothly to 1 at a depth of 20 mm."""
     part = (depth / 20.0).clip(0.0, 1.0)
     return np.asarray(part * part * (3.0 - 2.0 * part), dtype=np.float32)
 
 
 def make_body(shape: Shape, generator: np.random.Generator) -> Body:
-    """Bend the average brain: affine, smooth elastic displacements, ventricles, individual gyri."""
+    """Deform the average brain: affine, smooth elastic displacements, ventricles, individual gyri."""
     atlas = load_atlas()
     grid = box_grid(WORKING_SPACING)
     places = grid_places(grid)
@@ -181,13 +181,13 @@ def make_body(shape: Shape, generator: np.random.Generator) -> Body:
 
 
 def _sharpen(average: Float[np.ndarray, "3 n"], preference: Float[np.ndarray, "3 n"]) -> Float[np.ndarray, "3 n"]:
-    """One brain is crisper than the average of many: a softmax of the log-odds, 2.5 times as steep."""
+    """One brain has sharper borders than the average of many: a softmax of the log-odds, 2.5 times as steep."""
     odds = np.exp(2.5 * np.log(average) + preference)
     return np.asarray(odds / odds.sum(0), dtype=np.float32)
 
 
 def _from_patient_to_atlas(shape: Shape) -> np.ndarray:
-    """The matrix from a patient's place to the atlas's: undo the rotation, then the scale."""
+    """The matrix from a point of the patient to the point of the atlas: undo the rotation, then the scale."""
     a, b, c = shape.angles
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])

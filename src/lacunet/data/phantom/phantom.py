@@ -1,23 +1,23 @@
-"""Invented patients: the anatomy of the ICBM 152 average bent into somebody's, a tumour that grew in it, four scans.
+"""Invented patients: the ICBM 152 average brain, deformed; a tumour that grows in it; four scans of it.
 
-For tests, the documentation and the demo, which then need no download. What they are not good for: docs/phantoms.md.
+For tests, the documentation and the demo, which then need no download. docs/phantoms.md says what they cannot do.
 
     case = make_phantom(seed=7)
     write_phantoms(Path("phantoms"), count=20)
 
-Every random number comes from PCG64 streams seeded by (seed, purpose): a seed is the same patient at any spacing.
+All random numbers come from PCG64 streams seeded by (seed, purpose): a seed is the same patient at any spacing.
 """
 
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
 from lacunet.case import Case, Grid
+from lacunet.data.nifti import nifti_image
 from lacunet.data.phantom import anatomy, scanner, signal, tumour
 from lacunet.errors import OutputError, UsageError
 from lacunet.files import whole_file
@@ -26,7 +26,7 @@ from lacunet.task import GLIOMA, Task
 
 @dataclass(frozen=True)
 class Patient:
-    """Everything about an invented patient that is drawn before anything is computed."""
+    """The random parameters of an invented patient, drawn before anything is computed."""
 
     shape: anatomy.Shape
     growth: tumour.Growth
@@ -44,14 +44,14 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0) -> Case:
 
     Args:
         seed: Which patient, 0..99999. A seed gives the same patient at any spacing, and the same bytes at the same one.
-        task: Must ask for no other modalities and labels than those of `GLIOMA`.
+        task: Must have no other modalities and labels than `GLIOMA`.
         spacing: Of the isotropic voxels, mm: 1 is what BraTS has (176 x 208 x 176 voxels); 4 is enough for many tests.
 
     Returns:
         A case in RAS+, background 0, whole numbers as a scanner stores them, labels as inside lacunet.
 
     Raises:
-        UsageError: the seed or the spacing (0.5..8 mm) is out of range, or the task asks for what a phantom has not.
+        UsageError: the seed or the spacing (0.5..8 mm) is out of range, or the task has other modalities or labels.
     """
     _check(seed, task, spacing)
     patient = draw_patient(seed)
@@ -72,10 +72,10 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0) -> Case:
 
 
 def brain_of(patient: Patient, seed: int, grid: Grid) -> tuple[scanner.Tissues, np.ndarray, np.ndarray]:
-    """What the patient's brain holds on a grid of `anatomy.box_grid`, before anything scans it.
+    """The tissues of the patient's brain on a grid of `anatomy.box_grid`, before they are scanned.
 
     Returns:
-        The contents of the voxels in the brain, their places in mm (3 x n), and the mask of the brain.
+        The tissues of the voxels in the brain, their centres in mm (3 x n), and the mask of the brain.
     """
     body = anatomy.make_body(patient.shape, _stream(seed, 3))
     points, brain = _brain_points(body, grid)
@@ -93,7 +93,7 @@ def write_phantoms(
         The folders of the cases.
 
     Raises:
-        UsageError: no patients are asked for, or see `make_phantom`.
+        UsageError: `count` is below 1, or see `make_phantom`.
         OutputError: a case's folder exists and `overwrite` is not set (nothing is written then), or writing fails.
     """
     if count < 1:
@@ -109,7 +109,7 @@ def write_phantoms(
 
 
 def write_phantom(folder: Path, seed: int, task: Task, spacing: float = 1.0) -> Path:
-    """Write one invented patient, over what may be there. Returns the folder of the case."""
+    """Write one invented patient, replacing files that are there. Returns the folder of the case."""
     case = make_phantom(seed, task, spacing)
     for modality, image in case.images.items():
         _write(folder / case.name / f"{case.name}-{modality}.nii.gz", image.astype(np.int16), case.grid)
@@ -119,7 +119,7 @@ def write_phantom(folder: Path, seed: int, task: Task, spacing: float = 1.0) -> 
 
 
 def _check(seed: int, task: Task, spacing: float) -> None:
-    """Refuse what no phantom can be."""
+    """Refuse a seed, a task or a spacing that phantoms cannot have."""
     if not 0 <= seed <= 99999:
         raise UsageError(f"phantom {seed}: seeds run from 0 to 99999")
     if not 0.5 <= spacing <= 8.0:
@@ -177,16 +177,16 @@ def _radius(volume: float) -> float:
 
 
 def _brain_points(body: anatomy.Body, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """The places (mm) of the voxels in the brain, and the mask of those voxels."""
-    places = anatomy.grid_places(grid).reshape(3, -1)
-    inside = anatomy.sample_field(body.brain, places) > 0.5
-    return places[:, inside], inside.reshape(grid.shape)
+    """The centres (mm) of the voxels in the brain, and the mask of those voxels."""
+    centres = anatomy.grid_places(grid).reshape(3, -1)
+    inside = anatomy.sample_field(body.brain, centres) > 0.5
+    return centres[:, inside], inside.reshape(grid.shape)
 
 
 def _contents(
     body: anatomy.Body, points: np.ndarray, growth: tumour.Growth, generator: np.random.Generator
 ) -> scanner.Tissues:
-    """Grow the tumour on the working grid, push the brain aside, and say what each point holds."""
+    """Grow the tumour on the working grid, push the brain aside, and give the tissues at each point."""
     white, grey, fluid = body.working_tissues()
     allowed = (body.brain > 0.5) & (fluid < 0.5)
     seeds = tumour.choose_seeds(white, body.depth, allowed, growth, generator)
@@ -206,7 +206,7 @@ def _contents(
 def _pushed(
     points: np.ndarray, body: anatomy.Body, density: Float[np.ndarray, "x y z"], growth: tumour.Growth
 ) -> np.ndarray:
-    """Where what lies at these points lay before the tumour pushed it away (mass effect)."""
+    """Where the tissue at these points was before the tumour displaced it (mass effect)."""
     working = anatomy.box_grid(anatomy.WORKING_SPACING)
     centre = np.array(ndimage.center_of_mass(density)) * anatomy.WORKING_SPACING + working.affine[:3, 3]
     radius = _radius(growth.volume)
@@ -224,9 +224,6 @@ def _vessels(body: anatomy.Body, generator: np.random.Generator) -> np.ndarray:
 
 def _write(path: Path, array: np.ndarray, grid: Grid) -> None:
     """A NIfTI file whose bytes depend on its contents alone (no time stamp)."""
-    image = nibabel.Nifti1Image(array, grid.affine)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(grid.affine, code=1)
-    image.set_sform(grid.affine, code=1)
+    content = nifti_image(array, grid.affine).to_bytes()
     with whole_file(path) as temporary:
-        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+        temporary.write_bytes(gzip.compress(content, compresslevel=6, mtime=0))

@@ -1,4 +1,4 @@
-"""What the voxels of an invented patient hold, and the scans that a scanner makes of it."""
+"""The tissues in the voxels of an invented patient, and the scans that a scanner makes of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Values = Float[np.ndarray, " n"]
 
 @dataclass(frozen=True)
 class Tissues:
-    """What voxels hold: fractions by tissue (they add up to 1), where contrast agent leaks (0..1), and labels."""
+    """The tissues of voxels: fractions (they add up to 1), where contrast agent leaks (0..1), and labels."""
 
     fractions: Mapping[str, Values]
     leak: Values
@@ -82,7 +82,7 @@ def scan(
 
 
 def _voxel_signal(tissues: Tissues, sequence: signal.Sequence, scanner: signal.Scanner, contrast: bool) -> Values:
-    """The sum over what each voxel holds; with contrast agent, T1 is short where it leaks and in vessels."""
+    """The sum over the tissues of each voxel. Contrast agent shortens T1 where it leaks, and in vessels."""
     relaxation = signal.tissues_at(scanner.field, scanner.lesion)
     r1 = signal.relaxivity(scanner.field)
     total = np.zeros_like(tissues.leak)

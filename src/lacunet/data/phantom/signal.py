@@ -1,14 +1,15 @@
-"""What a scanner makes of tissue: the spin-echo and inversion-recovery equations, contrast agent, bias and noise.
+"""From tissue to signal: the spin-echo and inversion-recovery equations, contrast agent, bias and noise.
 
 Relaxation times are in seconds, proton density is relative to water.
 
 Healthy tissues: at 3 T, T1 and T2 of Konar et al. 2022 (Cancers 14:2651, synthetic MRI); at 1.5 T, and the proton
 densities, the values that BrainWeb uses (Kwan, Evans, Pike 1999, IEEE TMI 18:1085).
 
-A tumour's parts: no one value exists; Bojorquez et al. 2017 (Magn Reson Imaging 35:69) shows how far studies differ for
-the healthy brain alone. They are drawn as multiples of the same field's white matter, around the ratios of de Blank et
-al. 2019 (J Magn Reson Imaging, MR fingerprinting; solid high-grade tumour: T1 2.0, T2 2.4; its surroundings: T1 1.4,
-T2 1.7), the necrotic core between tumour and fluid. These ranges, and the values of blood, are our choice.
+Parts of a tumour: there is no single value; Bojorquez et al. 2017 (Magn Reson Imaging 35:69) shows how much studies
+differ even for the healthy brain. They are drawn as multiples of white matter at the same field, around the ratios of
+de Blank et al. 2019 (J Magn Reson Imaging, MR fingerprinting; solid high-grade tumour: T1 2.0, T2 2.4; its
+surroundings: T1 1.4, T2 1.7); the necrotic core lies between tumour and fluid. These ranges, and the values of blood,
+are our choice.
 
 Relaxivity r1 of gadobutrol in plasma: Szomolanyi et al. 2019 (Invest Radiol 54:559).
 """
@@ -25,7 +26,7 @@ Signal = Float[np.ndarray, "..."]
 
 @dataclass(frozen=True)
 class Tissue:
-    """What decides a tissue's signal.
+    """The properties of a tissue that determine its signal.
 
     Attributes:
         t1: Longitudinal relaxation time, s.
@@ -47,7 +48,7 @@ class Sequence:
     """How one modality was acquired.
 
     Attributes:
-        kind: Spin echo, or inversion recovery (FLAIR, and MPRAGE as nearly as one equation goes).
+        kind: Spin echo, or inversion recovery (FLAIR, and MPRAGE approximately).
         repetition: TR, s.
         echo: TE, s.
         inversion: TI, s; 0 for a spin echo.
@@ -119,15 +120,15 @@ def null_time(t1: float, repetition: float) -> float:
 
 
 def magnetisation(sequence: Sequence, tissue: Tissue, t1: float | Signal | None = None) -> Signal:
-    """Signal of pure tissue, signed; a voxel's is the magnitude of the sum over what it holds.
+    """Signed signal of one tissue; a voxel's signal is the magnitude of the sum over its tissues.
 
     Spin echo: PD (1 - exp(-TR/T1)) exp(-TE/T2).
     Inversion recovery: PD (1 - 2 exp(-TI/T1) + exp(-TR/T1)) exp(-TE/T2).
 
     Args:
         sequence: How it is acquired.
-        tissue: What is there.
-        t1: Instead of the tissue's own T1, s: with contrast agent, perhaps by voxel.
+        tissue: Its relaxation times and proton density.
+        t1: Replaces the tissue's own T1, s; with contrast agent it may differ between voxels.
     """
     t1 = tissue.t1 if t1 is None else t1
     recovered = np.exp(-sequence.repetition / np.asarray(t1))

@@ -1,9 +1,9 @@
-"""How an invented tumour grows, and which part of it is which.
+"""How an invented tumour grows, and which of its parts are oedema, core and necrosis.
 
-Cells follow the Fisher-KPP equation dc/dt = div(D grad c) + rho c (1 - c), c being the density of tumour cells as a
-share of what the tissue can carry (Swanson, Alvord, Murray 2000, Cell Prolif 33:317: faster along white matter,
-D_white > 5 D_grey). Nothing flows into fluid or out of the brain: D is 0 there, and between two voxels counts the
-harmonic mean. A front moves at 2 sqrt(D rho) and is a few sqrt(D / rho) wide.
+Cells follow the Fisher-KPP equation dc/dt = div(D grad c) + rho c (1 - c), where c is the density of tumour cells
+as a share of what the tissue can carry (Swanson, Alvord, Murray 2000, Cell Prolif 33:317: faster along white matter,
+D_white > 5 D_grey). Nothing flows into fluid or out of the brain: D is 0 there, and between two voxels it is
+the harmonic mean. A front moves at 2 sqrt(D rho) and is a few sqrt(D / rho) wide.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from lacunet.case import box_around
 from lacunet.data.phantom.anatomy import WORKING_SPACING
 
 Field = Float[np.ndarray, "x y z"]
@@ -20,7 +21,7 @@ Faces = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Growth:
-    """What a tumour is like.
+    """The properties of a tumour.
 
     Attributes:
         diffusion: In white matter, mm^2 per day.
@@ -69,7 +70,8 @@ def grow(
         growth: The tumour.
         visible: Density from which on the tumour counts as seen.
     """
-    box = _around(seeds > 0, margin=int(60 / WORKING_SPACING))
+    reach = int(60 / WORKING_SPACING)
+    box = box_around(seeds > 0, (reach, reach, reach))
     density = np.where(allowed[box], seeds[box], 0).astype(np.float32)
     speed = np.where(allowed[box], growth.diffusion * (white[box] + grey[box] / growth.ratio), 0).astype(np.float32)
     faces = face_diffusion(speed, WORKING_SPACING)
@@ -91,7 +93,7 @@ def face_diffusion(diffusion: Field, spacing: float) -> Faces:
 
 
 def divergence(density: Field, faces: Faces) -> Field:
-    """div(D grad c): what flows in through the six faces of each voxel. It sums to 0; nothing leaves the grid."""
+    """div(D grad c): the flow into each voxel through its six faces. It sums to 0; nothing leaves the grid."""
     change = np.zeros_like(density)
     for axis, face in enumerate(faces):
         lower, upper = _neighbours(density, axis)
@@ -103,13 +105,13 @@ def divergence(density: Field, faces: Faces) -> Field:
 
 
 def log_odds(density: np.ndarray) -> np.ndarray:
-    """log(c / (1 - c)), kept finite: it runs about evenly with the distance from the front."""
+    """log(c / (1 - c)), kept finite: it changes about linearly with the distance from the front."""
     clipped = density.clip(1e-6, 1.0 - 1e-6)
     return np.asarray(np.log(clipped / (1.0 - clipped)), dtype=np.float32)
 
 
 def find_limits(odds: Field, density: Field, allowed: Bool[np.ndarray, "x y z"], growth: Growth) -> Limits:
-    """The limits that give the tumour its volume and each part its share."""
+    """The limits at which the tumour has its volume and each part its share."""
     inside = odds[allowed & (density > 1e-4)]
     voxels = growth.volume * 1000.0 / WORKING_SPACING**3
     descending = np.sort(inside)[::-1]
@@ -121,7 +123,7 @@ def find_limits(odds: Field, density: Field, allowed: Bool[np.ndarray, "x y z"],
 
 
 def fill_walls(density: Field, allowed: Bool[np.ndarray, "x y z"]) -> Field:
-    """Continue the density a little into the walls, so that interpolation near a sulcus does not thin it out."""
+    """Continue the density a little into the walls, so that interpolation near a sulcus does not lower it."""
     weight = ndimage.gaussian_filter(allowed.astype(np.float32), 1.0)
     blurred = ndimage.gaussian_filter(density, 1.0)
     around = np.divide(blurred, weight, out=np.zeros_like(blurred), where=weight > 1e-3)
@@ -154,10 +156,3 @@ def _harmonic(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Harmonic mean, 0 where either is 0."""
     total = one + other
     return np.asarray(np.divide(2.0 * one * other, total, out=np.zeros_like(total), where=total > 0))
-
-
-def _around(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
-    """The box around a mask, with a margin in voxels."""
-    places = np.argwhere(mask)
-    low, high = places.min(0) - margin, places.max(0) + margin + 1
-    return tuple(slice(max(int(a), 0), int(b)) for a, b in zip(low, high, strict=True))

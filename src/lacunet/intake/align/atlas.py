@@ -1,20 +1,20 @@
-"""The grid of an imported case: 1 mm, upright, as the average brain lies; and how a patient's brain is brought there.
+"""The grid of an imported case (1 mm, in the pose of the average brain), and how a patient's brain is moved there.
 
-The target is the ICBM 152 average that ships with the package, drawn as a T1-weighted scan would show it. Only a
-rotation and a shift are found: sizes and shapes stay the patient's.
+The target is the ICBM 152 average brain that ships with the package, drawn as a T1-weighted scan. Only a rotation and
+a shift are found: the patient's brain keeps its size and shape.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lacunet.case import Grid
+from lacunet.case import Grid, box_around
 from lacunet.data.phantom.anatomy import load_atlas
 from lacunet.intake.align.quality import brain_dice
 from lacunet.intake.align.register import locate, volume_of
 from lacunet.intake.align.rigid import Rigid, carry, centre_of, grown
 
 WHITE, GREY, FLUID = 1.0, 0.7, 0.3
-"""Brightness on a T1-weighted scan; mutual information asks for no more than that the three differ."""
+"""Brightness on a T1-weighted scan; for mutual information it is enough that the three differ."""
 
 
 def case_grid() -> Grid:
@@ -38,17 +38,17 @@ def template() -> tuple[Float[np.ndarray, "x y z"], Grid]:
 def to_atlas(
     image: Float[np.ndarray, "x y z"], grid: Grid, brain: Bool[np.ndarray, "x y z"], seed: int = 0
 ) -> tuple[Rigid, float]:
-    """How a scan is turned and shifted so that its brain lies like the average one.
+    """The rotation and shift of a scan after which its brain lies like the average one.
 
     Args:
         image: Any sequence.
         grid: Where it lies.
         brain: Where the brain is, on the same grid.
-        seed: Of the places that are compared.
+        seed: Of the points that are compared.
 
     Returns:
-        From places of the scan to places of the atlas, and the Dice of the two brains there (the patient's own size
-        and what of it was scanned keep it below 1).
+        The motion from points of the scan to points of the atlas, and the Dice of the two brains there (below 1, since
+        the patient's brain has another size, or was not scanned completely).
     """
     average, atlas_grid = template()
     fixed = volume_of(np.where(brain, image, 0.0).astype(np.float32), grid, grown(brain, grid, 5.0))
@@ -59,9 +59,9 @@ def to_atlas(
 
 
 def upright(grid: Grid, brain: Bool[np.ndarray, "x y z"]) -> Rigid:
-    """Without an atlas: the middle of the brain is shifted to the middle of the case's grid, nothing is turned."""
-    voxels = np.argwhere(brain)
-    centre = grid.affine[:3, :3] @ ((voxels.min(0) + voxels.max(0)) / 2) + grid.affine[:3, 3]
+    """Without an atlas: the middle of the brain is shifted to the middle of the case's grid; nothing is rotated."""
+    middle = np.array([(side.start + side.stop - 1) / 2 for side in box_around(brain)])
+    centre = grid.affine[:3, :3] @ middle + grid.affine[:3, 3]
     matrix = np.eye(4)
     matrix[:3, 3] = centre_of(case_grid()) - centre
     return Rigid(matrix)

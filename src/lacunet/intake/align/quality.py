@@ -1,6 +1,6 @@
-"""Every step of import judged by a number of its own, with thresholds set on real scans and on failures made of them.
+"""Judges every step of import by a number. The thresholds were set on real scans, and on failures made from them.
 
-docs/import.md states the rates: how many right results pass, how many wrong ones are caught.
+docs/import.md states how many right results pass and how many wrong ones are detected.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from lacunet.case import Grid
+from lacunet.case import Grid, box_around
 from lacunet.intake.align.rigid import Rigid, voxel_points
 
 Verdict = Literal["good", "doubtful", "failed"]
@@ -24,46 +24,47 @@ JUDGING_SPACING_MM = 2.0
 """Scans are compared on voxels averaged to about this size."""
 
 MARGIN_VOXELS = 2
-"""The outermost voxels of the brain are left out: its outline would say too much where scans are stripped alike."""
+"""The outermost voxels of the brain are left out: where scans are stripped alike, its outline would count too much."""
 
-PLACES = 40_000
+MOST_POINTS = 40_000
 """At most so many voxels are compared."""
 
-LEAST_PLACES = 500
-"""Fewer say nothing."""
+LEAST_POINTS = 500
+"""With fewer voxels, the fit is not measured and counts as failed."""
 
 SHIFT_MM = 8.0
 TURN_DEGREES = 8.0
-"""How far a scan is moved on trial."""
+"""How far a scan is moved to see whether it fits better elsewhere."""
 
 PEAK = (1.1, 0.8)
-"""From the first on a registration is good, below the second it has failed."""
+"""From the first value on a registration is good, below the second it has failed."""
 
 EDGES = 0.25
-"""A doubtful fit has failed where the edges of the two scans correlate less: another patient's brain fits roughly."""
+"""A doubtful fit has failed where the edges of the two scans correlate less than this: another patient's brain fits
+roughly too."""
 
 BRAIN_ML = ((900.0, 2000.0), (500.0, 2300.0))
-"""Plausible volumes of a brain with its fluid; outside the second range it is none."""
+"""Plausible volumes of a brain with its fluid; outside the second range it is not a brain."""
 
 AGREEMENT = (0.93, 0.85)
-"""Dice of brain masks found in two scans, good from the first on, failed below the second."""
+"""Dice of brain masks found in two scans: good from the first value on, failed below the second."""
 
 COVERED = (0.95, 0.3)
-"""Share of the brain that a scan shows."""
+"""Share of the brain that a scan shows: good from the first value on, failed below the second."""
 
 ATLAS = 0.75
-"""Dice of the brain with the average one, from which on its pose is believed."""
+"""From this Dice of the brain with the average one on, its pose is trusted."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One step, judged.
+    """The judgement of one step.
 
     Attributes:
         step: `registration of t2f`, `brain`, `coverage of t1n`, ...
-        value: The number that decides; the sentence says what it is.
+        value: The number that decides; the sentence says what it measures.
         verdict: `good`, `doubtful` (a person should look) or `failed`.
-        sentence: What a reader is told.
+        sentence: For the reader.
     """
 
     step: str
@@ -87,7 +88,7 @@ def judge_registration(
     grid: Grid,
     brain: Bool[np.ndarray, "x y z"],
 ) -> Judgement:
-    """Whether two scans on one grid really lie on each other, judged by the tissue inside the brain (`peak`)."""
+    """Whether two scans on one grid are really aligned, judged by the tissue inside the brain (`peak`)."""
     value, edges = _fit(fixed, moving, grid, brain)
     verdict = _verdict(value, PEAK)
     if verdict == "doubtful" and edges < EDGES:
@@ -107,10 +108,10 @@ def peak(
     grid: Grid,
     brain: Bool[np.ndarray, "x y z"],
 ) -> float:
-    """How much better two scans fit where they lie than the best of twelve places 8 mm or 8 degrees away.
+    """How much better two scans fit as they lie than after the best of twelve motions of 8 mm or 8 degrees.
 
     The geometric mean of two ratios: of the mutual information of their grey values, and of the rank correlation of the
-    strength of their edges; both inside the brain alone. Above 1, no other place is better.
+    strength of their edges; both inside the brain alone. Above 1, none of the motions improves the fit.
     """
     return _fit(fixed, moving, grid, brain)[0]
 
@@ -121,10 +122,10 @@ def _fit(
     grid: Grid,
     brain: Bool[np.ndarray, "x y z"],
 ) -> tuple[float, float]:
-    """The peak, and the rank correlation of the strength of edges where the scans lie."""
+    """The peak, and the rank correlation of the strength of edges, of the scans as they lie."""
     one, two, inside, small = _smaller(fixed, moving, grid, brain)
-    points = voxel_points(inside, small, PLACES)
-    if len(points) < LEAST_PLACES:
+    points = voxel_points(inside, small, MOST_POINTS)
+    if len(points) < LEAST_POINTS:
         return 0.0, 0.0
     back = np.linalg.inv(small.affine)
     grey, edges = _sample(one, back, points), _sample(_edges(one), back, points)
@@ -141,7 +142,7 @@ def _fit(
 
 
 def _trials(centre: np.ndarray) -> list[Rigid]:
-    """Six shifts and six turns."""
+    """Six shifts and six rotations."""
     still = np.zeros(3)
     axes = [sign * axis for axis in np.eye(3) for sign in (-1.0, 1.0)]
     shifts = [Rigid.about(centre, still, SHIFT_MM * axis) for axis in axes]
@@ -151,9 +152,9 @@ def _trials(centre: np.ndarray) -> list[Rigid]:
 def _smaller(
     fixed: np.ndarray, moving: np.ndarray, grid: Grid, brain: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Grid]:
-    """Both scans averaged over blocks of voxels within the brain, where the inner brain is, and their grid."""
-    filled = np.argwhere(brain)
-    low, high = (filled.min(0), filled.max(0) + 1) if len(filled) else (np.zeros(3, int), np.asarray(brain.shape))
+    """Both scans averaged over blocks of voxels within the brain, the mask of the inner brain, and their grid."""
+    sides = box_around(brain)
+    low, high = np.array([side.start for side in sides]), np.array([side.stop for side in sides])
     parts = [max(1, round(JUDGING_SPACING_MM / spacing)) for spacing in grid.spacing]
     high = low + (high - low) // parts * parts
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
@@ -184,7 +185,7 @@ def _sample(image: np.ndarray, back: np.ndarray, points: np.ndarray) -> np.ndarr
 
 
 def _information(one: np.ndarray, two: np.ndarray) -> float:
-    """Mutual information in nats of two lists of grey values, in bins that are equally full."""
+    """Mutual information in nats of two lists of grey values, in bins with equal counts."""
     flat = np.bincount(_ranks(one) * JUDGING_BINS + _ranks(two), minlength=JUDGING_BINS * JUDGING_BINS)
     joint = flat.reshape(JUDGING_BINS, JUDGING_BINS) / flat.sum()
     product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
@@ -197,7 +198,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _correlation(one: np.ndarray, two: np.ndarray) -> float:
-    """Correlation of ranks (Spearman's, ties in the order in which they stand)."""
+    """Rank correlation (Spearman's; ties are ranked in their order)."""
     first, second = (np.argsort(np.argsort(values)).astype(np.float64) for values in (one, two))
     return float(np.corrcoef(first, second)[0, 1])
 
@@ -206,7 +207,7 @@ def _correlation(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def judge_brain(brain: Bool[np.ndarray, "x y z"], grid: Grid) -> Judgement:
-    """Whether the brain's volume is that of one."""
+    """Whether the volume of the brain is plausible."""
     volume = float(np.count_nonzero(brain)) * grid.voxel_ml
     (low, high), (least, most) = BRAIN_ML
     verdict: Verdict = "good" if low <= volume <= high else "doubtful" if least <= volume <= most else "failed"
@@ -220,15 +221,15 @@ def judge_brain(brain: Bool[np.ndarray, "x y z"], grid: Grid) -> Judgement:
 
 
 def judge_agreement(votes: Sequence[Bool[np.ndarray, "x y z"]]) -> Judgement:
-    """Whether the brain is the same in all scans in which it was looked for: the smallest Dice of two."""
+    """Whether the same brain was found in all scans: the smallest Dice of two brain masks."""
     value = min(brain_dice(one, two) for one, two in combinations(votes, 2))
     return _agreement(value, f"Dice {value:.2f}")
 
 
 def judge_containment(votes: Sequence[Bool[np.ndarray, "x y z"]]) -> Judgement:
-    """Whether the brains of scans that came without skull lie in each other: one may show less of it than another.
+    """Whether the brains of scans that came without skull lie in each other: some may show less of the brain.
 
-    The least share of the smaller of two that lies in the larger.
+    The smallest share of the smaller of two brains that lies in the larger.
     """
     value = min(_overlap(one, two, float(min(one.sum(), two.sum()))) for one, two in combinations(votes, 2))
     return _agreement(value, f"{value:.0%} of the smaller lies in the larger")
@@ -240,7 +241,7 @@ def brain_dice(one: Bool[np.ndarray, "x y z"], two: Bool[np.ndarray, "x y z"]) -
 
 
 def _overlap(one: Bool[np.ndarray, "x y z"], two: Bool[np.ndarray, "x y z"], voxels: float) -> float:
-    """What two brains have in common, as a share of so many voxels; 0 of none."""
+    """Common voxels of two brains, as a share of `voxels`; 0 where both are empty."""
     return float((one & two).sum()) / max(0.5, voxels)
 
 
@@ -266,7 +267,7 @@ def judge_coverage(modality: str, share: float) -> Judgement:
 
 
 def judge_pose(overlap: float) -> Judgement:
-    """Whether the brain lies like the average one; where it could not be laid so, nothing was turned: no failure."""
+    """Whether the brain lies like the average one. If not, it was not rotated: that is doubtful, never a failure."""
     good = overlap >= ATLAS
     found = f"the brain lies like the average one (Dice {overlap:.2f})"
     missed = f"the brain could not be laid on the average one (Dice {overlap:.2f}); the case keeps the scan's own pose"

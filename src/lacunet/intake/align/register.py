@@ -1,10 +1,10 @@
 """Rigid registration of one scan to another: mutual information, from coarse to fine, from many starts.
 
-Mutual information after Mattes et al. 2003 (IEEE TMI 22:120), optimised by SimpleITK. Scans of one visit mostly lie
-close to each other by their headers already; scans of several, or of files whose headers were lost, do not. So many
-starts are looked at on a coarse grid, the best few are followed, and the best of these is refined.
+Mutual information after Mattes et al. 2003 (IEEE TMI 22:120), optimised by SimpleITK. By their headers, scans of one
+visit are mostly close to each other already; scans of several visits, or files whose headers were lost, are not. So
+many starts are compared on a coarse grid, the best few are optimised, and the best of these is refined.
 
-Each registration runs on one thread with seeded sampling, and gives the same answer again to the last bit.
+Each registration runs on one thread with seeded sampling, and always gives exactly the same result.
 """
 
 from collections.abc import Sequence
@@ -32,18 +32,18 @@ GREY_BINS = 32
 """Grey values that the joint histogram tells apart along either axis."""
 
 LEAST_OVERLAP = 0.35
-"""A start from which less than this share of the smaller scan meets the other is not looked at."""
+"""A start is skipped where less than this share of the fixed scan's points falls into the moving scan."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One step from coarse to fine.
+    """One resolution of the registration.
 
     Attributes:
         spacing: Of the grid on which scans are compared, mm; no axis is made finer than it is.
-        samples: About how many places are compared.
+        samples: About how many points are compared.
         step: The longest step of the optimiser, mm.
-        rounds: The most steps.
+        rounds: Largest number of steps.
         keep: How many of the best results go on to the next level.
     """
 
@@ -55,16 +55,16 @@ class Level:
 
 
 STARTS = Level(9.0, 4_000, 0.0, 0, 5)
-"""Where starts are looked at."""
+"""For comparing starts."""
 
 LEVELS = (Level(6.0, 8_000, 4.0, 40, 2), Level(3.0, 30_000, 2.0, 50, 1))
-"""From wide to fine."""
+"""From coarse to fine."""
 
 FINEST = Level(1.5, 100_000, 0.5, 40, 1)
-"""Where the scan with the thicker slices stays, and the other is blurred as it is."""
+"""For `refine`, where the scan with the thicker slices stays and the other is averaged over their depth."""
 
 LONGEST_LEAP_MM = 12.0
-"""Starts that lie closer to a better one than this would lead to the same place."""
+"""A start that lies closer than this to a better one is skipped: it would lead to the same result."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Volume:
 
     Attributes:
         image: Grey values.
-        where: Places that count; 1 there, 0 elsewhere, on the image's grid.
+        where: 1 at voxels that count, 0 elsewhere, on the image's grid.
     """
 
     image: sitk.Image
@@ -81,7 +81,7 @@ class Volume:
 
 
 def volume_of(voxels: Float[np.ndarray, "x y z"], grid: Grid, where: Bool[np.ndarray, "x y z"] | None = None) -> Volume:
-    """A scan with its foreground (or the places given) and without extremes of grey."""
+    """A scan with its foreground (or the voxels of `where`), its extreme grey values clipped."""
     foreground = head_mask(voxels, grid) if where is None else where
     inside = voxels[foreground]
     low, high = np.percentile(inside, [0.5, 99.5]) if inside.size else (0.0, 1.0)
@@ -89,7 +89,7 @@ def volume_of(voxels: Float[np.ndarray, "x y z"], grid: Grid, where: Bool[np.nda
 
 
 def head_mask(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> Bool[np.ndarray, "x y z"]:
-    """Where there is something: the largest bright piece, closed, with 6 mm around it."""
+    """The foreground: the largest bright piece, filled, with a margin of 6 mm."""
     small = coarser(to_itk(voxels, grid), 4.0)
     bright = sitk.OtsuThreshold(small, 0, 1, 64)
     pieces = sitk.RelabelComponent(sitk.ConnectedComponent(bright), sortByObjectSize=True)
@@ -101,7 +101,7 @@ def head_mask(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> Bool[np.ndarray
 
 
 def coarser(image: sitk.Image, spacing: float) -> sitk.Image:
-    """The image smoothed and sampled so that no axis is finer than `spacing` mm; it spans the same box."""
+    """The image smoothed and resampled so that no axis is finer than `spacing` mm; it covers the same box."""
     old = np.asarray(image.GetSpacing())
     sizes = np.asarray(image.GetSize())
     new_sizes = np.maximum(1, np.round(sizes * np.minimum(1.0, old / spacing))).astype(int)
@@ -134,10 +134,10 @@ def at_level(volume: Volume, spacing: float) -> Volume:
 
 @dataclass(frozen=True)
 class Registered:
-    """How one scan lies to another.
+    """The result of a registration.
 
     Attributes:
-        to_fixed: From places in the moving scan to places in the fixed one.
+        to_fixed: From points in the moving scan to points in the fixed one.
         similarity: Mutual information at the finest level, nats.
     """
 
@@ -146,19 +146,19 @@ class Registered:
 
 
 def register(fixed: Volume, moving: Volume, seed: int = 0, starts: Sequence[Rigid] | None = None) -> Registered:
-    """Find the rigid motion that lays `moving` on `fixed`.
+    """Find the rigid motion that aligns `moving` with `fixed`.
 
     Args:
         fixed: The scan that stays.
         moving: The scan that is moved.
-        seed: Of the places that are compared.
-        starts: From places of `fixed` to places of `moving`; None looks at many.
+        seed: Of the points that are compared.
+        starts: Motions from points of `fixed` to points of `moving`; None: many are tried.
     """
     return refine(fixed, moving, locate(fixed, moving, seed, starts), seed)
 
 
 def locate(fixed: Volume, moving: Volume, seed: int = 0, starts: Sequence[Rigid] | None = None) -> Rigid:
-    """As `register`, to about 1 mm: from places of `moving` to places of `fixed`."""
+    """As `register`, to about 1 mm: the motion from points of `moving` to points of `fixed`."""
     candidates = list(starts) if starts is not None else best_starts(fixed, moving, seed)
     for level in LEVELS:
         here, there = at_level(fixed, level.spacing), at_level(moving, level.spacing)
@@ -169,16 +169,16 @@ def locate(fixed: Volume, moving: Volume, seed: int = 0, starts: Sequence[Rigid]
 
 
 def refine(fixed: Volume, moving: Volume, to_fixed: Rigid, seed: int = 0) -> Registered:
-    """Improve a motion that is right but for a few mm.
+    """Improve a motion that is right to a few mm.
 
-    Interpolation between thick slices smears them, and draws the optimum towards places where it smears least. So the
-    scan with the thicker slices stays as it is, and the other is averaged over their depth before the two are compared.
+    Interpolation between thick slices blurs them, and moves the optimum to where it blurs least. So the scan
+    with the thicker slices stays as it is, and the other is averaged over their depth before the two are compared.
 
     Args:
         fixed: The scan that stays.
         moving: The scan that is moved.
-        to_fixed: From places of `moving` to places of `fixed`.
-        seed: Of the places that are compared.
+        to_fixed: From points of `moving` to points of `fixed`.
+        seed: Of the points that are compared.
     """
     moving_is_thicker = max(moving.image.GetSpacing()) > max(fixed.image.GetSpacing())
     still, other = (moving, fixed) if moving_is_thicker else (fixed, moving)
@@ -193,7 +193,7 @@ def refine(fixed: Volume, moving: Volume, to_fixed: Rigid, seed: int = 0) -> Reg
 
 
 def _sliced_alike(other: Volume, still: Volume, motion: Rigid) -> Volume:
-    """`other` seen through the slices of `still`: on its lattice, finer across slices, averaged over their depth."""
+    """`other` sampled as the slices of `still` are: on its grid, finer across slices, averaged over their depth."""
     grid = grid_of(still.image)
     depth = max(grid.spacing)
     axis = grid.spacing.index(depth)
@@ -209,9 +209,9 @@ def _sliced_alike(other: Volume, still: Volume, motion: Rigid) -> Volume:
 
 
 def best_starts(fixed: Volume, moving: Volume, seed: int) -> list[Rigid]:
-    """The most similar of many starts: headers as they are, or heads laid on each other, turned by up to 24 degrees.
+    """The most similar of many starts: by the headers or with the heads' centres aligned, turned by up to 24 degrees.
 
-    A start is a motion from places of `fixed` to places of `moving`.
+    A start is a motion from points of `fixed` to points of `moving`.
     """
     here, there = at_level(fixed, STARTS.spacing), at_level(moving, STARTS.spacing)
     points = _points(here.where)
@@ -230,7 +230,7 @@ def best_starts(fixed: Volume, moving: Volume, seed: int) -> list[Rigid]:
 
 
 def _apart(motions: Sequence[Rigid], points: Float[np.ndarray, "n 3"]) -> list[Rigid]:
-    """Leave out what lies close to a better one."""
+    """Leave out motions that are close to a better one."""
     chosen: list[Rigid] = []
     for motion in motions:
         if all(distances(motion, other, points).mean() > LONGEST_LEAP_MM for other in chosen):
@@ -251,7 +251,7 @@ def _overlap(points: Float[np.ndarray, "n 3"], moving: Volume, motion: Rigid) ->
 
 
 def _method(fixed: Volume, level: Level, seed: int) -> sitk.ImageRegistrationMethod:
-    """Mattes' mutual information over the places that count."""
+    """Mattes' mutual information over the voxels that count."""
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     method.SetNumberOfWorkUnits(1)
@@ -268,7 +268,7 @@ def _method(fixed: Volume, level: Level, seed: int) -> sitk.ImageRegistrationMet
 
 
 def _optimise(fixed: Volume, moving: Volume, start: Rigid, level: Level, seed: int) -> tuple[float, Rigid]:
-    """Minus the mutual information, and the motion from places of `fixed` to places of `moving`."""
+    """Minus the mutual information, and the motion from points of `fixed` to points of `moving`."""
     centre = _points(fixed.where).mean(0)
     method = _method(fixed, level, seed)
     transform = transform_of(start, centre)

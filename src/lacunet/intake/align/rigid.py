@@ -1,7 +1,6 @@
-"""Rigid motions in mm, and images carried along them.
+"""Rigid motions in mm, and images moved by them.
 
-Everything here speaks mm in RAS+ coordinates, as NIfTI affines do; SimpleITK's own millimetres (left, posterior,
-superior) do not leave this file.
+Coordinates are mm in RAS+, as in NIfTI affines; SimpleITK's own coordinates (LPS+) are used inside this file only.
 """
 
 from collections.abc import Sequence
@@ -13,33 +12,31 @@ import SimpleITK as sitk
 from jaxtyping import Bool, Float, Shaped
 from scipy import ndimage
 
-from lacunet.case import Grid
-
-_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""RAS+ to ITK's coordinates and back: it is its own inverse."""
+from lacunet.case import RAS_LPS, Grid
+from lacunet.data.volume import affine_of_itk
 
 _RIGID_TOLERANCE = 1e-6
-"""How far a rotation may be from orthonormal after it was written and read."""
+"""How far a matrix may be from a rotation and still be accepted as one (it was rounded when written)."""
 
 
 Vector = Sequence[float] | Sequence[int] | np.ndarray
-"""Three numbers: a place, a shift or angles."""
+"""Three numbers: a point, a shift or angles."""
 
 
 @dataclass(frozen=True)
 class Rigid:
-    """A rotation and a shift of space: `matrix @ (x, y, z, 1)`, mm in RAS+ before and after. Nothing is deformed."""
+    """A rotation and a shift of space: `matrix @ (x, y, z, 1)`, mm in RAS+ before and after."""
 
     matrix: Float[np.ndarray, "4 4"]
 
     @classmethod
     def identity(cls) -> "Rigid":
-        """Everything stays where it is."""
+        """The motion that moves nothing."""
         return cls(np.eye(4))
 
     @classmethod
     def about(cls, centre: Vector, degrees: Vector, shift: Vector) -> "Rigid":
-        """Turn about a point (x first, then y, then z; degrees), then shift (mm)."""
+        """Rotate about a point (x first, then y, then z; degrees), then shift (mm)."""
         x, y, z = np.deg2rad(degrees)
         about_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
         about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
@@ -70,7 +67,7 @@ class Rigid:
 
     @property
     def inverse(self) -> "Rigid":
-        """The way back."""
+        """The motion back."""
         turn, shift = self.matrix[:3, :3], self.matrix[:3, 3]
         back = np.eye(4)
         back[:3, :3], back[:3, 3] = turn.T, -turn.T @ shift
@@ -81,27 +78,28 @@ class Rigid:
         return Rigid(self.matrix @ first.matrix)
 
     def move(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-        """Where points (mm) come to lie."""
+        """The points (mm) after the motion."""
         return np.asarray(points @ self.matrix[:3, :3].T + self.matrix[:3, 3])
 
     @property
     def degrees(self) -> float:
-        """By how much it turns, about whichever axis."""
+        """The angle of its rotation."""
         turn = self.matrix[:3, :3]
         axis = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
         return float(np.rad2deg(np.arctan2(np.linalg.norm(axis), np.trace(turn) - 1.0)))
 
 
 def distances(one: Rigid, two: Rigid, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-    """How far apart (mm) two motions bring each point: the target registration error when one of them is true."""
+    """Distance (mm) of each point after one motion from the same point after the other: the target registration error
+    where one of them is true."""
     return np.asarray(np.linalg.norm(one.move(points) - two.move(points), axis=1))
 
 
 def voxel_points(mask: Shaped[np.ndarray, "x y z"], grid: Grid, most: int = 4000) -> Float[np.ndarray, "n 3"]:
-    """Places (mm) of the voxels that are not zero, evenly thinned to at most `most`."""
-    places = np.argwhere(mask)
-    places = places[:: max(1, -(-len(places) // most))]
-    return np.asarray(places @ grid.affine[:3, :3].T + grid.affine[:3, 3], dtype=np.float64)
+    """Centres (mm) of the voxels that are not zero, evenly thinned to at most `most`."""
+    voxels = np.argwhere(mask)
+    voxels = voxels[:: max(1, -(-len(voxels) // most))]
+    return np.asarray(voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3], dtype=np.float64)
 
 
 def centre_of(grid: Grid) -> Float[np.ndarray, "3"]:
@@ -111,7 +109,7 @@ def centre_of(grid: Grid) -> Float[np.ndarray, "3"]:
 
 
 def grown(mask: Bool[np.ndarray, "x y z"], grid: Grid, margin: float) -> Bool[np.ndarray, "x y z"]:
-    """The mask and a margin (mm) along each axis."""
+    """The mask enlarged by a margin (mm) along each axis."""
     around = mask.astype(np.uint8)
     for axis, spacing in enumerate(grid.spacing):
         if (steps := round(margin / spacing)) > 0:
@@ -125,7 +123,7 @@ def grown(mask: Bool[np.ndarray, "x y z"], grid: Grid, margin: float) -> Bool[np
 def to_itk(voxels: Shaped[np.ndarray, "x y z"], grid: Grid) -> sitk.Image:
     """An array on its grid as a SimpleITK image."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
-    affine = _TO_LPS @ grid.affine
+    affine = RAS_LPS @ grid.affine
     image.SetSpacing(grid.spacing)
     image.SetOrigin(affine[:3, 3].tolist())
     image.SetDirection((affine[:3, :3] / np.asarray(grid.spacing)).ravel().tolist())
@@ -140,16 +138,13 @@ def from_itk(image: sitk.Image) -> Shaped[np.ndarray, "x y z"]:
 def grid_of(image: sitk.Image) -> Grid:
     """The grid of a SimpleITK image."""
     x, y, z = image.GetSize()
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return Grid((int(x), int(y), int(z)), _TO_LPS @ affine)
+    return Grid((int(x), int(y), int(z)), affine_of_itk(image))
 
 
 def transform_of(motion: Rigid, centre: Vector) -> sitk.Euler3DTransform:
     """A motion as SimpleITK's transform of six numbers, turning about `centre` (mm, RAS+)."""
-    matrix = _TO_LPS @ motion.matrix @ _TO_LPS
-    middle = _TO_LPS[:3, :3] @ np.asarray(centre, dtype=np.float64)
+    matrix = RAS_LPS @ motion.matrix @ RAS_LPS
+    middle = RAS_LPS[:3, :3] @ np.asarray(centre, dtype=np.float64)
     transform = sitk.Euler3DTransform()
     transform.SetCenter(middle.tolist())
     transform.SetMatrix(matrix[:3, :3].ravel().tolist(), 1e-9)
@@ -158,13 +153,13 @@ def transform_of(motion: Rigid, centre: Vector) -> sitk.Euler3DTransform:
 
 
 def motion_of(transform: sitk.Transform) -> Rigid:
-    """The motion that a SimpleITK transform does, made exactly rigid."""
+    """The motion of a SimpleITK transform, made exactly rigid."""
     corners = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     origin, *tips = (np.asarray(transform.TransformPoint(corner)) for corner in corners)
     left, _, right = np.linalg.svd(np.stack([tip - origin for tip in tips], axis=1))
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = left @ right, origin
-    return Rigid(_TO_LPS @ matrix @ _TO_LPS)
+    return Rigid(RAS_LPS @ matrix @ RAS_LPS)
 
 
 def carry(
@@ -179,11 +174,11 @@ def carry(
 
     Args:
         voxels: The image.
-        grid: Where it lies.
-        target: Where it is wanted.
-        to_source: From places on the target (mm) to places in the image (mm).
+        grid: Its grid.
+        target: The grid of the result.
+        to_source: From points on the target (mm) to points in the image (mm).
         nearest: Take the nearest voxel instead of interpolating linearly.
-        fill: Stands where the image has no voxels.
+        fill: The value where the image has no voxels.
 
     Returns:
         An array of `target.shape`; float32 unless `nearest`.

@@ -1,4 +1,4 @@
-"""Reading a scan for import, and what has been done to it already."""
+"""Reads a scan for import, and finds out whether it is skull-stripped already."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,26 +20,26 @@ from lacunet.data.volume import read_image
 from lacunet.errors import DataError, GeometryError
 
 LEAST_EXTENT_MM = 40.0
-"""What is thinner than this along an axis shows too little of a head to be registered."""
+"""A scan that is thinner than this along an axis shows too little of a head to be registered."""
 
 LEAST_SLICES_TO_REGISTER = 6
-"""Fewer slices than this say too little across them."""
+"""A scan with fewer slices than this is too coarse across them to be registered."""
 
 LARGEST_BRAIN_SECTION_CM2 = 225.0
-"""More signal than this in one axial section is a head in blanked air, no brain (112 scans of BraTS: 128-198 cm2)."""
+"""More signal than this in one axial section is a head, not a brain (112 scans of BraTS: 128-198 cm2)."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A scan as it came, in memory.
+    """A scan as it came to import, in memory.
 
     Attributes:
-        modality: Which sequence it is.
+        modality: Its sequence.
         path: Where it was read from.
         voxels: Grey values, as on disk.
-        grid: Where they lie.
-        stripped: Whether it shows a brain alone, on a background of exactly 0.
-        notes: What reading had to say.
+        grid: Their grid.
+        stripped: Whether it shows only a brain, on a background of exactly 0.
+        notes: Remarks from reading the file.
     """
 
     modality: str
@@ -59,14 +59,14 @@ def read_source(modality: str, path: Path) -> Source:
     """Read and check one scan. Messages name the modality and the file's own name, never its folder.
 
     Raises:
-        DataError: it is damaged, not 3-D, empty, not finite, or covers too little.
-        GeometryError: its spacing or affine makes no sense.
+        DataError: it is damaged, not 3-D, empty, not finite, or covers too little of a head.
+        GeometryError: its spacing or affine is impossible.
     """
     if not path.is_file():
         raise DataError(f"{modality}: {path.name}: there is no such file")
     try:
         voxels, grid, notes = read_image(ImageFile(path))
-    except DataError as error:  # the reader may name the whole path, which can carry a patient's name
+    except DataError as error:  # the message may hold the whole path, and so a patient's name
         raise type(error)(f"{modality}: {str(error).replace(str(path), path.name)}") from error
     check_signal(f"{modality}: {path.name}", voxels)
     extents = [size * spacing for size, spacing in zip(grid.shape, grid.spacing, strict=True)]
@@ -83,21 +83,21 @@ def read_source(modality: str, path: Path) -> Source:
 
 
 def is_stripped(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> bool:
-    """Whether a scan shows a brain alone: exact background around it, and no section as large as a head's."""
+    """Whether a scan shows only a brain: exact background around it, and no section as large as a head's."""
     if not looks_stripped(voxels, grid.voxel_ml):
         return False
     return largest_section_cm2(voxels, grid) <= LARGEST_BRAIN_SECTION_CM2
 
 
 def largest_section_cm2(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> float:
-    """The area with signal in the axial section that has most of it."""
+    """The area with signal in the axial section that has the largest."""
     upright = ras_grid(grid)
     signal = to_ras(voxels, grid) != background_of(voxels)[0]
     return float(signal.sum(axis=(0, 1)).max()) * upright.spacing[0] * upright.spacing[1] / 100.0
 
 
 def on_one_grid(one: Source, other: Source) -> bool:
-    """Whether two scans have the same shape and place, as `lacunet segment` asks for."""
+    """Whether two scans lie on one grid, as `lacunet segment` requires."""
     try:
         require_same_grid(one.modality, one.grid, other.modality, other.grid)
     except GeometryError:

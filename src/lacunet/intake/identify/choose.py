@@ -1,5 +1,5 @@
-"""Candidates -> one scan per modality: header and image weighed against each other, then the best of several, with
-reasons."""
+"""From candidates to one scan per modality: header and image are weighed against each other, then the best of several
+is taken, with reasons."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,18 +17,18 @@ from lacunet.intake.identify.features import features
 from lacunet.task import Task
 
 IMAGE_ALONE = 0.9
-"""From this confidence on, the image names a sequence that its header does not."""
+"""From this confidence on, the image decides the sequence where the header does not."""
 
 WHOLE_HEAD_MM = 100.0
-"""A stack that covers less is chosen only where there is no other."""
+"""A stack that covers less than this is chosen only where there is no other."""
 
 NEARLY_CUBES = 1.7
-"""Voxels whose longest side is at most this many times the shortest are as good as acquired in 3-D."""
+"""A scan whose voxels have a longest side of at most this many times the shortest counts as acquired in 3-D."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A converted series or file that may be one of the four."""
+    """A converted series or file that may be one of the sequences."""
 
     key: str
     label: str
@@ -45,14 +45,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The scans of one visit, and the candidates that were not taken."""
+    """The scans of one visit, and the candidates that are not used."""
 
     scans: Mapping[str, Scan]
     left_out: tuple[LeftOut, ...]
 
 
 def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
-    """Ask header, study and image about each candidate, then take the best for each modality."""
+    """Judge each candidate by its header, its study and its image, then take the best for each modality."""
     images = [read_image(ImageFile(one.path))[0] for one in candidates]
     numbers = [features(image, one.grid) for image, one in zip(images, candidates, strict=True)]
     prints = [_fingerprint(image, one.grid) for image, one in zip(images, candidates, strict=True)]
@@ -83,8 +83,8 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
 
 
 def _fingerprint(image: np.ndarray, grid: Grid) -> str:
-    place = np.round(grid.affine, 2).tobytes()
-    return hashlib.blake2b(np.ascontiguousarray(image).tobytes() + place, digest_size=16).hexdigest()
+    position = np.round(grid.affine, 2).tobytes()
+    return hashlib.blake2b(np.ascontiguousarray(image).tobytes() + position, digest_size=16).hexdigest()
 
 
 def _scan(one: Candidate, modality: str, why_it: str) -> Scan:
@@ -105,7 +105,7 @@ def _scan(one: Candidate, modality: str, why_it: str) -> Scan:
 
 
 def forced(one: Candidate, opinion: Opinion, task: Task) -> Guess:
-    """What the user said counts; a contradiction of the image is still told."""
+    """The modality that the user gave; a contradiction by the image becomes a warning."""
     assert one.forced is not None
     looks = contradiction(one.forced, opinion)
     warning = (f"given as {task.titles[one.forced]}, looks like {described(looks, task)}",) if looks else ()
@@ -113,10 +113,10 @@ def forced(one: Candidate, opinion: Opinion, task: Task) -> Guess:
 
 
 def weigh(guess: Guess, opinion: Opinion, task: Task) -> Guess:
-    """What header and image say together.
+    """The modality by header and image together.
 
-    A header that names the sequence wins, and a contradiction of the image is told; where the header is torn or
-    silent, an image that is sure decides; where neither is sure, the answer is "unknown".
+    A header that names the sequence decides, and a contradiction by the image becomes a warning. Where the header names
+    none or contradicts itself, a confident image decides. Where neither is sure, the answer is "unknown".
     """
     if guess.modality == OTHER:
         return guess
@@ -153,7 +153,7 @@ def _by_image(guess: Guess, opinion: Opinion, task: Task) -> Guess:
 
 
 def _t1_by_image(guess: Guess, opinion: Opinion, task: Task) -> Guess:
-    """T1 by its header, contrast agent not said."""
+    """For T1 by its header, without information about contrast agent."""
     if opinion.modality in T1_FAMILY:
         shows = "shows contrast agent" if opinion.modality == "t1c" else "shows no contrast agent"
         reason = (
@@ -175,7 +175,8 @@ def _t1_by_image(guess: Guess, opinion: Opinion, task: Task) -> Guess:
 
 @dataclass(frozen=True)
 class Criterion:
-    """What makes one candidate better than another: a value, how much of it counts as equal, and words."""
+    """What makes one candidate better than another: a value (larger is better), words, and the relative difference that
+    still counts as equal."""
 
     value: Callable[[Candidate], float]
     words: Callable[[Candidate, Candidate], str]
@@ -183,7 +184,7 @@ class Criterion:
 
 
 def _best(rivals: Sequence[Candidate]) -> tuple[Candidate, str, list[LeftOut]]:
-    """The best, why it, and why not each of the others."""
+    """The best, why it was chosen, and why each of the others was not."""
     best = rivals[0]
     for rival in rivals[1:]:
         best = rival if _compare(rival, best)[0] > 0 else best
@@ -197,7 +198,7 @@ def _best(rivals: Sequence[Candidate]) -> tuple[Candidate, str, list[LeftOut]]:
 
 
 def _compare(one: Candidate, other: Candidate) -> tuple[int, str]:
-    """1 and why, where `one` is better; -1 where the other is; 0 is never returned, since keys differ."""
+    """1 where `one` is better, -1 where the other is, and why; never 0, since keys differ."""
     for criterion in _CRITERIA:
         a, b = criterion.value(one), criterion.value(other)
         if abs(a - b) > criterion.equal * max(abs(a), abs(b)):

@@ -1,12 +1,11 @@
-"""Asks the image itself which sequence it is. A few small networks over `features`, in plain numpy, shipped with the
+"""Which sequence an image shows, by its voxels: a few small networks over `features`, in plain numpy, shipped with the
 package.
 
 `scripts/release/train_identity.py` made the weights (`identity.safetensors`, `identity.json`) and prints how often they
-are right; docs/import.md has the numbers. "unknown" is an answer: below a confidence fixed in training, nothing is
-claimed.
+are right; docs/import.md has the numbers. "unknown" is an answer too: it is given below a confidence fixed in training.
 
-T1 before and after contrast agent differ by little that one scan shows. Where a study has several T1 scans, they are
-compared with each other (`look_at_study`): vessels, mucosa and perhaps a tumour are brighter in the later one.
+One scan alone shows little difference between T1 before and after contrast agent. Where a study has several T1 scans,
+they are compared with each other (`look_at_study`): vessels, mucosa and perhaps a tumour are brighter in the later one.
 """
 
 import json
@@ -31,13 +30,13 @@ Numbers = Float[np.ndarray, " feature"]
 
 @dataclass(frozen=True)
 class Opinion:
-    """What an image looks like.
+    """Which sequence an image looks like.
 
     Attributes:
         modality: `t1n`, `t1c`, `t2w`, `t2f`, `other` (no sequence that lacunet uses) or `unknown` (not sure).
-        confidence: How sure, 0..1, calibrated on scans the networks were not trained on. Of the likeliest class.
-        probabilities: By class; they add up to 1. Empty where there is too little inside the head to see.
-        family: The same, but `t1` where T1 is sure: also where contrast agent is not.
+        confidence: Of the likeliest class, 0..1, calibrated on scans that the networks were not trained on.
+        probabilities: By class; they add up to 1. Empty where too little of the head is visible.
+        family: As `modality`, but `t1` where it is surely T1, even if contrast agent is not sure.
     """
 
     modality: str
@@ -52,13 +51,13 @@ class Classifier:
 
     Attributes:
         classes: In the order of the networks' outputs.
-        mean: Of each feature in training.
+        mean: Mean of each feature in training.
         scale: Standard deviation of each feature in training.
         layers: Weights and biases, member by member: `(member, out, in)` and `(member, out)` for each layer.
         pair: Weight of each scaled feature's difference for "the first is after contrast agent, the second before".
         temperature: Divides the logits; fixed on scans left out of training.
         least_confidence: Below it, the answer is "unknown".
-        sure: A contradiction is told from this confidence on.
+        sure: From this confidence on, a contradiction becomes a warning.
     """
 
     classes: tuple[str, ...]
@@ -71,11 +70,11 @@ class Classifier:
     sure: float
 
     def scaled(self, numbers: Numbers) -> Numbers:
-        """Features with mean 0 and standard deviation 1 in training; what lies far outside is brought nearer."""
+        """Features scaled to mean 0 and standard deviation 1 in training, clipped to -5 ... 5."""
         return np.asarray(((numbers - self.mean) / self.scale).clip(-5.0, 5.0), dtype=np.float32)
 
     def probabilities(self, numbers: Numbers) -> dict[str, float]:
-        """By class, the mean over the members."""
+        """The probability of each class: the mean over the networks."""
         hidden = np.repeat(self.scaled(numbers)[None], len(self.layers[0][0]), axis=0)
         for weight, bias in self.layers[:-1]:
             hidden = np.maximum(np.einsum("moi,mi->mo", weight, hidden) + bias, 0.0)
@@ -86,11 +85,11 @@ class Classifier:
         return {name: float(value) for name, value in zip(self.classes, mean, strict=True)}
 
     def later(self, first: Numbers, second: Numbers) -> float:
-        """Probability that of two T1 scans of a person the first is the one after contrast agent. Antisymmetric."""
+        """Probability that, of two T1 scans of a person, the first is the one after contrast agent. Antisymmetric."""
         return float(1.0 / (1.0 + np.exp(-self.pair @ (self.scaled(first) - self.scaled(second)))))
 
     def opinion(self, probabilities: Mapping[str, float]) -> Opinion:
-        """The likeliest class, or "unknown"."""
+        """The opinion that follows from probabilities: the likeliest class, or "unknown"."""
         best = max(probabilities, key=lambda name: probabilities[name])
         confidence = probabilities[best]
         modality = best if confidence >= self.least_confidence else UNKNOWN
@@ -100,7 +99,7 @@ class Classifier:
 
 @cache
 def classifier() -> Classifier:
-    """The networks that the package carries."""
+    """The networks that are shipped with the package."""
     folder = files("lacunet.intake.identify")
     said = json.loads(folder.joinpath("identity.json").read_text(encoding="utf-8"))
     arrays = load(folder.joinpath("identity.safetensors").read_bytes())
@@ -118,11 +117,11 @@ def classifier() -> Classifier:
 
 
 NOTHING_TO_SEE = Opinion(UNKNOWN, 0.0, {})
-"""Of an image with too little inside the head."""
+"""The opinion on an image that shows too little of the head."""
 
 
 def look_at(voxels: np.ndarray, grid: Grid) -> Opinion:
-    """One image alone, raw or skull-stripped, in any orientation."""
+    """The opinion on one image alone, raw or skull-stripped, in any orientation."""
     numbers = features(voxels, grid)
     if numbers is None:
         return NOTHING_TO_SEE
@@ -130,23 +129,23 @@ def look_at(voxels: np.ndarray, grid: Grid) -> Opinion:
 
 
 def look_at_study(images: Sequence[tuple[np.ndarray, Grid]]) -> list[Opinion]:
-    """Images of one person at one visit, each in the light of the others: see `compared`."""
+    """Opinions on the images of one person at one visit, compared with each other: see `compared`."""
     return compared([features(voxels, grid) for voxels, grid in images])
 
 
 def compared(
     numbers: Sequence[Numbers | None], judge: Classifier | None = None, known_t1: Collection[int] = ()
 ) -> list[Opinion]:
-    """Opinions on the images of one study, from their features; None where there was too little to see.
+    """Opinions on the images of one study, from their features (None: too little of the head).
 
-    Where there are two or more T1 scans, whether contrast agent was given is decided by comparison alone: the
-    brightest in vessels with the darkest, those in between with both. Where the comparison is not sure, neither is
-    claimed.
+    Where there are two or more T1 scans, whether contrast agent was given is decided by comparison alone: the one
+    with the brightest vessels with the one with the darkest, the others with both. Where the comparison is not sure,
+    the answer is "unknown".
 
     Args:
-        numbers: By image.
-        judge: Other networks than the shipped ones.
-        known_t1: Which images are T1 by their header or name: they are compared unless they plainly look like another.
+        numbers: Features of each image.
+        judge: The networks; None: the shipped ones.
+        known_t1: Indices of images that are T1 by header or name; compared unless they surely look like another.
     """
     judge = judge or classifier()
     opinions = [NOTHING_TO_SEE if one is None else judge.opinion(judge.probabilities(one)) for one in numbers]
@@ -167,19 +166,20 @@ def compared(
 
 
 def _as_t1(opinion: Opinion, after: float, judge: Classifier, whole: bool) -> Opinion:
-    """The same opinion, its T1 share divided anew: `after` of it goes to `t1c`; all of it for a known T1 scan."""
+    """The opinion with its probability of T1 divided anew: the share `after` of it is `t1c`. With `whole`, all of the
+    probability is T1."""
     share = 1.0 if whole else sum(opinion.probabilities[name] for name in T1_FAMILY)
     dealt = {**opinion.probabilities} if not whole else dict.fromkeys(opinion.probabilities, 0.0)
     return judge.opinion({**dealt, "t1c": share * after, "t1n": share * (1.0 - after)})
 
 
 def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task) -> list[str]:
-    """Sentences such as "labelled T2, looks like FLAIR", for scans that plainly are not what they are called.
+    """Sentences such as "labelled T2, looks like FLAIR", for scans that surely show another sequence than their label.
 
     Args:
         images: By modality, as `Case.images`.
         grid: Of all of them.
-        task: Knows what people call a modality.
+        task: Knows the titles of modalities.
     """
     numbers = {modality: features(image, grid) for modality, image in images.items()}
     return contradictions_of(numbers, task)
@@ -197,7 +197,7 @@ def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task) -> list
 
 
 def contradiction(modality: str, opinion: Opinion, judge: Classifier | None = None) -> str | None:
-    """The class that an image plainly is instead of `modality`: one of the modalities, `t1`, `other`; or None."""
+    """The class that an image surely shows instead of `modality`: one of the modalities, `t1` or `other`; else None."""
     if modality not in opinion.probabilities:
         return None
     judge = judge or classifier()
@@ -210,7 +210,7 @@ def contradiction(modality: str, opinion: Opinion, judge: Classifier | None = No
 
 
 def described(looks: str, task: Task) -> str:
-    """What a class is called in a sentence."""
+    """The name of a class in a sentence."""
     if looks == T1:
         return "T1 (with or without contrast agent)"
     return task.titles.get(looks, "no T1, T2 or FLAIR")

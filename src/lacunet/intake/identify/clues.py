@@ -1,9 +1,9 @@
-"""Which sequence a series is, from what its header, sidecar or file name says. Every answer has its reason; "unknown"
-is one.
+"""Which sequence a series is, by its header, sidecar or file name. Every answer has a reason; it may be "unknown".
 
-Two witnesses are heard apart: words (descriptions and names, typed by people, in many languages) and numbers (TR, TE,
-TI and the kind of pulse sequence, written by the scanner). Where both speak and disagree, the numbers count, and it is
-told. Contrast agent has three: words, the header's `ContrastBolusAgent`, and the order in time within a study.
+Two sources are judged separately: words (descriptions and names, typed by people, in many languages) and numbers (TR,
+TE, TI and the kind of pulse sequence, written by the scanner). Where they disagree, clear numbers decide, and there is
+a warning. Contrast agent has three sources: words, the header's `ContrastBolusAgent`, and the order in time within a
+study.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ SURE, GOOD, FAIR, WEAK = 0.98, 0.9, 0.8, 0.6
 
 @dataclass(frozen=True)
 class Clues:
-    """What is known of an image without its voxels. Times in ms.
+    """What is known about an image without its voxels. Times in ms.
 
     Attributes:
-        texts: Description, protocol, sequence name or file name, as they are; never shown.
-        role: The modality that a known naming (BraTS, BIDS) gives it, or None.
-        agent: What the header says of contrast agent; None: nothing.
-        time: When it was acquired, as a number that orders within the study.
+        texts: Description, protocol, sequence name or file name, unchanged; never shown.
+        role: The modality by a known naming scheme (BraTS, BIDS), or None.
+        agent: Whether contrast agent was given by the header; None: the header does not say.
+        time: When it was acquired, as a number that sorts the images of a study.
     """
 
     texts: tuple[str, ...]
@@ -40,7 +40,7 @@ class Clues:
 
 @dataclass(frozen=True)
 class Guess:
-    """An answer.
+    """The sequence that clues point to.
 
     Attributes:
         modality: `t1n`, `t1c`, `t2w`, `t2f`, `t1` (contrast agent not known), `other` or `unknown`.
@@ -106,7 +106,7 @@ _T2 = r"\b[es]?t2(?!f|star|\*)\w{0,3}\b"
 
 
 def guess(clues: Clues, task: Task) -> Guess:
-    """What words and numbers say of one image, each heard apart, then together."""
+    """The sequence of one image by its words and its numbers, first each alone, then together."""
     said = by_words(clues.texts) if clues.role is None else _by_role(clues.role, task)
     measured = by_numbers(clues)
     if said is not None and said.modality == OTHER:
@@ -144,7 +144,7 @@ def _by_role(role: str, task: Task) -> Guess:
 
 
 def by_words(texts: Sequence[str]) -> Guess | None:
-    """What descriptions say, the first one that says anything; None where none does."""
+    """The sequence by the first description that names one; None where none does."""
     for text in texts:
         if found := _by_text(text):
             return found
@@ -171,7 +171,7 @@ def _by_text(text: str) -> Guess | None:
 
 
 def by_numbers(clues: Clues) -> Guess | None:
-    """What TR, TE and TI say (typical ranges at 1.5 and 3 T); None where they are missing or typical of nothing."""
+    """The sequence by TR, TE and TI (typical ranges at 1.5 and 3 T); None where they are missing or not typical."""
     tr, te, ti = clues.repetition, clues.echo, clues.inversion
     if tr is None or te is None or tr <= 0 or te <= 0:
         return None
@@ -230,7 +230,7 @@ def _with_agent(found: Guess, clues: Clues) -> Guess:
 
 
 def in_order(guesses: Sequence[Guess], clues: Sequence[Clues]) -> list[Guess]:
-    """T1 scans of which nothing says whether contrast agent was given, judged by when they were acquired in the study.
+    """For T1 scans without information about contrast agent: judged by when they were acquired in the study.
 
     Earlier than every scan known to be after contrast agent: before. Later than one of those: after. Otherwise `t1`
     stays.
@@ -253,12 +253,12 @@ def _by_order(found: Guess, clues: Clues, after: Sequence[float]) -> Guess:
 
 
 def without_agent(found: Guess) -> Guess:
-    """The last resort for a T1 scan of which nothing at all tells: most scans after contrast agent say so."""
+    """A T1 scan without any information about contrast agent is taken as before it: most scans after it say so."""
     reason = f"{found.reason}, and nothing speaks of contrast agent"
     warning = "nothing says whether contrast agent was given; taken as T1 before contrast agent"
     return Guess("t1n", reason, min(found.confidence, WEAK), (*found.warnings, warning))
 
 
 def described(texts: Sequence[str]) -> str:
-    """For tests and messages: the texts made plain."""
+    """The texts in plain form, for tests and messages."""
     return " | ".join(plain(text) for text in texts)

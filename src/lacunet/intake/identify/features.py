@@ -1,25 +1,25 @@
-"""Numbers that tell MR sequences apart, whichever way the head lies, with the skull or without it.
+"""Numbers that distinguish MR sequences, in any orientation of the head, with or without skull.
 
-They follow what a radiologist looks at: is fluid dark or bright, is grey matter darker or brighter than white, are
-there small bright things (vessels after contrast agent)? All are taken from the inside of the head, relative to its
-own intensities, and from isotropic filters, so that orientation, gain and the voxel's type do not matter.
+They measure what a radiologist looks at: is fluid dark or bright, is grey matter darker or brighter than white, are
+there small bright structures (vessels after contrast agent)? All are measured inside the head, relative to its
+intensities, and with isotropic filters, so that orientation, gain and the type of the voxels do not matter.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from lacunet.case import Grid
+from lacunet.case import Grid, box_around
 from lacunet.data.nifti import background_of, looks_stripped
 
 CUBE_MM = 3.0
-"""Of the cubes that everything is measured on."""
+"""Side of the cubes on which everything is measured."""
 
 SCALP_AND_SKULL_MM = 18.0
-"""What lies nearer to the air than this is passed over where a scan shows the whole head."""
+"""Where a scan shows the whole head, this much below the skin is left out."""
 
 LEAST_CUBES = 1500
-"""Fewer than these (40 ml) inside the head say nothing."""
+"""With fewer cubes than this (40 ml) inside the head, there is no measurement."""
 
 _QUANTILES = (0.005, 0.02, 0.05, 0.1, 0.25, 0.75, 0.9, 0.95, 0.98, 0.995, 0.999)
 _CURVATURE_QUANTILES = (0.005, 0.02, 0.1, 0.25, 0.75, 0.9, 0.98, 0.995)
@@ -30,7 +30,7 @@ Inside = Bool[np.ndarray, "x y z"]
 
 
 def features(voxels: np.ndarray, grid: Grid) -> Float[np.ndarray, " feature"] | None:
-    """The numbers of one image, or None where there is too little inside to see.
+    """The numbers of one image, or None where it shows too little of the head.
 
     Args:
         voxels: Intensities on `grid`, in any orientation, raw or skull-stripped.
@@ -41,7 +41,7 @@ def features(voxels: np.ndarray, grid: Grid) -> Float[np.ndarray, " feature"] | 
 
 
 def standard(voxels: np.ndarray, grid: Grid) -> tuple[Cubes, Inside]:
-    """The image on cubes of `CUBE_MM`, and which of them lie inside the head (its skull and scalp left out)."""
+    """The image on cubes of `CUBE_MM`, and which of them lie inside the head (without skull and scalp)."""
     voxels = voxels.astype(np.float32, copy=False)
     if not np.isfinite(voxels.sum()):
         voxels = np.where(np.isfinite(voxels), voxels, np.float32(0))
@@ -49,13 +49,13 @@ def standard(voxels: np.ndarray, grid: Grid) -> tuple[Cubes, Inside]:
         volume = to_cubes(voxels, grid.spacing)
         return volume, inside_of_head(volume)
     brain = voxels != background_of(voxels)[0]
-    box = _box(brain, 3)
+    box = box_around(brain, (3, 3, 3))
     volume = to_cubes(voxels[box], grid.spacing)
     return volume, to_cubes(brain[box].astype(np.float32), grid.spacing) > 0.95
 
 
 def inside_of_head(volume: Cubes) -> Inside:
-    """Where a scan of a whole head lies deeper than scalp and skull. The field of view may cut off its lower end."""
+    """The part of a whole head below scalp and skull. The field of view may cut off the head's lower end."""
     smooth = ndimage.gaussian_filter(volume, 1.0)
     low, high = np.quantile(smooth, (0.02, 0.98))
     head = smooth > low + 0.12 * (high - low)
@@ -74,7 +74,7 @@ def measure(volume: Cubes, inside: Inside) -> Float[np.ndarray, " feature"] | No
     """The numbers of a volume on cubes of `CUBE_MM`."""
     if int(inside.sum()) < LEAST_CUBES:
         return None
-    box = _box(inside, 2)
+    box = box_around(inside, (2, 2, 2))
     volume, inside = volume[box], inside[box]
     depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1, 1:-1].astype(np.float32)
     values = volume[inside]
@@ -96,7 +96,7 @@ def measure(volume: Cubes, inside: Inside) -> Float[np.ndarray, " feature"] | No
 
 
 def _shape_of_histogram(values: np.ndarray) -> np.ndarray:
-    """Skewness, kurtosis (both of clipped values), and where the histogram has its peak."""
+    """Skewness, kurtosis (both of clipped values), and the position of the histogram's peak."""
     centred = values - values.mean()
     spread = max(float(centred.std()), 1e-6)
     histogram, edges = np.histogram(values, bins=40, range=(-2.0, 2.0))
@@ -106,7 +106,7 @@ def _shape_of_histogram(values: np.ndarray) -> np.ndarray:
 
 
 def _by_depth(values: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Mean intensity from the surface inwards, in equal parts of the volume, and its correlation with depth."""
+    """Mean intensity in equal parts of the volume from the surface inwards, and its correlation with depth."""
     order = np.argsort(depth, kind="stable")
     means = [part.mean() for part in np.array_split(values[order], _PARTS)]
     return np.array([*means, _correlation(values, depth)])
@@ -140,15 +140,6 @@ def _around_extremes(scaled: Cubes, inside: Inside, depth: Cubes, share: float) 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     one, other = one - one.mean(), other - other.mean()
     return float((one * other).mean() / max(float(one.std() * other.std()), 1e-6))
-
-
-def _box(mask: Inside, margin: int) -> tuple[slice, ...]:
-    """The box around a mask, with a margin in voxels; everything where the mask is empty."""
-    box = []
-    for axis in range(3):
-        there = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        box.append(slice(max(int(there[0]) - margin, 0), int(there[-1]) + margin + 1) if there.size else slice(None))
-    return tuple(box)
 
 
 def to_cubes(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Cubes:

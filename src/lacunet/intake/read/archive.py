@@ -1,12 +1,11 @@
-"""A source as it arrives (a folder, an archive, a file) -> a list of regular files. Nothing that it says of itself is
-believed.
+"""From a source as it arrives (a folder, an archive, a file) to a list of regular files. Nothing that an archive states
+about itself is trusted.
 
     with unpacked(Path("export.zip")) as contents:
         for path in contents.files: ...
 
 Archives are unpacked into a temporary folder that only the user may read and that is always removed. Sizes are counted
-while unpacking, not taken from the archive's own word. Messages never repeat a name found inside: it may be a
-patient's.
+while unpacking, not taken from the archive. Messages never repeat a name from inside: it may be a patient's.
 """
 
 import bz2
@@ -30,22 +29,23 @@ from typing import cast
 from lacunet.errors import DataError
 
 MOST_FILES = 200_000
-"""More files than this are no examination."""
+"""More files than this are refused: no examination has so many."""
 
 MOST_BYTES = 32 * 2**30
 """An archive that grows larger than this is refused."""
 
 MOST_GROWTH = 100
-"""Scans shrink to a third or a tenth; what grows more often than this, and past `ALWAYS_ALLOWED`, is a bomb."""
+"""Compression makes scans 3 to 10 times smaller. An archive that grows more than this many times, and past
+`ALWAYS_ALLOWED`, is a bomb."""
 
 ALWAYS_ALLOWED = 64 * 2**20
-"""Bytes that any archive may grow to, whatever its own size."""
+"""Bytes that an archive of any size may grow to."""
 
 DEEPEST = 64
-"""Folders inside folders inside folders ..."""
+"""Folders inside each other, at most."""
 
 SPARE_BYTES = 2**28
-"""Free space that stays free."""
+"""Bytes of the disk that stay free."""
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 UNKNOWN_ARCHIVES = (".7z", ".rar", ".iso", ".cab", ".lzh", ".zst")
@@ -68,9 +68,9 @@ class Contents:
     """The regular files of a source.
 
     Attributes:
-        root: The folder that all lie below.
-        files: Sorted by name; hidden files and what is named in `passed_over` left out.
-        passed_over: Reason -> how many: "links that lead out of the folder", "archives inside", ...
+        root: The folder that holds them all.
+        files: Sorted by name, without hidden files and those counted in `passed_over`.
+        passed_over: Reason -> number of entries: "links that lead out of the folder", "archives inside", ...
     """
 
     root: Path
@@ -80,14 +80,15 @@ class Contents:
 
 @contextmanager
 def unpacked(source: Path, temporary: Path | None = None) -> Iterator[Contents]:
-    """The files of a folder, a .zip, a .tar(.gz, .bz2, .xz), or a single file; an archive's exist within the block.
+    """The files of a folder, a .zip, a .tar(.gz, .bz2, .xz), or a single file. Those of an archive exist within the
+    `with` block only.
 
     Args:
         source: What the user named.
         temporary: Where archives are unpacked; None: the system's folder for temporary files.
 
     Raises:
-        DataError: nothing is there, or an archive is damaged, encrypted, a bomb, or leads out of its folder.
+        DataError: the source does not exist, or an archive is damaged, encrypted, a bomb, or leads out of its folder.
     """
     if source.is_dir():
         yield list_folder(source)
@@ -96,8 +97,8 @@ def unpacked(source: Path, temporary: Path | None = None) -> Iterator[Contents]:
     elif not source.is_file():
         raise DataError("the source: is neither a file nor a folder; give a folder, an archive or a scan")
     elif is_archive(source.name):
-        with TemporaryDirectory(prefix="lacunet-", dir=temporary) as place:
-            folder = Path(place)
+        with TemporaryDirectory(prefix="lacunet-", dir=temporary) as name:
+            folder = Path(name)
             links = _unpack(source, folder)
             contents = list_folder(folder)
             yield Contents(contents.root, contents.files, Counter(contents.passed_over) + links)
@@ -107,12 +108,12 @@ def unpacked(source: Path, temporary: Path | None = None) -> Iterator[Contents]:
 
 
 def is_archive(name: str) -> bool:
-    """Whether a name ends as the archives do that are unpacked here."""
+    """Whether a name has the suffix of an archive that can be unpacked here."""
     return name.lower().endswith(ARCHIVES)
 
 
 def list_folder(folder: Path) -> Contents:
-    """The regular files below a folder. A link is followed where it leads to a file inside the folder, and only there.
+    """The regular files below a folder. A link is followed only where it leads to a file inside the folder.
 
     Raises:
         DataError: a folder cannot be opened, or there are more than `MOST_FILES` files.
@@ -170,7 +171,7 @@ def _is_hidden(name: str) -> bool:
 
 @dataclass
 class _Meter:
-    """Counts what an archive really unpacks to, and stops it."""
+    """Counts what an archive really unpacks to, and stops it at the limits."""
 
     archive_bytes: int
     free_bytes: int
@@ -213,7 +214,7 @@ def _unpack(source: Path, folder: Path) -> Counter[str]:
 
 
 def _kind(error: Exception) -> str:
-    """What went wrong, without the text of the error, which may repeat a name from inside."""
+    """What went wrong. Not the text of the error, which may repeat a name from inside."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return {"BadZipFile": "damaged zip", "NotImplementedError": "an unknown compression"}.get(
@@ -274,7 +275,7 @@ def _decompressed(source: Path) -> io.BufferedIOBase:
 
 
 class _Sips(io.BufferedIOBase):
-    """A stream that refuses to be read in one great gulp: a header inside a .tar may claim any size."""
+    """A stream that refuses very large reads: a header inside a .tar may claim any size."""
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream
@@ -317,7 +318,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _plain(part: str) -> str:
-    """A name that every file system takes; a long one keeps its end, where the suffix is."""
+    """A name that every file system accepts; a long one keeps its end, where the suffix is."""
     cleaned = "".join(letter if letter.isprintable() and letter not in '<>:"|?*' else "_" for letter in part)
     while len(os.fsencode(cleaned)) > 200:
         cleaned = cleaned[1:]
@@ -325,7 +326,7 @@ def _plain(part: str) -> str:
 
 
 def _refuse_link_out(start: PurePosixPath, target: str) -> None:
-    """Links in archives are passed over; one that leads out of the folder shows intent, and nothing is taken."""
+    """Links in archives are passed over. One that leads out of the folder looks like an attack and is refused."""
     target = target.replace("\\", "/")
     depth = len(start.parts)
     out = target.startswith("/") or target[1:3] == ":/"
@@ -337,7 +338,7 @@ def _refuse_link_out(start: PurePosixPath, target: str) -> None:
 
 
 def _write(read: Callable[[int], bytes], folder: Path, parts: tuple[str, ...], meter: _Meter) -> None:
-    """One member, counted as it is written; a second one of the same name is numbered."""
+    """Write one member and count its bytes; a second one of the same name is numbered."""
     path = folder.joinpath(*parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     number = 2

@@ -1,8 +1,7 @@
-"""DICOM series -> NIfTI by dcm2niix, checked against what the headers say; and NIfTI rid of its free text.
+"""From DICOM series to NIfTI by dcm2niix, checked against the headers; and NIfTI without its free text.
 
 dcm2niix (`pip install "lacunet[dicom]"`) is run without a shell, in a folder of its own, with a time limit, and on
-exactly the files of one series. It writes no sidecar: everything that lacunet shows was read from the headers by
-lacunet itself.
+exactly the files of one series. It writes no sidecar: lacunet itself reads from the headers what it shows.
 """
 
 import os
@@ -19,27 +18,28 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
-from lacunet.case import Grid, ImageFile
+from lacunet.case import RAS_LPS, Grid, ImageFile
+from lacunet.data.nifti import nifti_image, set_forms
 from lacunet.data.volume import corner_distance, read_file
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
-from lacunet.intake.read.series import UNEVEN_MM, Series
+from lacunet.intake.read.series import UNEVEN_MM, Series, counted
 
 SECONDS = 300
-"""Longer than this, dcm2niix does not get for one series."""
+"""Time limit of dcm2niix for one series."""
 
-PLACE_TOLERANCE_MM = 0.5
-"""Farther than this from where its header puts it, no corner of a converted scan may lie."""
+CONVERSION_TOLERANCE_MM = 0.5
+"""Largest distance of a corner of a converted scan from its position by the headers."""
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A scan as NIfTI, with what is to be said of its conversion.
+    """A scan as NIfTI, and warnings of its conversion.
 
     Attributes:
         path: The file.
-        grid: Its voxel axes run as in the DICOM files: along rows (columns are counted), along columns, slice by slice.
-        even: False where slices were interpolated to even steps: then slice k of the file is not slice k of the series.
+        grid: Its voxel axes are those of the DICOM files: column index, row index, slice.
+        even: False where slices were interpolated to equal distances; slice k is then not slice k of the series.
         warnings: For the user.
     """
 
@@ -50,25 +50,25 @@ class Converted:
 
 
 def convert(series: Series, path: Path) -> Converted:
-    """Write a series as `path` (.nii.gz), whole or not at all, on the grid that its slices lie on.
+    """Write a series as `path` (.nii.gz), whole or not at all, on the grid of its slices.
 
     Raises:
-        DataError: dcm2niix fails, takes too long, or its result is not what the headers promise.
+        DataError: dcm2niix fails or takes too long, or its result does not agree with the headers.
         UsageError: dcm2niix is not installed.
     """
-    with TemporaryDirectory(prefix="dcm-", dir=path.parent) as place:
-        inputs, outputs = Path(place) / "in", Path(place) / "out"
+    with TemporaryDirectory(prefix="dcm-", dir=path.parent) as folder:
+        inputs, outputs = Path(folder) / "in", Path(folder) / "out"
         inputs.mkdir()
         outputs.mkdir()
         for number, header in enumerate(series.headers):
             _link(header.path, inputs / f"{number:06d}.dcm")
         said = _run(inputs, outputs, series.label)
         image = _as_in_files(_chosen(sorted(outputs.glob("*.nii")), series, said), series)
-    warnings = [f"{_counted(series.copies, 'file was', 'files were')} there twice"] if series.copies else []
+    warnings = [f"{counted(series.copies, 'file was', 'files were')} there twice"] if series.copies else []
     if uneven := series.unevenness_mm > UNEVEN_MM:
         image = _evenly(image, series)
         missing = series.missing_slices
-        what = f"{_counted(missing, 'slice is', 'slices are')} missing" if missing else "its slices are unevenly spaced"
+        what = f"{counted(missing, 'slice is', 'slices are')} missing" if missing else "its slices are unevenly spaced"
         warnings.append(
             f"{what} (up to {series.largest_step_mm:.1f} mm apart); interpolated to steps of {series.step_mm:.1f} mm"
         )
@@ -78,7 +78,7 @@ def convert(series: Series, path: Path) -> Converted:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same bytes under a plain name."""
+    """Make a file available under a plain name."""
     try:
         os.link(source.resolve(), target)
     except OSError:  # another file system
@@ -96,7 +96,7 @@ def _program() -> str:
 
 
 def _run(inputs: Path, outputs: Path, label: str) -> str:
-    """Everything dcm2niix printed. It is never shown: it may repeat names."""
+    """Run dcm2niix; returns what it printed, which is never shown: it may repeat names."""
     options = [
         "-b",
         "n",
@@ -156,7 +156,7 @@ def _in_words(said: str) -> str:
 
 
 def _chosen(results: Sequence[Path], series: Series, said: str) -> Path:
-    """The one volume that a stack of slices should become; what dcm2niix evened out by itself is passed over."""
+    """The one volume that a stack of slices should become. Volumes that dcm2niix interpolated are ignored."""
     as_acquired = [path for path in results if "_Eq" not in path.name]
     if len(as_acquired) == 1:
         return as_acquired[0]
@@ -166,10 +166,10 @@ def _chosen(results: Sequence[Path], series: Series, said: str) -> Path:
 
 
 def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
-    """The result with its axes turned back to the files' own, checked against the headers, without text.
+    """The result with its axes turned back to those of the files, checked against the headers, without text.
 
     Raises:
-        DataError: it has another size, or lies elsewhere.
+        DataError: it has another size or position.
     """
     image = _without_text(path, read_file(ImageFile(path))[1])
     expected = expected_grid(series)
@@ -179,42 +179,33 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     image.header.set_slope_inter(*scale)  # turning forgets it
     if image.shape != expected.shape:
         raise DataError(f"{series.label}: became {image.shape} voxels, but its files hold {expected.shape}")
-    tolerance = max(PLACE_TOLERANCE_MM, 2 * series.largest_step_mm if series.unevenness_mm > UNEVEN_MM else 0.0)
+    tolerance = max(CONVERSION_TOLERANCE_MM, 2 * series.largest_step_mm if series.unevenness_mm > UNEVEN_MM else 0.0)
     in_plane = corner_distance((*expected.shape[:2], 1), image.affine, expected.affine)
     apart = corner_distance(expected.shape, image.affine, expected.affine)
     if in_plane > tolerance or (apart > tolerance and series.unevenness_mm <= UNEVEN_MM):
         raise DataError(f"{series.label}: came to lie {apart:.1f} mm away from where its headers put it")
-    image.set_sform(expected.affine, code=1)
-    image.set_qform(expected.affine, code=1)
+    set_forms(image, expected.affine)
     return image
 
 
 def _evenly(image: "nib.Nifti1Image", series: Series) -> "nib.Nifti1Image":
-    """Slices interpolated linearly to even steps, from the first to the last."""
-    places = np.concatenate([[0.0], np.cumsum(np.abs(series.steps))])
-    wanted = np.arange(0.0, places[-1] + 0.01 * series.step_mm, series.step_mm)
+    """Slices interpolated linearly to equal distances, from the first to the last."""
+    positions = np.concatenate([[0.0], np.cumsum(np.abs(series.steps))])
+    wanted = np.arange(0.0, positions[-1] + 0.01 * series.step_mm, series.step_mm)
     slope, intercept = image.header.get_slope_inter()
     voxels = np.asanyarray(image.dataobj).astype(np.float32) * (slope or 1.0) + (intercept or 0.0)
-    above = np.searchsorted(places, wanted, side="left").clip(1, len(places) - 1)
-    share = ((wanted - places[above - 1]) / (places[above] - places[above - 1])).astype(np.float32)
+    above = np.searchsorted(positions, wanted, side="left").clip(1, len(positions) - 1)
+    share = ((wanted - positions[above - 1]) / (positions[above] - positions[above - 1])).astype(np.float32)
     even = voxels[..., above - 1] * (1.0 - share) + voxels[..., above] * share
     affine = expected_grid(series).affine
     affine[:3, 2] *= series.step_mm / np.linalg.norm(affine[:3, 2])
-    result = nib.Nifti1Image(even, affine)
-    result.header.set_xyzt_units("mm")
-    result.set_sform(affine, code=1)
-    result.set_qform(affine, code=1)
-    return result
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
+    return nifti_image(even, affine)
 
 
 def expected_grid(series: Series) -> Grid:
-    """The grid of a stack of slices by its headers (DICOM PS3.3 C.7.6.2.1.1), in RAS+; even steps are assumed.
+    """The grid of a stack of slices by its headers (DICOM PS3.3 C.7.6.2.1.1), in RAS+; equal distances are assumed.
 
-    Voxel axes: along the rows (columns count), along the columns, from slice to slice.
+    Voxel axes: column index, row index, slice.
     """
     first, last = series.slices[0], series.slices[-1]
     assert first.orientation is not None
@@ -227,14 +218,14 @@ def expected_grid(series: Series) -> Grid:
     affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
     affine[:3, 2] = (np.array(last.position) - np.array(first.position)) / (count - 1)
     affine[:3, 3] = first.position
-    return Grid((series.first.columns, series.first.rows, count), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    return Grid((series.first.columns, series.first.rows, count), RAS_LPS @ affine)
 
 
 # ---------------------------------------------------------------- NIfTI
 
 
 def clean_copy(source: Path, path: Path) -> None:
-    """Copy a NIfTI or .mha file without its free text (description, file names, extensions): same voxels, same place.
+    """Copy a NIfTI or .mha file without its free text (description, file names, extensions), its voxels unchanged.
 
     Raises:
         DataError: the file is damaged or no scan; `volume.read_file` checks it first.
@@ -250,7 +241,7 @@ def clean_copy(source: Path, path: Path) -> None:
 
 
 def _without_text(source: Path, grid: Grid) -> "nib.Nifti1Image":
-    """The image as stored, integers and scale kept."""
+    """The image as stored (integers and scale kept), without its free text."""
     loaded = nib.load(source)
     stored = np.asanyarray(loaded.dataobj.get_unscaled()).reshape(grid.shape)
     slope, intercept = loaded.dataobj.slope, loaded.dataobj.inter

@@ -1,8 +1,7 @@
-"""One DICOM file -> what its header says. Pixels are not read; names, dates of birth and numbers of patients are not
-kept.
+"""Reads the header of one DICOM file. Pixels are not read; names, birth dates and numbers of patients are not kept.
 
-Needs pydicom (`pip install "lacunet[dicom]"`). Whose file it is becomes a `person`: a keyed hash that says whether two
-files are of one person and nothing else, with a key that lives only as long as the program runs.
+Needs pydicom (`pip install "lacunet[dicom]"`). The patient becomes a `Person`: keyed hashes that only tell whether
+two files are of one person. The key is drawn anew each time the program starts.
 """
 
 import hashlib
@@ -29,7 +28,7 @@ except ImportError:
     pydicom = None
 
 _KEY = secrets.token_bytes(16)
-"""Of the hashes of persons; another one each time the program runs."""
+"""The key of the hashes of persons, drawn anew each time the program starts."""
 
 _ENHANCED = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 _TAIL = 2**16
@@ -53,12 +52,12 @@ _TAGS = [
 
 
 class UnreadableFile(Exception):
-    """A file that is DICOM, but damaged; the text says how, without personal data."""
+    """A DICOM file that is damaged; the message says how, without personal data."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice of a file: a classic file has one, a multi-frame file many. Numbers as in the header (LPS+, mm)."""
+    """One slice of a file: a classic file has one, a multi-frame file has many. Numbers as in the header (LPS+, mm)."""
 
     position: tuple[float, float, float] | None
     orientation: tuple[float, ...] | None
@@ -70,14 +69,16 @@ class Slice:
 
 @dataclass(frozen=True)
 class Person:
-    """Who a file is of, only to tell whether another file is of the same: keyed hashes, "" for what is missing."""
+    """The patient of a file, as keyed hashes ("" where missing), which tell whether two files are of one person."""
 
     number: str
     name: str
     birth: str
 
     def may_be(self, other: "Person") -> bool:
-        """Whether two files may be of one person: one number, unless name and birth date both differ; else one name."""
+        """Whether two files may be of one person.
+
+        With numbers: the same number, and name and birth date do not both differ. Without: neither differs."""
         names_differ = bool(self.name and other.name) and self.name != other.name
         births_differ = bool(self.birth and other.birth) and self.birth != other.birth
         if self.number and other.number:
@@ -87,13 +88,13 @@ class Person:
 
 @dataclass(frozen=True)
 class Header:
-    """What one file says. `texts`, UIDs, `path` and dates are local: they are judged, and never shown.
+    """The header of one file. `texts`, UIDs, `path` and dates are local: used, but never shown.
 
     Attributes:
-        person: Whose file it is: keyed hashes of number, name and birth date, "" for what is missing.
-        texts: Series description, protocol and sequence names: typed by people, may hold names.
-        agent: What `ContrastBolusAgent` says: True given, False expressly not; None: nothing said.
-        time: Acquisition time as a number that only orders (YYYYMMDDhhmmss.f); None where missing.
+        person: The patient.
+        texts: Series description, protocol and sequence names: typed by people, may contain names.
+        agent: By `ContrastBolusAgent`: True: given, False: stated as not given, None: not stated.
+        time: Acquisition time as a number for sorting (YYYYMMDDhhmmss.f); None where missing.
     """
 
     path: Path
@@ -137,7 +138,7 @@ def require_pydicom() -> None:
 
 
 def looks_like_dicom(path: Path) -> bool:
-    """By content: the mark after the preamble, or a data set without one that starts as all do."""
+    """By content: "DICM" after the preamble, or, without a preamble, the start of a data set."""
     with path.open("rb") as stream:
         start = stream.read(132)
     if start[128:132] == b"DICM":
@@ -177,7 +178,7 @@ def read_header(path: Path) -> Header | None:
 
 @contextmanager
 def _silently() -> Iterator[None]:
-    """Without pydicom's warnings and log, whose texts may repeat values, names among them."""
+    """Silence pydicom's warnings and log, since they may repeat values, also names."""
     log = logging.getLogger("pydicom")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
@@ -300,7 +301,7 @@ def _digits(text: str) -> str:
 
 
 def _time(data: "Dataset") -> float | None:
-    """When it was acquired, as a number that only orders."""
+    """When it was acquired, as a number for sorting."""
     whole = _text(data, "AcquisitionDateTime")
     date = _text(data, "AcquisitionDate") or _text(data, "StudyDate")
     clock = _text(data, "AcquisitionTime") or _text(data, "ContentTime") or _text(data, "SeriesTime")
@@ -312,7 +313,7 @@ def _time(data: "Dataset") -> float | None:
 
 
 def _agent(data: "Dataset") -> bool | None:
-    """Contrast agent by tag. An empty tag says nothing: many scanners leave it out, some always write it."""
+    """Contrast agent by tag; None where the tag is empty: many scanners leave it out, some always write it."""
     sequence = data.get("ContrastBolusAgentSequence")
     text = _text(data, "ContrastBolusAgent").lower()
     if text in ("none", "no", "n", "0", "without", "ohne", "kein", "keine", "sans", "non", "nein", "no contrast", "-"):
@@ -327,21 +328,21 @@ def _field(data: "Dataset") -> float | None:
     field = _number(data.get("MagneticFieldStrength"))
     if field is None:
         return None
-    return field / 10000.0 if field > 100 else field  # some write gauss
+    return field / 10000.0 if field > 100 else field  # some scanners write gauss
 
 
 def _inversion(data: "Dataset") -> float | None:
     value = _number(data.get("InversionTime"))
     if value is None:
         value = _number(_in_groups(data, "MRModifierSequence", "InversionTimes"))
-    return value or None  # 0 is written by some where there is none
+    return value or None  # some scanners write 0 where there is none
 
 
 # ---------------------------------------------------------------- multi-frame
 
 
 def _groups(data: "Dataset") -> "tuple[Dataset | None, Sequence[Dataset]]":
-    """The functional groups that all frames share, and those of each frame."""
+    """The functional groups shared by all frames, and those of each frame."""
     shared = data.get("SharedFunctionalGroupsSequence")
     return (shared[0] if shared else None), (data.get("PerFrameFunctionalGroupsSequence") or [])
 
@@ -352,7 +353,7 @@ def _in_group(group: "Dataset | None", sequence: str, name: str) -> Any:
 
 
 def _in_groups(data: "Dataset", sequence: str, name: str) -> Any:
-    """A value at the top, else in the shared groups, else in the first frame's."""
+    """A value of the data set, else of the shared groups, else of the first frame."""
     if (value := data.get(name)) is not None:
         return value
     shared, frames = _groups(data)
@@ -401,18 +402,18 @@ def _pair(value: Any) -> tuple[float, float] | None:
     return (numbers[0], numbers[1]) if numbers else None
 
 
-# ---------------------------------------------------------------- is all of it there?
+# ---------------------------------------------------------------- truncated files
 
 
 def _require_pixels(path: Path, data: "Dataset", header: Header, rest: int) -> None:
-    """Notice a file that ends before its pixels do.
+    """Refuse a file that ends before its pixels do.
 
     Raises:
         UnreadableFile: it is shorter than its header says, or its compressed pixels have no end.
     """
     syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
     if syntax is not None and not syntax.is_private and syntax.is_transfer_syntax and syntax.is_compressed:
-        if str(syntax) == "1.2.840.10008.1.2.1.99":  # deflated as a whole: its own checksum tells
+        if str(syntax) == "1.2.840.10008.1.2.1.99":  # deflated as a whole: a truncated file could not be inflated
             return
         with path.open("rb") as stream:
             stream.seek(max(path.stat().st_size - _TAIL, 0))

@@ -1,4 +1,4 @@
-"""NIfTI files as people have them: a BIDS data set, dcm2niix's output with sidecars, or files with telling names."""
+"""Finds visits among NIfTI files: a BIDS data set, dcm2niix's output with sidecars, or files named after sequences."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _PUBLIC_NAME = re.compile(
 
 @dataclass(frozen=True)
 class LooseFile:
-    """One NIfTI file: what its name and sidecar say."""
+    """One NIfTI file with the content of its name and sidecar."""
 
     number: int
     path: Path
@@ -36,8 +36,8 @@ class LooseVisit:
     """The files of one person at one visit.
 
     Attributes:
-        name: What it may be called; None: its own name may be a patient's.
-        own: Its own name: the stem of its files, or its folder's.
+        name: A name that may be shown; None: its own name may be a patient's.
+        own: Its own name: the stem of its files, or the name of its folder.
         files: In the order of their paths.
     """
 
@@ -47,15 +47,16 @@ class LooseVisit:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name ends as NIfTI or .mha files do."""
+    """Whether a file's name has the suffix of NIfTI or .mha."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def loose_visits(paths: Sequence[Path], root: Path, task: Task) -> list[LooseVisit]:
     """Group image files by person and visit.
 
-    BIDS names say it. Otherwise files of one folder are one visit, unless known names in it give one modality to
-    several cases; and where every folder holds a single file (a folder per sequence), the folder above is the visit.
+    BIDS names state person and visit. Otherwise the files of one folder are one visit, unless their names are known and
+    give the same modality to several cases. Where every folder holds a single file (a folder per sequence), the folder
+    above is the visit.
     """
     files = [_file(number, path, task) for number, path in enumerate(paths, 1) if is_image(path)]
     found: dict[tuple[str, ...], list[LooseFile]] = defaultdict(list)
@@ -77,7 +78,7 @@ def _visit_key(one: LooseFile, root: Path, task: Task) -> tuple[str, ...]:
 
 
 def _folder_per_sequence(found: Mapping[tuple[str, ...], list[LooseFile]]) -> dict[tuple[str, ...], list[LooseFile]]:
-    """Folders of one file each, side by side, are one visit."""
+    """Sibling folders of one file each are one visit."""
     merged: dict[tuple[str, ...], list[LooseFile]] = {}
     folders = {key: members for key, members in found.items() if key[0] == "folder"}
     above: dict[str, list[tuple[str, ...]]] = defaultdict(list)
@@ -86,8 +87,8 @@ def _folder_per_sequence(found: Mapping[tuple[str, ...], list[LooseFile]]) -> di
     for key, members in found.items():
         siblings = above[str(Path(key[1]).parent)] if key[0] == "folder" else []
         alone = len(siblings) > 1 and all(len(folders[sibling]) == 1 for sibling in siblings)
-        place = ("folder", str(Path(key[1]).parent)) if alone else key
-        merged.setdefault(place, []).extend(members)
+        visit = ("folder", str(Path(key[1]).parent)) if alone else key
+        merged.setdefault(visit, []).extend(members)
     return merged
 
 
@@ -118,19 +119,23 @@ def _file(number: int, path: Path, task: Task) -> LooseFile:
     texts = tuple(
         str(sidecar[name]) for name in ("SeriesDescription", "ProtocolName") if isinstance(sidecar.get(name), str)
     )
+    return LooseFile(number, path, _clues((*texts, stem_of(path, source)), role, sidecar), sidecar, source)
+
+
+def stem_of(path: Path, source: str) -> str:
+    """A file's name without its suffix; of a `bids` file also without the subject, which names a person."""
     bare = bare_name(path.name)
-    stem = bare if source == "nifti" else bare.split("_", 1)[1]
-    return LooseFile(number, path, _clues((*texts, stem), role, sidecar), sidecar, source)
+    return bare if source == "nifti" else bare.split("_", 1)[1]
 
 
 def is_reference(path: Path, task: Task) -> bool:
-    """Whether a name says that a file is a mask."""
+    """Whether a file is a mask by its name."""
     known = understand(path, task)
     return known is not None and known.role == REFERENCE
 
 
 def _sidecar(path: Path) -> Mapping[str, Any]:
-    """The JSON beside an image, or nothing where there is none that can be read."""
+    """The content of the JSON file beside an image; empty where there is none, or it cannot be read."""
     beside = path.with_name(bare_name(path.name) + ".json")
     try:
         if not beside.is_file() or beside.stat().st_size > LARGEST_SIDECAR:
@@ -142,7 +147,7 @@ def _sidecar(path: Path) -> Mapping[str, Any]:
 
 
 def _clues(texts: tuple[str, ...], role: str | None, sidecar: Mapping[str, Any]) -> Clues:
-    """BIDS gives times in seconds."""
+    """Clues from a name and a sidecar, which gives times in seconds."""
 
     def ms(name: str) -> float | None:
         value = sidecar.get(name)

@@ -1,8 +1,7 @@
-"""Headers -> series: files that belong together, in the order of their slices; and those that are no scan to use, with
-why.
+"""From headers to series: files that belong together, in the order of their slices; and why a series is not used.
 
-A DICOM series may hold several images (echoes, magnitude and phase, three planes of a localiser): it is split until
-each part is one stack of slices of one shape. Splits of one series are called `4a`, `4b`.
+A DICOM series may hold several images (echoes, magnitude and phase, three planes of a localiser): it is split so
+that each part is one stack of slices of one shape. The parts of a series are called `4a`, `4b`.
 """
 
 from collections import defaultdict
@@ -16,13 +15,13 @@ from lacunet.intake.read.header import Header, Slice
 from lacunet.intake.words import has, shown
 
 LEAST_SLICES_OF_A_SERIES = 8
-"""Fewer are a localiser or a piece."""
+"""A series with fewer slices is a localiser or incomplete."""
 
 LEAST_COVERAGE_MM = 60.0
-"""A stack thinner than this shows no head."""
+"""A stack thinner than this does not show a whole head."""
 
 UNEVEN_MM = 0.25
-"""Slices farther than this from even steps are told."""
+"""Slices farther than this from equal distances are interpolated, with a warning."""
 
 _NO_IMAGES = {
     "SR": "a report", "KO": "a list of marked images", "PR": "a display setting", "SEG": "a segmentation",
@@ -46,10 +45,10 @@ class Series:
     """One stack of slices.
 
     Attributes:
-        key: `4`, or `4a`, `4b` for parts of one series: what a user types and reads.
+        key: `4`, or `4a`, `4b` for parts of one series: the user's name for it.
         headers: Of its files, in the order of the slices.
         slices: Of all its files, in that order.
-        copies: Files that were there twice.
+        copies: Number of files that were there twice.
     """
 
     key: str
@@ -59,7 +58,7 @@ class Series:
 
     @property
     def first(self) -> Header:
-        """Any header: what is asked of it is the same in all."""
+        """The header of the first file, for values that are the same in all files."""
         return self.headers[0]
 
     @property
@@ -70,7 +69,7 @@ class Series:
 
     @cached_property
     def normal(self) -> np.ndarray | None:
-        """Across the slices (LPS+); None where the header does not say how they lie."""
+        """Unit vector across the slices (LPS+); None where the header does not give their orientation."""
         orientation = self.slices[0].orientation
         if orientation is None:
             return None
@@ -81,7 +80,7 @@ class Series:
     @cached_property
     def steps(self) -> np.ndarray:
         """Millimetres between neighbouring slices; empty where positions are missing."""
-        return np.diff(_places(self.slices, self.normal))
+        return np.diff(_positions(self.slices, self.normal))
 
     @property
     def coverage_mm(self) -> float:
@@ -95,20 +94,20 @@ class Series:
 
     @property
     def largest_step_mm(self) -> float:
-        """Greatest distance of neighbouring slices."""
+        """Largest distance of neighbouring slices."""
         return float(np.abs(self.steps).max()) if len(self.steps) else 0.0
 
     @property
     def unevenness_mm(self) -> float:
-        """How far a slice lies from where even steps would put it."""
-        places = _places(self.slices, self.normal)
-        if len(places) < 3:
+        """Largest distance of a slice from its position at equal distances."""
+        positions = _positions(self.slices, self.normal)
+        if len(positions) < 3:
             return 0.0
-        return float(np.abs(places - np.linspace(places[0], places[-1], len(places))).max())
+        return float(np.abs(positions - np.linspace(positions[0], positions[-1], len(positions))).max())
 
     @property
     def missing_slices(self) -> int:
-        """How many slices seem to be missing between the first and the last."""
+        """Number of slices that seem to be missing between the first and the last."""
         step = self.step_mm
         return int(np.maximum(np.rint(np.abs(self.steps) / step) - 1, 0).sum()) if step > 0 else 0
 
@@ -118,8 +117,13 @@ class Series:
         return self.first.image_type[:1] == ("DERIVED",)
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def group(headers: Iterable[Header]) -> list[Series]:
-    """Files -> series, split where geometry, echo or kind differ, sorted by series number."""
+    """Group files to series, split where geometry, echo or kind differ, sorted by series number."""
     by_series: dict[str, dict[str, Header]] = defaultdict(dict)
     copies: dict[str, int] = defaultdict(int)
     for header in headers:
@@ -139,7 +143,7 @@ def group(headers: Iterable[Header]) -> list[Series]:
 
 
 def _numbered(found: Sequence[list[Series]]) -> list[Series]:
-    """Give every series a key of its own: `4a`, `4b` for parts, `4`, `4-2` where two series have one number."""
+    """Give every series its own key: `4a`, `4b` for parts; `4`, `4-2` where two series have one number."""
     taken: dict[str, int] = defaultdict(int)
     named: list[Series] = []
     for parts in found:
@@ -180,30 +184,30 @@ def _slices(headers: Sequence[Header]) -> tuple[Slice, ...]:
     return tuple(one for header in headers for one in header.slices)
 
 
-def _places(slices: Sequence[Slice], normal: np.ndarray | None) -> np.ndarray:
-    """How far along the normal each slice lies, mm; empty where one does not say."""
+def _positions(slices: Sequence[Slice], normal: np.ndarray | None) -> np.ndarray:
+    """The position of each slice along the normal, mm; empty where a slice has none."""
     if normal is None or any(one.position is None for one in slices):
         return np.zeros(0)
     return np.asarray(np.array([one.position for one in slices], float) @ normal)
 
 
 def _sorted(series: Series) -> Series:
-    """The same with files and slices in the order in which they lie along the normal."""
-    places = _places(series.slices, series.normal)
-    if not len(places):
+    """The series with files and slices sorted along the normal."""
+    positions = _positions(series.slices, series.normal)
+    if not len(positions):
         return series
-    order = np.argsort(places, kind="stable")
+    order = np.argsort(positions, kind="stable")
     slices = tuple(series.slices[k] for k in order)
     if len(series.headers) != len(series.slices):
         return replace(series, slices=slices)
     return replace(series, headers=tuple(series.headers[k] for k in order), slices=slices)
 
 
-# ---------------------------------------------------------------- what is no scan to use
+# ---------------------------------------------------------------- series that are not used
 
 
 def why_not(series: Series) -> str | None:
-    """Why a series is left out before anyone asks which sequence it is, or None for a stack of MR slices of a head."""
+    """Why a series is left out, whichever sequence it is; None for a usable stack of MR slices of a head."""
     return _wrong_kind(series) or _wrong_map(series) or _wrong_stack(series)
 
 
@@ -223,7 +227,7 @@ def _wrong_kind(series: Series) -> str | None:
 
 
 def _wrong_map(series: Series) -> str | None:
-    """Localisers, derived maps and reformats, by ImageType and by words."""
+    """Localisers, derived maps and reformats, by ImageType and by description."""
     first = series.first
     types = {word for kind in (first.image_type, *(one.frame_type for one in series.slices)) for word in kind}
     texts = first.texts[:2]
@@ -276,7 +280,7 @@ _LOCALISER = (
 
 
 def _wrong_stack(series: Series) -> str | None:
-    """Too few slices, the same slices over and over, or slices that do not say where they lie."""
+    """Too few slices, repeated slices, or slices without position."""
     count = len(series.slices)
     if count < LEAST_SLICES_OF_A_SERIES:
         return f"has {count} slice{'s' * (count > 1)}, too few for a head (at least {LEAST_SLICES_OF_A_SERIES})"

@@ -1,4 +1,4 @@
-"""A pile of files -> one patient, one study, its series. What does not belong is left out, and said."""
+"""From many files to one patient, one study and its series. Other studies and files are left out, with a reason."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -10,19 +10,19 @@ from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import LeftOut
 from lacunet.intake.identify.clues import OTHER, Clues, guess
 from lacunet.intake.read.header import Header, UnreadableFile, looks_like_dicom, read_header, require_pydicom
-from lacunet.intake.read.series import Series, group, why_not
+from lacunet.intake.read.series import Series, counted, group, why_not
 from lacunet.task import Task
 
 
 @dataclass(frozen=True)
 class Pile:
-    """What reading the headers of many files gave.
+    """The headers of many files, and the files that have none.
 
     Attributes:
-        headers: Of every DICOM file that could be read and holds an image or a document.
-        damaged: Reason -> how many files.
-        others: Files that are no DICOM.
-        directories: DICOMDIR files: lists, not images.
+        headers: Of all DICOM files that could be read and hold an image or a document.
+        damaged: Reason -> number of files.
+        others: Files that are not DICOM.
+        directories: Number of DICOMDIR files, which are lists, not images.
     """
 
     headers: tuple[Header, ...]
@@ -33,7 +33,7 @@ class Pile:
 
 @dataclass(frozen=True)
 class Study:
-    """One examination. `date` (YYYY-MM-DD) is shown where one must choose between studies, and nowhere else."""
+    """One examination. `date` (YYYY-MM-DD) is shown only where the user must choose between studies."""
 
     uid: str
     date: str
@@ -42,25 +42,25 @@ class Study:
 
     @property
     def name(self) -> str:
-        """`study-1a2b3c4d`: of a hash of its UID."""
+        """`study-1a2b3c4d`, from a hash of its UID."""
         return f"study-{short_hash(self.uid)}"
 
     @property
     def label(self) -> str:
-        """Date and name, for people who must choose."""
+        """Date and name, for choosing between studies."""
         return f"{self.name} of {self.date}" if self.date else f"{self.name} (no date)"
 
 
 def short_hash(uid: str) -> str:
-    """Eight hexadecimal digits of SHA-256 of a UID. Who has the scans finds the same; nobody gets back from it."""
+    """Eight hexadecimal digits of SHA-256 of a UID, which cannot be computed back from them."""
     return hashlib.sha256(uid.encode("utf-8", "replace")).hexdigest()[:8]
 
 
 def read_pile(files: Iterable[Path]) -> Pile:
-    """Read the header of every file that is DICOM; one that is damaged never hides another.
+    """Read the headers of all DICOM files; damaged ones are counted.
 
     Raises:
-        UsageError: there are DICOM files and pydicom is not installed.
+        UsageError: there are DICOM files, and pydicom is not installed.
     """
     headers: list[Header] = []
     damaged: Counter[str] = Counter()
@@ -84,10 +84,10 @@ def read_pile(files: Iterable[Path]) -> Pile:
 
 
 def require_one_person(headers: Sequence[Header]) -> None:
-    """Refuse files of several persons. Each is named by a hash of a file's UID, never by name or number.
+    """Refuse files of several persons. The message names each by a hash of a file's UID, never by name or number.
 
     Raises:
-        DataError: there are several.
+        DataError: the files are of several persons.
     """
     persons: list[list[Header]] = []
     for header in sorted(headers, key=lambda header: not header.person.number):
@@ -101,7 +101,7 @@ def require_one_person(headers: Sequence[Header]) -> None:
     if len(persons) <= 1:
         return
     named = sorted(
-        f"patient-{short_hash(min(header.sop_instance for header in files))}: {_count(len(files), 'file', 'files')}"
+        f"patient-{short_hash(min(header.sop_instance for header in files))}: {counted(len(files), 'file', 'files')}"
         for files in persons
     )
     raise DataError(
@@ -125,11 +125,11 @@ def studies_of(headers: Sequence[Header]) -> list[Study]:
 
 
 def choose_study(studies: Sequence[Study], wish: str | None, task: Task) -> tuple[Study, list[LeftOut]]:
-    """The study that was asked for, else the newest that has a usable scan; and a word on each of the others.
+    """The study that was asked for, else the newest that has a usable scan; and why each of the others is left out.
 
     Raises:
-        UsageError: no study is called so, or several are.
-        DataError: no study has a usable scan; why not is said.
+        UsageError: no study, or more than one, matches `wish`.
+        DataError: no study has a usable scan; the message says why.
     """
     if wish is not None:
         chosen = _wished(studies, wish)
@@ -147,7 +147,7 @@ def choose_study(studies: Sequence[Study], wish: str | None, task: Task) -> tupl
         if study is not chosen:
             scans = len(candidates(study, task))
             reason = why if scans or wish is not None else "has no MR scan that can be used"
-            others.append(LeftOut(f"{study.label}, {_count(len(study.series), 'series', 'series')}", reason))
+            others.append(LeftOut(f"{study.label}, {counted(len(study.series), 'series', 'series')}", reason))
     return chosen, others
 
 
@@ -181,14 +181,14 @@ def reason_against(series: Series, task: Task) -> str | None:
 
 
 def _why_none(studies: Sequence[Study], task: Task) -> str:
-    """The reasons against all series, the commonest first, in one line."""
+    """The reasons against all series, the most frequent first, in one line."""
     reasons = Counter(reason_against(series, task) or "" for study in studies for series in study.series)
-    said = [f"{_count(count, 'series', 'series')}: {reason}" for reason, count in reasons.most_common(6)]
+    said = [f"{counted(count, 'series', 'series')}: {reason}" for reason, count in reasons.most_common(6)]
     return "; ".join(said) or "no series at all"
 
 
 def clues_of(series: Series) -> Clues:
-    """What the header of a series tells of its sequence."""
+    """Clues about the sequence of a series, from its headers."""
     first = series.first
     times = [header.time for header in series.headers if header.time is not None]
     return Clues(
@@ -201,7 +201,3 @@ def clues_of(series: Series) -> Clues:
         agent=first.agent,
         time=min(times) if times else None,
     )
-
-
-def _count(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
