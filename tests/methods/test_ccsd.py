@@ -79,28 +79,20 @@ def run_by_the_paper(method: CCSD, images: torch.Tensor, subset: tuple[int, ...]
     inputs = [fold(zeroed[:, i : i + 1], method.patch) for i in FOUR]
     shared = [method.shared(inputs[i]) for i in FOUR]
     levels = len(shared[0])
-    absent = {
-        "empty": lambda level, i: shared[i][level],
-        "mean": lambda level, i: torch.stack([shared[j][level] for j in subset]).mean(dim=0),
-        "first": lambda level, i: shared[min(subset)][level],
-    }[method.fill]
     bottom = []
     for i in FOUR:
         specific = method.specific[i](inputs[i])[-1]
-        fused = method.compose(shared[i][-1], specific) + (shared[i][-1] if method.residual else 0)
-        bottom.append(fused if i in subset else absent(-1, i))
+        bottom.append(method.compose(shared[i][-1], specific) if i in subset else shared[i][-1])
     features = method.fuse(torch.cat(bottom, dim=1))
     for level in reversed(range(levels - 1)):
-        skips = torch.cat([shared[i][level] if i in subset else absent(level, i) for i in FOUR], dim=1)
+        skips = torch.cat([shared[i][level] for i in FOUR], dim=1)
         weights = torch.cat([part.weight for part in method.skips[level].parts], dim=1)
         features = method.rises[level](features, F.conv3d(skips, weights))
     return unfold(method.head(features), method.patch)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    "arguments", [{}, {"fill": "mean"}, {"fill": "first"}, {"residual": True, "levels": 3}, {"patch": 2}], ids=named
-)
+@pytest.mark.parametrize("arguments", [{}, {"levels": 3}, {"patch": 2}], ids=named)
 def test_every_assembled_subset_equals_a_run_on_zeroed_images(arguments: dict[str, Any]) -> None:
     method = tiny(**arguments).eval()
     images = batch_of(GLIOMA.modalities, GLIOMA.modalities).images
@@ -148,7 +140,7 @@ def test_the_concatenation_has_a_slot_per_modality(kind: Any) -> None:
     everything = torch.ones(1, 4, dtype=torch.bool)
     encoded = method.encode(batch_of(GLIOMA.modalities).images, everything)
     presence = torch.tensor([[True, False, True, False]])
-    slots = method._concatenation(encoded, presence, _choices(presence), kind).chunk(4, dim=1)
+    slots = method._concatenation(encoded, _choices(presence), kind).chunk(4, dim=1)
     for i in (0, 2):
         assert torch.equal(slots[i], getattr(encoded, kind)[i])
     expected = torch.zeros_like(encoded.empty) if kind == "specific" else encoded.empty
@@ -410,7 +402,7 @@ def test_the_loss_of_a_path_is_the_mean_over_its_pairs(feature: Any) -> None:
     fused = []
     for subset in path:
         presence = torch.tensor([[i in subset for i in FOUR]])
-        fused.append(method.fuse(method._concatenation(encoded, presence, _choices(presence), feature)))
+        fused.append(method.fuse(method._concatenation(encoded, _choices(presence), feature)))
     expected = sum((a - b).square().mean() for a, b in pairwise(fused)) / 2
     loss = method._decremental(batch.acquired, encoded, torch.zeros(1), clock_at())
     torch.testing.assert_close(loss, expected[None])
@@ -485,9 +477,9 @@ def test_weights_and_ramp_scale_the_distillations() -> None:
 
 
 def test_the_ramp_by_hand() -> None:
-    assert ramp_up(0.0, 0.1) == pytest.approx(math.exp(-5))
-    assert ramp_up(0.05, 0.1) == pytest.approx(math.exp(-1.25))
-    assert ramp_up(0.1, 0.1) == ramp_up(0.9, 0.1) == ramp_up(0.0, 0.0) == 1.0
+    assert ramp_up(0.0) == pytest.approx(math.exp(-5))
+    assert ramp_up(0.05) == pytest.approx(math.exp(-1.25))
+    assert ramp_up(0.1) == ramp_up(0.9) == 1.0
 
 
 def test_recomputing_the_students_changes_no_gradient() -> None:

@@ -28,6 +28,9 @@ Kind = Literal["fused", "shared", "specific"]
 Choice = bool | Tensor
 """Whether a modality is there: in all cases, in none, or in those of a mask."""
 
+_RAMP = 0.1
+"""Share of the training in which the weights of both distillations rise to their value."""
+
 
 @dataclass
 class Skip:
@@ -36,14 +39,10 @@ class Skip:
     Attributes:
         parts: What each modality adds to the skip where it is present.
         absent: What each adds where it is not: the same part, of the shared feature of an empty image.
-        shared: The shared features, where an absent modality is filled from them.
-        empty: The shared feature of an empty image.
     """
 
     parts: list[Feature]
     absent: list[Feature]
-    shared: list[Feature]
-    empty: Feature
 
 
 @dataclass
@@ -105,13 +104,9 @@ class CCSD(Method):
         task: Modalities in, regions out.
         width: Channels of the finest level; doubled at each level below, up to 320.
         levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels.
-        fill: What stands for an absent modality: `empty` (the shared feature of a zeroed image, as the paper says),
-            `mean` (the mean of the present shared features) or `first` (the first present one).
-        residual: Add the shared feature to the composed one, as ShaSpec does.
         hmsd: Weight of hierarchical modality self-distillation; 0 leaves it out.
         dmcd: Weight of decremental modality combination distillation; 0 leaves it out.
         temperature: Of eq. 3.
-        ramp: Share of the training in which both weights rise to their value.
         supervise: Which predictions meet the reference: `full`, `students`, or `both`.
         students: At most so many subsets of the drawn size at a step, drawn too; 0 takes all of them.
         feature: What is distilled (table 4): `fused`, `shared` or `specific`.
@@ -155,12 +150,9 @@ class CCSD(Method):
         *,
         width: int = 16,
         levels: int = 5,
-        fill: Literal["empty", "mean", "first"] = "empty",
-        residual: bool = False,
         hmsd: float = 1.0,
         dmcd: float = 0.1,
         temperature: float = 4.0,
-        ramp: float = 0.1,
         supervise: Literal["full", "students", "both"] = "both",
         students: int = 0,
         feature: Kind = "fused",
@@ -175,8 +167,7 @@ class CCSD(Method):
             raise ValueError(f"temperature = {temperature}: it must be above 0")
         if patch < 1:
             raise ValueError(f"patch = {patch}: at least 1 voxel along each side")
-        self.fill, self.residual, self.recompute = fill, residual, recompute
-        self.hmsd, self.dmcd, self.temperature, self.ramp = hmsd, dmcd, temperature, ramp
+        self.hmsd, self.dmcd, self.temperature, self.recompute = hmsd, dmcd, temperature, recompute
         self.supervise, self.students, self.feature, self.match = supervise, students, feature, match
         self.criticality, self.path = criticality, path
         self.patch, self.divisor = patch, patch * 2 ** (levels - 1)
@@ -202,16 +193,12 @@ class CCSD(Method):
         *shared, empty = coarsest.split(counts)
         specific = [encoder(case)[-1] for encoder, case in zip(self.specific, cases, strict=True)]
         fused = self.compose(torch.cat(shared), torch.cat(specific)).split(counts[:-1])
-        if self.residual:
-            fused = [one + other for one, other in zip(fused, shared, strict=True)]
         return Encoded(
             fused=spread(fused, there),
             shared=spread(shared, there),
             specific=spread(specific, there),
             empty=empty,
-            skips=[
-                self._skip(level.split(counts), parts, there) for level, parts in zip(finer, self.skips, strict=True)
-            ],
+            skips=[_skip(level.split(counts), parts, there) for level, parts in zip(finer, self.skips, strict=True)],
         )
 
     def decode(self, encoded: Encoded, presence: Presence) -> Logits:
@@ -220,48 +207,16 @@ class CCSD(Method):
 
     def _logits(self, encoded: Encoded, presence: Presence, kind: Kind) -> Logits:
         choices = _choices(presence)
-        features = self.fuse(self._concatenation(encoded, presence, choices, kind))
-        for skip, parts, rise in reversed(list(zip(encoded.skips, self.skips, self.rises, strict=True))):
-            features = rise(features, self._assembled(skip, parts, presence, choices))
+        features = self.fuse(self._concatenation(encoded, choices, kind))
+        for skip, rise in reversed(list(zip(encoded.skips, self.rises, strict=True))):
+            features = rise(features, _assembled(skip, choices))
         return unfold(self.head(features), self.patch)
 
-    def _concatenation(self, encoded: Encoded, presence: Presence, choices: Sequence[Choice], kind: Kind) -> Feature:
+    def _concatenation(self, encoded: Encoded, choices: Sequence[Choice], kind: Kind) -> Feature:
         """Z_S: the features of all modalities side by side, present or not."""
-        absent = self._absent(encoded.shared, encoded.empty, presence)
-        if kind == "specific":
-            absent = torch.zeros_like(absent)
+        absent = torch.zeros_like(encoded.empty) if kind == "specific" else encoded.empty
         slots: Sequence[Feature] = getattr(encoded, kind)
         return torch.cat([_chosen(there, slot, absent) for there, slot in zip(choices, slots, strict=True)], dim=1)
-
-    def _assembled(self, skip: Skip, parts: nn.Module, presence: Presence, choices: Sequence[Choice]) -> Feature:
-        """The skip of one subset: the sum of what each modality adds, present or not."""
-        absent = skip.absent
-        if self.fill != "empty":
-            absent = parts([self._absent(skip.shared, skip.empty, presence)] * len(skip.parts))
-        first, *others = [_chosen(*slot) for slot in zip(choices, skip.parts, absent, strict=True)]
-        return sum(others, first)
-
-    def _absent(self, shared: Sequence[Feature], empty: Feature, presence: Presence) -> Feature:
-        """What stands for a modality that is not there."""
-        if self.fill == "empty":
-            return empty
-        first_present = presence & (presence.cumsum(dim=1) == 1)
-        weights = presence if self.fill == "mean" else first_present
-        weights = (weights / weights.sum(dim=1, keepdim=True)).to(empty.dtype)
-        first, *others = [
-            torch.where(weight > 0, weight * feature, 0)
-            for weight, feature in zip(weights[..., None, None, None, None].unbind(dim=1), shared, strict=True)
-        ]
-        return sum(others, first)
-
-    def _skip(self, level: Sequence[Feature], parts: nn.Module, there: Sequence[Bool[Tensor, "batch"]]) -> Skip:
-        *shared, empty = level
-        return Skip(
-            parts=spread(parts(shared), there),
-            absent=parts([empty] * len(shared)),
-            shared=[] if self.fill == "empty" else spread(shared, there),
-            empty=empty,
-        )
 
     # ------------------------------------------------ training: richer subsets teach poorer ones
 
@@ -273,7 +228,7 @@ class CCSD(Method):
         encoded = self.encode(batch.images, batch.acquired)
         full = self.decode(encoded, batch.acquired)
         supervised = segmentation_losses(full, batch.regions)
-        weight = ramp_up(clock.progress, self.ramp)
+        weight = ramp_up(clock.progress)
         terms = {"full": supervised.mean()} if self.supervise != "students" else {}
         if self.supervise != "full" or self.hmsd:
             students, hmsd = self._hierarchical(batch, encoded, full, clock)
@@ -351,7 +306,7 @@ class CCSD(Method):
         return sum(distances, torch.zeros_like(supervised)) / pairs
 
     def _matched(self, encoded: Encoded, presence: Presence) -> Feature:
-        concatenation = self._concatenation(encoded, presence, _choices(presence), self.feature)
+        concatenation = self._concatenation(encoded, _choices(presence), self.feature)
         features: Feature = concatenation if self.match == "concatenation" else self.fuse(concatenation)
         return features
 
@@ -435,10 +390,20 @@ def bernoulli_divergence(teacher: Logits, student: Logits, temperature: float) -
     return temperature**2 * divergence.mean((1, 2, 3, 4))
 
 
-def ramp_up(progress: float, share: float) -> float:
-    """From almost 0 to 1 over the first share of the training, as exp(-5 (1 - t) ** 2) (Laine and Aila, 2017)."""
-    rest = max(0.0, 1.0 - progress / share) if share else 0.0
-    return math.exp(-5.0 * rest**2)
+def ramp_up(progress: float) -> float:
+    """From almost 0 to 1 over the first tenth of the training, as exp(-5 (1 - t) ** 2) (Laine and Aila, 2017)."""
+    return math.exp(-5.0 * max(0.0, 1.0 - progress / _RAMP) ** 2)
+
+
+def _skip(level: Sequence[Feature], parts: nn.Module, there: Sequence[Bool[Tensor, "batch"]]) -> Skip:
+    *shared, empty = level
+    return Skip(parts=spread(parts(shared), there), absent=parts([empty] * len(shared)))
+
+
+def _assembled(skip: Skip, choices: Sequence[Choice]) -> Feature:
+    """The skip of one subset: the sum of what each modality adds, present or not."""
+    first, *others = [_chosen(*slot) for slot in zip(choices, skip.parts, skip.absent, strict=True)]
+    return sum(others, first)
 
 
 def _members(presence: Presence) -> list[tuple[int, ...]]:

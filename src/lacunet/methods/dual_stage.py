@@ -60,7 +60,6 @@ class DualStage(Method):
         patches: Masked patches along each side of a crop: 8 are 16 voxels wide in a crop of 128.
         masked: Share of the patches of all modalities that is masked in reconstruction, absent ones counted.
         distribution: Weight of the critic in reconstruction (lambda of eq. 3); 0 leaves it out, and needs no critic.
-        da_input: What the critic judges: the `rebuilt` modalities, or `merged` ones, real where they were acquired.
         ctd: Complete-then-distil (table 3): `off` (a), the teacher sees what is `available` (b), completed by a `fixed`
             recovery module (c), or by one that is `refined` (d).
         teacher: `finetuned` like the student without a teacher, or the `critic`.
@@ -115,7 +114,6 @@ class DualStage(Method):
         patches: int = 8,
         masked: float = 0.875,
         distribution: float = 0.1,
-        da_input: Literal["rebuilt", "merged"] = "rebuilt",
         ctd: Literal["off", "available", "fixed", "refined"] = "refined",
         teacher: Literal["finetuned", "critic"] = "finetuned",
         supervise: Literal["dice", "dice+cross_entropy"] = "dice",
@@ -137,8 +135,7 @@ class DualStage(Method):
             raise ValueError(f"masked = {masked}: a share from 0 to below 1")
         if patches < 1:
             raise ValueError(f"patches = {patches}: at least 1 along each side")
-        self.patches, self.masked = patches, masked
-        self.distribution, self.da_input = distribution, da_input
+        self.patches, self.masked, self.distribution = patches, masked, distribution
         self.ctd, self.taught_by, self.refine, self.anchor, self.distil = ctd, teacher, refine, anchor, distil
         self.supervise, self.compare, self.reach = supervise, compare, reach
         self.divisor = 2 ** (levels - 1)
@@ -249,10 +246,7 @@ class DualStage(Method):
         rebuilt, loss = self._rebuild(batch, clock)
         terms = {"reconstruction": loss}
         if self.distribution:
-            judged = rebuilt
-            if self.da_input == "merged":
-                judged = torch.where(batch.acquired[:, :, None, None, None], batch.images, rebuilt)
-            logits = self.critic(judged, torch.ones_like(batch.acquired)).logits[0]
+            logits = self.critic(rebuilt, torch.ones_like(batch.acquired)).logits[0]
             terms["distribution"] = self.distribution * segmentation_loss(logits, batch.regions)
         return terms
 

@@ -27,6 +27,15 @@ Tokens = Float[Tensor, "batch modality token width"]
 _HOT, _COLD = 5.0, 0.5
 """The temperature of the keep-masks' gradient when training begins and when it ends."""
 
+_TOKEN_WIDTH = 256
+"""Most channels of a token; it has twice its level's where that is less."""
+
+_HEADS = 4
+"""Of every attention."""
+
+_LAYERS = 2
+"""Of the Modality-Shift block; every other one shifts the other way round."""
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -64,9 +73,6 @@ class MASM(Method):
         width: Channels of the finest level; doubled at each level below, up to 320.
         levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels. At every level a token is as
             wide as a voxel of the last level but one: 16 voxels of the image with six levels, 8 with five.
-        token_width: Most channels of a token; it has twice its level's where that is less.
-        heads: Of every attention.
-        blocks: Layers of the Modality-Shift block; every other one shifts the other way round.
         aware: Whether the skips have Modality-Aware blocks.
         shift: Whether the bottleneck has the Modality-Shift block. With neither, the network is a U-Net that
             concatenates the modalities at every level.
@@ -107,9 +113,6 @@ class MASM(Method):
         *,
         width: int = 32,
         levels: int = 6,
-        token_width: int = 256,
-        heads: int = 4,
-        blocks: int = 2,
         aware: bool = True,
         shift: bool = True,
         pairs: Sequence[Sequence[str]] | None = None,
@@ -130,15 +133,15 @@ class MASM(Method):
         else:
             widths = level_widths(width, levels)
             encoder = Encoder(1, widths)
-        token_widths = [min(2 * channels, token_width) for channels in widths]
+        token_widths = [min(2 * channels, _TOKEN_WIDTH) for channels in widths]
         self.divisor = 2 ** (levels - 1)
         self.missing, self.keep, self.keep_weight = missing, keep, keep_weight
         self.encoder = encoder
         self.aware = nn.ModuleList(
-            ModalityAware(widths[level], token_widths[level], 2 ** (levels - 2 - level), heads, groups, prune)
+            ModalityAware(widths[level], token_widths[level], 2 ** (levels - 2 - level), _HEADS, groups, prune)
             for level in range(levels - 1 if aware else 0)
         )
-        self.shift = ModalityShift(widths[-1], token_widths[-1], heads, blocks, count, learned) if shift else None
+        self.shift = ModalityShift(widths[-1], token_widths[-1], _HEADS, _LAYERS, count, learned) if shift else None
         self.joins = nn.ModuleList(Join(channels, count) for channels in widths)
         self.decoder = Decoder(widths)
         self.outputs = nn.ModuleList(nn.Conv3d(channels, len(task.regions), 1) for channels in widths[: levels - 1][:3])

@@ -38,6 +38,12 @@ _FIRST = ("t1c", "t2f", "t2w", "t1n")
 _BOUND = 8.0
 """Log-variances stay between minus this and this: deviations from 0.02 to 55."""
 
+_HEADS = 8
+"""Of the transformer's attention."""
+
+_GRID = 5
+"""Places along each axis of its position embedding, which is interpolated to those of the box."""
+
 _ACTIVE = 0.01
 """A channel that says less, in nats at a place on average, has collapsed onto the prior."""
 
@@ -103,10 +109,7 @@ class SMSN(Method):
             bottleneck of all modalities at once, with the same posterior and KL: the twin that the paper's claim is
             held against); `concat` (all at once and no bottleneck: without the paper's IBFM).
         reorder: Who enters first in training: `paper` (an available one; the rest in any order, available or not),
-            `available_first` (all that are available, in any order), `fixed` (`order`, available or not).
-        order: Modalities in the order of evaluation, available ones before the others: T1ce, FLAIR, T2, T1 if not
-            given, and whatever else the task has behind them.
-        orders: Evaluation averages the logits of so many seeded random orders; 1 takes `order`.
+            `available_first` (all that are available, in any order), `fixed` (T1ce, FLAIR, T2, T1, available or not).
         beta: Weight of what z1 is to reconstruct.
         gamma: Weight of what z2 is to reconstruct. With beta = gamma = 0 nothing is reconstructed.
         kl: Weight of the bottlenecks' KL divergence.
@@ -115,10 +118,6 @@ class SMSN(Method):
         specific: Whether there are specific features; without them x'_i = z2.
         orthogonality: Weight of the orthogonality loss; 0 leaves it out.
         inner: What it squares at each place: the `cosine` of z2 and x_s,i, or their inner `product` by channels.
-        heads: Of the transformer's attention.
-        grid: Places along each axis of its position embedding, which is interpolated to those of the box.
-        auxiliary: Weight of the predictions from single modalities; 0 leaves them out.
-        deep: Weight of the predictions from coarser levels; 0 leaves them out.
 
     Departures from the paper:
         Encoders and decoder are M2FTrans' in plan (residual levels, skips fused by three convolutions, an auxiliary
@@ -158,8 +157,6 @@ class SMSN(Method):
         levels: int = 5,
         fusion: Kind = "sequential",
         reorder: Rule = "paper",
-        order: Sequence[str] | None = None,
-        orders: int = 1,
         beta: float = 1.0,
         gamma: float = 1.0,
         kl: float = 1e-2,
@@ -168,23 +165,16 @@ class SMSN(Method):
         specific: bool = True,
         orthogonality: float = 0.1,
         inner: Literal["cosine", "product"] = "cosine",
-        heads: int = 8,
-        grid: int = 5,
-        auxiliary: float = 1.0,
-        deep: float = 1.0,
     ) -> None:
         super().__init__(task)
         if levels < 2:
             raise ValueError(f"levels = {levels}: at least 2, one to skip from and one to fuse at")
-        if orders < 1 or (orders > 1 and (reorder == "fixed" or fusion in ("parallel", "concat"))):
-            raise ValueError(f"orders = {orders}: at least 1, and no more where modalities do not change places")
         modalities, widths = len(task.modalities), level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.reorder: Rule = "fixed" if fusion in ("parallel", "concat") else reorder
-        self.orders, self.target, self.inner = orders, target, inner
+        self.target, self.inner = target, inner
         self.kl, self.warmup, self.orthogonality = kl, warmup, orthogonality
-        self.auxiliary, self.deep = auxiliary, deep
-        self.register_buffer("rank", rank_of(order, task), persistent=False)
+        self.register_buffer("rank", rank_of(task), persistent=False)
         self.encoders = nn.ModuleList(ResidualEncoder(1, widths) for _ in range(modalities))
         self.owner = nn.Parameter(0.02 * torch.randn(modalities, widths[-1]))
         self.fusion = BottleneckFusion(modalities, widths[-1], fusion)
@@ -192,12 +182,12 @@ class SMSN(Method):
             Reconstruction(modalities, widths[-1], positions, weight, target)
             for positions, weight in self.fusion.to_reconstruct(beta, gamma)
         )
-        self.specific = SpecificFeatures(modalities, widths[-1], heads, grid) if specific else None
+        self.specific = SpecificFeatures(modalities, widths[-1], _HEADS, _GRID) if specific else None
         self.parts = nn.ModuleList(SkipParts(modalities, channels) for channels in widths)
         self.joins = nn.ModuleList(Join(channels) for channels in widths)
         self.decoder = Decoder(widths)
         self.outputs = nn.ModuleList(nn.Conv3d(channels, len(task.regions), 1) for channels in widths)
-        self.single = SingleDecoder(widths, len(task.regions)) if auxiliary else None
+        self.single = SingleDecoder(widths, len(task.regions))
 
     # ------------------------------------------------ features of each modality, and any subset of them
 
@@ -206,17 +196,15 @@ class SMSN(Method):
         return self._encoded(self._levels(images, presence), presence)
 
     def decode(self, encoded: Encoded, presence: Presence) -> Logits:
-        """One subset, fused in the order of evaluation or in several orders, and decoded."""
-        skips = self._skips(encoded, presence)
-        answers = [
-            self._logits(self._fused(encoded, presence, lots, rule, drawn=False), skips)
-            for lots, rule in self._evaluation_orders(presence)
-        ]
-        return answers[0] if len(answers) == 1 else torch.stack(answers).mean(dim=0)
+        """One subset, fused in the order of evaluation and decoded."""
+        fused, skips = self.fuse(encoded, presence), self._skips(encoded, presence)
+        logits: Logits = self.outputs[0](self.decoder(fused.features, skips)[0])
+        return logits
 
     def fuse(self, encoded: Encoded, presence: Presence, *, drawn: bool = False) -> Fused:
-        """One subset at the coarsest level, in the order of evaluation, for a look at what passes the bottlenecks."""
-        return self._fused(encoded, presence, self._ranks(presence), self._evaluation_rule, drawn=drawn)
+        """One subset at the coarsest level, in the order of evaluation, with what passed its bottlenecks."""
+        rule: Rule = "fixed" if self.reorder == "fixed" else "available_first"
+        return self._fused(encoded, presence, self._ranks(presence), rule, drawn=drawn)
 
     def _levels(self, images: Images, presence: Presence) -> list[list[Feature]]:
         """Of each modality the features of every level, finest first, with a row for each case that shows it."""
@@ -233,10 +221,6 @@ class SMSN(Method):
         sums = [_sum_of_present(level, presence) for level in encoded.skips]
         return [join(level) for join, level in zip(self.joins, sums, strict=False)]
 
-    def _logits(self, fused: Fused, skips: Sequence[Feature]) -> Logits:
-        logits: Logits = self.outputs[0](self.decoder(fused.features, skips)[0])
-        return logits
-
     def _fused(self, encoded: Encoded, presence: Presence, lots: Lots, rule: Rule, *, drawn: bool) -> Fused:
         """Re-ordering, the bottlenecks, specific features and their sum with z2."""
         there = presence[:, :, None, None, None, None]
@@ -249,17 +233,6 @@ class SMSN(Method):
         aggregated = specific + shared[:, None]  # x'_i; z2 alone where modality i is absent
         first, *others = self.parts[-1](aggregated.unbind(dim=1))
         return Fused(self.joins[-1](sum(others, first)), order, shared, specific, bottlenecks)
-
-    def _evaluation_orders(self, presence: Presence) -> list[tuple[Lots, Rule]]:
-        if self.orders == 1:
-            return [(self._ranks(presence), self._evaluation_rule)]
-        generator = torch.Generator().manual_seed(0)
-        drawn = torch.rand((self.orders, 1, 2, presence.shape[1]), generator=generator).to(presence.device)
-        return [(lots.expand(len(presence), -1, -1), self.reorder) for lots in drawn]
-
-    @property
-    def _evaluation_rule(self) -> Rule:
-        return "fixed" if self.reorder == "fixed" else "available_first"
 
     def _ranks(self, presence: Presence) -> Lots:
         """The order of evaluation as lots."""
@@ -280,9 +253,7 @@ class SMSN(Method):
             lots = self._ranks(presence)
         fused = self._fused(encoded, presence, lots, self.reorder, drawn=True)
         terms = self._segmentation(fused, self._skips(encoded, presence), batch.regions)
-        if self.single is not None:
-            singles = self.single(levels)
-            terms["auxiliary"] = self.auxiliary * single_losses(singles, presence, batch.regions).mean()
+        terms["auxiliary"] = single_losses(self.single(levels), presence, batch.regions).mean()
         if fused.bottlenecks and self.kl:
             weight = self.kl * min(1.0, clock.progress / self.warmup) if self.warmup else self.kl
             terms["kl"] = weight * torch.stack([bottleneck.nats().mean() for bottleneck in fused.bottlenecks]).sum()
@@ -303,12 +274,8 @@ class SMSN(Method):
             for level, (output, features) in enumerate(
                 zip(self.outputs, self.decoder(fused.features, skips), strict=True)
             )
-            if level == 0 or self.deep
         ]
-        terms = {"segmentation": losses[0]}
-        if self.deep:
-            terms["deep"] = self.deep * torch.stack(losses[1:]).mean()
-        return terms
+        return {"segmentation": losses[0], "deep": torch.stack(losses[1:]).mean()}
 
     def _reconstructed(self, fused: Fused, encoded: Encoded, batch: Batch) -> PerCase:
         """L_r: squared errors, weighed by beta and gamma, averaged over each case's present modalities."""
@@ -514,19 +481,11 @@ class SingleDecoder(nn.Module):
         return logits
 
 
-def rank_of(order: Sequence[str] | None, task: Task) -> Float[Tensor, "modality"]:
-    """Each modality's place in the order of evaluation, from 0 to below 1.
-
-    Raises:
-        ValueError: a modality is not named, or named twice.
-    """
-    if order is None:
-        order = [modality for modality in _FIRST if modality in task.modalities]
-        order += [modality for modality in task.modalities if modality not in order]
-    names = [task.modality(word) for word in order]
-    if sorted(names) != sorted(task.modalities):
-        raise ValueError(f"order = {list(order)}: each of {', '.join(task.modalities)} once")
-    return torch.tensor([names.index(modality) / len(names) for modality in task.modalities])
+def rank_of(task: Task) -> Float[Tensor, "modality"]:
+    """Where each modality comes in the order of evaluation, from 0 to below 1: T1ce, FLAIR, T2, T1, then any other."""
+    order = [modality for modality in _FIRST if modality in task.modalities]
+    order += [modality for modality in task.modalities if modality not in order]
+    return torch.tensor([order.index(modality) / len(order) for modality in task.modalities])
 
 
 def order_of(presence: Presence, lots: Lots, rule: Rule) -> Order:
