@@ -72,14 +72,14 @@ class DualStage(Method):
         reach: Whether the distillation moves the recovery module too.
         indicator: What the prediction layers of teacher and student depend on (figure 5): `none`, the `binary` code of
             what is there, the `text` of the prompt, or `text+visual`.
-        text: The table of prompts: `minilm`, or a file that `lacunet prompts` wrote.
+        text: The table of prompts: `minilm`, or a file that `scripts/release/make_prompts.py` wrote.
         keep: What a model folder holds: the student, or the recovery module too, for `lacunet complete`.
         parts: Which networks there are. Only a model folder says other than `all`.
         text_width: The width of a model folder's own table of prompts, which is among its weights.
 
     Departures from the paper:
-        The text encoder is MiniLM, whose weights a Python package carries, not CLIP; `lacunet prompts` makes CLIP's
-        table where there are weights. Each region has a sigmoid.
+        The text encoder is MiniLM, whose weights a Python package carries, not CLIP; `scripts/release/make_prompts.py`
+        makes CLIP's table from its weights. Each region has a sigmoid.
 
     Not stated in the paper:
         The critic (zero-filled, modality dropout, Dice and cross-entropy, plain heads) and the teacher (the pre-trained
