@@ -19,7 +19,7 @@ from lacunet.nn.losses import segmentation_losses
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.patch import fold, unfold
-from lacunet.nn.unet import Encoder, level_widths
+from lacunet.nn.unet import Encoder, Rise, level_widths
 from lacunet.task import Task
 
 Feature = Float[Tensor, "_ _ _ _ _"]
@@ -75,21 +75,6 @@ class Composition(nn.Module):
     def forward(self, shared: Feature, specific: Feature) -> Feature:
         """The fused feature."""
         return F.leaky_relu(self.norm(self.convolution(torch.cat([shared, specific], dim=1))), 0.01)
-
-
-class Rise(nn.Module):
-    """One level up in the decoder: fewer channels, twice the resolution, plus the skip, two convolutions."""
-
-    def __init__(self, below: int, channels: int) -> None:
-        super().__init__()
-        self.narrow = nn.Conv3d(below, channels, 1)
-        self.block = ConvBlock(channels, channels)
-
-    def forward(self, below: Feature, skip: Feature) -> Feature:
-        """The decoded features of this level."""
-        enlarged = F.interpolate(self.narrow(below), size=skip.shape[2:], mode="trilinear")
-        features: Tensor = self.block(enlarged + skip)
-        return features
 
 
 class CCSD(Method):
@@ -177,7 +162,7 @@ class CCSD(Method):
         self.compose = Composition(widths[-1])
         self.fuse = ConvBlock(modalities * widths[-1], widths[-1])
         self.skips = nn.ModuleList([SkipParts(modalities, channels) for channels in widths[:-1]])
-        self.rises = nn.ModuleList([Rise(below, channels) for channels, below in pairwise(widths)])
+        self.rises = nn.ModuleList([Rise(below, channels, _two_convolutions) for channels, below in pairwise(widths)])
         self.head = nn.Conv3d(width, len(task.regions) * patch**3, 1)
 
     # ------------------------------------------------ sec. 3.1, 3.2: any subset from one encoding
@@ -393,6 +378,10 @@ def bernoulli_divergence(teacher: Logits, student: Logits, temperature: float) -
 def ramp_up(progress: float) -> float:
     """From almost 0 to 1 over the first tenth of the training, as exp(-5 (1 - t) ** 2) (Laine and Aila, 2017)."""
     return math.exp(-5.0 * max(0.0, 1.0 - progress / _RAMP) ** 2)
+
+
+def _two_convolutions(channels: int) -> ConvBlock:
+    return ConvBlock(channels, channels)
 
 
 def _skip(level: Sequence[Feature], parts: nn.Module, there: Sequence[Bool[Tensor, "batch"]]) -> Skip:

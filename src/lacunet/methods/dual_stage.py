@@ -16,7 +16,7 @@ from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentatio
 from lacunet.nn.method import Clock, Method, Stage, make_method
 from lacunet.nn.papers import Paper
 from lacunet.nn.prompts import prompt_vectors
-from lacunet.nn.unet import level_widths
+from lacunet.nn.unet import Rise, level_widths
 from lacunet.task import Task
 
 Feature = Float[Tensor, "batch _ _ _ _"]
@@ -312,21 +312,6 @@ class ResidualBlock(nn.Module):
         return features
 
 
-class Rise(nn.Module):
-    """One level up in the decoder: fewer channels, twice the resolution, plus the skip, a block."""
-
-    def __init__(self, below: int, channels: int) -> None:
-        super().__init__()
-        self.narrow = nn.Conv3d(below, channels, 1)
-        self.block = ResidualBlock(channels)
-
-    def forward(self, below: Feature, skip: Feature) -> Feature:
-        """The decoded features of this level."""
-        enlarged = F.interpolate(self.narrow(below), size=skip.shape[2:], mode="trilinear")
-        features: Tensor = self.block(enlarged + skip)
-        return features
-
-
 class Body(nn.Module):
     """All of a U-Net but its heads, the same in every network of the method: one starts the others.
 
@@ -346,7 +331,7 @@ class Body(nn.Module):
             nn.Sequential(first, *[ResidualBlock(channels) for _ in range(count)])
             for first, channels, count in zip(into, widths, blocks, strict=True)
         )
-        self.rises = nn.ModuleList(Rise(below, channels) for channels, below in pairwise(widths))
+        self.rises = nn.ModuleList(Rise(below, channels, ResidualBlock) for channels, below in pairwise(widths))
 
     def forward(self, images: Images, seen: Seen) -> Features:
         """The features of what is seen."""
