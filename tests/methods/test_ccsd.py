@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from lacunet.errors import RecipeError
 from lacunet.methods.ccsd import (
     CCSD,
-    Encoded,
+    Encoding,
     _choices,
     bernoulli_divergence,
     cosine_criticality,
@@ -342,10 +342,10 @@ def test_random_paths_are_drawn() -> None:
 
 
 def made_by_hand(*directions: list[float]) -> Any:
-    """Encoded features of one case of which only the fused ones say anything."""
+    """The encoding of one case in which only the fused features differ."""
     fused = [torch.tensor(values, requires_grad=True)[None, :, None, None, None] for values in directions]
     alike = [torch.ones_like(feature) for feature in fused]
-    return Encoded(fused=fused, shared=alike, specific=alike, empty=alike[0], skips=[])
+    return Encoding(fused=fused, shared=alike, specific=alike, empty=alike[0], skips=[])
 
 
 def test_paths_follow_the_fused_features_and_the_switches() -> None:

@@ -46,7 +46,7 @@ class Skip:
 
 
 @dataclass
-class Encoded:
+class Encoding:
     """What all subsets are assembled from; no subset is stored. Lists hold an item per modality.
 
     Attributes:
@@ -77,7 +77,7 @@ class Composition(nn.Module):
         return F.leaky_relu(self.norm(self.convolution(torch.cat([shared, specific], dim=1))), 0.01)
 
 
-class CCSD(Method):
+class CCSD(Method[Encoding]):
     """Shared and specific encoders, composed; the full set and richer subsets teach poorer ones.
 
     One encoder is shared by all modalities and each has one of its own. A present modality enters the decoder as its
@@ -167,7 +167,7 @@ class CCSD(Method):
 
     # ------------------------------------------------ sec. 3.1, 3.2: any subset from one encoding
 
-    def encode(self, images: Images, presence: Presence) -> Encoded:
+    def encode(self, images: Images, presence: Presence) -> Encoding:
         """Features of every present image and of an empty one; each encoder sees each image once."""
         images = hide(images, presence)
         there = presence.unbind(dim=1)
@@ -178,7 +178,7 @@ class CCSD(Method):
         *shared, empty = coarsest.split(counts)
         specific = [encoder(case)[-1] for encoder, case in zip(self.specific, cases, strict=True)]
         fused = self.compose(torch.cat(shared), torch.cat(specific)).split(counts[:-1])
-        return Encoded(
+        return Encoding(
             fused=spread(fused, there),
             shared=spread(shared, there),
             specific=spread(specific, there),
@@ -186,18 +186,18 @@ class CCSD(Method):
             skips=[_skip(level.split(counts), parts, there) for level, parts in zip(finer, self.skips, strict=True)],
         )
 
-    def decode(self, encoded: Encoded, presence: Presence) -> Logits:
+    def decode(self, encoded: Encoding, presence: Presence) -> Logits:
         """One subset, assembled and decoded."""
         return self._logits(encoded, presence, "fused")
 
-    def _logits(self, encoded: Encoded, presence: Presence, kind: Kind) -> Logits:
+    def _logits(self, encoded: Encoding, presence: Presence, kind: Kind) -> Logits:
         choices = _choices(presence)
         features = self.fuse(self._concatenation(encoded, choices, kind))
         for skip, rise in reversed(list(zip(encoded.skips, self.rises, strict=True))):
             features = rise(features, _assembled(skip, choices))
         return unfold(self.head(features), self.patch)
 
-    def _concatenation(self, encoded: Encoded, choices: Sequence[Choice], kind: Kind) -> Feature:
+    def _concatenation(self, encoded: Encoding, choices: Sequence[Choice], kind: Kind) -> Feature:
         """Z_S: the features of all modalities side by side, present or not."""
         absent = torch.zeros_like(encoded.empty) if kind == "specific" else encoded.empty
         slots: Sequence[Feature] = getattr(encoded, kind)
@@ -224,7 +224,7 @@ class CCSD(Method):
             terms["dmcd"] = self.dmcd * weight * dmcd.mean()
         return terms
 
-    def _hierarchical(self, batch: Batch, encoded: Encoded, full: Logits, clock: Clock) -> tuple[PerCase, PerCase]:
+    def _hierarchical(self, batch: Batch, encoded: Encoding, full: Logits, clock: Clock) -> tuple[PerCase, PerCase]:
         """HMSD: the full set, without gradient, teaches all subsets of a drawn size (eq. 1-3).
 
         Returns:
@@ -245,7 +245,7 @@ class CCSD(Method):
                 distilled = distilled + weight * bernoulli_divergence(teacher, logits, self.temperature)
         return supervised, distilled
 
-    def _student(self, encoded: Encoded, presence: Presence, kind: Kind) -> Logits:
+    def _student(self, encoded: Encoding, presence: Presence, kind: Kind) -> Logits:
         if not self.recompute:
             return self._logits(encoded, presence, kind)
         logits: Logits = checkpoint(
@@ -273,7 +273,7 @@ class CCSD(Method):
             students.append((presence, torch.tensor(weights, device=acquired.device)))
         return students
 
-    def _decremental(self, acquired: Presence, encoded: Encoded, supervised: PerCase, clock: Clock) -> PerCase:
+    def _decremental(self, acquired: Presence, encoded: Encoding, supervised: PerCase, clock: Clock) -> PerCase:
         """DMCD: along each case's path, every subset, without gradient, teaches the next poorer one (eq. 8)."""
         paths = self._paths(acquired, encoded, supervised, clock)
         for path in paths:
@@ -290,13 +290,13 @@ class CCSD(Method):
         pairs = torch.tensor([max(len(path) - 1, 1) for path in paths], device=acquired.device)
         return sum(distances, torch.zeros_like(supervised)) / pairs
 
-    def _matched(self, encoded: Encoded, presence: Presence) -> Feature:
+    def _matched(self, encoded: Encoding, presence: Presence) -> Feature:
         concatenation = self._concatenation(encoded, _choices(presence), self.feature)
         features: Feature = concatenation if self.match == "concatenation" else self.fuse(concatenation)
         return features
 
     def _paths(
-        self, acquired: Presence, encoded: Encoded, supervised: PerCase, clock: Clock
+        self, acquired: Presence, encoded: Encoding, supervised: PerCase, clock: Clock
     ) -> list[list[tuple[int, ...]]]:
         """The subsets of each case's path, richest first (eq. 6-7)."""
         if self.path == "random":

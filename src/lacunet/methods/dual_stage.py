@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     features: Features
 
 
-class DualStage(Method):
+class DualStage(Method[Images]):
     """A network that learned to rebuild absent modalities lends its sight to one that segments without them.
 
     First, a network learns to rebuild all modalities from masked ones; where a modality was never acquired, a frozen
@@ -181,16 +181,15 @@ class DualStage(Method):
             return images
         return torch.where(seen, images, self.recovery(images, seen).to(images.dtype))
 
-    def deployed(self) -> Method:
+    def deployed(self) -> "DualStage":
         """The student, and the recovery module where `keep` says so; the prompts are among the weights."""
         return self if self.parts != "all" else self._alone(self.student, self.keep)
 
-    def _alone(self, segmenter: "Segmenter", parts: str = "student") -> Method:
+    def _alone(self, segmenter: "Segmenter", parts: str = "student") -> "DualStage":
         """A method that uses this network, not a copy of it."""
         plain = segmenter.hyper is None
         arguments = self._kept | {"parts": parts} | ({"indicator": "none"} if plain else {})
-        alone = make_method(type(self), self.task, arguments)
-        assert isinstance(alone, DualStage)
+        alone = make_method(DualStage, self.task, arguments)
         alone.student = segmenter
         if alone.recovery is not None:
             alone.recovery = self.recovery

@@ -58,7 +58,7 @@ class Mixed(NamedTuple):
     kept: Tensor | None = None
 
 
-class MASM(Method):
+class MASM(Method[Encoding]):
     """Modality-Aware blocks in the skips and a Modality-Shift block at the bottleneck of a U-Net (Huang et al., 2024).
 
     One encoder sees every modality by itself. In each skip, tokens that say little are pruned and replaced by the

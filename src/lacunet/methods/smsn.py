@@ -49,7 +49,7 @@ _ACTIVE = 0.01
 
 
 @dataclass
-class Encoded:
+class Encoding:
     """What all subsets are made of.
 
     Attributes:
@@ -93,7 +93,7 @@ class Fused:
     bottlenecks: list[Bottleneck]
 
 
-class SMSN(Method):
+class SMSN(Method[Encoding]):
     """Sequential information-bottleneck fusion (Liu et al., 2026).
 
     Each modality has an encoder of its own. At the coarsest level they enter a sequence, an available one first: the
@@ -191,17 +191,17 @@ class SMSN(Method):
 
     # ------------------------------------------------ features of each modality, and any subset of them
 
-    def encode(self, images: Images, presence: Presence) -> Encoded:
+    def encode(self, images: Images, presence: Presence) -> Encoding:
         """Each present modality by its own encoder."""
         return self._encoded(self._levels(images, presence), presence)
 
-    def decode(self, encoded: Encoded, presence: Presence) -> Logits:
+    def decode(self, encoded: Encoding, presence: Presence) -> Logits:
         """One subset, fused in the order of evaluation and decoded."""
         fused, skips = self.fuse(encoded, presence), self._skips(encoded, presence)
         logits: Logits = self.outputs[0](self.decoder(fused.features, skips)[0])
         return logits
 
-    def fuse(self, encoded: Encoded, presence: Presence, *, drawn: bool = False) -> Fused:
+    def fuse(self, encoded: Encoding, presence: Presence, *, drawn: bool = False) -> Fused:
         """One subset at the coarsest level, in the order of evaluation, with what passed its bottlenecks."""
         rule: Rule = "fixed" if self.reorder == "fixed" else "available_first"
         return self._fused(encoded, presence, self._ranks(presence), rule, drawn=drawn)
@@ -211,17 +211,17 @@ class SMSN(Method):
         images = hide(images, presence)
         return [encoder(images[presence[:, i], i : i + 1]) for i, encoder in enumerate(self.encoders)]
 
-    def _encoded(self, levels: Sequence[Sequence[Feature]], presence: Presence) -> Encoded:
+    def _encoded(self, levels: Sequence[Sequence[Feature]], presence: Presence) -> Encoding:
         there = presence.unbind(dim=1)
         *finer, coarsest = zip(*levels, strict=True)
         skips = [spread(parts(level), there) for parts, level in zip(self.parts, finer, strict=False)]
-        return Encoded(torch.stack(spread(coarsest, there), dim=1), skips)
+        return Encoding(torch.stack(spread(coarsest, there), dim=1), skips)
 
-    def _skips(self, encoded: Encoded, presence: Presence) -> list[Feature]:
+    def _skips(self, encoded: Encoding, presence: Presence) -> list[Feature]:
         sums = [_sum_of_present(level, presence) for level in encoded.skips]
         return [join(level) for join, level in zip(self.joins, sums, strict=False)]
 
-    def _fused(self, encoded: Encoded, presence: Presence, lots: Lots, rule: Rule, *, drawn: bool) -> Fused:
+    def _fused(self, encoded: Encoding, presence: Presence, lots: Lots, rule: Rule, *, drawn: bool) -> Fused:
         """Re-ordering, the bottlenecks, specific features and their sum with z2."""
         there = presence[:, :, None, None, None, None]
         features = torch.where(there, encoded.features + self.owner[:, :, None, None, None], 0.0)
@@ -277,7 +277,7 @@ class SMSN(Method):
         ]
         return {"segmentation": losses[0], "deep": torch.stack(losses[1:]).mean()}
 
-    def _reconstructed(self, fused: Fused, encoded: Encoded, batch: Batch) -> PerCase:
+    def _reconstructed(self, fused: Fused, encoded: Encoding, batch: Batch) -> PerCase:
         """L_r: squared errors, weighed by beta and gamma, averaged over each case's present modalities."""
         targets = encoded.features.detach()
         if self.target == "image":

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ from lacunet.nn.batch import Batch, Images, Logits, Presence
 from lacunet.nn.papers import Paper, method_names
 from lacunet.task import Task
 
-Encoded = Any
-"""What `encode` hands to `decode`: a tensor or a tree of them, the method's own affair."""
+Encoded = TypeVar("Encoded")
+"""What `encode` hands to `decode`: a tensor or several of them. Each method names its own type."""
 
 
 def _unheard(name: str, value: Tensor | float) -> None:
@@ -74,11 +74,11 @@ class Stage:
     trains: Sequence[nn.Module]
     before: Callable[[], None] = _nothing
     select: Literal["dice", "loss", "last"] = "dice"
-    judged: "Callable[[], Method] | None" = None
+    judged: "Callable[[], Method[Any]] | None" = None
     wanted: bool = True
 
 
-class Method(nn.Module, ABC):
+class Method(nn.Module, ABC, Generic[Encoded]):
     """A network that segments from any subset of the task's modalities, and how it is trained.
 
     A subclass takes `task` and keyword-only arguments with the paper's values as defaults: its signature is its
@@ -117,7 +117,7 @@ class Method(nn.Module, ABC):
         logits: Logits = self.decode(self.encode(images, presence), presence)
         return logits
 
-    def deployed(self) -> "Method":
+    def deployed(self) -> "Method[Any]":
         """What a model folder keeps: the student without its teacher."""
         return self
 
@@ -130,7 +130,10 @@ class Method(nn.Module, ABC):
         raise ModelError(f"{type(self).__name__} does not estimate absent sequences; dual_stage does")
 
 
-def get_method(name: str, file: Path | None = None) -> type[Method]:
+SomeMethod = TypeVar("SomeMethod", bound=Method[Any])
+
+
+def get_method(name: str, file: Path | None = None) -> type[Method[Any]]:
     """The class of a method of the package, or of one's own file.
 
     Raises:
@@ -147,7 +150,7 @@ def get_method(name: str, file: Path | None = None) -> type[Method]:
     return _method_in(importlib.import_module(f"lacunet.methods.{name}"), f"lacunet/methods/{name}.py")
 
 
-def make_method(cls: type[Method], task: Task, arguments: Mapping[str, Any]) -> Method:
+def make_method(cls: type[SomeMethod], task: Task, arguments: Mapping[str, Any]) -> SomeMethod:
     """An untrained method from its arguments.
 
     Raises:
@@ -168,7 +171,7 @@ def make_method(cls: type[Method], task: Task, arguments: Mapping[str, Any]) -> 
     return method
 
 
-def _require_choices(cls: type[Method], arguments: Mapping[str, Any]) -> None:
+def _require_choices(cls: type[Method[Any]], arguments: Mapping[str, Any]) -> None:
     """An argument annotated with a `Literal` is one of its values."""
     hints = get_type_hints(cls.__init__)
     for name, value in arguments.items():
@@ -191,7 +194,7 @@ def _import_file(file: Path) -> Any:
     return module
 
 
-def _method_in(module: Any, where: str) -> type[Method]:
+def _method_in(module: Any, where: str) -> type[Method[Any]]:
     found = [
         value
         for value in vars(module).values()
