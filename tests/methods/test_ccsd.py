@@ -109,19 +109,19 @@ def test_cubes_of_voxels_become_channels_and_voxels_again() -> None:
     folded = fold(images, 2)
     assert folded.shape == (2, 24, 2, 3, 1)
     for channel, x, y, z in product(range(3), range(4), range(6), range(2)):
-        place = channel * 8 + (x % 2) * 4 + (y % 2) * 2 + z % 2
-        assert torch.equal(folded[:, place, x // 2, y // 2, z // 2], images[:, channel, x, y, z])
+        index = channel * 8 + (x % 2) * 4 + (y % 2) * 2 + z % 2
+        assert torch.equal(folded[:, index, x // 2, y // 2, z // 2], images[:, channel, x, y, z])
     assert torch.equal(unfold(folded, 2), images)
     assert fold(images, 1) is images
 
 
 def test_with_cubes_an_eighth_of_the_places_are_worked_on() -> None:
-    method, places = tiny(patch=2), []
-    method.shared.register_forward_hook(lambda module, inputs, levels: places.append(levels[0].shape[2:]))
+    method, sizes = tiny(patch=2), []
+    method.shared.register_forward_hook(lambda module, inputs, levels: sizes.append(levels[0].shape[2:]))
     whole, subset = torch.ones(1, 4, dtype=torch.bool), torch.tensor([[True, False, True, False]])
     encoded = method.encode(batch_of(GLIOMA.modalities).images, whole)
     assert method.decode(encoded, subset).shape == (1, 3, 8, 8, 8)
-    assert places == [(4, 4, 4)]
+    assert sizes == [(4, 4, 4)]
     assert method.divisor == 4
 
 
@@ -324,9 +324,9 @@ def test_gradient_criticality_equals_finite_differences() -> None:
     for modality, feature in enumerate(features):
         for case in range(2):
             squares = 0.0
-            for place in range(feature[case].numel()):
+            for index in range(feature[case].numel()):
                 nudged = [value.clone() for value in features]
-                nudged[modality][case].view(-1)[place] += step
+                nudged[modality][case].view(-1)[index] += step
                 squares += ((losses(nudged)[case] - losses(features)[case]) / step).item() ** 2
             assert norms[case, modality].item() == pytest.approx(math.sqrt(squares), rel=1e-3)
 

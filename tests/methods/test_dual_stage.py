@@ -630,10 +630,10 @@ class Stop(Silent):
     """Breaks off like Ctrl-C, in one stage after a step."""
 
     def __init__(self, stage: str, after: int) -> None:
-        self.place = stage, after
+        self.moment = stage, after
 
     def stepped(self, stage: str, step: int, steps: int, loss: float) -> None:
-        if (stage, step) == self.place:
+        if (stage, step) == self.moment:
             raise KeyboardInterrupt
 
 

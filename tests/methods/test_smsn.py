@@ -246,7 +246,7 @@ def test_groups_of_any_number_of_modalities(
     code, bottlenecks = fusion(features_of(2, modalities), drawn=True)
     assert code.shape == (2, 3, 2, 2, 2)
     found = fusion.to_reconstruct(3.0, 5.0)
-    assert [(place.start, place.stop, weight) for place, weight in found] == reconstructed
+    assert [(entered.start, entered.stop, weight) for entered, weight in found] == reconstructed
     assert len(bottlenecks) == len(reconstructed)
     assert fusion.to_reconstruct(0.0, 0.0) == []
 

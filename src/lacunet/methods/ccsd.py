@@ -93,13 +93,13 @@ class CCSD(Method[Encoding]):
         dmcd: Weight of decremental modality combination distillation; 0 leaves it out.
         temperature: Of eq. 3.
         supervise: Which predictions meet the reference: `full`, `students`, or `both`.
-        students: At most so many subsets of the drawn size at a step, drawn too; 0 takes all of them.
+        students: At most this many subsets of the drawn size at a step, drawn at random; 0 takes all of them.
         feature: What is distilled (table 4): `fused`, `shared` or `specific`.
         match: Where eq. 8 compares: after the `decoder`'s first block, where modalities mix, or on the `concatenation`.
         criticality: `cosine` (eq. 4-5) or `gradient` (eq. 9).
         path: Remove the modality with the `max` or the `min` score first, or a `random` one (table 5).
         patch: Voxels along each side of the cubes that the encoders read and the decoder writes as channels. 1 is the
-            paper's; 2 works at half the resolution, an eighth of the places.
+            paper's; 2 works at half the resolution, on an eighth of the positions.
         recompute: Do not keep the students' activations for the backward pass, compute them again: less memory, more
             time, the same gradients.
 
@@ -114,9 +114,9 @@ class CCSD(Method[Encoding]):
         Temperature (4), weights of the two distillations (1 and 0.1) and their ramp (the first 10 % of the steps, as
         exp(-5 (1 - t)^2)); the norm of eq. 8 (mean of squares over the pairs); which predictions meet the reference
         (full set and students, each once). One path per case, features flattened (eq. 5), scores always of the fused
-        features; eq. 9 takes the full set's loss and the Euclidean norm, once a step. Two modalities left score alike;
-        their scores in the full set decide, then the task's order. What `train.subsets` shows is not used: the losses
-        draw their own subsets of what was acquired.
+        features; eq. 9 takes the full set's loss and the Euclidean norm, once a step. The last two modalities have
+        equal scores; their scores in the full set decide, then the task's order. What `train.subsets` shows is not
+        used: the losses draw their own subsets of what was acquired.
     """
 
     paper = Paper(
@@ -256,8 +256,8 @@ class CCSD(Method[Encoding]):
     def _students(self, acquired: Presence, size: int, clock: Clock) -> list[tuple[Presence, PerCase]]:
         """S_k (eq. 1): the subsets of one size of each case, with their weight in the case's mean.
 
-        A case with fewer modalities has smaller subsets, and fewer; its first ones are decoded again, with weight 0,
-        while others go on.
+        A case with fewer modalities has smaller and fewer subsets. While other cases go on, its first subsets are
+        decoded again with weight 0.
         """
         lots = torch.rand(2 ** acquired.shape[1], generator=clock.shared).tolist()  # one for each subset there can be
         subsets = []
@@ -340,7 +340,7 @@ def fixed_criticality(scores: Float[Tensor, "modality"]) -> Criticality:
 
 
 def gradient_norms(losses: PerCase, features: Sequence[Feature]) -> Float[Tensor, "batch modality"]:
-    """How much each case's loss asks of the feature of each modality (eq. 9)."""
+    """The norm of the gradient of each case's loss by the feature of each modality (eq. 9)."""
     gradients = torch.autograd.grad(
         losses.sum(), features, retain_graph=True, allow_unused=True, materialize_grads=True
     )
@@ -352,8 +352,8 @@ def decremental_path(
 ) -> list[tuple[int, ...]]:
     """Subsets from all members to one, each without the most critical member of the one before (eq. 6-7).
 
-    Of two members the scores are equal, always. Then, as in any exact tie, the scores in the full set decide, and else
-    the first goes.
+    The scores of two members are always equal. As in any tie, their scores in the full set then decide, and if these
+    are equal too, the first member is removed.
     """
     whole = criticality(members)
     path = [members]
@@ -407,7 +407,7 @@ def _presence_like(presence: Presence, subsets: Sequence[tuple[int, ...]]) -> Pr
 
 
 def _choices(presence: Presence) -> list[Choice]:
-    """Which cases have each modality; one look at the device for all, and no selection where the cases agree."""
+    """Which cases have each modality: a plain truth value where all cases agree. Read from the device once."""
     columns = presence.T.tolist()
     return [
         all(cases) if all(cases) or not any(cases) else presence[:, index, None, None, None, None]

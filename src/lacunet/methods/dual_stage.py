@@ -43,14 +43,14 @@ class Answer(NamedTuple):
 
 
 class DualStage(Method[Images]):
-    """A network that learned to rebuild absent modalities lends its sight to one that segments without them.
+    """A network that rebuilds absent modalities helps another one to segment without them.
 
     First, a network learns to rebuild all modalities from masked ones; where a modality was never acquired, a frozen
-    critic says by its segmentation whether the estimate looks like the real thing (eq. 1-3). It then starts two: a
+    critic judges by its segmentation whether the estimate looks real (eq. 1-3). Its weights then start two networks: a
     recovery module, which completes each training case, and the student, which sees a random subset of what was
     acquired. A frozen teacher sees the completed case; the student learns its features, and the recovery module is
     refined by its segmentation (eq. 4, 5, 7). Teacher and student have prediction layers that a hyper-network makes
-    from a sentence that names the modalities, and from what is seen (eq. 6). The student alone is used.
+    from a sentence that names the modalities, and from what is seen (eq. 6). Only the student is used in the end.
 
     Args:
         task: Modalities in, regions out.
@@ -64,12 +64,12 @@ class DualStage(Method[Images]):
             recovery module (c), or by one that is `refined` (d).
         teacher: `finetuned` like the student without a teacher, or the `critic`.
         supervise: What teacher and student are asked for: `dice`, as eq. 7 has it, or `dice+cross_entropy`. Dice alone
-            says next to nothing of false voxels where a crop has no tumour at all.
+            hardly penalises false voxels where a crop has no tumour at all.
         refine: Weight of the refinement of the recovery module (alpha of eq. 7).
         anchor: Weight of eq. 1 beside eq. 5, so that the module goes on rebuilding while it is refined; eq. 7 has none.
         distil: Weight of the distillation (beta of eq. 7).
         compare: Features are distilled `normed`, as the next layer's group norm sees them, or `plain`, as eq. 4 has it.
-        reach: Whether the distillation moves the recovery module too.
+        reach: Whether the gradient of the distillation reaches the recovery module too.
         indicator: What the prediction layers of teacher and student depend on (figure 5): `none`, the `binary` code of
             what is there, the `text` of the prompt, or `text+visual`.
         text: The table of prompts: `minilm`, or a file that `scripts/release/make_prompts.py` wrote.
@@ -228,7 +228,7 @@ class DualStage(Method[Images]):
         ]
 
     def _start(self, segmenter: "Segmenter") -> None:
-        """What was learned by reconstruction, all but the last layer."""
+        """Copy what reconstruction has learned, all but the last layer."""
         assert self.recovery is not None
         segmenter.body.load_state_dict(self.recovery.body.state_dict())
 
@@ -250,7 +250,7 @@ class DualStage(Method[Images]):
         return terms
 
     def _rebuild(self, batch: Batch, clock: Clock) -> tuple[Images, Tensor]:
-        """All modalities, from patches that are drawn for it; and how far they are off what was acquired (eq. 1)."""
+        """All modalities, rebuilt from randomly drawn patches, and their distance from what was acquired (eq. 1)."""
         assert self.recovery is not None
         images, acquired = hide(batch.images, batch.acquired), batch.acquired
         seen = draw_seen(acquired, images.shape[2:], self.patches, self.masked)
@@ -312,7 +312,7 @@ class ResidualBlock(nn.Module):
 
 
 class Body(nn.Module):
-    """All of a U-Net but its heads, the same in every network of the method: one starts the others.
+    """A U-Net without heads. It is the same in every network of the method, so that one can start the others.
 
     Args:
         modalities: Channels of the images.
@@ -348,7 +348,7 @@ class Body(nn.Module):
 
 
 class Recovery(nn.Module):
-    """Images, as far as they are seen, to all modalities: phi of eq. 3, later the recovery module."""
+    """From what is seen of the images to all modalities: phi of eq. 3, later the recovery module."""
 
     def __init__(self, modalities: int, widths: Sequence[int], fill: str) -> None:
         super().__init__()
@@ -482,9 +482,9 @@ def subset_number(presence: Presence) -> Tensor:
 def draw_seen(acquired: Presence, shape: Sequence[int], patches: int, masked: float) -> Seen:
     """MASK of eq. 3: modalities and patches together (M3AE's way), exactly a share of the patches of all modalities.
 
-    Of a case's acquired modalities a uniform number is dropped, but enough are left; of these so many patches are seen,
-    drawn uniformly, that `masked` of all patches are not. What was not acquired counts as masked; a case with too few
-    modalities for the share shows all that it has.
+    Of a case's acquired modalities a uniformly drawn number is dropped, but enough are left. Of the patches of those
+    left, so many are drawn uniformly that the share `masked` of all patches stays unseen. What was not acquired counts
+    as masked; a case with too few modalities for the share shows all that it has.
 
     Args:
         acquired: What there is to be seen.
@@ -529,11 +529,11 @@ def feature_distance(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Fl
 
 
 def normed(features: Feature) -> Feature:
-    """Group norm without weights of its own: the scale of a residual stream, which every next layer takes off."""
+    """Group norm without weights: removes the scale of a residual stream, as every next layer does."""
     channels = features.shape[1]
     return F.group_norm(features.float().contiguous(), min(8, channels))
 
 
 def root_mean_square(values: Tensor, where: Bool[Tensor, "..."]) -> Float[Tensor, ""]:
-    """Over the places where it is true; 0 where it never is."""
+    """Over the voxels where `where` is true; 0 if it never is."""
     return (torch.where(where, values.float(), 0.0).square().sum() / where.sum().clamp_min(1)).sqrt()

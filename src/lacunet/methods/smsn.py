@@ -42,10 +42,10 @@ _HEADS = 8
 """Of the transformer's attention."""
 
 _GRID = 5
-"""Places along each axis of its position embedding, which is interpolated to those of the box."""
+"""Voxels along each axis of its position embedding, which is interpolated to those of the box."""
 
 _ACTIVE = 0.01
-"""A channel that says less, in nats at a place on average, has collapsed onto the prior."""
+"""A channel that passes fewer nats at a voxel, on average, has collapsed onto the prior."""
 
 
 @dataclass
@@ -63,14 +63,14 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """A Gaussian for each channel at each place, and the code that was drawn from it (or is its mean)."""
+    """A Gaussian for each channel at each voxel, and the code that was drawn from it (or is its mean)."""
 
     mean: Feature
     log_variance: Feature
     code: Feature
 
     def nats(self) -> Feature:
-        """KL(p(z|x) || N(0, 1)) of each channel at each place; their sum bounds I(Z;X) from above, on average."""
+        """KL(p(z|x) || N(0, 1)) of each channel at each voxel; their sum bounds I(Z;X) from above, on average."""
         return 0.5 * (self.mean.square() + torch.exp(self.log_variance) - 1.0 - self.log_variance)
 
 
@@ -83,7 +83,7 @@ class Fused:
         order: In which the modalities entered.
         shared: z2, what the modalities have in common.
         specific: What each has besides; zero where it is not there.
-        bottlenecks: The Gaussian ones that were passed.
+        bottlenecks: The Gaussian bottlenecks on the way.
     """
 
     features: Feature
@@ -98,7 +98,7 @@ class SMSN(Method[Encoding]):
 
     Each modality has an encoder of its own. At the coarsest level they enter a sequence, an available one first: the
     first two are fused into a bottleneck z1, z1 and the others into z2. A transformer takes from each modality what z2
-    does not say, x_s,i, and the decoder is given x'_i = x_s,i + z2 of every modality; one that is absent gives z2
+    does not contain, x_s,i, and the decoder is given x'_i = x_s,i + z2 of every modality; an absent one gives z2
     alone. Finer levels reach the decoder through skips fused of the present modalities.
 
     Args:
@@ -108,8 +108,9 @@ class SMSN(Method[Encoding]):
         fusion: `sequential`; `one_stage` (in sequence, but only the last stage is a bottleneck); `parallel` (one
             bottleneck of all modalities at once, with the same posterior and KL: the twin that the paper's claim is
             held against); `concat` (all at once and no bottleneck: without the paper's IBFM).
-        reorder: Who enters first in training: `paper` (an available one; the rest in any order, available or not),
-            `available_first` (all that are available, in any order), `fixed` (T1ce, FLAIR, T2, T1, available or not).
+        reorder: Which modality enters first in training: `paper` (an available one; the rest in any order, available or
+            not), `available_first` (all that are available, in any order), `fixed` (T1ce, FLAIR, T2, T1, available or
+            not). In evaluation: T1ce, FLAIR, T2, T1, and unless `fixed`, available ones before the others.
         beta: Weight of what z1 is to reconstruct.
         gamma: Weight of what z2 is to reconstruct. With beta = gamma = 0 nothing is reconstructed.
         kl: Weight of the bottlenecks' KL divergence.
@@ -117,7 +118,7 @@ class SMSN(Method[Encoding]):
         target: What is reconstructed: the encoders' `features`, detached, or the `image` in coarse voxels.
         specific: Whether there are specific features; without them x'_i = z2.
         orthogonality: Weight of the orthogonality loss; 0 leaves it out.
-        inner: What it squares at each place: the `cosine` of z2 and x_s,i, or their inner `product` by channels.
+        inner: What it squares at each voxel: the `cosine` of z2 and x_s,i, or their inner `product` by channels.
 
     Departures from the paper:
         Encoders and decoder are M2FTrans' in plan (residual levels, skips fused by three convolutions, an auxiliary
@@ -129,13 +130,13 @@ class SMSN(Method[Encoding]):
 
     Not stated in the paper:
         The weights: beta = gamma = 1 (inside the box that the paper tests), KL and orthogonality as below, the mean
-        of single and of coarse predictions once each. The KL is averaged over channels and places, so that its weight
+        of single and of coarse predictions once each. The KL is averaged over channels and voxels, so that its weight
         depends on neither, and warmed up. Posteriors: convolutions with layer norm and a GELU between, as many channels
         as the encoders', log-variances within +-8, begun nearly certain. An embedding tells whose features enter; a
         reconstruction is told whose to make. Errors are squared, averaged over the case's present modalities.
         Evaluation takes means, and its order is ours. The transformer: one layer, pre-norm, twice as wide within,
-        embeddings of place and owner, absent modalities neither asked nor heard. The inner product is a cosine, which
-        cannot be lowered by making features small, averaged over places and the case's present modalities. Two
+        embeddings of place and owner, absent modalities are ignored. The inner product is a cosine, which
+        cannot be lowered by making features small, averaged over voxels and the case's present modalities. Two
         modalities first and then the rest, also where there are more or fewer than four.
     """
 
@@ -381,7 +382,7 @@ class BottleneckFusion(nn.Module):
 
 
 class Reconstruction(nn.Module):
-    """A decoder that says from a bottleneck's code what entered it (q_psi of eq. L_r), told which modality to make.
+    """A decoder that rebuilds from a bottleneck's code what entered it (q_psi of L_r), told which modality to rebuild.
 
     Args:
         modalities: How many there are.
@@ -403,10 +404,10 @@ class Reconstruction(nn.Module):
         self.out = nn.Conv3d(channels, channels, 1) if features else nn.ConvTranspose3d(channels, 1, 2, stride=2)
 
     def forward(self, code: Feature, targets: Stacked, order: Order, presence: Presence) -> PerCase:
-        """Each case's weighed mean squared errors, summed over what is present; the absent is not even computed."""
+        """Each case's weighed mean squared errors, summed over the present modalities; absent ones are not computed."""
         entered = order[:, self.positions]
-        case, place = presence.gather(1, entered).nonzero(as_tuple=True)
-        modality = entered[case, place]
+        case, index = presence.gather(1, entered).nonzero(as_tuple=True)
+        modality = entered[case, index]
         hidden = F.gelu(self.hidden(code))[case]
         scale, shift = (each[modality][:, :, None, None, None] for each in (self.scale, self.shift))
         made = self.out(hidden * (1 + scale) + shift)
@@ -415,7 +416,7 @@ class Reconstruction(nn.Module):
 
 
 class SpecificFeatures(nn.Module):
-    """A transformer layer over the places of z2 and of the present modalities; what it makes of a modality is x_s,i."""
+    """A transformer layer over the voxels of z2 and of the present modalities; what it makes of a modality is x_s,i."""
 
     def __init__(self, modalities: int, channels: int, heads: int, grid: int) -> None:
         super().__init__()
@@ -425,8 +426,8 @@ class SpecificFeatures(nn.Module):
 
     def forward(self, features: Stacked, shared: Feature, presence: Presence) -> Stacked:
         """Specific features, zero where a modality is not there."""
-        places = F.interpolate(self.position, size=shared.shape[2:], mode="trilinear")
-        maps = torch.cat([features, shared[:, None]], dim=1) + self.owner[:, :, None, None, None] + places
+        position = F.interpolate(self.position, size=shared.shape[2:], mode="trilinear")
+        maps = torch.cat([features, shared[:, None]], dim=1) + self.owner[:, :, None, None, None] + position
         tokens = maps.flatten(3).transpose(2, 3)
         there = F.pad(presence, (0, 1), value=True)[:, :, None].expand(tokens.shape[:3]).flatten(1)
         mixed = self.layer.gathered(tokens.flatten(1, 2), there, there).view_as(tokens)
@@ -467,7 +468,7 @@ class Decoder(nn.Module):
 
 
 class SingleDecoder(nn.Module):
-    """Predictions from each modality alone, by one decoder for all; only training asks it."""
+    """Predictions from each modality alone, by one decoder for all; used in training only."""
 
     def __init__(self, widths: Sequence[int], regions: int) -> None:
         super().__init__()
@@ -489,7 +490,7 @@ def rank_of(task: Task) -> Float[Tensor, "modality"]:
 
 
 def order_of(presence: Presence, lots: Lots, rule: Rule) -> Order:
-    """Who enters when. The paper: the available modality of the lowest lot, then all others by their second lots."""
+    """Which modality enters where. `paper`: the available one of the lowest lot, then the others by their lots."""
     first, rest = lots.unbind(dim=1)
     if rule == "available_first":
         rest = rest + (~presence).float()
@@ -505,7 +506,7 @@ def in_order(features: Stacked, order: Order) -> Stacked:
 
 
 def overlaps(shared: Feature, specific: Stacked, presence: Presence, inner: Literal["cosine", "product"]) -> PerCase:
-    """L_o: the square of z2 . x_s,i at each place, averaged over places and the case's present modalities."""
+    """L_o: the square of z2 . x_s,i at each voxel, averaged over voxels and the case's present modalities."""
     one, other = shared[:, None].float(), specific.float()
     if inner == "cosine":
         one, other = F.normalize(one, dim=2), F.normalize(other, dim=2)
@@ -542,7 +543,7 @@ def _norm(channels: int) -> list[nn.Module]:
 
 
 def _watch(bottlenecks: Sequence[Bottleneck], clock: Clock) -> None:
-    """Note what passes each bottleneck: nats of a case, summed over channels and places, and active channels."""
+    """Note what passes each bottleneck: nats of a case, summed over channels and voxels, and active channels."""
     for number, bottleneck in enumerate(bottlenecks, start=3 - len(bottlenecks)):
         nats = bottleneck.nats().detach()
         clock.note(f"nats_z{number}", nats.sum((1, 2, 3, 4)).mean())

@@ -23,7 +23,7 @@ Encoded = TypeVar("Encoded")
 
 
 def _unheard(name: str, value: Tensor | float) -> None:
-    """The `note` of a clock that nobody reads."""
+    """The `note` of a clock whose notes are not logged."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Clock:
     Attributes:
         step: The step of this stage, from 0.
         steps: How many steps the stage has.
-        shared: Draws that all processes must share: the same on every rank, another at every step.
+        shared: For random numbers that all processes must share: the same on every rank, different at each step.
         note: Puts a number that is watched, not minimised, beside the loss terms in the log: `note("kept", 0.7)`. The
             log has its mean over the steps since the last line; a step that does not note it counts as 0, so noting
             1 whenever something happens logs how often it did. Of several processes, the first one's notes are logged.
@@ -64,9 +64,9 @@ class Stage:
         trains: Only these modules move; all others are frozen and in eval mode.
         before: Copies values (a pre-trained student into its teacher) once, when the stage begins; not again on resume.
         select: What "best" means: a reconstruction stage has no Dice.
-        judged: Whose Dice is meant, where it is not the method's own: that of a teacher or a critic that trains.
-        wanted: False where the method's arguments leave this phase out, and its steps with it: the others keep theirs.
-            A recipe may tune it all the same.
+        judged: Whose Dice `select` means, if not the method's own: that of a teacher or critic that is trained.
+        wanted: False if the method's arguments leave this phase out; its steps go with it, the others keep theirs. A
+            recipe may tune it nevertheless.
     """
 
     name: str
@@ -122,10 +122,10 @@ class Method(nn.Module, ABC, Generic[Encoded]):
         return self
 
     def complete(self, images: Images, presence: Presence) -> Images:
-        """Every modality: the present ones as they are, estimates of the others. A method may have this or not.
+        """Every modality: the present ones as they are, estimates of the others. Only some methods can do this.
 
         Raises:
-            ModelError: it has not.
+            ModelError: this method cannot.
         """
         raise ModelError(f"{type(self).__name__} does not estimate absent sequences; dual_stage does")
 
@@ -172,7 +172,7 @@ def make_method(cls: type[SomeMethod], task: Task, arguments: Mapping[str, Any])
 
 
 def _require_choices(cls: type[Method[Any]], arguments: Mapping[str, Any]) -> None:
-    """An argument annotated with a `Literal` is one of its values."""
+    """Refuse an argument annotated with a `Literal` that is none of its values."""
     hints = get_type_hints(cls.__init__)
     for name, value in arguments.items():
         choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()

@@ -1,4 +1,4 @@
-"""Encoder and decoder of a 3-D U-Net, apart, so that methods can put what they like between them."""
+"""Encoder and decoder of a 3-D U-Net, as separate modules, so that a method can put its own between them."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
