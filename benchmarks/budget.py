@@ -2,10 +2,10 @@
 
     python benchmarks/budget.py [--recipe recipes/small/NAME.toml ...] [--steps 12] [--rounds 3]
 
-Comparing methods fairly wants equal seconds on the same machine; this is what the steps of the small recipes are chosen
-by, as `lacunet benchmark --budget 30min` chooses steps. Data and all, without validation; the first five steps of each
-stage are not counted. A step is the same draw in every round, so that a method whose steps differ is compared like with
-like.
+A fair comparison gives each method equal seconds on the same machine. The steps of the small recipes are chosen by this
+script, as `lacunet benchmark --budget 30min` chooses steps. Loading of data is included, validation is not; the first
+five steps of each stage are not counted. A step draws the same numbers in every round, because the steps of some
+methods differ in cost.
 """
 
 import argparse

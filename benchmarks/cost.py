@@ -3,7 +3,7 @@
     python benchmarks/cost.py [--method NAME] [--size 128] [--repeats 3]
 
 Networks as in `recipes/NAME.toml`, untrained, one box with all modalities, bf16 as in use. FLOPs are counted while the
-pass really runs (pruned tokens are then not there to be counted): two for each multiplication with its addition, of
+pass really runs (so pruned tokens are not counted): two for each multiplication with its addition, of
 convolutions, matrix products and attention, nothing else. Each row is a process of its own; its peak is what the
 process held at most beyond what it held before the pass.
 

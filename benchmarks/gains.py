@@ -4,7 +4,7 @@
 
 A case of each of so many persons, drawn from a population whose mean is 0: normal, and with a tail to one side
 (exponential), as differences of Dice have where one sequence decides a few cases. `above`: the whole 80 % range lies
-above 0, so that a sequence would be said to help which does not; 10 % are meant to.
+above 0, so that a sequence without effect would be said to help; 10 % is what the range allows.
 """
 
 import argparse
@@ -26,7 +26,7 @@ POPULATIONS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 def by_lacunet(values: np.ndarray) -> Span:
     """As a calibration has it."""
-    found = mean_range(values.tolist(), [str(place) for place in range(len(values))], COVERAGE, seed=1)
+    found = mean_range(values.tolist(), [str(index) for index in range(len(values))], COVERAGE, seed=1)
     assert found is not None
     return found
 

@@ -3,8 +3,8 @@
     python benchmarks/judging.py [--cases DIR] [--split FILE:PART+PART] [--seed 0]
 
 Each case's T1, T2 and FLAIR are judged against its T1ce: as they are, and shifted by 5 and by 10 mm in a direction
-that is drawn for each pair; and one of the three sequences of the case five places on, registered to the T1ce as import
-would. Without `--cases`, six invented patients are used.
+that is drawn for each pair; and one of the three sequences of the case five further on, registered to the T1ce
+as import would. Without `--cases`, six invented patients are used.
 """
 
 from collections.abc import Callable
@@ -61,8 +61,8 @@ def main() -> None:
                 counts[shift][judged.verdict] += 1
     rows = [[f"shifted by {shift} mm", *(str(counts[shift][verdict]) for verdict in VERDICTS)] for shift in SHIFTS_MM]
     strange = [
-        of_another(read(), everyone[(place + 5) % len(everyone)](), ("t1n", "t2w", "t2f")[place % 3])
-        for place, read in enumerate(everyone)
+        of_another(read(), everyone[(index + 5) % len(everyone)](), ("t1n", "t2w", "t2f")[index % 3])
+        for index, read in enumerate(everyone)
     ]
     rows.append(["another patient's", *(str(strange.count(verdict)) for verdict in VERDICTS)])
     print_table(["second scan", *VERDICTS], rows)

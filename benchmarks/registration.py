@@ -45,7 +45,7 @@ class Scanned:
 
 @dataclass(frozen=True)
 class Try:
-    """Two scans of one patient, and the motion that takes places of the first to places of the second."""
+    """Two scans of one patient, and the motion that takes points of the first to points of the second."""
 
     name: str
     fixed: Scanned
@@ -156,7 +156,7 @@ def case_options(about: str | None, cases: str = "a folder of cases") -> argpars
 
 
 def by_lacunet(attempt: Try) -> Rigid:
-    """Registration as `lacunet import` does it; from places of the fixed scan to places of the moving one."""
+    """Registration as `lacunet import` does it; from points of the fixed scan to points of the moving one."""
     volumes: list[Volume] = [volume_of(scan.voxels, scan.grid) for scan in (attempt.fixed, attempt.moving)]
     return register(*volumes).to_fixed.inverse
 

@@ -10,7 +10,7 @@ network. MONAI's side is its own `NormalizeIntensity` (non-zero voxels, per chan
 and from the network's grid, and `SlidingWindowInferer` with half-overlapping Gaussian windows; on the full grid of
 240 x 240 x 155 voxels of BraTS, and on the brain's box alone. lacunet finds the box itself.
 
-`--spacing` measures the same weights at another resolution (1 is the dearest). `--model untrained` needs no model.
+`--spacing` measures the same weights at another resolution (1 mm costs most). `--model untrained` needs no model.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [--repeats 10]
 
-Beside them, in turns: Python that does nothing (nobody can be faster) and Python that imports torch (what `lacunet
+Beside them, in turns: Python that does nothing (the lower limit) and Python that imports torch (what `lacunet
 --help` would cost if it did). The first round warms the disk cache and is not counted.
 """
 

@@ -4,7 +4,7 @@
 
 One loaded, untrained network per method (weights do not change the time), an invented patient or `--case`. A method
 that mixes modalities at its input has nothing to encode ahead and gains only what preparing the scans once saves. By
-hand is the least that can be done: prepare and encode once, and for each subset decode and go back to the scan's grid.
+hand is the lower limit: prepare and encode once, and for each subset decode and go back to the scan's grid.
 Before the clock starts, all ways must give the same masks, else the script stops.
 """
 

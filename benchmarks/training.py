@@ -1,12 +1,12 @@
-"""Seconds a step of `lacunet.training.train`, data and all, against a bare loop over the same network.
+"""Seconds a step of `lacunet.training.train`, with loading of data, against a bare loop over the same network.
 
     python benchmarks/training.py [--recipe recipes/small/early_fusion.toml] [--steps 20] [--rounds 3]
                                   [--set train.workers=1] [--data DIR]
 
 The bare loop has one constant batch in memory and does forward, Dice + cross-entropy, backward and an optimiser step in
-the recipe's precision, weights and images in channels-last order: nothing a training could leave out. lacunet's loop
-cuts, augments and shows subsets, clips, averages, schedules and logs besides. The two take turns; each round's first
-five steps are not counted. Prepared cases wait on the disk, as in any training after its first minute.
+the recipe's precision, weights and images in channels-last order: only what no training can leave out. lacunet's loop
+also cuts crops, augments, hides modalities, clips, averages, schedules and logs. The two take turns; each round's first
+five steps are not counted. Cases are prepared before, as in any training after its first minute.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from lacunet.nn.papers import Paper
 from lacunet.task import Task
 
 
-class TwoStages(Method):
+class TwoStages(Method[Images]):
     paper = Paper(title="Two stages", authors="Nobody", year=2026, venue="", url="", idea="For tests.")
 
     def __init__(self, task: Task, *, width: int = 4, noise: float = 0.1) -> None:

@@ -28,8 +28,8 @@ def main() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "curves"
     figure = Figure(figsize=(11, 3.3), facecolor="white", layout="constrained")
     learning, *regions = figure.subplots(1, 4)
-    for place, run in enumerate(options.runs):
-        style = {"color": COLOURS[place], "marker": MARKERS[place], "markersize": 4.5, "linewidth": 1.4}
+    for index, run in enumerate(options.runs):
+        style = {"color": COLOURS[index], "marker": MARKERS[index], "markersize": 4.5, "linewidth": 1.4}
         learning.plot(*zip(*validation(run), strict=True), label=run.name, **style)
         by_size = json.loads((run / "test" / "summary.json").read_text(encoding="utf-8"))["by_size"]
         for axes, region in zip(regions, ("wt", "tc", "et"), strict=True):

@@ -4,8 +4,8 @@
     python scripts/figures/picture_tokens.py RUN --case DIR --output FILE
 
 A row per sequence, a column per level, the slice with most tumour (the middle one where there is no reference). Kept
-tokens show the image as it is; pruned ones are veiled: orange where the partner stands in, violet where nobody can. The
-tumour of the reference is outlined.
+tokens show the image as it is; pruned ones are tinted: orange where the partner replaces them, violet where there is
+none. The tumour of the reference is outlined.
 """
 
 import argparse

@@ -202,8 +202,8 @@ def _with_slices(volume: np.ndarray, generator: np.random.Generator) -> tuple[np
         step = generator.uniform(3.0, 7.0)
         width = step * generator.uniform(0.7, 1.0)
         smooth = ndimage.uniform_filter1d(volume, max(round(width / BASE_MM), 1), axis=axis)
-        places = np.arange(0, (volume.shape[axis] - 1) * BASE_MM, step) / BASE_MM
-        volume = np.take(smooth, np.round(places).astype(int), axis=axis)
+        slices = np.arange(0, (volume.shape[axis] - 1) * BASE_MM, step) / BASE_MM
+        volume = np.take(smooth, np.round(slices).astype(int), axis=axis)
         spacing[axis] = step
     x, y, z = volume.shape
     return np.ascontiguousarray(volume * generator.uniform(50, 2000)), Grid((x, y, z), np.diag([*spacing, 1.0]))

@@ -1,12 +1,13 @@
-"""Derive src/lacunet/data/anatomy.npz from the ICBM 152 templates that nilearn's wheel carries. Needs no network.
+"""Derive src/lacunet/data/phantom/anatomy.npz from the ICBM 152 templates in nilearn's wheel. Needs no network.
 
     pip install nilearn
     python scripts/release/make_anatomy.py
 
 The templates are the symmetric non-linear average of 2009 (release a) at 1 mm: a skull-stripped T1 and maps of grey and
-white matter. They are exactly symmetric, so that the left half says all. What is kept: grey and white matter in percent
-at 1.5 mm, and the brain mask (what the stripped T1 left standing, without holes and loose pieces). Cerebrospinal fluid
-is the rest of the mask. The notice that goes with the templates is kept in src/lacunet/data/anatomy-notice.txt.
+white matter. They are exactly symmetric, so the left half is enough. Kept are grey and white matter in percent
+at 1.5 mm, and the brain mask (where the stripped T1 is not background, without holes and loose pieces).
+Cerebrospinal fluid is the rest of the mask. The notice that goes with the templates is kept in
+src/lacunet/data/phantom/anatomy-notice.txt.
 """
 
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 The file is `dist/niivue.umd.js` of the npm package `@niivue/niivue`, as published. Afterwards write the version and the
 sha256 that this prints into `src/lacunet/report/viewer.py`, compare the licences of the package and of what it holds
-with `src/lacunet/report/vendor/LICENSES.txt`, and run `tests/test_viewer.py` where there is a browser.
+with `src/lacunet/report/vendor/LICENSES.txt`, and run `tests/report/test_viewer.py` where there is a browser.
 Without VERSION it fetches the one in use and says whether the file here is that one.
 """
 

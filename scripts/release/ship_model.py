@@ -28,7 +28,7 @@ def main() -> None:
     """Read the command line, write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("name", help="of the model; which one `default` is, model_folder.py says")
+    parser.add_argument("name", help="of the model; models/folder.py says which one `default` is")
     parser.add_argument("--data", required=True, help="what it was trained on, in words for its card")
     parser.add_argument("--evaluation", type=Path, help="folder that `lacunet evaluate` wrote")
     parser.add_argument("--calibration", type=Path, help="folder that `lacunet calibrate` wrote")

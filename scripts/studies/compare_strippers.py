@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def brain(voxels: np.ndarray, grid: Grid, where: Grid, stripper: str) -> tuple[np.ndarray, float]:
-    """Where the stripper sees brain, on a grid that both are held against; and the seconds it took."""
+    """The brain as the stripper marks it, on a grid on which both are compared, and the seconds it took."""
     start = time.monotonic()
     surely, own = strip(voxels, grid, stripper)
     took = time.monotonic() - start

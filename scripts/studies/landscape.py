@@ -1,4 +1,4 @@
-"""How steep the loss is around trained weights, and how much a network makes of a small change of its input."""
+"""How steep the loss is around trained weights, and how strongly a network amplifies a small change of its input."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

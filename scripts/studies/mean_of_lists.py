@@ -34,7 +34,7 @@ def means_of(folder: Path) -> dict[Key, float]:
 
 
 def differing(folders: Sequence[Path]) -> list[str]:
-    """In what the benchmarks are not of one protocol: its entries, or the recipes of their entrants."""
+    """What differs between the benchmarks' protocols: entries of the protocol, or the recipes of the entrants."""
     plans = [json.loads((folder / "benchmark.json").read_text(encoding="utf-8")) for folder in folders]
     found = [key for key in ALIKE if any(plan["protocol"].get(key) != plans[0]["protocol"].get(key) for plan in plans)]
     for name, entrant in plans[0]["entrants"].items():

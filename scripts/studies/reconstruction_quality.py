@@ -1,4 +1,4 @@
-"""How near a recovery module's estimates come to scans that were held out, beside the mean of the scans shown.
+"""How close a recovery module's estimates are to scans that were held out, beside the mean of the scans shown.
 
     pip install scikit-image
     python scripts/studies/reconstruction_quality.py RUN DATA --split FILE:val -o DIR [--pictures 2]

@@ -6,7 +6,7 @@ RUN and TWIN are runs or model folders of `smsn`, the twin trained with `--set a
 of the part and every subset:
 
 dice            of whole cases, as `lacunet evaluate` scores them
-nats_z1, nats_z2  KL(p(z|x) || N(0, I)) summed over channels and places of a crop, codes drawn: in the mean over cases,
+nats_z1, nats_z2  KL(p(z|x) || N(0, I)) summed over channels and voxels of a crop, codes drawn: in the mean over cases,
                 no less than I(Z;X)
 loss            Dice plus cross-entropy on the crop
 rise            what the loss gains when all weights move a random way, filter by filter as far as `--radius` times
@@ -154,8 +154,8 @@ def crop_of(case: Case, model: Model, side: int) -> Crop:
     frame = frame_of(case, case.acquired(model.task), model.preparation)
     images = prepare_images(case, model.task, model.preparation, frame)
     labels = prepare_reference(case, model.task, frame)
-    places = labels.nonzero().float() if labels.any() else torch.tensor([[0.0] * 3, [n - 1.0 for n in labels.shape]])
-    middle = ((places.min(0).values + places.max(0).values) / 2).round().numpy() + 0.5
+    voxels = labels.nonzero().float() if labels.any() else torch.tensor([[0.0] * 3, [n - 1.0 for n in labels.shape]])
+    middle = ((voxels.min(0).values + voxels.max(0).values) / 2).round().numpy() + 0.5
     cut, marked = cut_out(images.numpy(), labels.numpy(), middle, np.eye(3), (side, side, side))
     return Crop(case.name, cut[None], regions_of(marked, model.task)[None])
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from lacunet.errors import RecipeError
 from lacunet.methods.ccsd import (
     CCSD,
-    Encoded,
+    Encoding,
     _choices,
     bernoulli_divergence,
     cosine_criticality,
@@ -79,28 +79,20 @@ def run_by_the_paper(method: CCSD, images: torch.Tensor, subset: tuple[int, ...]
     inputs = [fold(zeroed[:, i : i + 1], method.patch) for i in FOUR]
     shared = [method.shared(inputs[i]) for i in FOUR]
     levels = len(shared[0])
-    absent = {
-        "empty": lambda level, i: shared[i][level],
-        "mean": lambda level, i: torch.stack([shared[j][level] for j in subset]).mean(dim=0),
-        "first": lambda level, i: shared[min(subset)][level],
-    }[method.fill]
     bottom = []
     for i in FOUR:
         specific = method.specific[i](inputs[i])[-1]
-        fused = method.compose(shared[i][-1], specific) + (shared[i][-1] if method.residual else 0)
-        bottom.append(fused if i in subset else absent(-1, i))
+        bottom.append(method.compose(shared[i][-1], specific) if i in subset else shared[i][-1])
     features = method.fuse(torch.cat(bottom, dim=1))
     for level in reversed(range(levels - 1)):
-        skips = torch.cat([shared[i][level] if i in subset else absent(level, i) for i in FOUR], dim=1)
+        skips = torch.cat([shared[i][level] for i in FOUR], dim=1)
         weights = torch.cat([part.weight for part in method.skips[level].parts], dim=1)
         features = method.rises[level](features, F.conv3d(skips, weights))
     return unfold(method.head(features), method.patch)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    "arguments", [{}, {"fill": "mean"}, {"fill": "first"}, {"residual": True, "levels": 3}, {"patch": 2}], ids=named
-)
+@pytest.mark.parametrize("arguments", [{}, {"levels": 3}, {"patch": 2}], ids=named)
 def test_every_assembled_subset_equals_a_run_on_zeroed_images(arguments: dict[str, Any]) -> None:
     method = tiny(**arguments).eval()
     images = batch_of(GLIOMA.modalities, GLIOMA.modalities).images
@@ -117,19 +109,19 @@ def test_cubes_of_voxels_become_channels_and_voxels_again() -> None:
     folded = fold(images, 2)
     assert folded.shape == (2, 24, 2, 3, 1)
     for channel, x, y, z in product(range(3), range(4), range(6), range(2)):
-        place = channel * 8 + (x % 2) * 4 + (y % 2) * 2 + z % 2
-        assert torch.equal(folded[:, place, x // 2, y // 2, z // 2], images[:, channel, x, y, z])
+        index = channel * 8 + (x % 2) * 4 + (y % 2) * 2 + z % 2
+        assert torch.equal(folded[:, index, x // 2, y // 2, z // 2], images[:, channel, x, y, z])
     assert torch.equal(unfold(folded, 2), images)
     assert fold(images, 1) is images
 
 
 def test_with_cubes_an_eighth_of_the_places_are_worked_on() -> None:
-    method, places = tiny(patch=2), []
-    method.shared.register_forward_hook(lambda module, inputs, levels: places.append(levels[0].shape[2:]))
+    method, sizes = tiny(patch=2), []
+    method.shared.register_forward_hook(lambda module, inputs, levels: sizes.append(levels[0].shape[2:]))
     whole, subset = torch.ones(1, 4, dtype=torch.bool), torch.tensor([[True, False, True, False]])
     encoded = method.encode(batch_of(GLIOMA.modalities).images, whole)
     assert method.decode(encoded, subset).shape == (1, 3, 8, 8, 8)
-    assert places == [(4, 4, 4)]
+    assert sizes == [(4, 4, 4)]
     assert method.divisor == 4
 
 
@@ -148,7 +140,7 @@ def test_the_concatenation_has_a_slot_per_modality(kind: Any) -> None:
     everything = torch.ones(1, 4, dtype=torch.bool)
     encoded = method.encode(batch_of(GLIOMA.modalities).images, everything)
     presence = torch.tensor([[True, False, True, False]])
-    slots = method._concatenation(encoded, presence, _choices(presence), kind).chunk(4, dim=1)
+    slots = method._concatenation(encoded, _choices(presence), kind).chunk(4, dim=1)
     for i in (0, 2):
         assert torch.equal(slots[i], getattr(encoded, kind)[i])
     expected = torch.zeros_like(encoded.empty) if kind == "specific" else encoded.empty
@@ -332,9 +324,9 @@ def test_gradient_criticality_equals_finite_differences() -> None:
     for modality, feature in enumerate(features):
         for case in range(2):
             squares = 0.0
-            for place in range(feature[case].numel()):
+            for index in range(feature[case].numel()):
                 nudged = [value.clone() for value in features]
-                nudged[modality][case].view(-1)[place] += step
+                nudged[modality][case].view(-1)[index] += step
                 squares += ((losses(nudged)[case] - losses(features)[case]) / step).item() ** 2
             assert norms[case, modality].item() == pytest.approx(math.sqrt(squares), rel=1e-3)
 
@@ -350,10 +342,10 @@ def test_random_paths_are_drawn() -> None:
 
 
 def made_by_hand(*directions: list[float]) -> Any:
-    """Encoded features of one case of which only the fused ones say anything."""
+    """The encoding of one case in which only the fused features differ."""
     fused = [torch.tensor(values, requires_grad=True)[None, :, None, None, None] for values in directions]
     alike = [torch.ones_like(feature) for feature in fused]
-    return Encoded(fused=fused, shared=alike, specific=alike, empty=alike[0], skips=[])
+    return Encoding(fused=fused, shared=alike, specific=alike, empty=alike[0], skips=[])
 
 
 def test_paths_follow_the_fused_features_and_the_switches() -> None:
@@ -410,7 +402,7 @@ def test_the_loss_of_a_path_is_the_mean_over_its_pairs(feature: Any) -> None:
     fused = []
     for subset in path:
         presence = torch.tensor([[i in subset for i in FOUR]])
-        fused.append(method.fuse(method._concatenation(encoded, presence, _choices(presence), feature)))
+        fused.append(method.fuse(method._concatenation(encoded, _choices(presence), feature)))
     expected = sum((a - b).square().mean() for a, b in pairwise(fused)) / 2
     loss = method._decremental(batch.acquired, encoded, torch.zeros(1), clock_at())
     torch.testing.assert_close(loss, expected[None])
@@ -485,9 +477,9 @@ def test_weights_and_ramp_scale_the_distillations() -> None:
 
 
 def test_the_ramp_by_hand() -> None:
-    assert ramp_up(0.0, 0.1) == pytest.approx(math.exp(-5))
-    assert ramp_up(0.05, 0.1) == pytest.approx(math.exp(-1.25))
-    assert ramp_up(0.1, 0.1) == ramp_up(0.9, 0.1) == ramp_up(0.0, 0.0) == 1.0
+    assert ramp_up(0.0) == pytest.approx(math.exp(-5))
+    assert ramp_up(0.05) == pytest.approx(math.exp(-1.25))
+    assert ramp_up(0.1) == ramp_up(0.9) == 1.0
 
 
 def test_recomputing_the_students_changes_no_gradient() -> None:

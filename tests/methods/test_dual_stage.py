@@ -190,23 +190,13 @@ def test_the_critic_asks_something_of_all_of_them() -> None:
     assert all(method.recovery.head.bias.grad.abs() > 0)
 
 
-def test_merged_the_critic_judges_only_the_estimates() -> None:
-    method, batch = tiny(da_input="merged"), batch_of(*SETS[:1])
-    loss_of(method, "reconstruct", batch)["distribution"].backward()
-    assert method.recovery is not None
-    assert (method.recovery.head.bias.grad != 0).tolist() == (~batch.acquired[0]).tolist()
-
-
-@pytest.mark.parametrize("da_input", ["rebuilt", "merged"])
-def test_the_critics_term_is_its_weighted_loss_on_four_modalities(da_input: str) -> None:
-    method, batch = tiny(da_input=da_input, distribution=0.25), batch_of(*SETS)
+def test_the_critics_term_is_its_weighted_loss_on_four_modalities() -> None:
+    method, batch = tiny(distribution=0.25), batch_of(*SETS)
     term = loss_of(method, "reconstruct", batch)["distribution"]
     torch.manual_seed(7)
     seen = draw_seen(batch.acquired, (8, 8, 8), 2, 0.875)
     assert method.recovery is not None
     rebuilt = method.recovery(batch.images, seen)
-    if da_input == "merged":
-        rebuilt = torch.where(batch.acquired[:, :, None, None, None], batch.images, rebuilt)
     logits = method.critic(rebuilt, torch.ones(3, 4, dtype=torch.bool)).logits[0]
     torch.testing.assert_close(term, 0.25 * segmentation_loss(logits, batch.regions))
 
@@ -295,9 +285,7 @@ def test_a_complete_case_asks_nothing_of_the_recovery_module() -> None:
 
 
 @pytest.mark.parametrize("name", ["critic", "reconstruct", "teacher", "distil"])
-@pytest.mark.parametrize(
-    "arguments", [{}, {"fill": "learned"}, {"da_input": "merged", "reach": True}, {"anchor": 1.0}], ids=named
-)
+@pytest.mark.parametrize("arguments", [{}, {"fill": "learned"}, {"reach": True}, {"anchor": 1.0}], ids=named)
 def test_a_modality_that_was_never_acquired_supervises_nothing(name: str, arguments: dict[str, Any]) -> None:
     batch, found = batch_of(*SETS), []
     absent = ~batch.acquired[:, :, None, None, None].expand_as(batch.images)
@@ -642,10 +630,10 @@ class Stop(Silent):
     """Breaks off like Ctrl-C, in one stage after a step."""
 
     def __init__(self, stage: str, after: int) -> None:
-        self.at = stage, after
+        self.moment = stage, after
 
     def advanced(self, job: str, done: int, total: int, words: str) -> None:
-        if (job, done) == self.at:
+        if (job, done) == self.moment:
             raise KeyboardInterrupt
 
 

@@ -41,7 +41,7 @@ EVERYTHING = GLIOMA.modalities
 def masm(*, opened: bool = False, **arguments: Any) -> MASM:
     """A small network; `opened` moves every gate, score and weight away from where training starts."""
     torch.manual_seed(1)
-    method = make_method(MASM, GLIOMA, {"width": 8, "levels": 4, "heads": 2, **arguments})
+    method = make_method(MASM, GLIOMA, {"width": 8, "levels": 4, **arguments})
     assert isinstance(method, MASM)
     if opened:
         for name, parameter in method.named_parameters():

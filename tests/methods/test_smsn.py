@@ -35,7 +35,7 @@ T1N, T1C, T2W, T2F = range(4)
 
 def smsn(task: Task = GLIOMA, **arguments: Any) -> SMSN:
     torch.manual_seed(1)
-    method = make_method(SMSN, task, {"width": 4, "levels": 3, "heads": 2, **arguments})
+    method = make_method(SMSN, task, {"width": 4, "levels": 3, **arguments})
     assert isinstance(method, SMSN)
     return method.train()
 
@@ -118,19 +118,13 @@ def test_a_fixed_order_asks_nobody():
 )
 def test_the_order_of_evaluation(subset: tuple[str, ...], expected: list[int]):
     method, presence = smsn().eval(), presence_of(subset)
-    ((lots, rule),) = method._evaluation_orders(presence)
-    assert order_of(presence, lots, rule).tolist() == [expected]
-
-
-def test_another_order_of_evaluation():
-    method = smsn(order=["T1", "FLAIR", "t1c", "t2w"])
-    ((lots, rule),) = method._evaluation_orders(presence_of(EVERYTHING))
-    assert order_of(presence_of(EVERYTHING), lots, rule).tolist() == [[T1N, T2F, T1C, T2W]]
+    encoded = method.encode(batch_of(subset).images, presence)
+    assert method.fuse(encoded, presence).order.tolist() == [expected]
 
 
 def test_a_task_without_these_modalities_keeps_its_own_order():
     task = Task("two", ("flair", "dwi"), {}, {}, {"lesion": 1}, {"all": (1,)}, (("all", 1),), {})
-    assert rank_of(None, task).tolist() == [0.0, 0.5]
+    assert rank_of(task).tolist() == [0.0, 0.5]
 
 
 def test_an_order_and_its_inverse():
@@ -162,29 +156,9 @@ def test_training_draws_an_order_for_each_case_and_evaluation_none(monkeypatch: 
 
 @torch.no_grad()
 def test_the_answer_depends_on_the_order():
-    batch = batch_of(("t1c", "t2f", "t2w"))
-    one, other = (smsn(order=order).eval() for order in (["t1c", "t2f", "t2w", "t1n"], ["t2w", "t2f", "t1c", "t1n"]))
+    batch, (one, other) = batch_of(("t1c", "t2f", "t2w")), (smsn().eval(), smsn().eval())
+    other.rank.copy_(torch.tensor([0.75, 0.5, 0.0, 0.25]))  # T2 first, FLAIR, T1ce
     assert not torch.allclose(one(batch.images, batch.presence), other(batch.images, batch.presence), atol=1e-4)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("reorder", ["paper", "available_first"])
-def test_several_orders_are_averaged_and_the_same_every_time(reorder: Any):
-    method = smsn(orders=3, reorder=reorder).eval()
-    batch = batch_of(("t1c", "t2w", "t2f"), ("t2w", "t1n"))
-    encoded = method.encode(batch.images, batch.presence)
-    skips = method._skips(encoded, batch.presence)
-    answers, orders = [], set()
-    for lots, rule in method._evaluation_orders(batch.presence):
-        fused = method._fused(encoded, batch.presence, lots, rule, drawn=False)
-        answers.append(method._logits(fused, skips))
-        orders.add(tuple(fused.order[0].tolist()))
-        assert batch.presence.gather(1, fused.order)[:, 0].all()
-    assert len(orders) > 1
-    torch.manual_seed(77)
-    torch.testing.assert_close(method.decode(encoded, batch.presence), sum(answers) / 3)
-    alone = method.decode(method.encode(batch.images[1:], batch.presence[1:]), batch.presence[1:])
-    torch.testing.assert_close(method.decode(encoded, batch.presence)[1:], alone, rtol=1e-4, atol=1e-5)
 
 
 # ---------------------------------------------------------------- the bottlenecks
@@ -272,7 +246,7 @@ def test_groups_of_any_number_of_modalities(
     code, bottlenecks = fusion(features_of(2, modalities), drawn=True)
     assert code.shape == (2, 3, 2, 2, 2)
     found = fusion.to_reconstruct(3.0, 5.0)
-    assert [(place.start, place.stop, weight) for place, weight in found] == reconstructed
+    assert [(entered.start, entered.stop, weight) for entered, weight in found] == reconstructed
     assert len(bottlenecks) == len(reconstructed)
     assert fusion.to_reconstruct(0.0, 0.0) == []
 
@@ -462,8 +436,7 @@ def test_the_decoder_gets_specific_plus_shared_and_of_the_absent_shared_alone(mo
     method, batch = smsn().eval(), batch_of(("t1n", "t2w"))
     seen = []
     monkeypatch.setattr(method.parts[-1], "forward", lambda features: seen.extend(features) or list(features))
-    ((lots, rule),) = method._evaluation_orders(batch.presence)
-    fused = method._fused(method.encode(batch.images, batch.presence), batch.presence, lots, rule, drawn=False)
+    fused = method.fuse(method.encode(batch.images, batch.presence), batch.presence)
     for index in range(4):
         assert torch.equal(seen[index], fused.specific[:, index] + fused.shared)
         assert torch.equal(seen[index], fused.shared) == (index in (T1C, T2F))
@@ -540,7 +513,6 @@ ALL = {"segmentation", "deep", "auxiliary", "kl", "reconstruction", "orthogonali
         ({"kl": 0.0}, ALL - {"kl"}),
         ({"reorder": "fixed"}, ALL),
         ({"reorder": "available_first", "target": "image", "inner": "product"}, ALL),
-        ({"auxiliary": 0.0, "deep": 0.0}, ALL - {"auxiliary", "deep"}),
     ],
     ids=named,
 )
@@ -550,18 +522,14 @@ def test_terms_of_each_ablation(arguments: dict[str, Any], terms: set[str]):
     assert set(found) == terms
     torch.stack(list(found.values())).sum().backward()
     unmoved = {name for name, p in method.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
-    if not method.deep:  # heads that nobody asks
-        unmoved -= {name for name in unmoved if name.startswith("outputs") and not name.startswith("outputs.0")}
     assert not unmoved
 
 
 def test_weights_scale_their_terms():
-    plain = terms_of(smsn())
-    for name in ("auxiliary", "deep", "orthogonality"):
-        weighed = terms_of(smsn(**{name: 3 * getattr(smsn(), name)}))
-        assert weighed[name].item() == pytest.approx(3 * plain[name].item(), rel=1e-5), name
-        for other in set(plain) - {name}:
-            assert weighed[other].item() == pytest.approx(plain[other].item(), rel=1e-5), (name, other)
+    plain, weighed = terms_of(smsn()), terms_of(smsn(orthogonality=0.3))
+    for name in plain:
+        factor = 3 if name == "orthogonality" else 1
+        assert weighed[name].item() == pytest.approx(factor * plain[name].item(), rel=1e-5), name
 
 
 @torch.no_grad()
@@ -580,10 +548,6 @@ def test_fifteen_subsets_run_each_encoder_once():
     ("arguments", "words"),
     [
         ({"levels": 1}, "levels = 1: at least 2"),
-        ({"orders": 0}, "orders = 0: at least 1"),
-        ({"orders": 4, "reorder": "fixed"}, "orders = 4: .* do not change places"),
-        ({"orders": 4, "fusion": "parallel"}, "orders = 4: .* do not change places"),
-        ({"order": ["t1c", "t2f"]}, r"order = \['t1c', 't2f'\]: each of t1n, t1c, t2w, t2f once"),
         ({"fusion": "serial"}, "one of sequential, one_stage, parallel, concat"),
     ],
     ids=named,

@@ -1,8 +1,6 @@
-"""The table of prompts: its sentences, its rows, its provenance, and making another."""
+"""The table of prompts: its sentences, its rows, its provenance."""
 
 import hashlib
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lacunet.errors import ModelError, OutputError, UsageError
+from lacunet.errors import ModelError, OutputError
 from lacunet.methods.dual_stage import DualStage
-from lacunet.nn import prompts
 from lacunet.nn.method import make_method
-from lacunet.nn.prompts import TextTable, make_table, prompt_vectors, read_table, sentence_of, text_encoder, write_table
+from lacunet.nn.prompts import TextTable, make_table, prompt_vectors, read_table, sentence_of, write_table
 from lacunet.task import GLIOMA
 
 
@@ -77,21 +74,21 @@ def test_a_method_uses_the_table_it_is_given_and_says_which(tmp_path: Path):
     assert (kept["text"].split(" (")[0], kept["text_width"]) == ("made up", 5)
 
 
-def broken(place: Path, change: Callable[[Path], object]) -> str:
-    write_table(place / "a.safetensors", make_table(GLIOMA, invented, {}))
-    change(place)
-    return str(place / "a.safetensors")
+def broken(folder: Path, change: Callable[[Path], object]) -> str:
+    write_table(folder / "a.safetensors", make_table(GLIOMA, invented, {}))
+    change(folder)
+    return str(folder / "a.safetensors")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda place: (place / "a.json").unlink(), "not a table of prompts with a.json beside it"),
-        (lambda place: (place / "a.json").write_text("{"), "not a table of prompts"),
-        (lambda place: (place / "a.json").write_text('{"sentences": []}'), "not a table of prompts"),
-        (lambda place: (place / "a.safetensors").write_bytes(b"no"), "not a table of prompts"),
-        (lambda place: save_file({"vectors": torch.zeros(3, 5)}, place / "a.safetensors"), r"15 sentences.*\(3, 5\)"),
-        (lambda place: save_file({"x": torch.zeros(3, 5)}, place / "a.safetensors"), "not a table of prompts"),
+        (lambda folder: (folder / "a.json").unlink(), "not a table of prompts with a.json beside it"),
+        (lambda folder: (folder / "a.json").write_text("{"), "not a table of prompts"),
+        (lambda folder: (folder / "a.json").write_text('{"sentences": []}'), "not a table of prompts"),
+        (lambda folder: (folder / "a.safetensors").write_bytes(b"no"), "not a table of prompts"),
+        (lambda folder: save_file({"vectors": torch.zeros(3, 5)}, folder / "a.safetensors"), r"15 sentences.*\(3, 5\)"),
+        (lambda folder: save_file({"x": torch.zeros(3, 5)}, folder / "a.safetensors"), "not a table of prompts"),
     ],
 )
 def test_a_damaged_table_is_refused(tmp_path: Path, change: Callable[[Path], object], words: str):
@@ -102,7 +99,7 @@ def test_a_damaged_table_is_refused(tmp_path: Path, change: Callable[[Path], obj
 def test_a_table_of_other_sentences_is_refused(tmp_path: Path):
     task = replace(GLIOMA, titles={**GLIOMA.titles, "t2f": "T2-FLAIR"})
     with pytest.raises(
-        ModelError, match=r"no sentence 'The input MRI modalities are T2-FLAIR.' .*lacunet prompts --task"
+        ModelError, match=r"no sentence 'The input MRI modalities are T2-FLAIR.' .*make_prompts.py --task"
     ):
         prompt_vectors("minilm", task)
 
@@ -110,69 +107,3 @@ def test_a_table_of_other_sentences_is_refused(tmp_path: Path):
 def test_a_table_is_written_beside_its_words_and_under_its_own_suffix(tmp_path: Path):
     with pytest.raises(OutputError, match=r"ends in \.safetensors"):
         write_table(tmp_path / "a.npz", TextTable((), torch.zeros(0, 1), {}))
-
-
-# ---------------------------------------------------------------- making one
-
-
-def test_the_command_makes_a_table_that_a_method_can_use(lacunet, monkeypatch, tmp_path):
-    fake = replace(prompts.ENCODERS["clip"], load=lambda source: invented)
-    monkeypatch.setitem(prompts.ENCODERS, "clip", fake)
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "model.safetensors").write_bytes(b"weights")
-    place = tmp_path / "clip.safetensors"
-    status, out, _ = lacunet("prompts", "--encoder", "clip", "--weights", tmp_path / "weights", "-o", place)
-    assert status == 0
-    assert "15 sentences by openai/clip-vit-base-patch32 (" in out
-    provenance = json.loads((tmp_path / "clip.json").read_text())["provenance"]
-    assert provenance["sha256"] == hashlib.sha256(b"weights").hexdigest()
-    assert make_method(DualStage, GLIOMA, {"width": 4, "levels": 2, "text": str(place)})
-
-
-def test_without_transformers_there_is_a_word_on_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)  # an import of it then fails
-    for name in ("clip", "minilm"):
-        with pytest.raises(ModelError, match=r"needs the package transformers: pip install 'lacunet\[text\]'"):
-            text_encoder(name)
-
-
-def test_weights_that_cannot_be_had_are_named(monkeypatch):
-    def load(source: str):
-        raise OSError(f"We couldn't connect to the hub to load {source}\nand more")
-
-    monkeypatch.setitem(prompts.ENCODERS, "clip", replace(prompts.ENCODERS["clip"], load=load))
-    with pytest.raises(
-        ModelError, match=r"openai/clip-vit-base-patch32: the weights of clip cannot be had .*--weights"
-    ):
-        text_encoder("clip")
-
-
-def test_unknown_encoders_and_places_are_refused(lacunet, tmp_path):
-    with pytest.raises(UsageError, match="no text encoder 'clipp'; did you mean 'clip'"):
-        text_encoder("clipp")
-    status, _, err = lacunet("prompts", "-o", tmp_path / "clip.npz")
-    assert (status, "ends in .safetensors" in err) == (1, True)
-    (tmp_path / "there.safetensors").write_bytes(b"")
-    status, _, err = lacunet("prompts", "-o", tmp_path / "there.safetensors")
-    assert (status, "is there already" in err) == (1, True)
-
-
-def test_clip_itself_from_a_folder(lacunet, tmp_path):
-    """A tiny CLIP with invented weights, through the real code of transformers, where that is installed."""
-    transformers = pytest.importorskip("transformers")
-    letters = [
-        *"abcdefghijklmnopqrstuvwxyz0123456789.,",
-        *[f"{c}</w>" for c in "abcdefghijklmnopqrstuvwxyz0123456789.,"],
-    ]
-    words = {word: place for place, word in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
-    (tmp_path / "vocab.json").write_text(json.dumps(words))
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    transformers.CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt")).save_pretrained(tmp_path)
-    config = transformers.CLIPTextConfig(
-        vocab_size=len(words), hidden_size=16, intermediate_size=16, projection_dim=8, num_hidden_layers=1,
-        num_attention_heads=2, bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
-    )  # fmt: skip
-    transformers.CLIPTextModelWithProjection(config).save_pretrained(tmp_path)
-    status, _out, err = lacunet("prompts", "--weights", tmp_path, "-o", tmp_path / "clip.safetensors")
-    assert status == 0, err
-    assert read_table(str(tmp_path / "clip.safetensors")).vectors.shape == (15, 8)

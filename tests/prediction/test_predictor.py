@@ -21,7 +21,7 @@ from lacunet.task import GLIOMA, Task
 from small import brain, hand_made_case
 
 
-class Pointwise(Method):
+class Pointwise(Method[Images]):
     """Looks at one voxel at a time, so that windows cannot matter."""
 
     def __init__(self, task: Task) -> None:

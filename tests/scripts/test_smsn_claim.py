@@ -39,7 +39,7 @@ def cross_split(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 def network(**arguments: Any) -> SMSN:
     torch.manual_seed(1)
-    method = make_method(SMSN, GLIOMA, {"width": 4, "levels": 3, "heads": 2, **arguments})
+    method = make_method(SMSN, GLIOMA, {"width": 4, "levels": 3, **arguments})
     assert isinstance(method, SMSN)
     return method.eval()
 

@@ -1,5 +1,6 @@
 """The recipes that are handed out can be used as they are."""
 
+import inspect
 import tomllib
 from pathlib import Path
 
@@ -82,6 +83,17 @@ def test_every_method_has_a_recipe_of_full_and_of_small_size():
     for name in method_names():
         assert f"{name}.toml" in NAMES
         assert f"small/{name}.toml" in NAMES
+
+
+def test_every_argument_of_a_method_is_set_by_a_recipe_a_sweep_or_the_method_itself():
+    """The method itself: what it writes into the model folder (`deployed`)."""
+    recipes = [read_recipe(path) for path in RECIPES]
+    recipes += [row.recipe for sweep in SWEEPS for row in rows_of(sweep, read_sweep(sweep))]
+    for name in method_names():
+        cls, own = get_method(name), [recipe.arguments for recipe in recipes if recipe.method == name]
+        written = make_method(cls, get_task("glioma"), own[0]).deployed().arguments
+        has = {p.name for p in inspect.signature(cls).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        assert has == {argument for arguments in (*own, written) for argument in arguments}, name
 
 
 def test_the_small_recipes_are_small():

@@ -1,4 +1,4 @@
-"""Estimates of absent sequences, and sentences about them: `lacunet complete`, `lacunet prompts`."""
+"""Estimates of the sequences that a patient lacks: `lacunet complete`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,8 +25,6 @@ from lacunet.cli.options import (
     task_of,
 )
 from lacunet.cli.terminal import print_completed, progress, say
-from lacunet.errors import OutputError
-from lacunet.task import get_task
 
 
 def complete(
@@ -72,25 +70,3 @@ def complete(
                 problems.append(result)
     say(f"{done} of {done + len(problems)} cases in {output}. Estimates are not scans.")
     exit_with(problems)
-
-
-def prompts(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write, a .safetensors file.")],
-    encoder: Annotated[str, typer.Option(help="clip (openai/clip-vit-base-patch32) or minilm.")] = "clip",
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder with the encoder's weights; else the hub is asked.")
-    ] = None,
-    task: Annotated[str, typer.Option(help="glioma, or a JSON file.")] = "glioma",
-) -> None:
-    """A text encoder's table of the sentences that dual_stage is told (arguments.text = FILE)."""
-    from lacunet.nn.prompts import make_table, text_encoder, write_table
-
-    if output.suffix != ".safetensors":
-        raise OutputError(f"{output}: a table of prompts ends in .safetensors; its sentences go to a .json beside it")
-    if output.exists():
-        raise OutputError(f"{output}: is there already; choose another name")
-    chosen = get_task(task)
-    encode, provenance = text_encoder(encoder, None if weights is None else str(weights))
-    table = make_table(chosen, encode, provenance)
-    write_table(output, table)
-    say(f"{output}: {len(table.sentences)} sentences by {table.name}, {table.vectors.shape[1]} numbers each")

@@ -54,7 +54,6 @@ app.command()(show.models)
 app.command()(show.check)
 app.command()(data.phantom)
 app.command()(data.missing)
-app.command()(complete.prompts)
 
 
 def main() -> None:

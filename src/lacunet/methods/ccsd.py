@@ -19,7 +19,7 @@ from lacunet.nn.losses import segmentation_losses
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.patch import fold, unfold
-from lacunet.nn.unet import Encoder, level_widths
+from lacunet.nn.unet import Encoder, Rise, level_widths
 from lacunet.task import Task
 
 Feature = Float[Tensor, "_ _ _ _ _"]
@@ -27,6 +27,9 @@ PerCase = Float[Tensor, "batch"]
 Kind = Literal["fused", "shared", "specific"]
 Choice = bool | Tensor
 """Whether a modality is there: in all cases, in none, or in those of a mask."""
+
+_RAMP = 0.1
+"""Share of the training in which the weights of both distillations rise to their value."""
 
 
 @dataclass
@@ -36,18 +39,14 @@ class Skip:
     Attributes:
         parts: What each modality adds to the skip where it is present.
         absent: What each adds where it is not: the same part, of the shared feature of an empty image.
-        shared: The shared features, where an absent modality is filled from them.
-        empty: The shared feature of an empty image.
     """
 
     parts: list[Feature]
     absent: list[Feature]
-    shared: list[Feature]
-    empty: Feature
 
 
 @dataclass
-class Encoded:
+class Encoding:
     """What all subsets are assembled from; no subset is stored. Lists hold an item per modality.
 
     Attributes:
@@ -78,22 +77,7 @@ class Composition(nn.Module):
         return F.leaky_relu(self.norm(self.convolution(torch.cat([shared, specific], dim=1))), 0.01)
 
 
-class Rise(nn.Module):
-    """One level up in the decoder: fewer channels, twice the resolution, plus the skip, two convolutions."""
-
-    def __init__(self, below: int, channels: int) -> None:
-        super().__init__()
-        self.narrow = nn.Conv3d(below, channels, 1)
-        self.block = ConvBlock(channels, channels)
-
-    def forward(self, below: Feature, skip: Feature) -> Feature:
-        """The decoded features of this level."""
-        enlarged = F.interpolate(self.narrow(below), size=skip.shape[2:], mode="trilinear")
-        features: Tensor = self.block(enlarged + skip)
-        return features
-
-
-class CCSD(Method):
+class CCSD(Method[Encoding]):
     """Shared and specific encoders, composed; the full set and richer subsets teach poorer ones.
 
     One encoder is shared by all modalities and each has one of its own. A present modality enters the decoder as its
@@ -105,21 +89,17 @@ class CCSD(Method):
         task: Modalities in, regions out.
         width: Channels of the finest level; doubled at each level below, up to 320.
         levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels.
-        fill: What stands for an absent modality: `empty` (the shared feature of a zeroed image, as the paper says),
-            `mean` (the mean of the present shared features) or `first` (the first present one).
-        residual: Add the shared feature to the composed one, as ShaSpec does.
         hmsd: Weight of hierarchical modality self-distillation; 0 leaves it out.
         dmcd: Weight of decremental modality combination distillation; 0 leaves it out.
         temperature: Of eq. 3.
-        ramp: Share of the training in which both weights rise to their value.
         supervise: Which predictions meet the reference: `full`, `students`, or `both`.
-        students: At most so many subsets of the drawn size at a step, drawn too; 0 takes all of them.
+        students: At most this many subsets of the drawn size at a step, drawn at random; 0 takes all of them.
         feature: What is distilled (table 4): `fused`, `shared` or `specific`.
         match: Where eq. 8 compares: after the `decoder`'s first block, where modalities mix, or on the `concatenation`.
         criticality: `cosine` (eq. 4-5) or `gradient` (eq. 9).
         path: Remove the modality with the `max` or the `min` score first, or a `random` one (table 5).
         patch: Voxels along each side of the cubes that the encoders read and the decoder writes as channels. 1 is the
-            paper's; 2 works at half the resolution, an eighth of the places.
+            paper's; 2 works at half the resolution, on an eighth of the positions.
         recompute: Do not keep the students' activations for the backward pass, compute them again: less memory, more
             time, the same gradients.
 
@@ -134,9 +114,9 @@ class CCSD(Method):
         Temperature (4), weights of the two distillations (1 and 0.1) and their ramp (the first 10 % of the steps, as
         exp(-5 (1 - t)^2)); the norm of eq. 8 (mean of squares over the pairs); which predictions meet the reference
         (full set and students, each once). One path per case, features flattened (eq. 5), scores always of the fused
-        features; eq. 9 takes the full set's loss and the Euclidean norm, once a step. Two modalities left score alike;
-        their scores in the full set decide, then the task's order. What `train.subsets` shows is not used: the losses
-        draw their own subsets of what was acquired.
+        features; eq. 9 takes the full set's loss and the Euclidean norm, once a step. The last two modalities have
+        equal scores; their scores in the full set decide, then the task's order. What `train.subsets` shows is not
+        used: the losses draw their own subsets of what was acquired.
     """
 
     paper = Paper(
@@ -155,12 +135,9 @@ class CCSD(Method):
         *,
         width: int = 16,
         levels: int = 5,
-        fill: Literal["empty", "mean", "first"] = "empty",
-        residual: bool = False,
         hmsd: float = 1.0,
         dmcd: float = 0.1,
         temperature: float = 4.0,
-        ramp: float = 0.1,
         supervise: Literal["full", "students", "both"] = "both",
         students: int = 0,
         feature: Kind = "fused",
@@ -175,8 +152,7 @@ class CCSD(Method):
             raise ValueError(f"temperature = {temperature}: it must be above 0")
         if patch < 1:
             raise ValueError(f"patch = {patch}: at least 1 voxel along each side")
-        self.fill, self.residual, self.recompute = fill, residual, recompute
-        self.hmsd, self.dmcd, self.temperature, self.ramp = hmsd, dmcd, temperature, ramp
+        self.hmsd, self.dmcd, self.temperature, self.recompute = hmsd, dmcd, temperature, recompute
         self.supervise, self.students, self.feature, self.match = supervise, students, feature, match
         self.criticality, self.path = criticality, path
         self.patch, self.divisor = patch, patch * 2 ** (levels - 1)
@@ -186,12 +162,12 @@ class CCSD(Method):
         self.compose = Composition(widths[-1])
         self.fuse = ConvBlock(modalities * widths[-1], widths[-1])
         self.skips = nn.ModuleList([SkipParts(modalities, channels) for channels in widths[:-1]])
-        self.rises = nn.ModuleList([Rise(below, channels) for channels, below in pairwise(widths)])
+        self.rises = nn.ModuleList([Rise(below, channels, _two_convolutions) for channels, below in pairwise(widths)])
         self.head = nn.Conv3d(width, len(task.regions) * patch**3, 1)
 
     # ------------------------------------------------ sec. 3.1, 3.2: any subset from one encoding
 
-    def encode(self, images: Images, presence: Presence) -> Encoded:
+    def encode(self, images: Images, presence: Presence) -> Encoding:
         """Features of every present image and of an empty one; each encoder sees each image once."""
         images = hide(images, presence)
         there = presence.unbind(dim=1)
@@ -202,66 +178,30 @@ class CCSD(Method):
         *shared, empty = coarsest.split(counts)
         specific = [encoder(case)[-1] for encoder, case in zip(self.specific, cases, strict=True)]
         fused = self.compose(torch.cat(shared), torch.cat(specific)).split(counts[:-1])
-        if self.residual:
-            fused = [one + other for one, other in zip(fused, shared, strict=True)]
-        return Encoded(
+        return Encoding(
             fused=spread(fused, there),
             shared=spread(shared, there),
             specific=spread(specific, there),
             empty=empty,
-            skips=[
-                self._skip(level.split(counts), parts, there) for level, parts in zip(finer, self.skips, strict=True)
-            ],
+            skips=[_skip(level.split(counts), parts, there) for level, parts in zip(finer, self.skips, strict=True)],
         )
 
-    def decode(self, encoded: Encoded, presence: Presence) -> Logits:
+    def decode(self, encoded: Encoding, presence: Presence) -> Logits:
         """One subset, assembled and decoded."""
         return self._logits(encoded, presence, "fused")
 
-    def _logits(self, encoded: Encoded, presence: Presence, kind: Kind) -> Logits:
+    def _logits(self, encoded: Encoding, presence: Presence, kind: Kind) -> Logits:
         choices = _choices(presence)
-        features = self.fuse(self._concatenation(encoded, presence, choices, kind))
-        for skip, parts, rise in reversed(list(zip(encoded.skips, self.skips, self.rises, strict=True))):
-            features = rise(features, self._assembled(skip, parts, presence, choices))
+        features = self.fuse(self._concatenation(encoded, choices, kind))
+        for skip, rise in reversed(list(zip(encoded.skips, self.rises, strict=True))):
+            features = rise(features, _assembled(skip, choices))
         return unfold(self.head(features), self.patch)
 
-    def _concatenation(self, encoded: Encoded, presence: Presence, choices: Sequence[Choice], kind: Kind) -> Feature:
+    def _concatenation(self, encoded: Encoding, choices: Sequence[Choice], kind: Kind) -> Feature:
         """Z_S: the features of all modalities side by side, present or not."""
-        absent = self._absent(encoded.shared, encoded.empty, presence)
-        if kind == "specific":
-            absent = torch.zeros_like(absent)
+        absent = torch.zeros_like(encoded.empty) if kind == "specific" else encoded.empty
         slots: Sequence[Feature] = getattr(encoded, kind)
         return torch.cat([_chosen(there, slot, absent) for there, slot in zip(choices, slots, strict=True)], dim=1)
-
-    def _assembled(self, skip: Skip, parts: nn.Module, presence: Presence, choices: Sequence[Choice]) -> Feature:
-        """The skip of one subset: the sum of what each modality adds, present or not."""
-        absent = skip.absent
-        if self.fill != "empty":
-            absent = parts([self._absent(skip.shared, skip.empty, presence)] * len(skip.parts))
-        first, *others = [_chosen(*slot) for slot in zip(choices, skip.parts, absent, strict=True)]
-        return sum(others, first)
-
-    def _absent(self, shared: Sequence[Feature], empty: Feature, presence: Presence) -> Feature:
-        """What stands for a modality that is not there."""
-        if self.fill == "empty":
-            return empty
-        first_present = presence & (presence.cumsum(dim=1) == 1)
-        weights = presence if self.fill == "mean" else first_present
-        weights = (weights / weights.sum(dim=1, keepdim=True)).to(empty.dtype)
-        first, *others = [
-            torch.where(weight > 0, weight * feature, 0)
-            for weight, feature in zip(weights[..., None, None, None, None].unbind(dim=1), shared, strict=True)
-        ]
-        return sum(others, first)
-
-    def _skip(self, level: Sequence[Feature], parts: nn.Module, there: Sequence[Bool[Tensor, "batch"]]) -> Skip:
-        *shared, empty = level
-        return Skip(
-            parts=spread(parts(shared), there),
-            absent=parts([empty] * len(shared)),
-            shared=[] if self.fill == "empty" else spread(shared, there),
-            empty=empty,
-        )
 
     # ------------------------------------------------ training: richer subsets teach poorer ones
 
@@ -273,7 +213,7 @@ class CCSD(Method):
         encoded = self.encode(batch.images, batch.acquired)
         full = self.decode(encoded, batch.acquired)
         supervised = segmentation_losses(full, batch.regions)
-        weight = ramp_up(clock.progress, self.ramp)
+        weight = ramp_up(clock.progress)
         terms = {"full": supervised.mean()} if self.supervise != "students" else {}
         if self.supervise != "full" or self.hmsd:
             students, hmsd = self._hierarchical(batch, encoded, full, clock)
@@ -284,7 +224,7 @@ class CCSD(Method):
             terms["dmcd"] = self.dmcd * weight * dmcd.mean()
         return terms
 
-    def _hierarchical(self, batch: Batch, encoded: Encoded, full: Logits, clock: Clock) -> tuple[PerCase, PerCase]:
+    def _hierarchical(self, batch: Batch, encoded: Encoding, full: Logits, clock: Clock) -> tuple[PerCase, PerCase]:
         """HMSD: the full set, without gradient, teaches all subsets of a drawn size (eq. 1-3).
 
         Returns:
@@ -305,7 +245,7 @@ class CCSD(Method):
                 distilled = distilled + weight * bernoulli_divergence(teacher, logits, self.temperature)
         return supervised, distilled
 
-    def _student(self, encoded: Encoded, presence: Presence, kind: Kind) -> Logits:
+    def _student(self, encoded: Encoding, presence: Presence, kind: Kind) -> Logits:
         if not self.recompute:
             return self._logits(encoded, presence, kind)
         logits: Logits = checkpoint(
@@ -316,8 +256,8 @@ class CCSD(Method):
     def _students(self, acquired: Presence, size: int, clock: Clock) -> list[tuple[Presence, PerCase]]:
         """S_k (eq. 1): the subsets of one size of each case, with their weight in the case's mean.
 
-        A case with fewer modalities has smaller subsets, and fewer; its first ones are decoded again, with weight 0,
-        while others go on.
+        A case with fewer modalities has smaller and fewer subsets. While other cases go on, its first subsets are
+        decoded again with weight 0.
         """
         lots = torch.rand(2 ** acquired.shape[1], generator=clock.shared).tolist()  # one for each subset there can be
         subsets = []
@@ -333,7 +273,7 @@ class CCSD(Method):
             students.append((presence, torch.tensor(weights, device=acquired.device)))
         return students
 
-    def _decremental(self, acquired: Presence, encoded: Encoded, supervised: PerCase, clock: Clock) -> PerCase:
+    def _decremental(self, acquired: Presence, encoded: Encoding, supervised: PerCase, clock: Clock) -> PerCase:
         """DMCD: along each case's path, every subset, without gradient, teaches the next poorer one (eq. 8)."""
         paths = self._paths(acquired, encoded, supervised, clock)
         for path in paths:
@@ -350,13 +290,13 @@ class CCSD(Method):
         pairs = torch.tensor([max(len(path) - 1, 1) for path in paths], device=acquired.device)
         return sum(distances, torch.zeros_like(supervised)) / pairs
 
-    def _matched(self, encoded: Encoded, presence: Presence) -> Feature:
-        concatenation = self._concatenation(encoded, presence, _choices(presence), self.feature)
+    def _matched(self, encoded: Encoding, presence: Presence) -> Feature:
+        concatenation = self._concatenation(encoded, _choices(presence), self.feature)
         features: Feature = concatenation if self.match == "concatenation" else self.fuse(concatenation)
         return features
 
     def _paths(
-        self, acquired: Presence, encoded: Encoded, supervised: PerCase, clock: Clock
+        self, acquired: Presence, encoded: Encoding, supervised: PerCase, clock: Clock
     ) -> list[list[tuple[int, ...]]]:
         """The subsets of each case's path, richest first (eq. 6-7)."""
         if self.path == "random":
@@ -400,7 +340,7 @@ def fixed_criticality(scores: Float[Tensor, "modality"]) -> Criticality:
 
 
 def gradient_norms(losses: PerCase, features: Sequence[Feature]) -> Float[Tensor, "batch modality"]:
-    """How much each case's loss asks of the feature of each modality (eq. 9)."""
+    """The norm of the gradient of each case's loss by the feature of each modality (eq. 9)."""
     gradients = torch.autograd.grad(
         losses.sum(), features, retain_graph=True, allow_unused=True, materialize_grads=True
     )
@@ -412,8 +352,8 @@ def decremental_path(
 ) -> list[tuple[int, ...]]:
     """Subsets from all members to one, each without the most critical member of the one before (eq. 6-7).
 
-    Of two members the scores are equal, always. Then, as in any exact tie, the scores in the full set decide, and else
-    the first goes.
+    The scores of two members are always equal. As in any tie, their scores in the full set then decide, and if these
+    are equal too, the first member is removed.
     """
     whole = criticality(members)
     path = [members]
@@ -435,10 +375,24 @@ def bernoulli_divergence(teacher: Logits, student: Logits, temperature: float) -
     return temperature**2 * divergence.mean((1, 2, 3, 4))
 
 
-def ramp_up(progress: float, share: float) -> float:
-    """From almost 0 to 1 over the first share of the training, as exp(-5 (1 - t) ** 2) (Laine and Aila, 2017)."""
-    rest = max(0.0, 1.0 - progress / share) if share else 0.0
-    return math.exp(-5.0 * rest**2)
+def ramp_up(progress: float) -> float:
+    """From almost 0 to 1 over the first tenth of the training, as exp(-5 (1 - t) ** 2) (Laine and Aila, 2017)."""
+    return math.exp(-5.0 * max(0.0, 1.0 - progress / _RAMP) ** 2)
+
+
+def _two_convolutions(channels: int) -> ConvBlock:
+    return ConvBlock(channels, channels)
+
+
+def _skip(level: Sequence[Feature], parts: nn.Module, there: Sequence[Bool[Tensor, "batch"]]) -> Skip:
+    *shared, empty = level
+    return Skip(parts=spread(parts(shared), there), absent=parts([empty] * len(shared)))
+
+
+def _assembled(skip: Skip, choices: Sequence[Choice]) -> Feature:
+    """The skip of one subset: the sum of what each modality adds, present or not."""
+    first, *others = [_chosen(*slot) for slot in zip(choices, skip.parts, skip.absent, strict=True)]
+    return sum(others, first)
 
 
 def _members(presence: Presence) -> list[tuple[int, ...]]:
@@ -453,7 +407,7 @@ def _presence_like(presence: Presence, subsets: Sequence[tuple[int, ...]]) -> Pr
 
 
 def _choices(presence: Presence) -> list[Choice]:
-    """Which cases have each modality; one look at the device for all, and no selection where the cases agree."""
+    """Which cases have each modality: a plain truth value where all cases agree. Read from the device once."""
     columns = presence.T.tolist()
     return [
         all(cases) if all(cases) or not any(cases) else presence[:, index, None, None, None, None]

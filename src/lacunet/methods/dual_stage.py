@@ -16,7 +16,7 @@ from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentatio
 from lacunet.nn.method import Clock, Method, Stage, make_method
 from lacunet.nn.papers import Paper
 from lacunet.nn.prompts import prompt_vectors
-from lacunet.nn.unet import level_widths
+from lacunet.nn.unet import Rise, level_widths
 from lacunet.task import Task
 
 Feature = Float[Tensor, "batch _ _ _ _"]
@@ -42,15 +42,15 @@ class Answer(NamedTuple):
     features: Features
 
 
-class DualStage(Method):
-    """A network that learned to rebuild absent modalities lends its sight to one that segments without them.
+class DualStage(Method[Images]):
+    """A network that rebuilds absent modalities helps another one to segment without them.
 
     First, a network learns to rebuild all modalities from masked ones; where a modality was never acquired, a frozen
-    critic says by its segmentation whether the estimate looks like the real thing (eq. 1-3). It then starts two: a
+    critic judges by its segmentation whether the estimate looks real (eq. 1-3). Its weights then start two networks: a
     recovery module, which completes each training case, and the student, which sees a random subset of what was
     acquired. A frozen teacher sees the completed case; the student learns its features, and the recovery module is
     refined by its segmentation (eq. 4, 5, 7). Teacher and student have prediction layers that a hyper-network makes
-    from a sentence that names the modalities, and from what is seen (eq. 6). The student alone is used.
+    from a sentence that names the modalities, and from what is seen (eq. 6). Only the student is used in the end.
 
     Args:
         task: Modalities in, regions out.
@@ -60,27 +60,26 @@ class DualStage(Method):
         patches: Masked patches along each side of a crop: 8 are 16 voxels wide in a crop of 128.
         masked: Share of the patches of all modalities that is masked in reconstruction, absent ones counted.
         distribution: Weight of the critic in reconstruction (lambda of eq. 3); 0 leaves it out, and needs no critic.
-        da_input: What the critic judges: the `rebuilt` modalities, or `merged` ones, real where they were acquired.
         ctd: Complete-then-distil (table 3): `off` (a), the teacher sees what is `available` (b), completed by a `fixed`
             recovery module (c), or by one that is `refined` (d).
         teacher: `finetuned` like the student without a teacher, or the `critic`.
         supervise: What teacher and student are asked for: `dice`, as eq. 7 has it, or `dice+cross_entropy`. Dice alone
-            says next to nothing of false voxels where a crop has no tumour at all.
+            hardly penalises false voxels where a crop has no tumour at all.
         refine: Weight of the refinement of the recovery module (alpha of eq. 7).
         anchor: Weight of eq. 1 beside eq. 5, so that the module goes on rebuilding while it is refined; eq. 7 has none.
         distil: Weight of the distillation (beta of eq. 7).
         compare: Features are distilled `normed`, as the next layer's group norm sees them, or `plain`, as eq. 4 has it.
-        reach: Whether the distillation moves the recovery module too.
+        reach: Whether the gradient of the distillation reaches the recovery module too.
         indicator: What the prediction layers of teacher and student depend on (figure 5): `none`, the `binary` code of
             what is there, the `text` of the prompt, or `text+visual`.
-        text: The table of prompts: `minilm`, or a file that `lacunet prompts` wrote.
+        text: The table of prompts: `minilm`, or a file that `scripts/release/make_prompts.py` wrote.
         keep: What a model folder holds: the student, or the recovery module too, for `lacunet complete`.
         parts: Which networks there are. Only a model folder says other than `all`.
         text_width: The width of a model folder's own table of prompts, which is among its weights.
 
     Departures from the paper:
-        The text encoder is MiniLM, whose weights a Python package carries, not CLIP; `lacunet prompts` makes CLIP's
-        table where there are weights. Each region has a sigmoid.
+        The text encoder is MiniLM, whose weights a Python package carries, not CLIP; `scripts/release/make_prompts.py`
+        makes CLIP's table from its weights. Each region has a sigmoid.
 
     Not stated in the paper:
         The critic (zero-filled, modality dropout, Dice and cross-entropy, plain heads) and the teacher (the pre-trained
@@ -115,7 +114,6 @@ class DualStage(Method):
         patches: int = 8,
         masked: float = 0.875,
         distribution: float = 0.1,
-        da_input: Literal["rebuilt", "merged"] = "rebuilt",
         ctd: Literal["off", "available", "fixed", "refined"] = "refined",
         teacher: Literal["finetuned", "critic"] = "finetuned",
         supervise: Literal["dice", "dice+cross_entropy"] = "dice",
@@ -137,8 +135,7 @@ class DualStage(Method):
             raise ValueError(f"masked = {masked}: a share from 0 to below 1")
         if patches < 1:
             raise ValueError(f"patches = {patches}: at least 1 along each side")
-        self.patches, self.masked = patches, masked
-        self.distribution, self.da_input = distribution, da_input
+        self.patches, self.masked, self.distribution = patches, masked, distribution
         self.ctd, self.taught_by, self.refine, self.anchor, self.distil = ctd, teacher, refine, anchor, distil
         self.supervise, self.compare, self.reach = supervise, compare, reach
         self.divisor = 2 ** (levels - 1)
@@ -184,16 +181,15 @@ class DualStage(Method):
             return images
         return torch.where(seen, images, self.recovery(images, seen).to(images.dtype))
 
-    def deployed(self) -> Method:
+    def deployed(self) -> "DualStage":
         """The student, and the recovery module where `keep` says so; the prompts are among the weights."""
         return self if self.parts != "all" else self._alone(self.student, self.keep)
 
-    def _alone(self, segmenter: "Segmenter", parts: str = "student") -> Method:
+    def _alone(self, segmenter: "Segmenter", parts: str = "student") -> "DualStage":
         """A method that uses this network, not a copy of it."""
         plain = segmenter.hyper is None
         arguments = self._kept | {"parts": parts} | ({"indicator": "none"} if plain else {})
-        alone = make_method(type(self), self.task, arguments)
-        assert isinstance(alone, DualStage)
+        alone = make_method(DualStage, self.task, arguments)
         alone.student = segmenter
         if alone.recovery is not None:
             alone.recovery = self.recovery
@@ -232,7 +228,7 @@ class DualStage(Method):
         ]
 
     def _start(self, segmenter: "Segmenter") -> None:
-        """What was learned by reconstruction, all but the last layer."""
+        """Copy what reconstruction has learned, all but the last layer."""
         assert self.recovery is not None
         segmenter.body.load_state_dict(self.recovery.body.state_dict())
 
@@ -249,15 +245,12 @@ class DualStage(Method):
         rebuilt, loss = self._rebuild(batch, clock)
         terms = {"reconstruction": loss}
         if self.distribution:
-            judged = rebuilt
-            if self.da_input == "merged":
-                judged = torch.where(batch.acquired[:, :, None, None, None], batch.images, rebuilt)
-            logits = self.critic(judged, torch.ones_like(batch.acquired)).logits[0]
+            logits = self.critic(rebuilt, torch.ones_like(batch.acquired)).logits[0]
             terms["distribution"] = self.distribution * segmentation_loss(logits, batch.regions)
         return terms
 
     def _rebuild(self, batch: Batch, clock: Clock) -> tuple[Images, Tensor]:
-        """All modalities, from patches that are drawn for it; and how far they are off what was acquired (eq. 1)."""
+        """All modalities, rebuilt from randomly drawn patches, and their distance from what was acquired (eq. 1)."""
         assert self.recovery is not None
         images, acquired = hide(batch.images, batch.acquired), batch.acquired
         seen = draw_seen(acquired, images.shape[2:], self.patches, self.masked)
@@ -318,23 +311,8 @@ class ResidualBlock(nn.Module):
         return features
 
 
-class Rise(nn.Module):
-    """One level up in the decoder: fewer channels, twice the resolution, plus the skip, a block."""
-
-    def __init__(self, below: int, channels: int) -> None:
-        super().__init__()
-        self.narrow = nn.Conv3d(below, channels, 1)
-        self.block = ResidualBlock(channels)
-
-    def forward(self, below: Feature, skip: Feature) -> Feature:
-        """The decoded features of this level."""
-        enlarged = F.interpolate(self.narrow(below), size=skip.shape[2:], mode="trilinear")
-        features: Tensor = self.block(enlarged + skip)
-        return features
-
-
 class Body(nn.Module):
-    """All of a U-Net but its heads, the same in every network of the method: one starts the others.
+    """A U-Net without heads. It is the same in every network of the method, so that one can start the others.
 
     Args:
         modalities: Channels of the images.
@@ -352,7 +330,7 @@ class Body(nn.Module):
             nn.Sequential(first, *[ResidualBlock(channels) for _ in range(count)])
             for first, channels, count in zip(into, widths, blocks, strict=True)
         )
-        self.rises = nn.ModuleList(Rise(below, channels) for channels, below in pairwise(widths))
+        self.rises = nn.ModuleList(Rise(below, channels, ResidualBlock) for channels, below in pairwise(widths))
 
     def forward(self, images: Images, seen: Seen) -> Features:
         """The features of what is seen."""
@@ -370,7 +348,7 @@ class Body(nn.Module):
 
 
 class Recovery(nn.Module):
-    """Images, as far as they are seen, to all modalities: phi of eq. 3, later the recovery module."""
+    """From what is seen of the images to all modalities: phi of eq. 3, later the recovery module."""
 
     def __init__(self, modalities: int, widths: Sequence[int], fill: str) -> None:
         super().__init__()
@@ -504,9 +482,9 @@ def subset_number(presence: Presence) -> Tensor:
 def draw_seen(acquired: Presence, shape: Sequence[int], patches: int, masked: float) -> Seen:
     """MASK of eq. 3: modalities and patches together (M3AE's way), exactly a share of the patches of all modalities.
 
-    Of a case's acquired modalities a uniform number is dropped, but enough are left; of these so many patches are seen,
-    drawn uniformly, that `masked` of all patches are not. What was not acquired counts as masked; a case with too few
-    modalities for the share shows all that it has.
+    Of a case's acquired modalities a uniformly drawn number is dropped, but enough are left. Of the patches of those
+    left, so many are drawn uniformly that the share `masked` of all patches stays unseen. What was not acquired counts
+    as masked; a case with too few modalities for the share shows all that it has.
 
     Args:
         acquired: What there is to be seen.
@@ -551,11 +529,11 @@ def feature_distance(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Fl
 
 
 def normed(features: Feature) -> Feature:
-    """Group norm without weights of its own: the scale of a residual stream, which every next layer takes off."""
+    """Group norm without weights: removes the scale of a residual stream, as every next layer does."""
     channels = features.shape[1]
     return F.group_norm(features.float().contiguous(), min(8, channels))
 
 
 def root_mean_square(values: Tensor, where: Bool[Tensor, "..."]) -> Float[Tensor, ""]:
-    """Over the places where it is true; 0 where it never is."""
+    """Over the voxels where `where` is true; 0 if it never is."""
     return (torch.where(where, values.float(), 0.0).square().sum() / where.sum().clamp_min(1)).sqrt()

@@ -12,7 +12,7 @@ from lacunet.nn.unet import Decoder, Encoder, level_widths
 from lacunet.task import Task
 
 
-class EarlyFusion(Method):
+class EarlyFusion(Method[Images]):
     """A 3-D U-Net over all modalities as input channels; absent ones are zero, a random subset is shown at each step.
 
     The network is the 3D U-Net of Cicek et al. (MICCAI 2016); dropping whole modalities in training is ModDrop

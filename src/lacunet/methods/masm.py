@@ -1,4 +1,4 @@
-"""MASM: what modalities tell each other in the skips of a U-Net (aware) and at its bottleneck (shift)."""
+"""MASM: modalities attend to each other in the skips of a U-Net (aware) and at its bottleneck (shift)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,18 +19,27 @@ from lacunet.nn.unet import Decoder, Encoder, level_widths
 from lacunet.task import Task
 
 Rows = Float[Tensor, "row channel x y z"]
-"""Features of what is there and nothing else: one row per present modality of each case, in the order of both."""
+"""Features of present modalities only: a row for each, ordered by case and then by modality."""
 
 Tokens = Float[Tensor, "batch modality token width"]
-"""Features of places on a coarse grid. What is said of an absent modality is never listened to."""
+"""Features at the positions of a coarse grid. The tokens of an absent modality change no other token."""
 
 _HOT, _COLD = 5.0, 0.5
 """The temperature of the keep-masks' gradient when training begins and when it ends."""
 
+_TOKEN_WIDTH = 256
+"""Most channels of a token; it has twice its level's where that is less."""
+
+_HEADS = 4
+"""Of every attention."""
+
+_LAYERS = 2
+"""Of the Modality-Shift block; every other one shifts the other way round."""
+
 
 @dataclass(frozen=True)
 class Encoding:
-    """The features of every level, finest first, and whose they are."""
+    """The features of every level, finest first, and the modalities that they belong to."""
 
     levels: list[Tensor]
     presence: Presence
@@ -42,19 +51,19 @@ class Encoding:
 
 
 class Mixed(NamedTuple):
-    """Rows after a block, and what is watched: how far its gate is open and which share of the tokens it kept."""
+    """Rows after a block, and what is logged: how far its gate is open and which share of the tokens it kept."""
 
     rows: Rows
     gate: Tensor | None = None
     kept: Tensor | None = None
 
 
-class MASM(Method):
+class MASM(Method[Encoding]):
     """Modality-Aware blocks in the skips and a Modality-Shift block at the bottleneck of a U-Net (Huang et al., 2024).
 
-    One encoder sees every modality by itself. In each skip, tokens that say little are pruned and replaced by the
+    One encoder sees every modality by itself. In each skip, tokens of little use are pruned and replaced by the
     partner's, and the modalities of a pair (T1 with T1ce, T2 with FLAIR) attend to each other. At the bottleneck, a
-    mosaic of places is exchanged between modalities, so that attention over the places of one mixes all of them.
+    mosaic of positions is exchanged between modalities, so that attention over the positions of one mixes all of them.
 
     The paper is about complete cases. Any subset is our extension: absent modalities are no keys, replace nothing and
     are left out of every sum; `missing="off"` trains on complete cases as the paper does.
@@ -64,9 +73,6 @@ class MASM(Method):
         width: Channels of the finest level; doubled at each level below, up to 320.
         levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels. At every level a token is as
             wide as a voxel of the last level but one: 16 voxels of the image with six levels, 8 with five.
-        token_width: Most channels of a token; it has twice its level's where that is less.
-        heads: Of every attention.
-        blocks: Layers of the Modality-Shift block; every other one shifts the other way round.
         aware: Whether the skips have Modality-Aware blocks.
         shift: Whether the bottleneck has the Modality-Shift block. With neither, the network is a U-Net that
             concatenates the modalities at every level.
@@ -88,8 +94,8 @@ class MASM(Method):
         Widths (nnU-Net's), the size of tokens, heads and the depth of the shift, positions (a depthwise convolution, so
         that any box will do), whether the pairs of a level share a block (they do, told apart by an embedding), what
         the keep-mask sees and its temperature (as DynamicViT; 5 to 0.5), the mosaic, the loss (Dice and cross-entropy
-        at the three finest resolutions) and the optimiser. A price for kept tokens: none is named, ours is small.
-        Without one, masks are drawn by nothing but a gradient that comes through gates that are nearly shut.
+        at the three finest resolutions) and the optimiser. A price for kept tokens: the paper names none, ours is
+        small. Without one, masks learn only from a gradient that passes through nearly closed gates.
     """
 
     paper = Paper(
@@ -107,9 +113,6 @@ class MASM(Method):
         *,
         width: int = 32,
         levels: int = 6,
-        token_width: int = 256,
-        heads: int = 4,
-        blocks: int = 2,
         aware: bool = True,
         shift: bool = True,
         pairs: Sequence[Sequence[str]] | None = None,
@@ -130,15 +133,15 @@ class MASM(Method):
         else:
             widths = level_widths(width, levels)
             encoder = Encoder(1, widths)
-        token_widths = [min(2 * channels, token_width) for channels in widths]
+        token_widths = [min(2 * channels, _TOKEN_WIDTH) for channels in widths]
         self.divisor = 2 ** (levels - 1)
         self.missing, self.keep, self.keep_weight = missing, keep, keep_weight
         self.encoder = encoder
         self.aware = nn.ModuleList(
-            ModalityAware(widths[level], token_widths[level], 2 ** (levels - 2 - level), heads, groups, prune)
+            ModalityAware(widths[level], token_widths[level], 2 ** (levels - 2 - level), _HEADS, groups, prune)
             for level in range(levels - 1 if aware else 0)
         )
-        self.shift = ModalityShift(widths[-1], token_widths[-1], heads, blocks, count, learned) if shift else None
+        self.shift = ModalityShift(widths[-1], token_widths[-1], _HEADS, _LAYERS, count, learned) if shift else None
         self.joins = nn.ModuleList(Join(channels, count) for channels in widths)
         self.decoder = Decoder(widths)
         self.outputs = nn.ModuleList(nn.Conv3d(channels, len(task.regions), 1) for channels in widths[: levels - 1][:3])
@@ -160,7 +163,7 @@ class MASM(Method):
     def _decode(
         self, encoded: Encoding, presence: Presence, temperature: float | None = None
     ) -> tuple[list[Tensor], list[Mixed]]:
-        """Decoded features, finest last, and the blocks' answers; keep-masks are drawn where there is a temperature."""
+        """Decoded features, finest last, and the blocks' outputs; keep-masks are drawn if there is a temperature."""
         mixed = [Mixed(rows) for rows in encoded.only(presence)]
         for level, block in enumerate(self.aware):
             mixed[level] = block(mixed[level].rows, presence, temperature)
@@ -196,7 +199,7 @@ class MASM(Method):
 
 
 class ModalityAware(nn.Module):
-    """A skip's block: prune tokens, let each group attend to itself, give pruned places what the partner has there.
+    """The block of a skip: prune tokens, let each group attend to itself, replace pruned tokens by the partner's.
 
     Args:
         channels: Of the features.
@@ -221,13 +224,13 @@ class ModalityAware(nn.Module):
         self.gate = Gate(channels, width)
 
     def forward(self, rows: Rows, presence: Presence, temperature: float | None) -> Mixed:
-        """The rows with what their partners told them.
+        """The rows, updated from their partners.
 
         Args:
             rows: Features of the present modalities.
-            presence: Whose they are.
-            temperature: Of the masks' gradient, for training: masks are drawn, and pruned tokens computed but masked.
-                None is for use: masks are sure, and pruned tokens cost nothing.
+            presence: The modalities that they belong to.
+            temperature: Of the masks' gradient, in training: masks are drawn, and pruned tokens computed but masked.
+                None in use: masks are not drawn, and pruned tokens cost nothing.
         """
         tokens, grid = self.tokenise(rows, presence)
         parts, shares = [], []
@@ -247,7 +250,7 @@ class ModalityAware(nn.Module):
     def within(
         self, tokens: Tokens, presence: Presence, kept: Float[Tensor, "batch modality token"], dense: bool
     ) -> Tokens:
-        """One group: kept tokens as attention leaves them, pruned ones as their partners have them, or else zero."""
+        """One group: kept tokens after attention; pruned ones replaced by their partners', or zero if there is none."""
         keys = kept.detach() > 0.5
         queries = presence[:, :, None].expand(keys.shape) if dense else keys
         attended = self.layer.gathered(tokens.flatten(1, 2), queries.flatten(1), keys.flatten(1)).view_as(tokens)
@@ -276,7 +279,7 @@ class KeepScore(nn.Module):
 
 
 class ModalityShift(nn.Module):
-    """The bottleneck's block: places of a mosaic change modality, attend within it, and change back.
+    """The block of the bottleneck: tokens in a mosaic move to another modality, attend there, and move back.
 
     Args:
         channels: Of the features.
@@ -284,7 +287,7 @@ class ModalityShift(nn.Module):
         heads: Of the attentions.
         layers: How many; every other one shifts the other way round.
         modalities: How many there are.
-        learned: Whether the mosaic moves on from where it starts.
+        learned: Whether the mosaic is learned; it starts as the fixed one.
     """
 
     def __init__(self, channels: int, width: int, heads: int, layers: int, modalities: int, learned: bool) -> None:
@@ -297,7 +300,7 @@ class ModalityShift(nn.Module):
         self.gate = Gate(channels, width)
 
     def forward(self, rows: Rows, presence: Presence) -> Mixed:
-        """The rows with what all other modalities told them."""
+        """The rows, updated from all other modalities."""
         tokens, grid = self.tokenise(rows, presence)
         pattern = self.pattern(grid)
         for number, layer in enumerate(self.layers):
@@ -305,7 +308,7 @@ class ModalityShift(nn.Module):
         return Mixed(*self.gate(rows, tokens[presence], grid))
 
     def pattern(self, grid: Sequence[int]) -> Float[Tensor, "token offset"]:
-        """The mosaic, repeated over the grid: one at each place's offset. Learned offsets pass gradient straight on."""
+        """The mosaic, repeated over the grid, as one-hot offsets. A learned one has a straight-through gradient."""
         cell = self.get_buffer("fixed")
         if self.preference is not None:
             soft = self.preference.softmax(-1)
@@ -315,7 +318,7 @@ class ModalityShift(nn.Module):
 
 
 class ShiftLayer(nn.Module):
-    """Shift, attend over the places of each modality, shift back, attend over the modalities of each place."""
+    """Shift, attend over the positions of each modality, shift back, attend over the modalities at each position."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -324,20 +327,20 @@ class ShiftLayer(nn.Module):
         self.mlp = mlp(width)
 
     def forward(self, tokens: Tokens, presence: Presence, pattern: Float[Tensor, "token offset"], turns: int) -> Tokens:
-        """Whether a token is there travels with it."""
+        """The shifted tokens, each with its presence, attend and are shifted back."""
         keys = presence[:, :, None].expand(tokens.shape[:3])
         moved_keys = shift(keys[..., None].float(), pattern.detach(), turns)[..., 0] > 0.5
         moved = shift(tokens, pattern, turns)
         moved = moved + self.over_places(moved.flatten(0, 1), moved_keys.flatten(0, 1)).view_as(moved)
-        places = shift(moved, pattern, -turns).transpose(1, 2)
-        attended = self.over_modalities(places.flatten(0, 1), keys.transpose(1, 2).flatten(0, 1))
-        tokens = (places + attended.view_as(places)).transpose(1, 2)
+        back = shift(moved, pattern, -turns).transpose(1, 2)
+        attended = self.over_modalities(back.flatten(0, 1), keys.transpose(1, 2).flatten(0, 1))
+        tokens = (back + attended.view_as(back)).transpose(1, 2)
         mixed: Tokens = tokens + self.mlp(tokens)
         return mixed
 
 
 class Tokenise(nn.Module):
-    """Features to tokens: mean over each token's voxels, linear, where it is (a depthwise convolution), whose it is."""
+    """Features to tokens: mean over voxels, linear; plus its position (a depthwise convolution) and its modality."""
 
     def __init__(self, channels: int, width: int, side: int, modalities: int) -> None:
         super().__init__()
@@ -380,9 +383,9 @@ class Gate(nn.Module):
 
 
 class Join(nn.Module):
-    """The modalities of a level in one: what a 1x1x1 convolution of their channels side by side says.
+    """The modalities of a level in one: a 1x1x1 convolution of their channels side by side.
 
-    Computed as a sum over the present modalities. It is raised by as much as the absent ones leave out, as by dropout.
+    Computed as a sum over the present modalities, which is scaled up for the absent ones, as in dropout.
     """
 
     def __init__(self, channels: int, modalities: int) -> None:
@@ -452,7 +455,7 @@ def hard_mask(
     Args:
         score: The logit of keeping.
         temperature: Of the sigmoid that lends its gradient; None gives none.
-        drawn: Whether the mask is drawn with the score's chance, or is 1 where that is above one half.
+        drawn: Whether the mask is drawn with the score's probability, or is 1 where that is above one half.
     """
     if drawn:
         chance = torch.rand_like(score).clamp(1e-6, 1 - 1e-6)
@@ -473,10 +476,10 @@ def mean_of_partners(tokens: Tokens, presence: Presence) -> Tokens:
 
 
 def mosaic(modalities: int) -> Int[Tensor, "side side side"]:
-    """By how many modalities a place is shifted, as a cell that is repeated over the grid.
+    """By how many modalities each position is shifted, as a cell that is repeated over the grid.
 
-    Every second place stays; the others take every offset in turn (half way round for those left over), in the smallest
-    cell that has room for all: 2 x 2 x 2 up to five modalities.
+    Every second position stays; the others take every offset in turn (half way round for those left over), in the
+    smallest cell that has room for all: 2 x 2 x 2 up to five modalities.
     """
     side = 2
     while side**3 // 2 < modalities - 1:
@@ -492,11 +495,11 @@ def mosaic(modalities: int) -> Int[Tensor, "side side side"]:
 def shift(
     tokens: Float[Tensor, "batch modality token _"], pattern: Float[Tensor, "token offset"], turns: int
 ) -> Float[Tensor, "batch modality token _"]:
-    """Each place takes its tokens from as many modalities further on as its offset says, round and round.
+    """Each position takes its token from the modality that is its offset further on, cyclically.
 
     Args:
         tokens: To be shifted.
-        pattern: One at each place's offset.
+        pattern: The offset of each position, one-hot.
         turns: 1 shifts, -1 shifts back.
     """
     turned = [tokens.roll(-turns * offset, dims=1) for offset in range(pattern.shape[1])]

@@ -38,12 +38,18 @@ _FIRST = ("t1c", "t2f", "t2w", "t1n")
 _BOUND = 8.0
 """Log-variances stay between minus this and this: deviations from 0.02 to 55."""
 
+_HEADS = 8
+"""Of the transformer's attention."""
+
+_GRID = 5
+"""Voxels along each axis of its position embedding, which is interpolated to those of the box."""
+
 _ACTIVE = 0.01
-"""A channel that says less, in nats at a place on average, has collapsed onto the prior."""
+"""A channel that passes fewer nats at a voxel, on average, has collapsed onto the prior."""
 
 
 @dataclass
-class Encoded:
+class Encoding:
     """What all subsets are made of.
 
     Attributes:
@@ -57,14 +63,14 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """A Gaussian for each channel at each place, and the code that was drawn from it (or is its mean)."""
+    """A Gaussian for each channel at each voxel, and the code that was drawn from it (or is its mean)."""
 
     mean: Feature
     log_variance: Feature
     code: Feature
 
     def nats(self) -> Feature:
-        """KL(p(z|x) || N(0, 1)) of each channel at each place; their sum bounds I(Z;X) from above, on average."""
+        """KL(p(z|x) || N(0, 1)) of each channel at each voxel; their sum bounds I(Z;X) from above, on average."""
         return 0.5 * (self.mean.square() + torch.exp(self.log_variance) - 1.0 - self.log_variance)
 
 
@@ -77,7 +83,7 @@ class Fused:
         order: In which the modalities entered.
         shared: z2, what the modalities have in common.
         specific: What each has besides; zero where it is not there.
-        bottlenecks: The Gaussian ones that were passed.
+        bottlenecks: The Gaussian bottlenecks on the way.
     """
 
     features: Feature
@@ -87,12 +93,12 @@ class Fused:
     bottlenecks: list[Bottleneck]
 
 
-class SMSN(Method):
+class SMSN(Method[Encoding]):
     """Sequential information-bottleneck fusion (Liu et al., 2026).
 
     Each modality has an encoder of its own. At the coarsest level they enter a sequence, an available one first: the
     first two are fused into a bottleneck z1, z1 and the others into z2. A transformer takes from each modality what z2
-    does not say, x_s,i, and the decoder is given x'_i = x_s,i + z2 of every modality; one that is absent gives z2
+    does not contain, x_s,i, and the decoder is given x'_i = x_s,i + z2 of every modality; an absent one gives z2
     alone. Finer levels reach the decoder through skips fused of the present modalities.
 
     Args:
@@ -102,11 +108,9 @@ class SMSN(Method):
         fusion: `sequential`; `one_stage` (in sequence, but only the last stage is a bottleneck); `parallel` (one
             bottleneck of all modalities at once, with the same posterior and KL: the twin that the paper's claim is
             held against); `concat` (all at once and no bottleneck: without the paper's IBFM).
-        reorder: Who enters first in training: `paper` (an available one; the rest in any order, available or not),
-            `available_first` (all that are available, in any order), `fixed` (`order`, available or not).
-        order: Modalities in the order of evaluation, available ones before the others: T1ce, FLAIR, T2, T1 if not
-            given, and whatever else the task has behind them.
-        orders: Evaluation averages the logits of so many seeded random orders; 1 takes `order`.
+        reorder: Which modality enters first in training: `paper` (an available one; the rest in any order, available or
+            not), `available_first` (all that are available, in any order), `fixed` (T1ce, FLAIR, T2, T1, available or
+            not). In evaluation: T1ce, FLAIR, T2, T1, and unless `fixed`, available ones before the others.
         beta: Weight of what z1 is to reconstruct.
         gamma: Weight of what z2 is to reconstruct. With beta = gamma = 0 nothing is reconstructed.
         kl: Weight of the bottlenecks' KL divergence.
@@ -114,11 +118,7 @@ class SMSN(Method):
         target: What is reconstructed: the encoders' `features`, detached, or the `image` in coarse voxels.
         specific: Whether there are specific features; without them x'_i = z2.
         orthogonality: Weight of the orthogonality loss; 0 leaves it out.
-        inner: What it squares at each place: the `cosine` of z2 and x_s,i, or their inner `product` by channels.
-        heads: Of the transformer's attention.
-        grid: Places along each axis of its position embedding, which is interpolated to those of the box.
-        auxiliary: Weight of the predictions from single modalities; 0 leaves them out.
-        deep: Weight of the predictions from coarser levels; 0 leaves them out.
+        inner: What it squares at each voxel: the `cosine` of z2 and x_s,i, or their inner `product` by channels.
 
     Departures from the paper:
         Encoders and decoder are M2FTrans' in plan (residual levels, skips fused by three convolutions, an auxiliary
@@ -130,13 +130,13 @@ class SMSN(Method):
 
     Not stated in the paper:
         The weights: beta = gamma = 1 (inside the box that the paper tests), KL and orthogonality as below, the mean
-        of single and of coarse predictions once each. The KL is averaged over channels and places, so that its weight
+        of single and of coarse predictions once each. The KL is averaged over channels and voxels, so that its weight
         depends on neither, and warmed up. Posteriors: convolutions with layer norm and a GELU between, as many channels
         as the encoders', log-variances within +-8, begun nearly certain. An embedding tells whose features enter; a
         reconstruction is told whose to make. Errors are squared, averaged over the case's present modalities.
         Evaluation takes means, and its order is ours. The transformer: one layer, pre-norm, twice as wide within,
-        embeddings of place and owner, absent modalities neither asked nor heard. The inner product is a cosine, which
-        cannot be lowered by making features small, averaged over places and the case's present modalities. Two
+        embeddings of place and owner, absent modalities are ignored. The inner product is a cosine, which
+        cannot be lowered by making features small, averaged over voxels and the case's present modalities. Two
         modalities first and then the rest, also where there are more or fewer than four.
     """
 
@@ -158,8 +158,6 @@ class SMSN(Method):
         levels: int = 5,
         fusion: Kind = "sequential",
         reorder: Rule = "paper",
-        order: Sequence[str] | None = None,
-        orders: int = 1,
         beta: float = 1.0,
         gamma: float = 1.0,
         kl: float = 1e-2,
@@ -168,23 +166,16 @@ class SMSN(Method):
         specific: bool = True,
         orthogonality: float = 0.1,
         inner: Literal["cosine", "product"] = "cosine",
-        heads: int = 8,
-        grid: int = 5,
-        auxiliary: float = 1.0,
-        deep: float = 1.0,
     ) -> None:
         super().__init__(task)
         if levels < 2:
             raise ValueError(f"levels = {levels}: at least 2, one to skip from and one to fuse at")
-        if orders < 1 or (orders > 1 and (reorder == "fixed" or fusion in ("parallel", "concat"))):
-            raise ValueError(f"orders = {orders}: at least 1, and no more where modalities do not change places")
         modalities, widths = len(task.modalities), level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.reorder: Rule = "fixed" if fusion in ("parallel", "concat") else reorder
-        self.orders, self.target, self.inner = orders, target, inner
+        self.target, self.inner = target, inner
         self.kl, self.warmup, self.orthogonality = kl, warmup, orthogonality
-        self.auxiliary, self.deep = auxiliary, deep
-        self.register_buffer("rank", rank_of(order, task), persistent=False)
+        self.register_buffer("rank", rank_of(task), persistent=False)
         self.encoders = nn.ModuleList(ResidualEncoder(1, widths) for _ in range(modalities))
         self.owner = nn.Parameter(0.02 * torch.randn(modalities, widths[-1]))
         self.fusion = BottleneckFusion(modalities, widths[-1], fusion)
@@ -192,52 +183,46 @@ class SMSN(Method):
             Reconstruction(modalities, widths[-1], positions, weight, target)
             for positions, weight in self.fusion.to_reconstruct(beta, gamma)
         )
-        self.specific = SpecificFeatures(modalities, widths[-1], heads, grid) if specific else None
+        self.specific = SpecificFeatures(modalities, widths[-1], _HEADS, _GRID) if specific else None
         self.parts = nn.ModuleList(SkipParts(modalities, channels) for channels in widths)
         self.joins = nn.ModuleList(Join(channels) for channels in widths)
         self.decoder = Decoder(widths)
         self.outputs = nn.ModuleList(nn.Conv3d(channels, len(task.regions), 1) for channels in widths)
-        self.single = SingleDecoder(widths, len(task.regions)) if auxiliary else None
+        self.single = SingleDecoder(widths, len(task.regions))
 
     # ------------------------------------------------ features of each modality, and any subset of them
 
-    def encode(self, images: Images, presence: Presence) -> Encoded:
+    def encode(self, images: Images, presence: Presence) -> Encoding:
         """Each present modality by its own encoder."""
         return self._encoded(self._levels(images, presence), presence)
 
-    def decode(self, encoded: Encoded, presence: Presence) -> Logits:
-        """One subset, fused in the order of evaluation or in several orders, and decoded."""
-        skips = self._skips(encoded, presence)
-        answers = [
-            self._logits(self._fused(encoded, presence, lots, rule, drawn=False), skips)
-            for lots, rule in self._evaluation_orders(presence)
-        ]
-        return answers[0] if len(answers) == 1 else torch.stack(answers).mean(dim=0)
+    def decode(self, encoded: Encoding, presence: Presence) -> Logits:
+        """One subset, fused in the order of evaluation and decoded."""
+        fused, skips = self.fuse(encoded, presence), self._skips(encoded, presence)
+        logits: Logits = self.outputs[0](self.decoder(fused.features, skips)[0])
+        return logits
 
-    def fuse(self, encoded: Encoded, presence: Presence, *, drawn: bool = False) -> Fused:
-        """One subset at the coarsest level, in the order of evaluation, for a look at what passes the bottlenecks."""
-        return self._fused(encoded, presence, self._ranks(presence), self._evaluation_rule, drawn=drawn)
+    def fuse(self, encoded: Encoding, presence: Presence, *, drawn: bool = False) -> Fused:
+        """One subset at the coarsest level, in the order of evaluation, with what passed its bottlenecks."""
+        rule: Rule = "fixed" if self.reorder == "fixed" else "available_first"
+        return self._fused(encoded, presence, self._ranks(presence), rule, drawn=drawn)
 
     def _levels(self, images: Images, presence: Presence) -> list[list[Feature]]:
         """Of each modality the features of every level, finest first, with a row for each case that shows it."""
         images = hide(images, presence)
         return [encoder(images[presence[:, i], i : i + 1]) for i, encoder in enumerate(self.encoders)]
 
-    def _encoded(self, levels: Sequence[Sequence[Feature]], presence: Presence) -> Encoded:
+    def _encoded(self, levels: Sequence[Sequence[Feature]], presence: Presence) -> Encoding:
         there = presence.unbind(dim=1)
         *finer, coarsest = zip(*levels, strict=True)
         skips = [spread(parts(level), there) for parts, level in zip(self.parts, finer, strict=False)]
-        return Encoded(torch.stack(spread(coarsest, there), dim=1), skips)
+        return Encoding(torch.stack(spread(coarsest, there), dim=1), skips)
 
-    def _skips(self, encoded: Encoded, presence: Presence) -> list[Feature]:
+    def _skips(self, encoded: Encoding, presence: Presence) -> list[Feature]:
         sums = [_sum_of_present(level, presence) for level in encoded.skips]
         return [join(level) for join, level in zip(self.joins, sums, strict=False)]
 
-    def _logits(self, fused: Fused, skips: Sequence[Feature]) -> Logits:
-        logits: Logits = self.outputs[0](self.decoder(fused.features, skips)[0])
-        return logits
-
-    def _fused(self, encoded: Encoded, presence: Presence, lots: Lots, rule: Rule, *, drawn: bool) -> Fused:
+    def _fused(self, encoded: Encoding, presence: Presence, lots: Lots, rule: Rule, *, drawn: bool) -> Fused:
         """Re-ordering, the bottlenecks, specific features and their sum with z2."""
         there = presence[:, :, None, None, None, None]
         features = torch.where(there, encoded.features + self.owner[:, :, None, None, None], 0.0)
@@ -249,17 +234,6 @@ class SMSN(Method):
         aggregated = specific + shared[:, None]  # x'_i; z2 alone where modality i is absent
         first, *others = self.parts[-1](aggregated.unbind(dim=1))
         return Fused(self.joins[-1](sum(others, first)), order, shared, specific, bottlenecks)
-
-    def _evaluation_orders(self, presence: Presence) -> list[tuple[Lots, Rule]]:
-        if self.orders == 1:
-            return [(self._ranks(presence), self._evaluation_rule)]
-        generator = torch.Generator().manual_seed(0)
-        drawn = torch.rand((self.orders, 1, 2, presence.shape[1]), generator=generator).to(presence.device)
-        return [(lots.expand(len(presence), -1, -1), self.reorder) for lots in drawn]
-
-    @property
-    def _evaluation_rule(self) -> Rule:
-        return "fixed" if self.reorder == "fixed" else "available_first"
 
     def _ranks(self, presence: Presence) -> Lots:
         """The order of evaluation as lots."""
@@ -280,9 +254,7 @@ class SMSN(Method):
             lots = self._ranks(presence)
         fused = self._fused(encoded, presence, lots, self.reorder, drawn=True)
         terms = self._segmentation(fused, self._skips(encoded, presence), batch.regions)
-        if self.single is not None:
-            singles = self.single(levels)
-            terms["auxiliary"] = self.auxiliary * single_losses(singles, presence, batch.regions).mean()
+        terms["auxiliary"] = single_losses(self.single(levels), presence, batch.regions).mean()
         if fused.bottlenecks and self.kl:
             weight = self.kl * min(1.0, clock.progress / self.warmup) if self.warmup else self.kl
             terms["kl"] = weight * torch.stack([bottleneck.nats().mean() for bottleneck in fused.bottlenecks]).sum()
@@ -303,14 +275,10 @@ class SMSN(Method):
             for level, (output, features) in enumerate(
                 zip(self.outputs, self.decoder(fused.features, skips), strict=True)
             )
-            if level == 0 or self.deep
         ]
-        terms = {"segmentation": losses[0]}
-        if self.deep:
-            terms["deep"] = self.deep * torch.stack(losses[1:]).mean()
-        return terms
+        return {"segmentation": losses[0], "deep": torch.stack(losses[1:]).mean()}
 
-    def _reconstructed(self, fused: Fused, encoded: Encoded, batch: Batch) -> PerCase:
+    def _reconstructed(self, fused: Fused, encoded: Encoding, batch: Batch) -> PerCase:
         """L_r: squared errors, weighed by beta and gamma, averaged over each case's present modalities."""
         targets = encoded.features.detach()
         if self.target == "image":
@@ -414,7 +382,7 @@ class BottleneckFusion(nn.Module):
 
 
 class Reconstruction(nn.Module):
-    """A decoder that says from a bottleneck's code what entered it (q_psi of eq. L_r), told which modality to make.
+    """A decoder that rebuilds from a bottleneck's code what entered it (q_psi of L_r), told which modality to rebuild.
 
     Args:
         modalities: How many there are.
@@ -436,10 +404,10 @@ class Reconstruction(nn.Module):
         self.out = nn.Conv3d(channels, channels, 1) if features else nn.ConvTranspose3d(channels, 1, 2, stride=2)
 
     def forward(self, code: Feature, targets: Stacked, order: Order, presence: Presence) -> PerCase:
-        """Each case's weighed mean squared errors, summed over what is present; the absent is not even computed."""
+        """Each case's weighed mean squared errors, summed over the present modalities; absent ones are not computed."""
         entered = order[:, self.positions]
-        case, place = presence.gather(1, entered).nonzero(as_tuple=True)
-        modality = entered[case, place]
+        case, index = presence.gather(1, entered).nonzero(as_tuple=True)
+        modality = entered[case, index]
         hidden = F.gelu(self.hidden(code))[case]
         scale, shift = (each[modality][:, :, None, None, None] for each in (self.scale, self.shift))
         made = self.out(hidden * (1 + scale) + shift)
@@ -448,7 +416,7 @@ class Reconstruction(nn.Module):
 
 
 class SpecificFeatures(nn.Module):
-    """A transformer layer over the places of z2 and of the present modalities; what it makes of a modality is x_s,i."""
+    """A transformer layer over the voxels of z2 and of the present modalities; what it makes of a modality is x_s,i."""
 
     def __init__(self, modalities: int, channels: int, heads: int, grid: int) -> None:
         super().__init__()
@@ -458,8 +426,8 @@ class SpecificFeatures(nn.Module):
 
     def forward(self, features: Stacked, shared: Feature, presence: Presence) -> Stacked:
         """Specific features, zero where a modality is not there."""
-        places = F.interpolate(self.position, size=shared.shape[2:], mode="trilinear")
-        maps = torch.cat([features, shared[:, None]], dim=1) + self.owner[:, :, None, None, None] + places
+        position = F.interpolate(self.position, size=shared.shape[2:], mode="trilinear")
+        maps = torch.cat([features, shared[:, None]], dim=1) + self.owner[:, :, None, None, None] + position
         tokens = maps.flatten(3).transpose(2, 3)
         there = F.pad(presence, (0, 1), value=True)[:, :, None].expand(tokens.shape[:3]).flatten(1)
         mixed = self.layer.gathered(tokens.flatten(1, 2), there, there).view_as(tokens)
@@ -500,7 +468,7 @@ class Decoder(nn.Module):
 
 
 class SingleDecoder(nn.Module):
-    """Predictions from each modality alone, by one decoder for all; only training asks it."""
+    """Predictions from each modality alone, by one decoder for all; used in training only."""
 
     def __init__(self, widths: Sequence[int], regions: int) -> None:
         super().__init__()
@@ -514,23 +482,15 @@ class SingleDecoder(nn.Module):
         return logits
 
 
-def rank_of(order: Sequence[str] | None, task: Task) -> Float[Tensor, "modality"]:
-    """Each modality's place in the order of evaluation, from 0 to below 1.
-
-    Raises:
-        ValueError: a modality is not named, or named twice.
-    """
-    if order is None:
-        order = [modality for modality in _FIRST if modality in task.modalities]
-        order += [modality for modality in task.modalities if modality not in order]
-    names = [task.modality(word) for word in order]
-    if sorted(names) != sorted(task.modalities):
-        raise ValueError(f"order = {list(order)}: each of {', '.join(task.modalities)} once")
-    return torch.tensor([names.index(modality) / len(names) for modality in task.modalities])
+def rank_of(task: Task) -> Float[Tensor, "modality"]:
+    """Where each modality comes in the order of evaluation, from 0 to below 1: T1ce, FLAIR, T2, T1, then any other."""
+    order = [modality for modality in _FIRST if modality in task.modalities]
+    order += [modality for modality in task.modalities if modality not in order]
+    return torch.tensor([order.index(modality) / len(order) for modality in task.modalities])
 
 
 def order_of(presence: Presence, lots: Lots, rule: Rule) -> Order:
-    """Who enters when. The paper: the available modality of the lowest lot, then all others by their second lots."""
+    """Which modality enters where. `paper`: the available one of the lowest lot, then the others by their lots."""
     first, rest = lots.unbind(dim=1)
     if rule == "available_first":
         rest = rest + (~presence).float()
@@ -546,7 +506,7 @@ def in_order(features: Stacked, order: Order) -> Stacked:
 
 
 def overlaps(shared: Feature, specific: Stacked, presence: Presence, inner: Literal["cosine", "product"]) -> PerCase:
-    """L_o: the square of z2 . x_s,i at each place, averaged over places and the case's present modalities."""
+    """L_o: the square of z2 . x_s,i at each voxel, averaged over voxels and the case's present modalities."""
     one, other = shared[:, None].float(), specific.float()
     if inner == "cosine":
         one, other = F.normalize(one, dim=2), F.normalize(other, dim=2)
@@ -583,7 +543,7 @@ def _norm(channels: int) -> list[nn.Module]:
 
 
 def _watch(bottlenecks: Sequence[Bottleneck], clock: Clock) -> None:
-    """Note what passes each bottleneck: nats of a case, summed over channels and places, and active channels."""
+    """Note what passes each bottleneck: nats of a case, summed over channels and voxels, and active channels."""
     for number, bottleneck in enumerate(bottlenecks, start=3 - len(bottlenecks)):
         nats = bottleneck.nats().detach()
         clock.note(f"nats_z{number}", nats.sum((1, 2, 3, 4)).mean())

@@ -37,7 +37,7 @@ class Model:
     """
 
     name: str
-    method: Method
+    method: Method[Any]
     preparation: Preparation
     card: Mapping[str, Any]
     sha256: str
@@ -56,7 +56,7 @@ class Model:
 
 
 def save_model(
-    folder: Path, method: Method, preparation: Preparation, card: Mapping[str, Any], half: bool = False
+    folder: Path, method: Method[Any], preparation: Preparation, card: Mapping[str, Any], half: bool = False
 ) -> None:
     """Write a model folder: what the method deploys, and nothing else.
 
@@ -158,5 +158,5 @@ def _read_weights(folder: Path, expected: str) -> bytes:
     return content
 
 
-def _name_of(method: Method) -> str:
+def _name_of(method: Method[Any]) -> str:
     return type(method).__module__.rpartition(".")[2].removeprefix("lacunet_method_")

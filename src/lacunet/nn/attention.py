@@ -1,4 +1,4 @@
-"""Attention among tokens of which some are not there."""
+"""Attention among tokens, some of which may be absent."""
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ class Layer(nn.Module):
         there: Bool[Tensor, "sequence token"],
         kept: Bool[Tensor, "sequence token"],
     ) -> Float[Tensor, "sequence token width"]:
-        """The same for the tokens that are there, and zero for the others, on which nothing is spent."""
+        """The same for the present tokens; absent ones are zero and cost nothing."""
         mixed = torch.zeros_like(tokens)
         for case, own in enumerate(there):
             if own.any():
@@ -50,15 +50,15 @@ class Attention(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "sequence token width"], keys: Bool[Tensor, "sequence token"] | None
     ) -> Float[Tensor, "sequence token width"]:
-        """What each token hears; nothing (and not NaN) where there is no key."""
+        """What each token receives; zero (and not NaN) where there is no key."""
         query, key, value = self.project(self.norm(tokens)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if keys is None:
-            heard = F.scaled_dot_product_attention(query, key, value)
+            received = F.scaled_dot_product_attention(query, key, value)
         else:
             any_key = keys.any(dim=1)[:, None, None, None]
-            heard = F.scaled_dot_product_attention(query, key, value, attn_mask=keys[:, None, None] | ~any_key)
-            heard = torch.where(any_key, heard, 0.0)
-        answer: Tensor = self.out(heard.transpose(1, 2).flatten(2))
+            received = F.scaled_dot_product_attention(query, key, value, attn_mask=keys[:, None, None] | ~any_key)
+            received = torch.where(any_key, received, 0.0)
+        answer: Tensor = self.out(received.transpose(1, 2).flatten(2))
         return answer
 
 

@@ -17,8 +17,8 @@ class Batch:
 
     Attributes:
         images: Normalised intensities; the voxels of a modality that was not acquired mean nothing.
-        acquired: A fact: is there a scan? A modality that nobody acquired supervises nothing.
-        presence: A choice for this step: may the network look? Never true where `acquired` is false.
+        acquired: Whether there is a scan. A modality that was not acquired supervises nothing.
+        presence: Whether the network may see it at this step. Never true where `acquired` is false.
         regions: The reference, one 0/1 mask per region of the task.
         names: The cases' names, for messages.
     """

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class GroupNorm(nn.GroupNorm):
-    """`torch.nn.GroupNorm` whose gradient is quick on a CPU too.
+    """`torch.nn.GroupNorm` whose backward pass is fast on a CPU too.
 
     Weights and names are the same, and so are the numbers, up to rounding. With one or two channels a group, PyTorch
-    2.13's backward pass in channels-last order on a CPU takes several times that in contiguous order, also when what
-    is copied for it is counted (`benchmarks/norm.py`).
+    2.13's backward pass on a CPU takes several times longer in channels-last order than in contiguous order, even
+    with the time for copying (`benchmarks/norm.py`).
     """
 
     def forward(self, features: Float[Tensor, "batch channel x y z"]) -> Float[Tensor, "batch channel x y z"]:

@@ -22,7 +22,7 @@ class SkipParts(nn.Module):
 
 
 def spread(rows: Sequence[Feature], there: Sequence[Bool[Tensor, "batch"]]) -> list[Feature]:
-    """Features of the cases that have a modality, to features of all cases: zero elsewhere. One item per modality."""
+    """Expand features of the cases that have a modality to all cases, with zeros elsewhere. One item per modality."""
     return [_spread_one(row, cases) for row, cases in zip(rows, there, strict=True)]
 
 

@@ -29,7 +29,7 @@ def dice_losses(
 def dice_loss(
     logits: Float[Tensor, "batch region x y z"], regions: Float[Tensor, "batch region x y z"]
 ) -> Float[Tensor, ""]:
-    """`dice_losses`, averaged over the cases: a large tumour hides no small one."""
+    """`dice_losses`, averaged over the cases, so that a large tumour does not outweigh a small one."""
     return dice_losses(logits, regions).mean()
 
 

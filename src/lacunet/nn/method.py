@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,12 @@ from lacunet.nn.batch import Batch, Images, Logits, Presence
 from lacunet.nn.papers import Paper, method_names
 from lacunet.task import Task
 
-Encoded = Any
-"""What `encode` hands to `decode`: a tensor or a tree of them, the method's own affair."""
+Encoded = TypeVar("Encoded")
+"""What `encode` hands to `decode`: a tensor or several of them. Each method names its own type."""
 
 
 def _unheard(name: str, value: Tensor | float) -> None:
-    """The `note` of a clock that nobody reads."""
+    """The `note` of a clock whose notes are not logged."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Clock:
     Attributes:
         step: The step of this stage, from 0.
         steps: How many steps the stage has.
-        shared: Draws that all processes must share: the same on every rank, another at every step.
+        shared: For random numbers that all processes must share: the same on every rank, different at each step.
         note: Puts a number that is watched, not minimised, beside the loss terms in the log: `note("kept", 0.7)`. The
             log has its mean over the steps since the last line; a step that does not note it counts as 0, so noting
             1 whenever something happens logs how often it did. Of several processes, the first one's notes are logged.
@@ -64,9 +64,9 @@ class Stage:
         trains: Only these modules move; all others are frozen and in eval mode.
         before: Copies values (a pre-trained student into its teacher) once, when the stage begins; not again on resume.
         select: What "best" means: a reconstruction stage has no Dice.
-        judged: Whose Dice is meant, where it is not the method's own: that of a teacher or a critic that trains.
-        wanted: False where the method's arguments leave this phase out, and its steps with it: the others keep theirs.
-            A recipe may tune it all the same.
+        judged: Whose Dice `select` means, if not the method's own: that of a teacher or critic that is trained.
+        wanted: False if the method's arguments leave this phase out; its steps go with it, the others keep theirs. A
+            recipe may tune it nevertheless.
     """
 
     name: str
@@ -74,11 +74,11 @@ class Stage:
     trains: Sequence[nn.Module]
     before: Callable[[], None] = _nothing
     select: Literal["dice", "loss", "last"] = "dice"
-    judged: "Callable[[], Method] | None" = None
+    judged: "Callable[[], Method[Any]] | None" = None
     wanted: bool = True
 
 
-class Method(nn.Module, ABC):
+class Method(nn.Module, ABC, Generic[Encoded]):
     """A network that segments from any subset of the task's modalities, and how it is trained.
 
     A subclass takes `task` and keyword-only arguments with the paper's values as defaults: its signature is its
@@ -117,20 +117,23 @@ class Method(nn.Module, ABC):
         logits: Logits = self.decode(self.encode(images, presence), presence)
         return logits
 
-    def deployed(self) -> "Method":
+    def deployed(self) -> "Method[Any]":
         """What a model folder keeps: the student without its teacher."""
         return self
 
     def complete(self, images: Images, presence: Presence) -> Images:
-        """Every modality: the present ones as they are, estimates of the others. A method may have this or not.
+        """Every modality: the present ones as they are, estimates of the others. Only some methods can do this.
 
         Raises:
-            ModelError: it has not.
+            ModelError: this method cannot.
         """
         raise ModelError(f"{type(self).__name__} does not estimate absent sequences; dual_stage does")
 
 
-def get_method(name: str, file: Path | None = None) -> type[Method]:
+SomeMethod = TypeVar("SomeMethod", bound=Method[Any])
+
+
+def get_method(name: str, file: Path | None = None) -> type[Method[Any]]:
     """The class of a method of the package, or of one's own file.
 
     Raises:
@@ -147,7 +150,7 @@ def get_method(name: str, file: Path | None = None) -> type[Method]:
     return _method_in(importlib.import_module(f"lacunet.methods.{name}"), f"lacunet/methods/{name}.py")
 
 
-def make_method(cls: type[Method], task: Task, arguments: Mapping[str, Any]) -> Method:
+def make_method(cls: type[SomeMethod], task: Task, arguments: Mapping[str, Any]) -> SomeMethod:
     """An untrained method from its arguments.
 
     Raises:
@@ -168,8 +171,8 @@ def make_method(cls: type[Method], task: Task, arguments: Mapping[str, Any]) -> 
     return method
 
 
-def _require_choices(cls: type[Method], arguments: Mapping[str, Any]) -> None:
-    """An argument annotated with a `Literal` is one of its values."""
+def _require_choices(cls: type[Method[Any]], arguments: Mapping[str, Any]) -> None:
+    """Refuse an argument annotated with a `Literal` that is none of its values."""
     hints = get_type_hints(cls.__init__)
     for name, value in arguments.items():
         choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
@@ -191,7 +194,7 @@ def _import_file(file: Path) -> Any:
     return module
 
 
-def _method_in(module: Any, where: str) -> type[Method]:
+def _method_in(module: Any, where: str) -> type[Method[Any]]:
     found = [
         value
         for value in vars(module).values()

@@ -1,4 +1,4 @@
-"""Cubes of voxels as channels: the same numbers in fewer places."""
+"""Cubes of voxels as channels: the same numbers on a coarser grid."""
 
 import torch
 from jaxtyping import Float
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def fold(images: Float[Tensor, "batch channel x y z"], side: int) -> Float[Tensor, "batch _ _ _ _"]:
-    """To [batch, channel * side ** 3, x / side, y / side, z / side]; the place in the cube varies fastest."""
+    """To [batch, channel * side ** 3, x / side, y / side, z / side]; the position in the cube varies fastest."""
     if side == 1:
         return images
     batch, channels, *voxels = images.shape

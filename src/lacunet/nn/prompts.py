@@ -1,7 +1,7 @@
 """Sentences that say which sequences there are, as vectors of a frozen text encoder, kept in a small table.
 
-There are as many sentences as subsets, fifteen for four modalities, so that training and use need no text encoder: the
-table that comes with the package was made once, and `lacunet prompts` makes another.
+There is one sentence for each subset, fifteen for four modalities, so training and use need no text encoder. The table
+of the package was made once by `scripts/release/make_prompts.py`, which makes others too.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lacunet.errors import ModelError, OutputError, UsageError, nearest
+from lacunet.errors import ModelError, OutputError, nearest
 from lacunet.files import whole_file, write_json
 from lacunet.task import Subset, Task
 
@@ -33,7 +33,7 @@ Vectors = Float[Tensor, "sentence width"]
 
 @dataclass(frozen=True)
 class TextTable:
-    """Sentences and what a text encoder says of them.
+    """Sentences and their vectors.
 
     Attributes:
         sentences: In any order.
@@ -47,7 +47,7 @@ class TextTable:
 
     @property
     def name(self) -> str:
-        """The encoder, and the first digits of a hash of the vectors: what a run says of the table it used."""
+        """The encoder, and the first digits of a hash of the vectors. A run records it."""
         content = self.vectors.contiguous().numpy().tobytes()
         return f"{self.provenance.get('encoder', 'unknown')} ({hashlib.sha256(content).hexdigest()[:12]})"
 
@@ -60,7 +60,7 @@ def sentence_of(subset: Subset, task: Task) -> str:
 def prompt_vectors(source: str, task: Task) -> tuple[str, Vectors]:
     """A table's name and a row per subset of a task, for a network to look up.
 
-    What all sentences share says nothing about the subset and is taken off; the rest has unit deviation.
+    The mean of all sentences says nothing about the subset and is subtracted; the rest is scaled to unit deviation.
 
     Args:
         source: `minilm`, or a file that `write_table` wrote.
@@ -70,16 +70,16 @@ def prompt_vectors(source: str, task: Task) -> tuple[str, Vectors]:
         ModelError: no such table, or one without the sentences of this task.
     """
     table = read_table(source)
-    places = {sentence: place for place, sentence in enumerate(table.sentences)}
+    rows_by_sentence = {sentence: index for index, sentence in enumerate(table.sentences)}
     numbered = sorted(task.subsets, key=lambda subset: sum(2 ** task.modalities.index(name) for name in subset))
     wanted = [sentence_of(subset, task) for subset in numbered]
     for sentence in wanted:
-        if sentence not in places:
+        if sentence not in rows_by_sentence:
             raise ModelError(
                 f"{source}: the table has no sentence '{sentence}' (its first is '{table.sentences[0]}'); make one for "
-                "this task: lacunet prompts --task"
+                "this task: scripts/release/make_prompts.py --task"
             )
-    rows = table.vectors[[places[sentence] for sentence in wanted]]
+    rows = table.vectors[[rows_by_sentence[sentence] for sentence in wanted]]
     rows = rows - rows.mean(dim=0)
     return table.name, rows / rows.std().clamp_min(1e-12)
 
@@ -102,7 +102,7 @@ def read_table(source: str) -> TextTable:
     if not path.is_file():
         raise ModelError(
             f"{source}: no such table of prompts{nearest(source, SHIPPED)}; the package has {', '.join(SHIPPED)}, and "
-            "lacunet prompts makes others"
+            "scripts/release/make_prompts.py makes others"
         )
     return _read(path)
 
@@ -136,94 +136,3 @@ def _read(path: Path) -> TextTable:
             f"{path}: {len(table.sentences)} sentences, but vectors of shape {tuple(vectors.shape)}; make it again"
         )
     return table
-
-
-# ------------------------------------------------ text encoders, by the optional package transformers
-
-
-@dataclass(frozen=True)
-class TextEncoder:
-    """A frozen text encoder.
-
-    Attributes:
-        weights: What it is called on the hub, where no folder is named.
-        licence: Of the weights.
-        load: Folder or name -> sentences -> vectors.
-    """
-
-    weights: str
-    licence: str
-    load: Callable[[str], Callable[[Sequence[str]], Vectors]]
-
-
-def text_encoder(name: str, weights: str | None = None) -> tuple[Callable[[Sequence[str]], Vectors], dict[str, str]]:
-    """A text encoder, ready, and where it comes from.
-
-    Args:
-        name: `clip` (the paper's) or `minilm`.
-        weights: A folder with the weights, as transformers saves them; None asks the hub for them.
-
-    Raises:
-        UsageError: no such encoder.
-        ModelError: transformers is not installed, or the weights cannot be had.
-    """
-    if name not in ENCODERS:
-        raise UsageError(f"no text encoder '{name}'{nearest(name, ENCODERS)}; known: {', '.join(ENCODERS)}")
-    encoder, source = ENCODERS[name], weights or ENCODERS[name].weights
-    try:
-        encode = encoder.load(source)
-    except ImportError as error:
-        raise ModelError("a text encoder needs the package transformers: pip install 'lacunet[text]'") from error
-    except (OSError, ValueError, SafetensorError, RuntimeError, KeyError) as error:
-        cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"{source}: the weights of {name} cannot be had ({cause}); name a folder that holds them with --weights"
-        ) from error
-    provenance = {"encoder": encoder.weights, "licence": encoder.licence}
-    if weights is not None:
-        provenance["sha256"] = _hash_of(Path(weights))
-    return encode, provenance
-
-
-def _load_clip(source: str) -> Callable[[Sequence[str]], Vectors]:
-    """CLIP's text features: the projected end-of-text token."""
-    from transformers import CLIPTextModelWithProjection, CLIPTokenizer
-
-    tokenizer, model = CLIPTokenizer.from_pretrained(source), CLIPTextModelWithProjection.from_pretrained(source)
-
-    def encode(sentences: Sequence[str]) -> Vectors:
-        with torch.inference_mode():
-            vectors: Tensor = model.eval()(**tokenizer(list(sentences), padding=True, return_tensors="pt")).text_embeds
-        return vectors.clone()
-
-    return encode
-
-
-def _load_minilm(source: str) -> Callable[[Sequence[str]], Vectors]:
-    """Sentence-transformers' way: the mean over the tokens, of length one."""
-    from transformers import AutoModel, AutoTokenizer
-
-    tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source)
-
-    def encode(sentences: Sequence[str]) -> Vectors:
-        tokens = tokenizer(list(sentences), padding=True, return_tensors="pt")
-        with torch.inference_mode():
-            states: Tensor = model.eval()(**tokens).last_hidden_state
-        there = tokens["attention_mask"][..., None]
-        return torch.nn.functional.normalize((states * there).sum(1) / there.sum(1), dim=1).clone()
-
-    return encode
-
-
-def _hash_of(folder: Path) -> str:
-    """Of the file with the weights."""
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    return "no single file"
-
-
-ENCODERS = {
-    "clip": TextEncoder("openai/clip-vit-base-patch32", "MIT", _load_clip),
-    "minilm": TextEncoder("sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0", _load_minilm),
-}

@@ -1,6 +1,6 @@
-"""Encoder and decoder of a 3-D U-Net, apart, so that methods can put what they like between them."""
+"""Encoder and decoder of a 3-D U-Net, as separate modules, so that a method can put its own between them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -45,6 +45,29 @@ class Decoder(nn.Module):
             enlarged = F.interpolate(decoded[-1], size=skip.shape[2:], mode="trilinear")
             decoded.append(level(torch.cat([enlarged, skip], dim=1)))
         return decoded
+
+
+class Rise(nn.Module):
+    """One level up in a decoder that adds its skips: fewer channels, twice the resolution, plus the skip, a block.
+
+    Args:
+        below: Channels of the level below.
+        channels: Of this level, and of its skip.
+        block: Makes the block from its number of channels.
+    """
+
+    def __init__(self, below: int, channels: int, block: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.narrow = nn.Conv3d(below, channels, 1)
+        self.block = block(channels)
+
+    def forward(
+        self, below: Float[Tensor, "batch _ _ _ _"], skip: Float[Tensor, "batch channel x y z"]
+    ) -> Float[Tensor, "batch channel x y z"]:
+        """The decoded features of this level."""
+        enlarged = F.interpolate(self.narrow(below), size=skip.shape[2:], mode="trilinear")
+        features: Tensor = self.block(enlarged + skip)
+        return features
 
 
 def level_widths(width: int, levels: int, most: int = 320) -> list[int]:

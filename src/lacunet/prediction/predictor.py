@@ -16,7 +16,6 @@ from lacunet.data.prepare import Frame, frame_of, labels_of, prepare_images
 from lacunet.errors import DataError
 from lacunet.models.model import Model
 from lacunet.nn.memory import in_channels_last
-from lacunet.nn.method import Encoded
 from lacunet.prediction.choices import Mirror, Precision
 from lacunet.prediction.device import choose_device, choose_precision
 from lacunet.prediction.windows import (
@@ -208,7 +207,7 @@ class Predictor:
     def _segment(self, shown: Subset, images: Tensor, subsets: Sequence[Subset]) -> Iterator[Tensor]:
         """Region logits of each subset of what is shown, encoded once."""
         with torch.inference_mode(), self._autocast():
-            encoded: Encoded = self.method.encode(images, self._presence(shown))
+            encoded = self.method.encode(images, self._presence(shown))
         for subset in subsets:
             with torch.inference_mode(), self._autocast():
                 logits = self.method.decode(encoded, self._presence(subset)).float()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +63,7 @@ def gaussian_weight(size: tuple[int, int, int]) -> Float[Tensor, "x y z"]:
     return (x[:, None, None] * y[None, :, None] * z[None, None, :]).clamp_min(1e-3)
 
 
-def bytes_per_voxel(method: Method) -> float:
+def bytes_per_voxel(method: Method[Any]) -> float:
     """An upper bound of the memory that a forward pass takes per voxel: the outputs of all layers, in float32."""
     side = max(32, 2 * method.divisor)
     given_out = 0

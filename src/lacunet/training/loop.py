@@ -38,7 +38,7 @@ from lacunet.training.validation import on_device, validation_dice, validation_l
 class StageModule(nn.Module):
     """A method's stage as one module whose forward is the loss, so that autocast and DDP see every forward pass."""
 
-    def __init__(self, method: Method, stage: Stage) -> None:
+    def __init__(self, method: Method[Any], stage: Stage) -> None:
         super().__init__()
         self.method = method
         self.stage = stage
@@ -70,7 +70,7 @@ class Run:
     recipe: Recipe
     folder: Path
     fabric: Fabric
-    method: Method
+    method: Method[Any]
     training: Sequence[PreparedCase]
     validation: Sequence[CaseFiles]
     prepared: Path

@@ -136,7 +136,7 @@ def _require_cases(training: Sequence[CaseFiles], validation: Sequence[CaseFiles
             raise DataError(f"{files.name}: has no reference mask; training and validation need one for every case")
 
 
-def _require_fit(recipe: Recipe, method: Method, stages: Sequence[Stage], ranks: int) -> None:
+def _require_fit(recipe: Recipe, method: Method[Any], stages: Sequence[Stage], ranks: int) -> None:
     for stage in stages:
         settings = recipe.for_stage(stage.name)
         if settings.batch % ranks:
@@ -165,7 +165,7 @@ def _names(cases: Sequence[CaseFiles]) -> list[str]:
     return sorted(case.name for case in cases)
 
 
-def _initial_weights(source: str, method: Method, method_file: Path | None) -> dict[str, Tensor]:
+def _initial_weights(source: str, method: Method[Any], method_file: Path | None) -> dict[str, Tensor]:
     """A model's weights for fine-tuning; it must be the same network.
 
     Raises:

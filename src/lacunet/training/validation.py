@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -20,7 +21,9 @@ from lacunet.training.recipe import Recipe
 from lacunet.training.seeds import seed_step, shared_generator
 
 
-def validation_dice(method: Method, cases: Sequence[CaseFiles], recipe: Recipe, fabric: Fabric) -> dict[str, float]:
+def validation_dice(
+    method: Method[Any], cases: Sequence[CaseFiles], recipe: Recipe, fabric: Fabric
+) -> dict[str, float]:
     """Mean Dice over cases, then over subsets and regions: `mean`, and one value per region. Ranks share the cases.
 
     Raises:
