@@ -5,6 +5,7 @@ python scripts/figures/look_at_reports.py DIR
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -75,7 +76,7 @@ def case(name: str, acquired: Subset, used: Subset, prediction: np.ndarray, refe
         reference=reference,
         reference_volumes={} if reference is None else volumes(reference),
         expected=expected,
-        warnings=expectation_warnings(GLIOMA, used, expected.dice),
+        warnings=expectation_warnings(GLIOMA, used, expected),
         provenance={
             "model": "invented",
             "command": "python scripts/figures/look_at_reports.py",
@@ -86,7 +87,7 @@ def case(name: str, acquired: Subset, used: Subset, prediction: np.ndarray, refe
     )
 
 
-def invented_rows(generator: np.random.Generator, cases: int) -> list[dict[str, Any]]:
+def invented_rows(generator: np.random.Generator, cases: int) -> list[Row]:
     """Plausible scores; the second case has no FLAIR and no enhancing tumour."""
     rows = []
     for number in range(cases):
@@ -99,18 +100,18 @@ def invented_rows(generator: np.random.Generator, cases: int) -> list[dict[str, 
             for region, size in sizes.items():
                 dice = EXPECTED["t1c" in subset][region] + ease + 0.02 * len(subset) + generator.normal(0, 0.03)
                 dice = float(np.clip(dice, 0, 1)) if size else 0.0
-                scores = {"dice": dice, "hd95": (1 - dice) * 40 if size else 373.13}
-                amounts = {"reference_ml": size, "prediction_ml": size * generator.uniform(0.7, 1.3) if size else 0.4}
-                name = GLIOMA.subset_name(subset)
-                rows.append({"case": f"invented {number:02d}", "subset": name, "region": region, **scores, **amounts})
+                hd95 = (1 - dice) * 40 if size else 373.13
+                found = size * generator.uniform(0.7, 1.3) if size else 0.4
+                name = f"invented {number:02d}"
+                rows.append(Row(name, GLIOMA.subset_name(subset), region, dice, hd95, size, found))
     return rows
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """The rows' means, in the form of `summary.json`."""
 
     def mean(subset: str, region: str, name: str) -> float:
-        return fmean(row[name] for row in rows if (row["subset"], row["region"]) == (subset, region))
+        return fmean(getattr(row, name) for row in rows if (row.subset, row.region) == (subset, region))
 
     def curve(region: str) -> list[float]:
         sizes = range(1, len(GLIOMA.modalities) + 1)
@@ -121,7 +122,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     subsets = {name: {r: {s: mean(name, r, s) for s in scores} for r in GLIOMA.regions} for name in names}
     return {
         "policy": "brats",
-        "cases": len({row["case"] for row in rows}),
+        "cases": len({row.case for row in rows}),
         "subsets": subsets,
         "mean": {r: {s: fmean(subsets[name][r][s] for name in names) for s in scores} for r in GLIOMA.regions},
         "aurc": {region: float(np.trapezoid(curve(region))) for region in GLIOMA.regions},
@@ -153,8 +154,7 @@ def comparison(folder: Path) -> str:
     words = []
     for place, name in enumerate(("steady", "bold", "bold", "a method with a rather long name", "small", "new")):
         place_of = folder / f"{place}"
-        better = [row | {"dice": min(1.0, row["dice"] * (1 + 0.04 * place))} for row in invented_rows_of(place)]
-        rows = [Row(**row) for row in better]
+        rows = [replace(row, dice=min(1.0, row.dice * (1 + 0.04 * place))) for row in invented_rows_of(place)]
         write_rows(place_of / "cases.csv", rows)
         write_json(place_of / "summary.json", summarise(rows, GLIOMA, BRATS, name))
         words.append(f"{name}={place_of}")
@@ -163,12 +163,12 @@ def comparison(folder: Path) -> str:
     )
 
 
-def invented_rows_of(seed: int) -> list[dict[str, Any]]:
+def invented_rows_of(seed: int) -> list[Row]:
     """Rows of the same invented cases, with scores of their own."""
     rows = invented_rows(np.random.default_rng(1), 12)
     noise = np.random.default_rng(seed).normal(0, 0.02, len(rows))
     return [
-        row | {"dice": float(np.clip(row["dice"] + error, 0, 1)) if row["dice"] else 0.0}
+        replace(row, dice=float(np.clip(row.dice + error, 0, 1)) if row.dice else 0.0)
         for row, error in zip(rows, noise, strict=True)
     ]
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -157,7 +157,7 @@ def _identity(predictor: Predictor, settings: EvaluateSettings) -> dict[str, Any
         "subsets": [task.subset_name(subset) for subset in settings.subsets],
         "postprocessing": [rule.name for rule in settings.rules],
         "precision": str(predictor.dtype).removeprefix("torch."),
-        "windows": asdict(predictor.windows)["size"],
+        "windows": predictor.windows.size,
         "mirror": predictor.mirror,
     }
 
@@ -181,14 +181,13 @@ def _view(
     settings: EvaluateSettings,
 ) -> EvaluationView:
     model = predictor.model
-    plain = [asdict(row) for row in rows]
-    worst = worst_cases(model.task, plain, settings.pictures)
+    worst = worst_cases(model.task, rows, settings.pictures)
     by_name = {files.name: files for files in cases}
     return EvaluationView(
         model=model.name,
         task=model.task,
         summary=summary,
-        rows=plain,
+        rows=rows,
         data=settings.data,
         policy_words=settings.policy.summary,
         pictures=[_picture(predictor, by_name[name], subset, settings) for name, subset in worst],

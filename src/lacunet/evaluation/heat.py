@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from lacunet.errors import DataError
 from lacunet.evaluation.scores import Row
 from lacunet.report.charts import DICE_PALE, Cell, cell
 from lacunet.report.page import join_words, known
@@ -49,24 +48,6 @@ class HeatRow:
     cases: int
     dice: tuple[Cell, ...]
     hd95: tuple[Cell, ...]
-
-
-def score(row: Mapping[str, Any]) -> Row:
-    """A row as the csv reader gives it, or with numbers.
-
-    Raises:
-        DataError: a column is missing or holds no number.
-    """
-    try:
-        numbers = {name: _number(row[name]) for name in ("dice", "hd95", "reference_ml", "prediction_ml")}
-        return Row(case=str(row["case"]), subset=str(row["subset"]), region=str(row["region"]), **numbers)
-    except (KeyError, ValueError) as error:
-        raise DataError(f"cases.csv: a row has no usable {error}; run the evaluation again") from error
-
-
-def _number(value: Any) -> float:
-    """A float; nothing at all is NaN."""
-    return math.nan if value is None or value == "" else float(value)
 
 
 def subsets_of(task: Task, summary: Mapping[str, Any]) -> list[str]:
@@ -140,13 +121,12 @@ def fullest(task: Task, entries: Sequence[Row]) -> str:
     return max((entry.subset for entry in entries), key=lambda name: order[task.subset(name)])
 
 
-def worst_cases(task: Task, rows: Sequence[Mapping[str, Any]], count: int = 6) -> list[tuple[str, str]]:
+def worst_cases(task: Task, rows: Sequence[Row], count: int = 6) -> list[tuple[str, str]]:
     """The cases to draw: those of lowest mean Dice, each with its fullest subset, worst first.
 
     With the fullest subset the picture shows what goes wrong although nothing (more) is missing.
     """
-    ranked = ranked_cases([score(row) for row in rows])
-    return [(entry.case, fullest(task, entry.scores)) for entry in ranked[:count]]
+    return [(entry.case, fullest(task, entry.scores)) for entry in ranked_cases(rows)[:count]]
 
 
 def empty_words(task: Task, scores: Sequence[Row]) -> list[str]:

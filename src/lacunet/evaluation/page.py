@@ -20,7 +20,6 @@ from lacunet.evaluation.heat import (
     heat_cells,
     heat_rows,
     ranked_cases,
-    score,
 )
 from lacunet.evaluation.scores import Row
 from lacunet.files import write_text
@@ -64,7 +63,7 @@ class EvaluationView:
         model: The model's name, the page's title.
         task: Names of modalities and regions.
         summary: As in `summary.json`.
-        rows: As in `cases.csv`; numbers may be text.
+        rows: As in `cases.csv`.
         data: Which cases these are, in words.
         policy_words: What the summary's policy does with empty masks, in words.
         pictures: Of the worst cases; `worst_cases` says which to make.
@@ -75,7 +74,7 @@ class EvaluationView:
     model: str
     task: Task
     summary: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[Row]
     data: str = ""
     policy_words: str = ""
     pictures: Sequence[CasePicture] = ()
@@ -85,8 +84,7 @@ class EvaluationView:
 
 def evaluation_page(view: EvaluationView) -> str:
     """A self-contained HTML page. Needs no network, prints, and follows light and dark."""
-    scores = [score(row) for row in view.rows]
-    rows = heat_rows(view.task, view.summary, scores)
+    rows = heat_rows(view.task, view.summary, view.rows)
     mean_dice, mean_hd95 = heat_cells(view.task, view.summary["mean"])
     values = {
         "view": view,
@@ -96,12 +94,12 @@ def evaluation_page(view: EvaluationView) -> str:
         "uneven": len({row.cases for row in rows}) > 1,
         "mean": HeatRow("mean of the subsets", (), False, 0, mean_dice, mean_hd95),
         "robustness": _robustness(view),
-        "volumes": _volumes(view.task, scores),
-        "strips": [_strip(view.task, entry) for entry in ranked_cases(scores)],
+        "volumes": _volumes(view.task, view.rows),
+        "strips": [_strip(view.task, entry) for entry in ranked_cases(view.rows)],
         "shown": STRIPS_SHOWN,
         "policy": view.summary["policy"],
-        "empty": empty_words(view.task, scores),
-        "worst": [_worst(view, scores, picture) for picture in view.pictures],
+        "empty": empty_words(view.task, view.rows),
+        "worst": [_worst(view, picture) for picture in view.pictures],
     }
     return render("evaluation.html", values)
 
@@ -187,7 +185,7 @@ def _strip(task: Task, case: CaseScores) -> dict[str, Any]:
     }
 
 
-def _worst(view: EvaluationView, scores: Sequence[Row], picture: CasePicture) -> dict[str, Any]:
+def _worst(view: EvaluationView, picture: CasePicture) -> dict[str, Any]:
     """One of the worst cases: its pictures, and its scores from the subset of the picture."""
     at = cuts(view.task, {picture.modality: picture.image}, picture.grid, picture.prediction, picture.reference)
     title = view.task.titles[picture.modality]
@@ -197,5 +195,5 @@ def _worst(view: EvaluationView, scores: Sequence[Row], picture: CasePicture) ->
         "on": title,
         "cuts": at,
         "pictures": pictures(picture.image, title, at),
-        "scores": [entry for entry in scores if (entry.case, entry.subset) == (picture.case, picture.subset)],
+        "scores": [row for row in view.rows if (row.case, row.subset) == (picture.case, picture.subset)],
     }
