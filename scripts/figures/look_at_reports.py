@@ -7,9 +7,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -107,28 +105,6 @@ def invented_rows(generator: np.random.Generator, cases: int) -> list[Row]:
     return rows
 
 
-def summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """The rows' means, in the form of `summary.json`."""
-
-    def mean(subset: str, region: str, name: str) -> float:
-        return fmean(getattr(row, name) for row in rows if (row.subset, row.region) == (subset, region))
-
-    def curve(region: str) -> list[float]:
-        sizes = range(1, len(GLIOMA.modalities) + 1)
-        return [fmean(subsets[name][region]["dice"] for name in subsets if name.count("+") == k - 1) for k in sizes]
-
-    names = [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]
-    scores = ("dice", "hd95")
-    subsets = {name: {r: {s: mean(name, r, s) for s in scores} for r in GLIOMA.regions} for name in names}
-    return {
-        "policy": "brats",
-        "cases": len({row.case for row in rows}),
-        "subsets": subsets,
-        "mean": {r: {s: fmean(subsets[name][r][s] for name in names) for s in scores} for r in GLIOMA.regions},
-        "aurc": {region: float(np.trapezoid(curve(region))) for region in GLIOMA.regions},
-    }
-
-
 def evaluation() -> EvaluationView:
     """A view of an invented evaluation."""
     generator = np.random.default_rng(1)
@@ -140,7 +116,7 @@ def evaluation() -> EvaluationView:
     return EvaluationView(
         model="invented",
         task=GLIOMA,
-        summary=summary(rows),
+        summary=summarise(rows, GLIOMA, BRATS, "invented"),
         rows=rows,
         data="all invented",
         policy_words="both empty counts as Dice 1 and HD95 0 mm; one empty as Dice 0 and HD95 373.13 mm",
@@ -156,7 +132,7 @@ def comparison(folder: Path) -> str:
         place_of = folder / f"{place}"
         rows = [replace(row, dice=min(1.0, row.dice * (1 + 0.04 * place))) for row in invented_rows_of(place)]
         write_rows(place_of / "cases.csv", rows)
-        write_json(place_of / "summary.json", summarise(rows, GLIOMA, BRATS, name))
+        write_json(place_of / "summary.json", summarise(rows, GLIOMA, BRATS, name).to_json())
         words.append(f"{name}={place_of}")
     return comparison_page(
         compare_runs(read_runs(words), CompareSettings(published=("brats2018-ccsd", "brats2020-smsn")))

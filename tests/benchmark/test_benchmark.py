@@ -408,7 +408,7 @@ def test_folds_that_share_a_case_or_were_scored_otherwise_are_not_joined(tmp_pat
     with pytest.raises(DataError, match="was not scored as"):
         join_evaluations([a, c], tmp_path / "joined")
     joined = read_evaluation(join_evaluations([a, d], tmp_path / "joined"))
-    assert joined.summary.mean["wt"]["dice"] == pytest.approx((0.5 + 0.5 + 0.9) / 3)
+    assert joined.summary.mean["wt"].dice == pytest.approx((0.5 + 0.5 + 0.9) / 3)
 
 
 # The command

@@ -25,6 +25,7 @@ from lacunet.evaluation.page import (
     write_evaluation_page,
 )
 from lacunet.evaluation.scores import Row
+from lacunet.evaluation.summary import Means, Summary
 from lacunet.report.page import join_words, millilitres
 from lacunet.report.pictures import cuts, outline, pictures, png_uri, window
 from lacunet.report.planes import AXIAL, CORONAL, SAGITTAL, box_around, busiest, section, size_mm
@@ -88,18 +89,13 @@ def toy_rows(cases: tuple[str, ...] = ("a", "b"), subsets: tuple[str, ...] = ("t
     ]
 
 
-def toy_summary(subsets: tuple[str, ...] = ("t1n", "t1c+t2f")) -> dict[str, object]:
+def toy_summary(subsets: tuple[str, ...] = ("t1n", "t1c+t2f")) -> Summary:
     scores = {
-        name: {region: {"dice": 0.5 + 0.1 * name.count("+"), "hd95": 5.25} for region in GLIOMA.regions}
+        name: {region: Means(dice=0.5 + 0.1 * name.count("+"), hd95=5.25) for region in GLIOMA.regions}
         for name in subsets
     }
-    return {
-        "policy": "brats",
-        "cases": 2,
-        "subsets": scores,
-        "mean": {"wt": {"dice": 0.876, "hd95": 6.54}, "tc": {"dice": 0.765, "hd95": 7.65}, "et": {"dice": None}},
-        "aurc": {"wt": 2.31, "tc": 1.5, "et": None},
-    }
+    mean = {"wt": Means(dice=0.876, hd95=6.54), "tc": Means(dice=0.765, hd95=7.65), "et": Means(dice=nan)}
+    return Summary(policy="brats", cases=2, subsets=scores, mean=mean, aurc={"wt": 2.31, "tc": 1.5})
 
 
 def evaluation_view() -> EvaluationView:
@@ -368,7 +364,14 @@ def test_words_from_outside_are_escaped_in_a_case_page():
 def test_words_from_outside_are_escaped_in_an_evaluation_page():
     picture = CasePicture(NASTY, "t1n", "t1n", toy_image(), GRID, toy_labels(), toy_labels())
     view = EvaluationView(
-        NASTY, GLIOMA, toy_summary() | {"policy": NASTY}, toy_rows((NASTY, "$b_$")), NASTY, NASTY, [picture], (NASTY,)
+        NASTY,
+        GLIOMA,
+        toy_summary().model_copy(update={"policy": NASTY}),
+        toy_rows((NASTY, "$b_$")),
+        NASTY,
+        NASTY,
+        [picture],
+        (NASTY,),
     )
     page = evaluation_page(view)
     assert loads(page).scripts == 0
@@ -439,8 +442,8 @@ def test_evaluation_page_of_cases_that_lack_sequences_counts_them():
 
 def test_evaluation_page_of_a_single_subset_and_unknown_scores():
     rows = [replace(row, dice=nan, hd95=nan) for row in toy_rows(("a",), ("t2f",))]
-    summary = toy_summary(("t2f",)) | {"aurc": {}, "cases": 1}
-    summary["subsets"] = {"t2f": {"wt": {"dice": None, "hd95": None}}}
+    unknown = {"t2f": {region: Means(dice=nan) for region in GLIOMA.regions}}
+    summary = toy_summary(("t2f",)).model_copy(update={"aurc": {}, "cases": 1, "subsets": unknown})
     page = evaluation_page(EvaluationView("m", GLIOMA, summary, rows))
     assert "1 case, 1 subset of" in page
     assert "nan" not in re.sub(r"<[^>]*>", " ", page.split("</style>")[1]).lower().split()
@@ -452,7 +455,7 @@ def test_many_cases_are_folded():
 
 
 def test_summary_may_come_from_json():
-    summary = json.loads(json.dumps(toy_summary()))
+    summary = Summary.model_validate(json.loads(json.dumps(toy_summary().to_json())))
     assert evaluation_page(replace(evaluation_view(), summary=summary)) == evaluation_page(evaluation_view())
 
 

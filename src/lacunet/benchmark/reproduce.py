@@ -171,9 +171,9 @@ def _means(evaluations: Sequence[Evaluation]) -> dict[tuple[str, str, str], floa
     found: dict[tuple[str, str, str], list[float]] = {}
     for one in evaluations:
         summary = summarise(one.rows, one.task, one.policy, "")
-        for subset, regions in {**summary["subsets"], "all": summary["mean"]}.items():
-            for region, values in regions.items():
-                for measure in ("dice", "hd95"):
-                    if values[measure] is not None:
-                        found.setdefault((subset, region, measure), []).append(values[measure])
+        for subset, regions in {**summary.subsets, "all": summary.mean}.items():
+            for region, means in regions.items():
+                found.setdefault((subset, region, "dice"), []).append(means.dice)
+                if means.hd95 is not None:
+                    found.setdefault((subset, region, "hd95"), []).append(means.hd95)
     return {key: fmean(values) for key, values in found.items()}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from lacunet.comparison.comparison import Comparison
     from lacunet.errors import Problem
+    from lacunet.evaluation.summary import RegionMeans, Summary
     from lacunet.intake.found import Survey
     from lacunet.intake.importer import Imported
     from lacunet.segmentation.complete import Completed
@@ -132,20 +133,23 @@ def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None
     from rich.console import Console
     from rich.table import Table
 
+    from lacunet.evaluation.summary import summary_of
+
     table = Table(box=None, pad_edge=False)
     for title in ("model", "method", "grid", "MiB", "Dice, all subsets"):
         table.add_column(title, justify="right" if title in ("grid", "MiB") else "left")
     for folder, description in models.items():
         name = model_name(folder) + (" (default)" if folder.name == default else "")
         size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
-        mean = description["card"].get("results", {}).get("mean", {})
-        dice = ", ".join(f"{region.upper()} {scores['dice']:.2f}" for region, scores in mean.items())
+        results = description["card"].get("results")
+        mean = summary_of(results, folder).mean if results else {}
+        dice = ", ".join(f"{region.upper()} {means.dice:.2f}" for region, means in mean.items())
         grid = f"{description['preparation']['spacing']:g} mm"
         table.add_row(name, description["method"], grid, f"{size:.1f}", dice or "not measured")
     Console().print(table)
 
 
-def print_summary(summary: Any, task: Task) -> None:
+def print_summary(summary: "Summary", task: Task) -> None:
     """Mean Dice (and HD95 in mm) by region, for each subset and over all; `ET*` leaves out the cases that have none."""
     from rich.console import Console
     from rich.table import Table
@@ -158,31 +162,34 @@ def print_summary(summary: Any, task: Task) -> None:
         if region in cut:
             table.add_column(f"{region.upper()}*", justify="right")
         table.add_column("HD95", justify="right", style="dim")
-    for name, scores in summary["subsets"].items():
+    for name, scores in summary.subsets.items():
         table.add_row(name, *_cells(scores, task, cut))
-    table.add_row("mean", *_cells(summary["mean"], task, cut), style="bold")
-    if "deviation" in summary:  # a card's table may be older
-        table.add_row("deviation", *_cells(summary["deviation"], task, cut), style="dim")
+    table.add_row("mean", *_cells(summary.mean, task, cut), style="bold")
+    if summary.deviation:  # an older card has none
+        table.add_row("deviation", *_cells(summary.deviation, task, cut), style="dim")
     if cut:
-        lacking = summary["empty"]["references"]
-        counts = [f"the {summary['cases'] - lacking[region]} with {region.upper()}" for region in cut]
-        table.caption = f"* over {' and '.join(counts)}, of {summary['cases']} cases"
+        lacking = summary.empty.references
+        counts = [f"the {summary.cases - lacking[region]} with {region.upper()}" for region in cut]
+        table.caption = f"* over {' and '.join(counts)}, of {summary.cases} cases"
     Console().print(table)
 
 
-def _lacks(summary: Any, region: str) -> bool:
-    """Whether some cases lack the region and some have it; a card's table may be older than the question."""
-    lacking = summary.get("empty", {}).get("references", {}).get(region, 0)
-    return lacking > 0 and summary["mean"][region].get("dice_present") is not None
+def _lacks(summary: "Summary", region: str) -> bool:
+    """Whether some cases lack the region and some have it; False where an older card does not tell."""
+    return summary.empty.references.get(region, 0) > 0 and summary.mean[region].dice_present is not None
 
 
-def _cells(scores: Any, task: Task, cut: Sequence[str]) -> list[str]:
+def _cells(means: "RegionMeans", task: Task, cut: Sequence[str]) -> list[str]:
     cells = []
     for region in task.regions:
-        measures = [("dice", 3), *([("dice_present", 3)] if region in cut else []), ("hd95", 1)]
-        values = [(scores[region][measure], digits) for measure, digits in measures]
-        cells += ["-" if value is None else f"{value:.{digits}f}" for value, digits in values]
+        own = means[region]
+        present = [_digits(own.dice_present, 3)] if region in cut else []
+        cells += [_digits(own.dice, 3), *present, _digits(own.hd95, 1)]
     return cells
+
+
+def _digits(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def print_comparison(comparison: "Comparison") -> None:

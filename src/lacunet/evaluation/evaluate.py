@@ -17,6 +17,7 @@ from lacunet.evaluation.heat import worst_cases
 from lacunet.evaluation.metrics import BRATS, MetricPolicy, region_masks, score_regions
 from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluation_page
 from lacunet.evaluation.scores import Row, read_rows, rows_of, summarise, write_rows
+from lacunet.evaluation.summary import Identity, Summary
 from lacunet.files import write_json
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
@@ -53,7 +54,7 @@ class Evaluated:
         problems: Cases that could not be evaluated.
     """
 
-    summary: Mapping[str, Any]
+    summary: Summary
     problems: Sequence[Problem]
 
 
@@ -95,7 +96,7 @@ def evaluate(
     if not rows:
         raise DataError("no case could be evaluated: " + "; ".join(problem.message for problem in problems[:3]))
     task = predictor.model.task
-    extra = {
+    facts = {
         "data": settings.data,
         "task": task.to_json(),
         "identity": identity,
@@ -103,9 +104,9 @@ def evaluate(
         "environment": describe_environment(),
         "seconds": round(time.monotonic() - started, 1),
     }
-    summary = summarise(rows, task, settings.policy, predictor.model.name, extra)
+    summary = summarise(rows, task, settings.policy, predictor.model.name).model_copy(update=facts)
     write_rows(folder / "cases.csv", rows)
-    write_json(folder / "summary.json", summary)
+    write_json(folder / "summary.json", summary.to_json())
     write_evaluation_page(folder / "report.html", _view(predictor, cases, rows, summary, problems, settings))
     return Evaluated(summary, problems)
 
@@ -147,36 +148,36 @@ def _rows_of_case(predictor: Predictor, files: CaseFiles, folder: Path, settings
     return rows
 
 
-def _identity(predictor: Predictor, settings: EvaluateSettings) -> dict[str, Any]:
+def _identity(predictor: Predictor, settings: EvaluateSettings) -> Identity:
     """What must be the same for parts to belong to one evaluation."""
     task = predictor.model.task
-    return {
-        "weights": predictor.model.sha256,
-        "task": task.name,
-        "policy": settings.policy.name,
-        "subsets": [task.subset_name(subset) for subset in settings.subsets],
-        "postprocessing": [rule.name for rule in settings.rules],
-        "precision": str(predictor.dtype).removeprefix("torch."),
-        "windows": predictor.windows.size,
-        "mirror": predictor.mirror,
-    }
+    return Identity(
+        weights=predictor.model.sha256,
+        task=task.name,
+        policy=settings.policy.name,
+        subsets=tuple(task.subset_name(subset) for subset in settings.subsets),
+        postprocessing=tuple(rule.name for rule in settings.rules),
+        precision=str(predictor.dtype).removeprefix("torch."),
+        windows=predictor.windows.size,
+        mirror=predictor.mirror,
+    )
 
 
-def _open_folder(folder: Path, identity: Mapping[str, Any], resume: bool) -> None:
+def _open_folder(folder: Path, identity: Identity, resume: bool) -> None:
     path = folder / "parts" / "evaluation.json"
     if path.is_file():
         if not resume:
             raise OutputError(f"{folder}: holds an evaluation already; go on with --resume, or choose another folder")
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity)):
+        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity.to_json())):
             raise OutputError(f"{folder}: holds an evaluation of another model or with other settings; choose another")
-    write_json(path, identity)
+    write_json(path, identity.to_json())
 
 
 def _view(
     predictor: Predictor,
     cases: Sequence[CaseFiles],
     rows: Sequence[Row],
-    summary: Mapping[str, Any],
+    summary: Summary,
     problems: Sequence[Problem],
     settings: EvaluateSettings,
 ) -> EvaluationView:

@@ -2,12 +2,12 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from lacunet.evaluation.scores import Row
+from lacunet.evaluation.summary import RegionMeans, Summary
 from lacunet.report.charts import DICE_PALE, Cell, cell
 from lacunet.report.page import join_words, known
 from lacunet.task import Task
@@ -50,13 +50,13 @@ class HeatRow:
     hd95: tuple[Cell, ...]
 
 
-def subsets_of(task: Task, summary: Mapping[str, Any]) -> list[str]:
+def subsets_of(task: Task, summary: Summary) -> list[str]:
     """The names of the evaluated subsets, in the task's order, as the summary writes them."""
-    order = {subset: place for place, subset in enumerate(task.subsets)}
-    return sorted(summary["subsets"], key=lambda name: order[task.subset(name)])
+    order = {subset: index for index, subset in enumerate(task.subsets)}
+    return sorted(summary.subsets, key=lambda name: order[task.subset(name)])
 
 
-def heat_rows(task: Task, summary: Mapping[str, Any], scores: Sequence[Row]) -> list[HeatRow]:
+def heat_rows(task: Task, summary: Summary, scores: Sequence[Row]) -> list[HeatRow]:
     """A row for each evaluated subset."""
     cases: defaultdict[str, set[str]] = defaultdict(set)
     for entry in scores:
@@ -65,7 +65,7 @@ def heat_rows(task: Task, summary: Mapping[str, Any], scores: Sequence[Row]) -> 
     size = 0
     for name in subsets_of(task, summary):
         subset = task.subset(name)
-        dice, hd95 = heat_cells(task, summary["subsets"][name])
+        dice, hd95 = heat_cells(task, summary.subsets[name])
         rows.append(
             HeatRow(
                 title=task.subset_title(subset),
@@ -80,22 +80,18 @@ def heat_rows(task: Task, summary: Mapping[str, Any], scores: Sequence[Row]) -> 
     return rows
 
 
-def heat_cells(
-    task: Task, means: Mapping[str, Mapping[str, float | None]]
-) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+def heat_cells(task: Task, means: RegionMeans) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
     """The Dice cells and the HD95 cells of one row, in the order of the regions."""
-    dice = tuple(cell(means.get(region, {}).get("dice"), DICE_PALE, 1.0) for region in task.regions)
-    hd95 = tuple(cell(means.get(region, {}).get("hd95"), HD95_PALE, 0.0) for region in task.regions)
+    dice = tuple(cell(means[region].dice, DICE_PALE, 1.0) for region in task.regions)
+    hd95 = tuple(cell(means[region].hd95, HD95_PALE, 0.0) for region in task.regions)
     return dice, hd95
 
 
-def by_size(task: Task, summary: Mapping[str, Any], region: str) -> dict[int, list[float]]:
+def by_size(task: Task, summary: Summary, region: str) -> dict[int, list[float]]:
     """Mean Dice of every evaluated subset, grouped by how many sequences it has."""
     found: defaultdict[int, list[float]] = defaultdict(list)
     for name in subsets_of(task, summary):
-        value = summary["subsets"][name].get(region, {}).get("dice")
-        if known(value):
-            found[len(task.subset(name))].append(float(value))
+        found[len(task.subset(name))].append(summary.subsets[name][region].dice)
     return dict(found)
 
 
@@ -117,7 +113,7 @@ def fullest(task: Task, entries: Sequence[Row]) -> str:
     Raises:
         ValueError: there are no scores.
     """
-    order = {subset: place for place, subset in enumerate(task.subsets)}
+    order = {subset: index for index, subset in enumerate(task.subsets)}
     return max((entry.subset for entry in entries), key=lambda name: order[task.subset(name)])
 
 

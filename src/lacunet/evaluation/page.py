@@ -22,6 +22,7 @@ from lacunet.evaluation.heat import (
     ranked_cases,
 )
 from lacunet.evaluation.scores import Row
+from lacunet.evaluation.summary import Summary
 from lacunet.files import write_text
 from lacunet.report.charts import robustness, volumes
 from lacunet.report.page import dice, known, render, sentence
@@ -73,7 +74,7 @@ class EvaluationView:
 
     model: str
     task: Task
-    summary: Mapping[str, Any]
+    summary: Summary
     rows: Sequence[Row]
     data: str = ""
     policy_words: str = ""
@@ -85,11 +86,11 @@ class EvaluationView:
 def evaluation_page(view: EvaluationView) -> str:
     """A self-contained HTML page. Needs no network, prints, and follows light and dark."""
     rows = heat_rows(view.task, view.summary, view.rows)
-    mean_dice, mean_hd95 = heat_cells(view.task, view.summary["mean"])
+    mean_dice, mean_hd95 = heat_cells(view.task, view.summary.mean)
     values = {
         "view": view,
         "regions": _regions(view),
-        "cases": view.summary["cases"],
+        "cases": view.summary.cases,
         "rows": rows,
         "uneven": len({row.cases for row in rows}) > 1,
         "mean": HeatRow("mean of the subsets", (), False, 0, mean_dice, mean_hd95),
@@ -97,7 +98,7 @@ def evaluation_page(view: EvaluationView) -> str:
         "volumes": _volumes(view.task, view.rows),
         "strips": [_strip(view.task, entry) for entry in ranked_cases(view.rows)],
         "shown": STRIPS_SHOWN,
-        "policy": view.summary["policy"],
+        "policy": view.summary.policy,
         "empty": empty_words(view.task, view.rows),
         "worst": [_worst(view, picture) for picture in view.pictures],
     }
@@ -117,19 +118,17 @@ def _regions(view: EvaluationView) -> list[dict[str, Any]]:
     """A tile for each region: mean Dice, mean HD95, AURC (raw, and divided by its largest value)."""
     steps = len(view.task.modalities) - 1
     found = []
-    for place, (region, means) in enumerate(
-        (region, view.summary["mean"].get(region, {})) for region in view.task.regions
-    ):
-        aurc = view.summary.get("aurc", {}).get(region)
+    for index, region in enumerate(view.task.regions):
+        means, aurc = view.summary.mean[region], view.summary.aurc.get(region)
         found.append(
             {
                 "name": region,
                 "title": view.task.titles[region],
-                "place": place,
-                "dice": means.get("dice"),
-                "hd95": means.get("hd95"),
+                "place": index,
+                "dice": means.dice,
+                "hd95": means.hd95,
                 "aurc": aurc,
-                "aurc_share": aurc / steps if known(aurc) else None,
+                "aurc_share": None if aurc is None else aurc / steps,
             }
         )
     return found

@@ -1,48 +1,20 @@
 """Evaluation folders, found and read: `cases.csv` and `summary.json`, checked against each other. No torch here."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lacunet.errors import DataError, UsageError
 from lacunet.evaluation.metrics import MetricPolicy, get_policy
 from lacunet.evaluation.scores import Row, read_rows, summarise, write_rows
+from lacunet.evaluation.summary import Identity, RegionMeans, Summary, read_summary
 from lacunet.files import write_json
 from lacunet.task import GLIOMA, Task
 
 FILES = ("cases.csv", "summary.json")
-
-
-class Identity(BaseModel):
-    """What was evaluated, and how."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    weights: str = ""
-    postprocessing: tuple[str, ...] = ()
-    precision: str = "not stated"
-    windows: tuple[int, ...] | None = None
-    mirror: str = "none"
-
-
-class Summary(BaseModel):
-    """The entries of `summary.json` that a comparison reads; the numbers themselves come from `cases.csv`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    policy: str
-    mean: dict[str, dict[str, float | None]]
-    model: str = ""
-    data: str = "not stated"
-    identity: Identity = Identity()
-    failed: dict[str, str] = {}
-    environment: dict[str, Any] = {}
-    task: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +101,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     Raises:
         DataError: one of them cannot be read, or they do not belong together.
     """
-    summary = _read_summary(folder / "summary.json")
+    summary = read_summary(folder / "summary.json")
     rows = read_rows(folder / "cases.csv")
     try:
         task = GLIOMA if summary.task is None else Task.from_json(summary.task)
@@ -138,7 +110,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise DataError(f"{folder / 'summary.json'}: its task cannot be read ({error!r}); evaluate again") from error
     except UsageError as error:
         raise DataError(f"{folder / 'summary.json'}: {error}") from error
-    if not _same_means(summary.mean, summarise(rows, task, policy, summary.model)["mean"]):
+    if not _same_means(summary.mean, summarise(rows, task, policy, summary.model).mean):
         raise DataError(f"{folder}: summary.json does not hold the means of cases.csv; evaluate again")
     return Evaluation(folder, summary, rows, task, policy)
 
@@ -156,7 +128,7 @@ def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
     found = [read_evaluation(place) for place in folders]
     first = found[0]
     for one in found[1:]:
-        settings = [x.summary.identity.model_copy(update={"weights": ""}) for x in (first, one)]
+        settings = [_identity_of_folds(x.summary.identity, "") for x in (first, one)]
         if (one.task.to_json(), one.policy, settings[1]) != (first.task.to_json(), first.policy, settings[0]):
             raise DataError(f"{one.folder}: was not scored as {first.folder} was; folds are scored alike")
     places: dict[str, Path] = {}
@@ -167,17 +139,29 @@ def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
             places[case] = one.folder
     rows = [row for one in found for row in one.rows]
     weights = hashlib.sha256("\n".join(one.summary.identity.weights for one in found).encode()).hexdigest()
-    extra = {
+    facts = {
         "data": f"{first.summary.data}, out of {len(found)} folds",
         "task": first.task.to_json(),
-        "identity": {**first.summary.identity.model_dump(mode="json"), "weights": weights},
+        "identity": _identity_of_folds(first.summary.identity, weights),
         "failed": {case: words for one in found for case, words in one.summary.failed.items()},
         "environment": first.summary.environment,
-        "folds": [one.summary.identity.weights for one in found],
+        "folds": tuple(one.summary.identity.weights for one in found),
     }
+    summary = summarise(rows, first.task, first.policy, first.summary.model).model_copy(update=facts)
     write_rows(folder / "cases.csv", rows)
-    write_json(folder / "summary.json", summarise(rows, first.task, first.policy, first.summary.model, extra))
+    write_json(folder / "summary.json", summary.to_json())
     return folder
+
+
+def _identity_of_folds(identity: Identity, weights: str) -> Identity:
+    """The settings of a fold, with the weights of all folds."""
+    return Identity(
+        weights=weights,
+        postprocessing=identity.postprocessing,
+        precision=identity.precision,
+        windows=identity.windows,
+        mirror=identity.mirror,
+    )
 
 
 def _named(word: str) -> tuple[str, Path]:
@@ -209,21 +193,11 @@ def _run_name(folder: Path) -> str:
     return place.parent.name if (place.parent / "recipe.toml").is_file() else place.name
 
 
-def _read_summary(path: Path) -> Summary:
-    try:
-        return Summary.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise DataError(f"{path}: is no summary of an evaluation ({where}: {first['msg']}); evaluate again") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a summary ({error}); evaluate again") from error
-
-
-def _same_means(written: dict[str, dict[str, float | None]], computed: dict[str, dict[str, float | None]]) -> bool:
-    """Whether two `mean` entries of a summary say the same."""
+def _same_means(written: RegionMeans, computed: RegionMeans) -> bool:
+    """Whether two `mean` entries of a summary are equal."""
     return set(written) == set(computed) and all(
-        _same(written[region].get(key), computed[region][key]) for region in computed for key in ("dice", "hd95")
+        _same(written[region].dice, means.dice) and _same(written[region].hd95, means.hd95)
+        for region, means in computed.items()
     )
 
 
