@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
@@ -16,8 +17,9 @@ from lacunet.cli.main import main
 from lacunet.cli.terminal import print_summary
 from lacunet.comparison.compare import compare
 from lacunet.comparison.comparison import CompareSettings, compare_runs, largest_differences
-from lacunet.comparison.entries import COLUMNS, MEAN, ONE, WITH, WITHOUT, write_entries
+from lacunet.comparison.entries import COLUMNS, ONE, WITH, WITHOUT, entries_of, write_entries
 from lacunet.comparison.markdown import markdown
+from lacunet.comparison.numbers import MEAN, Counts, FalseFindings, Number
 from lacunet.comparison.page import comparison_page
 from lacunet.comparison.published.tables import published_tables
 from lacunet.data.split import split_hash
@@ -58,15 +60,39 @@ def two(runs):
     return runs(a=rows_made(steady(0.5)), b=rows_made(steady(0.5, gains)))
 
 
+def find(comparison, method, measure, region, **where):
+    """The row of `comparison.csv` that is described, or None."""
+    wanted = {"group": "here", "training": None, "against": "", "subsets": "all", "cases": "all", "case": ""} | where
+    wanted |= {"method": method, "measure": measure, "region": region}
+    found = [
+        entry for entry in entries_of(comparison) if all(getattr(entry, key) == own for key, own in wanted.items())
+    ]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
 def value(comparison, *words, **where):
-    entry = comparison.find(*words, **where)
+    entry = find(comparison, *words, **where)
     assert entry is not None, (words, where)
     return entry.value
 
 
 def all_numbers(comparison):
-    """Every number by all that says which, whatever the order."""
-    return {tuple(map(str, (getattr(entry, key) for key in COLUMNS))) for entry in comparison.entries}
+    """Every number with its keys, whatever the order."""
+    return {tuple(map(str, (getattr(entry, key) for key in COLUMNS))) for entry in entries_of(comparison)}
+
+
+def altered(tables, number):
+    """The same tables with `number` in place of every score."""
+    if isinstance(tables, Number):
+        return replace(tables, value=number)
+    if isinstance(tables, Mapping):
+        return {key: altered(table, number) for key, table in tables.items()}
+    if isinstance(tables, tuple):
+        return tuple(altered(table, number) for table in tables)
+    if is_dataclass(tables):
+        return type(tables)(*(altered(getattr(tables, field.name), number) for field in fields(tables)))
+    return number if isinstance(tables, float) else tables
 
 
 def test_means_are_those_of_the_evaluations(runs, tmp_path):
@@ -81,7 +107,7 @@ def test_means_are_those_of_the_evaluations(runs, tmp_path):
                 found = value(comparison, "a", measure, region, subsets=f"{size} of 4")
                 assert found == pytest.approx(means[region][measure])
             for name, means in summary["subsets"].items():
-                entry = comparison.find("a", measure, region, subsets=name)
+                entry = find(comparison, "a", measure, region, subsets=name)
                 assert (entry.value, entry.n) == (pytest.approx(means[region][measure]), means[region]["n"])
         assert value(comparison, "a", "aurc", region) == pytest.approx(summary["aurc"][region])
         assert value(comparison, "a", "aurc_normalised", region) == pytest.approx(summary["aurc"][region] / 3)
@@ -93,18 +119,39 @@ def test_six_gains_by_hand(two):
     """Mean gain 0.035; two of the least sums of ranks in 64; four tests in the family, all alike, so p x 4."""
     comparison = compare_runs(two, QUICK)
     assert comparison.family == 4
-    for region in (*GLIOMA.regions, MEAN):
-        against = {"against": "a"}
-        assert value(comparison, "b", "difference", region, **against) == pytest.approx(0.035)
-        assert value(comparison, "b", "difference", region, subsets="t1c", **against) == pytest.approx(0.035)
-        assert value(comparison, "b", "difference", region, subsets="3 of 4", **against) == pytest.approx(0.035)
-        assert [value(comparison, "b", key, region, **against) for key in ("wins", "ties", "losses")] == [6, 0, 0]
-        assert value(comparison, "b", "subsets_ahead", region, **against) == 15
-        assert value(comparison, "b", "p", region, **against) == pytest.approx(0.03125)
-        assert value(comparison, "b", "p_smallest", region, **against) == 0.03125
-        assert value(comparison, "b", "p_holm", region, **against) == pytest.approx(0.125)
-        entry = comparison.find("b", "difference", region, **against)
-        assert 0.01 < entry.low < 0.035 < entry.high < 0.06
+    assert {name: list(tests) for name, tests in comparison.tests.items()} == {"b": [*GLIOMA.regions, MEAN]}
+    for test in comparison.tests["b"].values():
+        assert test.difference.mean.value == pytest.approx(0.035)
+        assert test.difference.by_subset["t1c"].value == pytest.approx(0.035)
+        assert test.difference.by_size[3].value == pytest.approx(0.035)
+        assert (test.difference.aurc, test.difference_with) == (None, None)
+        assert test.cases == Counts(better=6, equal=0, worse=0)
+        assert test.subsets.better == 15
+        assert test.p == pytest.approx(0.03125)
+        assert test.p_smallest == 0.03125
+        assert test.p_holm == pytest.approx(0.125)
+        assert 0.01 < test.difference.mean.low < 0.035 < test.difference.mean.high < 0.06
+
+
+def test_the_tables_of_a_run_by_hand(runs):
+    """Dice of 0.4 to 0.7 with one to four sequences: 8.1 over 15 subsets; area 0.45 + 0.55 + 0.65."""
+    ladder = {1: 0.4, 2: 0.5, 3: 0.6, 4: 0.7}
+    rows = rows_made(lambda case, subset, region: ladder[subset.count("+") + 1], without=[("f", "et")])
+    scores = compare_runs(runs(a=rows), QUICK).scores["a"]
+    wt = scores.dice["wt"]
+    assert wt.mean.value == pytest.approx((4 * 0.4 + 6 * 0.5 + 4 * 0.6 + 0.7) / 15)
+    assert {size: number.value for size, number in wt.by_size.items()} == pytest.approx(ladder)
+    assert (wt.by_subset["t1c+t2f"].value, wt.by_subset["t1c+t2f"].n) == (pytest.approx(0.5), 6)
+    assert wt.aurc.value == pytest.approx(1.65)
+    assert wt.mean.low == pytest.approx(wt.mean.high) == pytest.approx(wt.mean.value)
+    assert (scores.hd95["wt"].mean.value, scores.hd95["wt"].mean.low, scores.hd95["wt"].aurc) == (5.0, None, None)
+    assert list(scores.dice) == [*GLIOMA.regions, MEAN]
+    assert list(scores.hd95) == list(GLIOMA.regions)
+    assert list(scores.dice_with) == list(scores.hd95_with) == list(scores.false) == ["et"]
+    assert scores.dice_with["et"].mean.n == 5
+    assert scores.false["et"] == FalseFindings(found=15, of=15, ml=2.0)
+    assert scores.by_case[MEAN]["f"] == pytest.approx(wt.mean.value)
+    assert scores.trainings == {}
 
 
 def test_the_family_is_every_run_and_region_against_the_baseline(runs):
@@ -143,9 +190,9 @@ def test_cases_without_the_region_are_told_apart(runs):
     comparison = compare_runs(runs(a=rows, b=better), QUICK)
     assert value(comparison, "a", "dice", "et") == pytest.approx(0.5)
     assert value(comparison, "a", "dice", "et", cases=WITH) == pytest.approx(0.6)
-    assert comparison.find("a", "dice", "et", cases=WITH).n == 5
+    assert find(comparison, "a", "dice", "et", cases=WITH).n == 5
     assert value(comparison, "a", "dice", "et", cases=WITH, subsets="t1c") == pytest.approx(0.6)
-    assert comparison.find("a", "dice", "wt", cases=WITH) is None
+    assert find(comparison, "a", "dice", "wt", cases=WITH) is None
     assert value(comparison, "b", "difference", "et", cases=WITH, against="a") == pytest.approx(0.1)
     assert value(comparison, "b", "p_smallest", "et", against="a") == 2 * 0.5**5
     assert value(comparison, "b", "p_smallest", "wt", against="a") == 2 * 0.5**6
@@ -158,7 +205,7 @@ def test_false_findings_are_counted_where_nothing_is(runs):
         for row in rows_made(steady(0.5), without=[("f", "et")])
     ]
     comparison = compare_runs(runs(a=rows), QUICK)
-    share = comparison.find("a", "false_share", "et", cases=WITHOUT)
+    share = find(comparison, "a", "false_share", "et", cases=WITHOUT)
     assert (share.value, share.n) == (pytest.approx(14 / 15), 15)
     assert value(comparison, "a", "false_ml", "et", cases=WITHOUT) == pytest.approx(28 / 15)
 
@@ -166,7 +213,7 @@ def test_false_findings_are_counted_where_nothing_is(runs):
 def test_a_region_that_no_case_has_is_no_ground_for_a_mean(runs):
     rows = rows_made(steady(0.0), without=[(case, "et") for case in SIX])
     comparison = compare_runs(runs(a=rows), QUICK)
-    assert comparison.find("a", "dice", "et", cases=WITH) is None
+    assert find(comparison, "a", "dice", "et", cases=WITH) is None
     assert value(comparison, "a", "false_share", "et", cases=WITHOUT) == 1.0
     assert "with and without the cases that have none" in comparison_page(comparison)
 
@@ -195,8 +242,8 @@ def test_the_other_baseline_turns_differences_round_and_leaves_p(two):
     one, other = compare_runs(two, QUICK), compare_runs(two, replace(QUICK, baseline="b"))
     for region in GLIOMA.regions:
         forth, back = (
-            one.find("b", "difference", region, against="a"),
-            other.find("a", "difference", region, against="b"),
+            find(one, "b", "difference", region, against="a"),
+            find(other, "a", "difference", region, against="b"),
         )
         assert (back.value, back.low, back.high) == pytest.approx((-forth.value, -forth.high, -forth.low), abs=1e-9)
         assert value(other, "a", "p", region, against="b") == value(one, "b", "p", region, against="a")
@@ -213,7 +260,7 @@ def test_hd95_that_is_not_there_is_left_out_of_means(runs, tmp_path):
     rows = rows_made(steady(0.5), hd95=lambda case, subset, region: math.nan if case == "a" else 4.0)
     nowhere = rows_made(steady(0.5), hd95=lambda case, subset, region: math.nan)
     comparison = compare_runs(runs(a=rows, b=nowhere), QUICK)
-    entry = comparison.find("a", "hd95", "wt", subsets="t1c")
+    entry = find(comparison, "a", "hd95", "wt", subsets="t1c")
     assert (entry.value, entry.n) == (4.0, 5)
     assert value(comparison, "b", "hd95", "wt") is None
     assert "nan" not in re.sub(r"<[^>]*>", " ", comparison_page(comparison).split("</style>")[1]).lower().split()
@@ -266,7 +313,8 @@ def test_the_farthest_subsets_come_first(runs):
     rows = rows_made(lambda case, subset, region: 0.5 + gains.get((subset, region), 0.0))
     comparison = compare_runs(runs(a=rows_made(steady(0.5)), b=rows), QUICK)
     found = largest_differences(comparison, "b")
-    assert [(entry.subsets, entry.region) for entry in found] == list(gains)
+    assert [(one.subset, one.region) for one in found] == list(gains)
+    assert [one.value for one in found] == pytest.approx(list(gains.values()))
 
 
 def test_runs_are_called_as_told_or_as_their_folders(tmp_path):
@@ -410,11 +458,11 @@ def test_cases_that_not_every_run_has_are_left_out_and_told(runs):
 def test_subsets_that_not_every_run_has_are_left_out_and_told(runs):
     comparison = compare_runs(runs(a=rows_made(uneven), b=rows_made(uneven, subsets=SUBSETS[:10])), QUICK)
     assert comparison.shared.subsets == SUBSETS[:10]
-    assert comparison.sizes == ("1 of 4", "2 of 4")
+    assert comparison.sizes == (1, 2)
     told = "a was also scored from subsets that are left out here: t1c+t2w+t2f, t1n+t1c+t2f, t1n+t1c+t2w and 2 more"
     assert told in comparison.warnings
     assert "5 of 15 subsets are not compared, so there is no AURC and no mean over all" in comparison.warnings
-    assert comparison.find("a", "aurc", "wt") is None
+    assert find(comparison, "a", "aurc", "wt") is None
     assert "AURC" not in comparison_page(comparison).split("</header>")[1].split("Read this first")[1].split("</ul>")[1]
 
 
@@ -423,7 +471,7 @@ def test_a_score_that_another_run_lacks_counts_for_no_run(runs):
     rows = rows_made(lambda case, subset, region: 1.0 if (case, subset) == ("a", "t1n") else 0.5)
     others = [row for row in rows_made(steady(0.5)) if (row.case, row.subset) != ("a", "t1n")]
     comparison = compare_runs(runs(a=rows, b=others), QUICK)
-    entry = comparison.find("a", "dice", "wt", subsets="t1n")
+    entry = find(comparison, "a", "dice", "wt", subsets="t1n")
     assert (entry.value, entry.n) == (pytest.approx(0.5), 5)
     assert value(comparison, "b", "difference", "wt", against="a") == pytest.approx(0.0)
     assert "a was also scored from subsets that are left out here: t1n" in comparison.warnings
@@ -433,7 +481,7 @@ def test_a_case_that_lacks_a_sequence_needs_no_warning(runs):
     rows = [row for row in rows_made(uneven) if row.case != "a" or "t1c" not in row.subset]
     comparison = compare_runs(runs(a=rows, b=rows), QUICK)
     assert not [words for words in comparison.warnings if "left out" in words]
-    assert comparison.find("a", "dice", "wt", subsets="t1c").n == 5
+    assert find(comparison, "a", "dice", "wt", subsets="t1c").n == 5
 
 
 @pytest.mark.parametrize(
@@ -493,13 +541,14 @@ def test_the_least_p_beside_a_test_can_be_reached(runs):
 
 def test_the_table_is_tidy_and_holds_every_number(two, tmp_path):
     comparison = compare_runs(two, replace(QUICK, published=("brats2018-ccsd",)))
-    write_entries(tmp_path / "comparison.csv", comparison.entries)
+    entries = entries_of(comparison)
+    write_entries(tmp_path / "comparison.csv", entries)
     with (tmp_path / "comparison.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
     keys = {tuple(row[key] for key in COLUMNS[: COLUMNS.index("value")]) for row in rows}
-    assert len(keys) == len(rows) == len(comparison.entries)
-    for row, entry in zip(rows, comparison.entries, strict=True):
+    assert len(keys) == len(rows) == len(entries)
+    for row, entry in zip(rows, entries, strict=True):
         assert (float(row["value"]) if row["value"] else None) == entry.value
         assert (int(row["n"]) if row["n"] else None) == entry.n
     assert {row["group"] for row in rows} == {"here", "brats2018-ccsd"}
@@ -511,7 +560,7 @@ def test_published_numbers_stand_in_the_same_table(two):
     assert value(comparison, "CCSD", "dice", "et", subsets="t1n+t1c+t2w+t2f", group=group) == pytest.approx(0.7995)
     assert value(comparison, "CCSD", "aurc", "wt", group=group) == pytest.approx(2.63, abs=1e-3)
     assert value(comparison, "MIFPN", "dice_printed", "tc", group=group) == pytest.approx(0.7463)
-    assert comparison.find("CCSD", "dice", "et", group=group).n == 57
+    assert find(comparison, "CCSD", "dice", "et", group=group).n == 57
     assert len(comparison.tables) > 5
 
 
@@ -588,7 +637,8 @@ def test_a_subset_that_some_cases_were_not_scored_for_is_not_whole(runs, of_six)
     rows = [row for row in rows_made(steady(0.5)) if (row.case, row.subset) != ("c", "t1c")]
     comparison = compare_runs(runs(a=rows), replace(QUICK, published=(of_six.name,)))
     assert comparison.apart(of_six) == ["here 14 of 15 subsets"]
-    assert comparison.whole == ("2 of 4", "3 of 4", "4 of 4")
+    assert comparison.whole_sizes == (2, 3, 4)
+    assert not comparison.is_whole
 
 
 def test_what_parts_one_run_from_a_published_table_names_the_run(tmp_path, monkeypatch):
@@ -603,12 +653,14 @@ def test_what_parts_one_run_from_a_published_table_names_the_run(tmp_path, monke
 
 
 def test_the_page_shows_the_numbers_of_the_table_and_no_others(two):
-    """Numbers are changed in the entries alone, and the page follows."""
+    """Numbers are changed in the comparison's tables, and the page and the rows of the table follow."""
     comparison = compare_runs(two, QUICK)
-    entries = tuple(
-        replace(entry, value=0.777123) if entry.value is not None else entry for entry in comparison.entries
+    changed = replace(
+        comparison, scores=altered(comparison.scores, 0.777123), tests=altered(comparison.tests, 0.777123)
     )
-    page = comparison_page(replace(comparison, entries=entries))
+    scored = [entry for entry in entries_of(changed) if entry.measure in ("dice", "hd95", "aurc", "difference", "p")]
+    assert {entry.value for entry in scored} == {0.777123}
+    page = comparison_page(changed)
     body = page.split("<header>")[1].split("<footer>")[0]
     table = body.split("Mean over the subsets")[1].split("</section>")[0]
     shown = re.findall(r"<td[^>]*>([\d.]+)", table)
@@ -625,12 +677,18 @@ def test_the_page_has_the_numbers_of_its_curves_without_any_published_table(runs
     comparison = compare_runs(runs(a=a, b=rows_made(uneven)), QUICK)
     section = comparison_page(comparison).split("What each missing sequence costs")[1].split("</section>")[0]
     head, body = section.split("<thead>")[1].split("<tbody>")
-    assert re.findall(r"<th[^>]*>([^<]*)</th>", head) == ["WT", "TC", "ET", "Mean Dice", *comparison.sizes * 3]
+    assert re.findall(r"<th[^>]*>([^<]*)</th>", head) == [
+        "WT",
+        "TC",
+        "ET",
+        "Mean Dice",
+        *[f"{size} of 4" for size in ladder] * 3,
+    ]
     first, second = body.split("</tr>")[:2]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", first)
     assert cells == [f"{ladder[size] + own:.3f}" for own in of_region.values() for size in ladder]
-    wanted = [comparison.find("b", "dice", region, subsets=size) for region in of_region for size in comparison.sizes]
-    assert re.findall(r"<td[^>]*>([^<]*)</td>", second) == [f"{entry.value:.3f}" for entry in wanted]
+    wanted = [comparison.scores["b"].dice[region].by_size[size] for region in of_region for size in ladder]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", second) == [f"{number.value:.3f}" for number in wanted]
 
 
 def test_the_curves_of_one_size_have_one_column(runs):

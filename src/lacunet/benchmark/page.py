@@ -110,7 +110,7 @@ def _side_by_side(comparisons: Mapping[str, Comparison]) -> str:
     rows = []
     for name in first.names:
         for region in first.shared.task.regions:
-            found = [comparison.find(name, "dice", region) for comparison in comparisons.values()]
-            cells = [NOTHING if entry is None or entry.value is None else f"{entry.value:.3f}" for entry in found]
+            found = [comparison.scores.get(name) for comparison in comparisons.values()]
+            cells = [NOTHING if scores is None else f"{scores.dice[region].mean.value:.3f}" for scores in found]
             rows.append([plain(name), region.upper(), *cells])
     return markdown_table(["mean Dice", "region", *(rule or "none" for rule in comparisons)], rows)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lacunet.comparison.comparison import Comparison
+    from lacunet.comparison.numbers import Number
     from lacunet.errors import Problem
     from lacunet.evaluation.summary import RegionMeans, Summary
     from lacunet.intake.found import Survey
@@ -227,11 +228,11 @@ def _means_table(comparison: "Comparison") -> "Table":
     table = _table(
         "\nrun", [*_titles("Dice", regions), *stars, *_titles("AURC", regions), *_titles("HD95 mm", regions)]
     )
-    for name in comparison.names:
-        cells = [_value(comparison, name, "dice", region, 3) for region in regions]
-        cells += [_value(comparison, name, "dice", region, 3, cases="with-reference") for region in cut]
-        cells += [_value(comparison, name, "aurc", region, 2) for region in regions]
-        cells += [_value(comparison, name, "hd95", region, 0) for region in regions]
+    for name, scores in comparison.scores.items():
+        cells = [_value(scores.dice[region].mean, 3) for region in regions]
+        cells += [_value(scores.dice_with[region].mean, 3) for region in cut]
+        cells += [_value(scores.dice[region].aurc, 2) for region in regions]
+        cells += [_value(scores.hd95[region].mean, 0) for region in regions]
         table.add_row(Text(name), *cells)
     if cut:
         counts = [f"{int(comparison.shared.with_reference(region).sum())} with {region.upper()}" for region in cut]
@@ -243,7 +244,6 @@ def _tests_table(comparison: "Comparison") -> "Table":
     """A row for each test."""
     from rich.text import Text
 
-    baseline = comparison.baseline
     titles = [
         "\nregion",
         "Dice\nmore by",
@@ -254,16 +254,14 @@ def _tests_table(comparison: "Comparison") -> "Table":
         "\ncorrected",
         "\nleast",
     ]
-    table = _table(f"against {baseline}\nrun", titles)
-    for name in comparison.others:
-        for region in comparison.regions:
-            entry = comparison.find(name, "difference", region, against=baseline)
-            assert entry is not None
-            counts = [_value(comparison, name, key, region, 0, baseline) for key in ("wins", "ties", "losses")]
-            ps = [_value(comparison, name, key, region, 3, baseline) for key in ("p", "p_holm", "p_smallest")]
-            ends = [f"{value:+.3f}" for value in (entry.value, entry.low, entry.high)]
+    table = _table(f"against {comparison.baseline}\nrun", titles)
+    for name, tests in comparison.tests.items():
+        for region, test in tests.items():
+            mean, cases = test.difference.mean, test.cases
+            ends = [f"{value:+.3f}" for value in (mean.value, mean.low, mean.high)]
+            ps = [f"{p:.3f}" for p in (test.p, test.p_holm, test.p_smallest)]
             title = Text(region if region == "mean" else region.upper())
-            table.add_row(Text(name), title, *ends, " ".join(counts), *ps)
+            table.add_row(Text(name), title, *ends, f"{cases.better} {cases.equal} {cases.worse}", *ps)
     return table
 
 
@@ -281,14 +279,11 @@ def _table(first: str, titles: list[str]) -> "Table":
 
 def _titles(score: str, regions: list[str]) -> list[str]:
     """`Dice` over the first region, nothing over the others."""
-    return [f"{'' if place else score}\n{region.upper()}" for place, region in enumerate(regions)]
+    return [f"{'' if index else score}\n{region.upper()}" for index, region in enumerate(regions)]
 
 
-def _value(
-    comparison: "Comparison", name: str, measure: str, region: str, digits: int, against: str = "", cases: str = "all"
-) -> str:
-    entry = comparison.find(name, measure, region, against=against, cases=cases)
-    return "-" if entry is None or entry.value is None else f"{entry.value:.{digits}f}"
+def _value(number: "Number | None", digits: int) -> str:
+    return _digits(None if number is None else number.value, digits)
 
 
 def print_problems(problems: "Sequence[Problem]") -> None:

@@ -71,6 +71,10 @@ class Aligned:
         there: np.ndarray = np.any([np.isfinite(one.hd95) for one in self.scores[name]], axis=0)
         return there
 
+    def size_title(self, size: int) -> str:
+        """`2 of 4`: the subsets of so many sequences."""
+        return f"{size} of {len(self.task.modalities)}"
+
     @property
     def divided(self) -> list[str]:
         """The regions that some references have and some lack."""

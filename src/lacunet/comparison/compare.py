@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lacunet.comparison.comparison import CompareSettings, Comparison, compare_runs
-from lacunet.comparison.entries import write_entries
+from lacunet.comparison.entries import entries_of, write_entries
 from lacunet.comparison.page import comparison_page
 from lacunet.evaluation.results import read_runs
 from lacunet.files import write_text
@@ -29,6 +29,6 @@ def compare(words: Sequence[str], folder: Path, settings: CompareSettings | None
     """
     comparison = compare_runs(read_runs(words), settings or CompareSettings())
     page = comparison_page(comparison, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    write_entries(folder / "comparison.csv", comparison.entries)
+    write_entries(folder / "comparison.csv", entries_of(comparison))
     write_text(folder / "compare.html", page)
     return comparison

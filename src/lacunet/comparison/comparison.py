@@ -2,23 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
 
 from lacunet.comparison.align import Aligned, align
-from lacunet.comparison.entries import (
-    ALL,
-    HERE,
-    KEYS,
-    MEAN,
-    Entry,
-    entries_against,
-    entries_of_run,
-    entries_of_table,
-    entries_of_trainings,
-    pooled,
-    sizes_of,
-)
+from lacunet.comparison.numbers import MEAN, PairedTest, RunScores, paired_tests, pooled, run_scores, sizes_of
 from lacunet.comparison.published.tables import PublishedTable, Scored, choose, differences, tables_of_cases
 from lacunet.errors import DataError, UsageError, nearest
 from lacunet.evaluation.results import Run
@@ -52,7 +38,8 @@ class Comparison:
         runs: In the order given.
         shared: The cases and subsets that all of them have.
         baseline: Name of the run that the others are held against.
-        entries: Every number.
+        scores: Run -> its scores.
+        tests: Run -> region or `mean` -> its test against the baseline. The baseline is not in it.
         tables: The published tables beside them.
         settings: As asked for.
     """
@@ -60,7 +47,8 @@ class Comparison:
     runs: tuple[Run, ...]
     shared: Aligned
     baseline: str
-    entries: tuple[Entry, ...]
+    scores: Mapping[str, RunScores]
+    tests: Mapping[str, Mapping[str, PairedTest]]
     tables: tuple[PublishedTable, ...]
     settings: CompareSettings
 
@@ -75,18 +63,21 @@ class Comparison:
         return tuple(name for name in self.names if name != self.baseline)
 
     @property
-    def sizes(self) -> tuple[str, ...]:
-        """`1 of 4` and so on, as far as subsets of this size were scored."""
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of sequences of the scored subsets."""
         return tuple(sizes_of(self.shared))
 
     @property
-    def whole(self) -> tuple[str, ...]:
-        """`all`, `1 of 4` and so on: the means of which every subset was scored, in every case."""
+    def whole_sizes(self) -> tuple[int, ...]:
+        """The numbers of sequences of which every subset was scored, in every case."""
         task, there = self.shared.task, set(self.shared.whole_subsets)
-        groups = {ALL: set(map(task.subset_name, task.subsets))}
-        for subset in task.subsets:
-            groups.setdefault(f"{len(subset)} of {len(task.modalities)}", set()).add(task.subset_name(subset))
-        return tuple(name for name, subsets in groups.items() if subsets <= there)
+        missing = {len(subset) for subset in task.subsets if task.subset_name(subset) not in there}
+        return tuple(size for size in range(1, len(task.modalities) + 1) if size not in missing)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every subset was scored, in every case."""
+        return len(self.whole_sizes) == len(self.shared.task.modalities)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -148,25 +139,20 @@ class Comparison:
         counts = {run: int(self.shared.with_hd95(run)[..., place].sum()) for run in self.names}
         return counts[name] if len(set(counts.values())) > 1 else None
 
-    @cached_property
-    def _index(self) -> Mapping[tuple[Any, ...], Entry]:
-        return {tuple(getattr(entry, key) for key in KEYS): entry for entry in self.entries}
 
-    def find(
-        self,
-        method: str,
-        measure: str,
-        region: str,
-        *,
-        subsets: str = ALL,
-        cases: str = ALL,
-        against: str = "",
-        group: str = HERE,
-        case: str = "",
-        training: int | None = None,
-    ) -> Entry | None:
-        """The entry that is described, or None."""
-        return self._index.get((group, method, training, against, region, subsets, cases, case, measure))
+@dataclass(frozen=True)
+class SubsetDifference:
+    """By how much a run differs from the baseline in one subset and region.
+
+    Attributes:
+        subset: Its name.
+        region: Its name.
+        value: Dice of the run minus Dice of the baseline.
+    """
+
+    subset: str
+    region: str
+    value: float
 
 
 def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:
@@ -179,13 +165,15 @@ def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:
     shared = align(runs)
     _refuse_other_regions(shared, tables)
     means = {name: pooled(trainings) for name, trainings in shared.scores.items()}
-    entries = [
-        *(entry for name in names for entry in entries_of_run(shared, name, means[name], settings.resampling)),
-        *(entry for name in names for entry in entries_of_trainings(shared, name)),
-        *entries_against(shared, means, baseline, settings.resampling),
-        *(entry for table in tables for entry in entries_of_table(shared, table)),
-    ]
-    return Comparison(tuple(runs), shared, baseline, tuple(entries), tuple(tables), settings)
+    return Comparison(
+        runs=tuple(runs),
+        shared=shared,
+        baseline=baseline,
+        scores={name: run_scores(shared, name, means[name], settings.resampling) for name in names},
+        tests=paired_tests(shared, means, baseline, settings.resampling),
+        tables=tuple(tables),
+        settings=settings,
+    )
 
 
 def _refuse_other_regions(shared: Aligned, tables: Sequence[PublishedTable]) -> None:
@@ -203,16 +191,16 @@ def _refuse_other_regions(shared: Aligned, tables: Sequence[PublishedTable]) -> 
             )
 
 
-def largest_differences(comparison: Comparison, name: str, count: int = 3) -> list[Entry]:
-    """The subsets and regions in which a run is farthest from the baseline, farthest first."""
-    regions, subsets = comparison.shared.task.regions, comparison.shared.subsets
+def largest_differences(comparison: Comparison, name: str, count: int = 3) -> list[SubsetDifference]:
+    """The subsets and regions in which a run differs most from the baseline, the largest difference first."""
+    tests = comparison.tests[name]
     found = [
-        comparison.find(name, "difference", region, subsets=subset, against=comparison.baseline)
-        for subset in subsets
-        for region in regions
+        SubsetDifference(subset, region, value)
+        for subset in comparison.shared.subsets
+        for region in comparison.shared.task.regions
+        if (value := tests[region].difference.by_subset[subset].value) is not None
     ]
-    known = [entry for entry in found if entry is not None and entry.value is not None]
-    return sorted(known, key=lambda entry: -abs(entry.value or 0.0))[:count]
+    return sorted(found, key=lambda one: -abs(one.value))[:count]
 
 
 def _warn_of_power(comparison: Comparison) -> list[str]:
