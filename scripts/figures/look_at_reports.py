@@ -110,8 +110,8 @@ def evaluation() -> EvaluationView:
     generator = np.random.default_rng(1)
     rows = invented_rows(generator, 8)
     pictures = [
-        CasePicture(name, subset, "t1c", image("t1c", tumour(0), generator), GRID, tumour(4 - 3 * place), tumour(0))
-        for place, (name, subset) in enumerate(worst_cases(GLIOMA, rows, 4))
+        CasePicture(name, subset, "t1c", image("t1c", tumour(0), generator), GRID, tumour(4 - 3 * index), tumour(0))
+        for index, (name, subset) in enumerate(worst_cases(GLIOMA, rows, 4))
     ]
     return EvaluationView(
         model="invented",
@@ -127,15 +127,15 @@ def evaluation() -> EvaluationView:
 
 def comparison(folder: Path) -> str:
     """The page of five invented methods, one of them trained twice, beside published tables."""
-    words = []
-    for place, name in enumerate(("steady", "bold", "bold", "a method with a rather long name", "small", "new")):
-        place_of = folder / f"{place}"
-        rows = [replace(row, dice=min(1.0, row.dice * (1 + 0.04 * place))) for row in invented_rows_of(place)]
-        write_rows(place_of / "cases.csv", rows)
-        write_json(place_of / "summary.json", summarise(rows, GLIOMA, BRATS, name).to_json())
-        words.append(f"{name}={place_of}")
+    runs: dict[str, list[Path]] = {}
+    for index, name in enumerate(("steady", "bold", "bold", "a method with a rather long name", "small", "new")):
+        evaluation_of = folder / f"{index}"
+        rows = [replace(row, dice=min(1.0, row.dice * (1 + 0.04 * index))) for row in invented_rows_of(index)]
+        write_rows(evaluation_of / "cases.csv", rows)
+        write_json(evaluation_of / "summary.json", summarise(rows, GLIOMA, BRATS, name).to_json())
+        runs.setdefault(name, []).append(evaluation_of)
     return comparison_page(
-        compare_runs(read_runs(words), CompareSettings(published=("brats2018-ccsd", "brats2020-smsn")))
+        compare_runs(read_runs(runs), CompareSettings(published=("brats2018-ccsd", "brats2020-smsn")))
     )
 
 

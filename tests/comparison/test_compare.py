@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 
 from evaluations_made import SIX, SUBSETS, rows_made, steady, write_evaluation
+from lacunet.cli.compare import named_runs
 from lacunet.cli.main import main
 from lacunet.cli.terminal import print_summary
 from lacunet.comparison.compare import compare
@@ -48,7 +49,7 @@ def runs(tmp_path):
     def make(**named):
         for name, rows in named.items():
             write_evaluation(tmp_path / name, rows)
-        return read_runs([str(tmp_path / name) for name in named])
+        return read_runs({name: [tmp_path / name] for name in named})
 
     return make
 
@@ -299,7 +300,8 @@ def test_several_trainings_of_one_name_are_averaged_case_by_case(tmp_path):
     write_evaluation(tmp_path / "seed-2", rows_made(steady(0.7)))
     write_evaluation(tmp_path / "other", rows_made(steady(0.6)))
     words = [f"ours={tmp_path / 'seed-1'}", f"{tmp_path / 'other'}", f"ours={tmp_path / 'seed-2'}"]
-    made = read_runs(words)
+    assert named_runs(words) == {"ours": [tmp_path / "seed-1", tmp_path / "seed-2"], "other": [tmp_path / "other"]}
+    made = read_runs(named_runs(words))
     assert [(run.name, len(run.trainings)) for run in made] == [("ours", 2), ("other", 1)]
     comparison = compare_runs(made, QUICK)
     assert value(comparison, "ours", "dice", "wt") == pytest.approx(0.6)
@@ -324,7 +326,7 @@ def test_runs_are_called_as_told_or_as_their_folders(tmp_path):
         (tmp_path / name / "recipe.toml").write_text("")
 
     def names(*words):
-        return [run.name for run in read_runs([word.format(tmp_path) for word in words])]
+        return list(named_runs([word.format(tmp_path) for word in words]))
 
     assert names("{}/ccsd/test", "{}/masm/test") == ["ccsd", "masm"]
     assert names("{}/ccsd/test", "{}/ccsd/val") == ["ccsd/test", "ccsd/val"]
@@ -337,7 +339,8 @@ def test_runs_are_called_as_told_or_as_their_folders(tmp_path):
 def test_a_run_that_holds_one_evaluation_stands_for_it(tmp_path):
     write_evaluation(tmp_path / "run" / "test", rows_made(uneven))
     (tmp_path / "run" / "model").mkdir()
-    (run,) = read_runs([str(tmp_path / "run")])
+    assert named_runs([str(tmp_path / "run")]) == {"test": [tmp_path / "run" / "test"]}
+    (run,) = read_runs({"held": [tmp_path / "run"]})
     assert run.trainings[0].folder == tmp_path / "run" / "test"
 
 
@@ -385,7 +388,17 @@ def test_what_cannot_be_read_is_refused(tmp_path, words, error, message):
         "case,subset,region,dice,hd95,reference_ml,prediction_ml\na,t1n,wt,2,1,1,1\n"
     )
     with pytest.raises(error, match=message):
-        read_runs([word.format(tmp_path) for word in words])
+        read_runs(named_runs([word.format(tmp_path) for word in words]))
+
+
+def test_runs_without_folders_or_with_one_folder_twice_are_refused(tmp_path):
+    folder = write_evaluation(tmp_path / "a", rows_made(uneven))
+    with pytest.raises(UsageError, match="nothing to compare"):
+        read_runs({})
+    with pytest.raises(UsageError, match="run 'empty' has no evaluation; give the folder of one"):
+        read_runs({"a": [folder], "empty": []})
+    with pytest.raises(UsageError, match="given more than once; compare different evaluations"):
+        read_runs({"a": [folder], "again": [folder]})
 
 
 def test_folders_called_alike_are_told_apart_by_their_paths_or_not_at_all(tmp_path, monkeypatch):
@@ -394,12 +407,12 @@ def test_folders_called_alike_are_told_apart_by_their_paths_or_not_at_all(tmp_pa
     write_evaluation(tmp_path / "y" / "run" / "test", rows_made(uneven))
     for place in "xy":
         (tmp_path / place / "run" / "recipe.toml").write_text("")
-    assert [run.name for run in read_runs(["x/run/test", "y/run/test"])] == ["x/run/test", "y/run/test"]
+    assert list(named_runs(["x/run/test", "y/run/test"])) == ["x/run/test", "y/run/test"]
     for name in ("a", "b", "c", "d"):
         write_evaluation(tmp_path / name, rows_made(uneven))
     taken = [f"b={tmp_path}/a", f"b/b={tmp_path}/c", f"{tmp_path}/b={tmp_path}/d"]
     with pytest.raises(UsageError, match="cannot be told apart by their folders; give each a name: NAME=FOLDER"):
-        read_runs([*taken, f"{tmp_path}/b"])
+        named_runs([*taken, f"{tmp_path}/b"])
 
 
 def test_another_task_is_refused(tmp_path):
@@ -410,7 +423,7 @@ def test_another_task_is_refused(tmp_path):
         r"the task differs: glioma \(t1n\+.*et = 3\) in a, other \(t1n\+.*et = 1\) in b; .* compare runs of one task"
     )
     with pytest.raises(DataError, match=message):
-        compare_runs(read_runs([f"{tmp_path}/a", f"{tmp_path}/b"]), QUICK)
+        compare_runs(read_runs({name: [tmp_path / name] for name in "ab"}), QUICK)
 
 
 def test_another_policy_is_refused(tmp_path):
@@ -418,7 +431,7 @@ def test_another_policy_is_refused(tmp_path):
     write_evaluation(tmp_path / "b", rows_made(uneven), policy="rfnet")
     message = "the metric policy differs: 'brats' in a, 'rfnet' in b; evaluate one of them again with --policy brats"
     with pytest.raises(DataError, match=message):
-        compare_runs(read_runs([f"{tmp_path}/a", f"{tmp_path}/b"]), QUICK)
+        compare_runs(read_runs({name: [tmp_path / name] for name in "ab"}), QUICK)
 
 
 def test_other_references_under_the_same_names_are_refused(runs):
@@ -501,7 +514,7 @@ def test_a_case_that_lacks_a_sequence_needs_no_warning(runs):
 def test_settings_that_differ_are_told(tmp_path, changes, message):
     write_evaluation(tmp_path / "a", rows_made(uneven))
     write_evaluation(tmp_path / "b", rows_made(uneven), **changes)
-    comparison = compare_runs(read_runs([f"{tmp_path}/a", f"{tmp_path}/b"]), QUICK)
+    comparison = compare_runs(read_runs({name: [tmp_path / name] for name in "ab"}), QUICK)
     assert message in comparison.warnings
     assert len(comparison.shared.warnings) == 1
 
@@ -509,7 +522,7 @@ def test_settings_that_differ_are_told(tmp_path, changes, message):
 def test_the_same_weights_under_two_names_are_told(tmp_path):
     for name in "ab":
         write_evaluation(tmp_path / name, rows_made(uneven), identity={"weights": "0" * 64})
-    comparison = compare_runs(read_runs([f"{tmp_path}/a", f"{tmp_path}/b"]), QUICK)
+    comparison = compare_runs(read_runs({name: [tmp_path / name] for name in "ab"}), QUICK)
     assert comparison.shared.warnings == ("a and b have the same weights",)
 
 
@@ -566,7 +579,7 @@ def test_published_numbers_stand_in_the_same_table(two):
 
 def test_published_numbers_are_of_one_task(tmp_path):
     short = replace(GLIOMA, name="short", regions={"wt": (1, 2, 3)}, painting=(("wt", 2),))
-    made = read_runs([str(write_evaluation(tmp_path / "a", rows_made(uneven, task=short), task=short))])
+    made = read_runs({"a": [write_evaluation(tmp_path / "a", rows_made(uneven, task=short), task=short)]})
     comparison = compare_runs(made, QUICK)
     assert value(comparison, "a", "dice", MEAN) == pytest.approx(value(comparison, "a", "dice", "wt"))
     assert "whole tumour" in comparison_page(comparison).lower()
@@ -614,7 +627,7 @@ def shown_beside(comparison):
 def test_mirror_images_part_a_run_from_a_table_without(tmp_path, of_six):
     write_evaluation(tmp_path / "a", rows_made(uneven), identity={"mirror": "all"})
     write_evaluation(tmp_path / "b", rows_made(uneven))
-    made = read_runs([f"{tmp_path}/a", f"{tmp_path}/b"])
+    made = read_runs({name: [tmp_path / name] for name in "ab"})
     comparison = compare_runs(made, replace(QUICK, published=(of_six.name,)))
     assert comparison.apart(of_six) == ["a: averaged over mirror images: all here, none there"]
 
@@ -646,7 +659,7 @@ def test_what_parts_one_run_from_a_published_table_names_the_run(tmp_path, monke
     write_evaluation(tmp_path / "b", rows_made(uneven), identity={"postprocessing": ["et500"]})
     table = replace(published_tables()["brats2020-m3ae"], test=(split_hash(SIX),))
     monkeypatch.setattr("lacunet.comparison.published.tables.published_tables", lambda: {"brats2020-m3ae": table})
-    made = read_runs([f"{tmp_path}/a", f"{tmp_path}/b"])
+    made = read_runs({name: [tmp_path / name] for name in "ab"})
     comparison = compare_runs(made, replace(QUICK, published=("brats2020-m3ae",)))
     assert comparison.apart(table) == ["b: post-processing: et500 here, none there"]
     assert "post-processing a: none; b: et500" in comparison_page(comparison)
@@ -710,7 +723,7 @@ def test_hostile_names_are_only_words(tmp_path):
     cases = (NASTY, "a|b", "=1+1", "[red]x[/red]")
     write_evaluation(tmp_path / "a", rows_made(steady(0.5), cases))
     write_evaluation(tmp_path / "b", rows_made(steady(0.6), cases), data=NASTY)
-    made = read_runs([f"{NASTY}={tmp_path}/a", f"x|y={tmp_path}/b"])
+    made = read_runs({NASTY: [tmp_path / "a"], "x|y": [tmp_path / "b"]})
     comparison = compare_runs(made, replace(QUICK, published=("brats2018-ccsd",)))
     page = comparison_page(comparison)
     assert "<script" not in page
@@ -791,15 +804,15 @@ def test_markdown_of_several_runs_has_means_tests_and_cases(two):
 
 
 def test_compare_writes_a_page_and_a_table_and_replaces_them(two, tmp_path):
-    words = [f"{tmp_path}/a", f"{tmp_path}/b"]
-    compare(words, tmp_path / "out", QUICK)
+    made = {name: [tmp_path / name] for name in "ab"}
+    compare(made, tmp_path / "out", QUICK)
     first = (tmp_path / "out" / "comparison.csv").read_text()
-    compare(words[::-1], tmp_path / "out", QUICK)
+    compare(dict(reversed(made.items())), tmp_path / "out", QUICK)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.html", "comparison.csv"]
     assert (tmp_path / "out" / "comparison.csv").read_text() != first
     assert (tmp_path / "out" / "compare.html").read_text(encoding="utf-8").endswith("</html>\n")
     with pytest.raises(OutputError, match="cannot be written"):
-        compare(words, tmp_path / "a" / "cases.csv", QUICK)
+        compare(made, tmp_path / "a" / "cases.csv", QUICK)
 
 
 def test_an_evaluation_that_names_no_task_is_of_the_built_in_one(tmp_path):
@@ -879,13 +892,13 @@ def test_a_refusal_is_one_line(tmp_path, monkeypatch, capsys):
 def test_a_file_is_not_said_to_be_absent(tmp_path, word):
     (tmp_path / "README.md").write_text("words")
     with pytest.raises(DataError, match=r"README\.md: is a file; name the folder of an evaluation \(cases\.csv and"):
-        read_runs([word.format(here=tmp_path)])
+        named_runs([word.format(here=tmp_path)])
 
 
 def test_a_file_of_an_evaluation_stands_beside_what_was_meant(tmp_path):
     folder = write_evaluation(tmp_path / "a", rows_made(uneven))
     with pytest.raises(DataError, match=rf"cases\.csv: is a file; .* here {folder}$"):
-        read_runs([str(folder / "cases.csv")])
+        read_runs({"a": [folder / "cases.csv"]})
 
 
 def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
@@ -893,7 +906,7 @@ def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
     for name, score, cases in (("x", 0.4, SIX), ("y", 0.6, SIX[:3])):
         write_evaluation(tmp_path / name / "a", rows_made(steady(score), cases))
         write_evaluation(tmp_path / name / "b", rows_made(steady(score / 2), cases))
-        compare([f"{tmp_path}/{name}/a", f"{tmp_path}/{name}/b"], tmp_path / name, QUICK)
+        compare({run: [tmp_path / name / run] for run in "ab"}, tmp_path / name, QUICK)
         plan = {"protocol": {"policy": "brats", "split": name}, "entrants": {"a": {"asked": {}}}}
         (tmp_path / name / "benchmark.json").write_text(json.dumps(plan))
     script = ROOT / "scripts/studies/mean_of_lists.py"

@@ -244,9 +244,8 @@ def _comparisons(
     """Rule -> its comparison, written into the folder, or into one of the rule's name."""
     found = {}
     for rule, of_entrants in evaluations.items():
-        words = [f"{name}={place}" for name, places in of_entrants.items() for place in places]
         baseline = settings.baseline if settings.baseline in of_entrants else ""
-        found[rule] = compare(words, folder / rule, CompareSettings(baseline, settings.published))
+        found[rule] = compare(of_entrants, folder / rule, CompareSettings(baseline, settings.published))
     return found
 
 

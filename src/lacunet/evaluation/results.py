@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
@@ -44,26 +44,36 @@ class Run:
     trainings: tuple[Evaluation, ...]
 
 
-def read_runs(words: Sequence[str]) -> list[Run]:
-    """Runs from `NAME=DIR` or `DIR`, in their order; a name given several times collects trainings of one method.
+def read_runs(runs: Mapping[str, Sequence[Path]]) -> list[Run]:
+    """Runs from their folders, in the same order.
 
-    A `DIR` is the folder of an evaluation, or a run in which exactly one lies. Without a name it is called as its run.
+    Args:
+        runs: A run's name -> for each of its trainings the folder of an evaluation, or a run that holds exactly one.
 
     Raises:
-        UsageError: no run, one folder twice, or folders that no name tells apart.
+        UsageError: there is no run, a run has no folder, or a folder is given twice.
         DataError: a folder holds no evaluation, or several, or one that cannot be read.
     """
-    if not words:
+    if not runs:
         raise UsageError("nothing to compare: name folders that `lacunet evaluate` wrote, or NAME=FOLDER")
-    given = [_named(word) for word in words]
-    folders = [evaluation_folder(path) for _, path in given]
-    _refuse_twice(folders)
-    names = _names([name for name, _ in given], folders)
-    evaluations = [read_evaluation(folder) for folder in folders]
-    return [
-        Run(name, tuple(one for own, one in zip(names, evaluations, strict=True) if own == name))
-        for name in dict.fromkeys(names)
-    ]
+    folders = {name: [evaluation_folder(path) for path in paths] for name, paths in runs.items()}
+    refuse_twice([folder for own in folders.values() for folder in own])
+    for name, own in folders.items():
+        if not own:
+            raise UsageError(f"run '{name}' has no evaluation; give the folder of one")
+    return [Run(name, tuple(map(read_evaluation, own))) for name, own in folders.items()]
+
+
+def refuse_twice(folders: Sequence[Path]) -> None:
+    """Refuse folders that are the same.
+
+    Raises:
+        UsageError: naming them.
+    """
+    counted = Counter(folder.resolve() for folder in folders)
+    twice = [str(folder) for folder, count in counted.items() if count > 1]
+    if twice:
+        raise UsageError(f"{', '.join(twice)}: given more than once; compare different evaluations")
 
 
 def evaluation_folder(path: Path) -> Path:
@@ -162,35 +172,6 @@ def _identity_of_folds(identity: Identity, weights: str) -> Identity:
         windows=identity.windows,
         mirror=identity.mirror,
     )
-
-
-def _named(word: str) -> tuple[str, Path]:
-    """`NAME=DIR`; a folder whose own name has a `=` is a folder."""
-    name, equals, rest = word.partition("=")
-    return ("", Path(word)) if not equals or Path(word).is_dir() else (name.strip(), Path(rest))
-
-
-def _refuse_twice(folders: Sequence[Path]) -> None:
-    counted = Counter(folder.resolve() for folder in folders)
-    twice = [str(folder) for folder, count in counted.items() if count > 1]
-    if twice:
-        raise UsageError(f"{', '.join(twice)}: given more than once; a run differs from itself in nothing")
-
-
-def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Names as given; else of the run, if need be with the evaluation's, if need be the whole path."""
-    for way in (_run_name, lambda folder: f"{_run_name(folder)}/{folder.resolve().name}", str):
-        names = [name or way(folder) for name, folder in zip(given, folders, strict=True)]
-        made = [name for name, own in zip(names, given, strict=True) if not own]
-        if all(names.count(name) == 1 for name in made):
-            return names
-    raise UsageError("runs cannot be told apart by their folders; give each a name: NAME=FOLDER")
-
-
-def _run_name(folder: Path) -> str:
-    """Of the run in which the evaluation lies, else of the evaluation's own folder."""
-    place = folder.resolve()
-    return place.parent.name if (place.parent / "recipe.toml").is_file() else place.name
 
 
 def _same_means(written: RegionMeans, computed: RegionMeans) -> bool:
