@@ -277,7 +277,7 @@ def test_hd95_over_other_masks_is_told_and_their_number_shown(runs):
     comparison = compare_runs(runs(a=there, b=missed), QUICK)
     assert value(comparison, "b", "hd95", "et") < value(comparison, "a", "hd95", "et")
     (told,) = [words for words in comparison.warnings if "HD95" in words]
-    assert told.startswith("HD95 of ET is over other masks in each run (a: 90; b: 30 of 90), since the policy 'brats'")
+    assert told.startswith("HD95 of ET is over other masks in each run (a: 90; b: 30 of 90), since policy 'brats'")
     assert [comparison.masks_with_hd95(name, "et") for name in "ab"] == [90, 30]
     assert comparison.masks_with_hd95("b", "wt") is None
     page, text = comparison_page(comparison), markdown(comparison)
@@ -305,7 +305,7 @@ def test_several_trainings_of_one_name_are_averaged_case_by_case(tmp_path):
     assert [(run.name, len(run.trainings)) for run in made] == [("ours", 2), ("other", 1)]
     comparison = compare_runs(made, QUICK)
     assert value(comparison, "ours", "dice", "wt") == pytest.approx(0.6)
-    assert [value(comparison, "ours", "dice", "wt", training=place) for place in (1, 2)] == pytest.approx([0.5, 0.7])
+    assert [value(comparison, "ours", "dice", "wt", training=number) for number in (1, 2)] == pytest.approx([0.5, 0.7])
     assert value(comparison, "other", "difference", "wt", against="ours") == pytest.approx(0.0)
     assert "ours, training 2" in comparison_page(comparison)
 
@@ -350,7 +350,11 @@ def test_a_run_that_holds_one_evaluation_stands_for_it(tmp_path):
         ([], UsageError, "nothing to compare"),
         (["{}/nowhere"], DataError, "nowhere: no such folder"),
         (["{}/empty"], DataError, r"empty: no evaluation here \(cases.csv and summary.json\)"),
-        (["{}/stopped"], DataError, "stopped: the evaluation is not finished; `lacunet evaluate ... --resume`"),
+        (
+            ["{}/stopped"],
+            DataError,
+            "stopped: the evaluation is not finished; `lacunet evaluate ... --resume`",
+        ),
         (["{}/half"], DataError, "half: the evaluation is not finished"),
         (["{}/run"], DataError, r"run: holds several evaluations \(test, val\); name one of them"),
         (["{}/run/test", "again={}/run/test"], UsageError, "given more than once"),
@@ -405,8 +409,8 @@ def test_folders_called_alike_are_told_apart_by_their_paths_or_not_at_all(tmp_pa
     monkeypatch.chdir(tmp_path)
     write_evaluation(tmp_path / "x" / "run" / "test", rows_made(uneven))
     write_evaluation(tmp_path / "y" / "run" / "test", rows_made(uneven))
-    for place in "xy":
-        (tmp_path / place / "run" / "recipe.toml").write_text("")
+    for name in "xy":
+        (tmp_path / name / "run" / "recipe.toml").write_text("")
     assert list(named_runs(["x/run/test", "y/run/test"])) == ["x/run/test", "y/run/test"]
     for name in ("a", "b", "c", "d"):
         write_evaluation(tmp_path / name, rows_made(uneven))
@@ -505,10 +509,9 @@ def test_a_case_that_lacks_a_sequence_needs_no_warning(runs):
         ({"identity": {"windows": [96, 96, 96]}}, "Windows differ: a: whole brain; b: 96x96x96"),
         (
             {"data": "elsewhere"},
-            "The data are called differently, though shared cases have the same references: "
-            "a: made by hand; b: elsewhere",
+            "The data have different names, but shared cases have the same references: a: made by hand; b: elsewhere",
         ),
-        ({"failed": {"x": "no T1"}}, "b failed on 1 case, which nobody is compared on: x"),
+        ({"failed": {"x": "no T1"}}, "b failed on 1 case, left out for every run: x"),
     ],
 )
 def test_settings_that_differ_are_told(tmp_path, changes, message):
@@ -621,7 +624,7 @@ def shown_beside(comparison):
     section = comparison_page(comparison).split('<section class="published">')[1]
     row = section.split("<tr><th")[1].split("</tr>")[0]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
-    return [cells[place : place + 3] for place in range(0, len(cells), 3)]
+    return [cells[index : index + 3] for index in range(0, len(cells), 3)]
 
 
 def test_mirror_images_part_a_run_from_a_table_without(tmp_path, of_six):
@@ -858,7 +861,7 @@ def test_the_command_says_of_each_published_table_whether_it_is_comparable(tmp_p
     words = ["compare", write_evaluation(tmp_path / "a", rows_made(steady(0.5))), "-o", tmp_path / "out"]
     _, out, _ = lacunet(*words, "--published", "brats2020-m3ae", "--published", "brats2020-rfnet")
     lines = [line for line in out.splitlines() if line.startswith("published ")]
-    assert lines[0] == "published brats2020-m3ae, on the page: comparable, as far as an evaluation shows it"
+    assert lines[0] == "published brats2020-m3ae, on the page: comparable, as far as an evaluation shows"
     assert lines[1].startswith("published brats2020-rfnet, on the page: not comparable: other cases: here 6, there 100")
     assert len(lines) == 2
     assert "\npublished " not in lacunet(*words)[1]

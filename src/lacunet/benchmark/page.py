@@ -10,14 +10,14 @@ from lacunet.comparison.markdown import NOTHING, markdown, markdown_table, plain
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """One training, done.
+    """One finished training.
 
     Attributes:
-        entrant: Whose.
+        entrant: Its entrant.
         seed: Its seed.
         part: Its fold, or empty.
-        seconds: By its own clock, validation included.
-        commit: Of the code that began it.
+        seconds: How long it took, validation included.
+        commit: Commit of the code at its start.
     """
 
     entrant: str
@@ -33,13 +33,13 @@ def benchmark_page(
     comparisons: Mapping[str, Comparison],
     differing: Sequence[str],
 ) -> str:
-    """Everything that the numbers rest on, then the numbers.
+    """The protocol, the trainings, then the numbers.
 
     Args:
         plan: As in `benchmark.json`.
-        trainings: Those that are done.
+        trainings: The finished ones.
         comparisons: Post-processing rule (empty is none) -> comparison.
-        differing: In what the entrants were not given the same.
+        differing: What is not the same for all entrants, in words.
     """
     parts = ["# Benchmark", _protocol(plan), _entrants(plan, trainings)]
     parts += ["\n".join(f"* Not the same for all: {plain(words)}." for words in differing)] if differing else []

@@ -14,10 +14,10 @@ from lacunet.errors import UsageError
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(help="NAME=DIR or DIR: evaluations, or runs that hold one. A name given again: another seed."),
+        typer.Argument(help="NAME=DIR or DIR: evaluations, or runs that hold one. The same name again: another seed."),
     ],
     output: Output = Path("comparison"),
-    baseline: Annotated[str, typer.Option(help="The run that others are held against; else the first.")] = "",
+    baseline: Annotated[str, typer.Option(help="The run that others are compared with; else the first.")] = "",
     published: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,14 +45,14 @@ def compare(
 def named_runs(words: Sequence[str]) -> dict[str, list[Path]]:
     """Runs from `NAME=DIR` or `DIR`, in their order; a name that is given again adds a training to its run.
 
-    A `DIR` without a name is called as the run in which it lies, else as the folder itself. Where that does not tell
-    the runs apart, more of the path is taken.
+    A `DIR` without a name gets the name of the run in which it lies, else of the folder itself. Where two runs would
+    have the same name, more of the path is taken.
 
     Returns:
         Name -> the folders of its evaluations.
 
     Raises:
-        UsageError: one folder is given twice, or the names do not tell the runs apart.
+        UsageError: one folder is given twice, or two runs would have the same name.
         DataError: a folder holds no evaluation, or several.
     """
     from lacunet.evaluation.results import evaluation_folder, refuse_twice

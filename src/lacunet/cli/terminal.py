@@ -151,7 +151,7 @@ def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None
 
 
 def print_summary(summary: "Summary", task: Task) -> None:
-    """Mean Dice (and HD95 in mm) by region, for each subset and over all; `ET*` leaves out the cases that have none."""
+    """Mean Dice and HD95 (mm) by region, for each subset and over all; `ET*` is over the cases that have the region."""
     from rich.console import Console
     from rich.table import Table
 
@@ -194,7 +194,7 @@ def _digits(value: float | None, digits: int) -> str:
 
 
 def print_comparison(comparison: "Comparison") -> None:
-    """Means of each run, every test against the baseline, what its reader must not miss, and what the page shows."""
+    """Means of each run, every test against the baseline, warnings, and which published tables are comparable."""
     from rich.console import Console
     from rich.text import Text
 
@@ -212,14 +212,14 @@ def print_comparison(comparison: "Comparison") -> None:
 
 
 def _beside(reasons: Sequence[str]) -> str:
-    """Whether a published table may stand beside the runs."""
+    """Whether a published table can be compared with the runs."""
     if reasons:
         return f"not comparable: {'; '.join(reasons)}"
-    return "comparable, as far as an evaluation shows it"
+    return "comparable, as far as an evaluation shows"
 
 
 def _means_table(comparison: "Comparison") -> "Table":
-    """A row for each run; `ET*` leaves out the cases that have none."""
+    """A row for each run; `ET*` is over the cases that have the region."""
     from rich.text import Text
 
     regions = list(comparison.shared.task.regions)
@@ -266,7 +266,7 @@ def _tests_table(comparison: "Comparison") -> "Table":
 
 
 def _table(first: str, titles: list[str]) -> "Table":
-    """A table without lines: one column of words, folded where the terminal is narrow, the others of numbers."""
+    """A table without lines: one column of words, wrapped in a narrow terminal, and columns of numbers."""
     from rich.table import Table
     from rich.text import Text
 

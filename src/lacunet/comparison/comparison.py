@@ -1,4 +1,4 @@
-"""The numbers of a comparison: means, intervals, tests, and what its reader must know. No torch here."""
+"""A comparison: means, intervals, tests, and what its reader must know. No torch here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from lacunet.stats.paired import Resampling, smallest_p
 from lacunet.task import GLIOMA
 
 LEVEL = 0.05
-"""What a test is said to pass."""
+"""A test passes if its corrected p is below this."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class CompareSettings:
     """What is compared with what.
 
     Attributes:
-        baseline: The run that the others are held against; empty is the first.
+        baseline: The run that the others are compared with; empty is the first.
         published: Published tables, or data sets (`brats2018`).
         resampling: How intervals are made.
     """
@@ -37,7 +37,7 @@ class Comparison:
     Attributes:
         runs: In the order given.
         shared: The cases and subsets that all of them have.
-        baseline: Name of the run that the others are held against.
+        baseline: Name of the run that the others are compared with.
         scores: Run -> its scores.
         tests: Run -> region or `mean` -> its test against the baseline. The baseline is not in it.
         tables: The published tables beside them.
@@ -54,12 +54,12 @@ class Comparison:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the runs."""
+        """The names of the runs."""
         return tuple(run.name for run in self.runs)
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The runs that are held against the baseline."""
+        """The runs that are compared with the baseline."""
         return tuple(name for name in self.names if name != self.baseline)
 
     @property
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def rules(self) -> dict[str, tuple[str, ...]]:
-        """Run -> its post-processing, that of all its trainings together."""
+        """Run -> the post-processing rules of all its trainings."""
         return {
             run.name: tuple(
                 dict.fromkeys(rule for one in run.trainings for rule in one.summary.identity.postprocessing)
@@ -96,12 +96,12 @@ class Comparison:
 
     @property
     def mirrors(self) -> dict[str, str]:
-        """Run -> over which mirror images it averages."""
+        """Run -> the mirror images that its predictions are averaged over."""
         found = {run.name: dict.fromkeys(one.summary.identity.mirror for one in run.trainings) for run in self.runs}
         return {name: " and ".join(mirrors) for name, mirrors in found.items()}
 
     def apart(self, table: PublishedTable) -> list[str]:
-        """Why a published table is not to be put beside the runs here; what holds for some of them names them."""
+        """Why a published table cannot be compared with the runs; a reason that holds for some runs names them."""
         cases, subsets, policy = self.shared.cases, self.shared.whole_subsets, self.shared.policy.name
         found = {
             name: differences(table, Scored(cases, subsets, policy, rules, self.mirrors[name]))
@@ -117,7 +117,7 @@ class Comparison:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader must not miss."""
+        """Sentences that the reader must see."""
         return (
             *self.shared.warnings,
             *_warn_of_distances(self.shared),
@@ -127,16 +127,16 @@ class Comparison:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """What a reader may want next."""
+        """What the reader may want to do next."""
         shown = {table.name for table in self.tables}
         known = [name for name in tables_of_cases(self.shared.cases) if name not in shown]
         options = " ".join(f"--published {name}" for name in known)
-        return (f"these are the test cases of published tables; {options} shows them beside",) if known else ()
+        return (f"these are the test cases of published tables; {options} shows them too",) if known else ()
 
     def masks_with_hd95(self, name: str, region: str) -> int | None:
-        """Over how many masks the HD95 of a run is the mean, where this is not the same for all runs; else None."""
-        place = list(self.shared.task.regions).index(region)
-        counts = {run: int(self.shared.with_hd95(run)[..., place].sum()) for run in self.names}
+        """How many masks of a run have an HD95; None where this is the same for all runs."""
+        index = list(self.shared.task.regions).index(region)
+        counts = {run: int(self.shared.with_hd95(run)[..., index].sum()) for run in self.names}
         return counts[name] if len(set(counts.values())) > 1 else None
 
 
@@ -177,7 +177,7 @@ def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:
 
 
 def _refuse_other_regions(shared: Aligned, tables: Sequence[PublishedTable]) -> None:
-    """`mean` is a word of ours, and the published tables are of one task."""
+    """Refuse a region called `mean`, and published tables for another task than theirs."""
     if MEAN in shared.task.regions:
         raise DataError(
             f"the task '{shared.task.name}' has a region called '{MEAN}', which names the mean of all regions"
@@ -204,7 +204,7 @@ def largest_differences(comparison: Comparison, name: str, count: int = 3) -> li
 
 
 def _warn_of_power(comparison: Comparison) -> list[str]:
-    """Whether any test of the family could pass at all."""
+    """A warning where no test of the family can pass."""
     cases, family = len(comparison.shared.cases), comparison.family
     if not family or family * smallest_p(cases) <= LEVEL:
         return []
@@ -215,16 +215,16 @@ def _warn_of_power(comparison: Comparison) -> list[str]:
 
 
 def _warn_of_distances(shared: Aligned) -> list[str]:
-    """Regions whose HD95 is over other masks in one run than in another."""
+    """Regions whose HD95 is a mean over different masks in different runs."""
     found = []
-    for place, region in enumerate(shared.task.regions):
-        there = {name: shared.with_hd95(name)[..., place] for name in shared.scores}
+    for index, region in enumerate(shared.task.regions):
+        there = {name: shared.with_hd95(name)[..., index] for name in shared.scores}
         first = next(iter(there.values()))
         if any((one != first).any() for one in there.values()):
             counts = "; ".join(f"{name}: {int(one.sum())}" for name, one in there.items())
             found.append(
-                f"HD95 of {region.upper()} is over other masks in each run ({counts} of {first.size}), since the "
-                f"policy '{shared.policy.name}' gives none to some; a run that misses what is hard has the lower HD95"
+                f"HD95 of {region.upper()} is over other masks in each run ({counts} of {first.size}), since policy "
+                f"'{shared.policy.name}' gives none to some; a run that misses difficult masks has a lower HD95"
             )
     return found
 

@@ -59,7 +59,7 @@ def _side_by_side(comparison: Comparison) -> str:
 
 
 def _tests(comparison: Comparison) -> str:
-    """A row per test: the difference, its interval, cases won and lost, p as it is and corrected."""
+    """A row per test: the difference, its interval, cases better, equal and worse, p as it is and corrected."""
     head = ["", "region", "difference", "95 % interval", "cases better, equal, worse", "p", "corrected", "least p"]
     rows = []
     for name, tests in comparison.tests.items():
@@ -74,7 +74,7 @@ def _tests(comparison: Comparison) -> str:
 
 
 def _family(comparison: Comparison) -> str:
-    """What was tested, and corrected for what."""
+    """Which tests were made, and how p was corrected."""
     cases, resamples = len(comparison.shared.cases), comparison.settings.resampling.resamples
     return (
         f"Differences of mean Dice to {plain(comparison.baseline)}. Wilcoxon signed-rank over {cases} cases, "
@@ -95,7 +95,7 @@ def _cases(comparison: Comparison) -> str:
 
 
 def _empty(comparison: Comparison) -> list[str]:
-    """A table for each region that some references lack: Dice without these cases, and what is found in them."""
+    """A table for each region that some references lack: Dice without these cases, and false segmentations in them."""
     parts = []
     for region in comparison.shared.divided:
         rows = []
@@ -116,7 +116,7 @@ def _empty(comparison: Comparison) -> list[str]:
 
 
 def _published(comparison: Comparison, table: PublishedTable) -> list[str]:
-    """A published table, why it is not to be put beside ours, and what is to be known of it."""
+    """A published table, why it cannot be compared with ours, and notes on it."""
     shared, sizes = comparison.shared, comparison.sizes
     rows = [
         [plain(method), region.upper(), *_published_cells(table.score(method, region), sizes)]
@@ -139,12 +139,12 @@ def _published_cells(score: PublishedScore | None, sizes: Sequence[int]) -> list
 
 
 def _list(sentences: Sequence[str]) -> list[str]:
-    """A part with a line for each sentence; none where there is none."""
+    """One part with a line for each sentence; empty where there are no sentences."""
     return ["\n".join(f"* {plain(words)}." for words in sentences)] if sentences else []
 
 
 def _protocol(comparison: Comparison) -> str:
-    """How many cases, by which policy; of a single run with its AURC."""
+    """The number of cases and the policy; for a single run also its AURC."""
     shared = comparison.shared
     words = f"{len(shared.cases)} cases, policy `{shared.policy.name}`."
     dice = comparison.scores[comparison.names[0]].dice
@@ -160,7 +160,7 @@ def _column(means: SubsetMeans, digits: int = 3) -> list[str]:
 
 
 def _distance(comparison: Comparison, name: str, region: str) -> str:
-    """Mean HD95, and over how many masks where runs differ in that."""
+    """Mean HD95, and the number of masks where it is not the same for all runs."""
     masks = comparison.masks_with_hd95(name, region)
     words = _number(comparison.scores[name].hd95[region].mean, 1)
     return words if masks is None else f"{words} ({masks} masks)"
@@ -175,11 +175,11 @@ def _digits(value: float | None, digits: int = 3) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table; an empty first title takes no more room than a rule."""
+    """A markdown table; an empty title is written as `| |`."""
     lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
     return "\n".join([lines[0].replace("|  |", "| |"), "|" + "---|" * len(head), *lines[1:]])
 
 
 def plain(text: str) -> str:
-    """Words of others that cannot end a cell or a line."""
+    """Text from outside, escaped so that it cannot end a cell or a line."""
     return escape(" ".join(text.split()), quote=False).replace("\\", "\\\\").replace("|", "\\|")

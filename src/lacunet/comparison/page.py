@@ -1,4 +1,4 @@
-"""The page of a comparison: runs side by side, tests, subsets, cases, published numbers. All from its entries."""
+"""The page of a comparison: runs side by side, tests, subsets, cases, published numbers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from lacunet.stats.paired import INTERVAL_COVERAGE, TIE, smallest_p
 DIFFERENCE_FULL = 0.2
 """Difference of Dice from which a cell has its full colour."""
 CASES_SHOWN = 40
-"""Cases that are open at first; the others unfold."""
+"""Cases that are shown at first; a click shows the others."""
 FEW_CASES = 20
-"""With fewer, intervals of resampled cases are called too narrow."""
+"""With fewer cases the page says that the intervals are too narrow."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PublishedColumn:
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """What `base.html` asks of a page."""
+    """What `base.html` needs of every page."""
 
     comparison: Comparison
     provenance: Mapping[str, str]
@@ -203,7 +203,7 @@ def _difference(number: Number, cases: Counts) -> dict[str, Any]:
 
 
 def _empty(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """Regions that some references lack: Dice without these cases, and what is found in them."""
+    """Regions that some references lack: Dice without these cases, and false segmentations in them."""
     shared = comparison.shared
     for region in shared.task.regions:
         there = shared.with_reference(region)
@@ -237,7 +237,7 @@ def _cases(comparison: Comparison, runs: Sequence[Mapping[str, Any]]) -> list[di
 
 
 def _published(comparison: Comparison, table: PublishedTable) -> dict[str, Any]:
-    """A published table with our runs above it, and why the two are not to be put beside each other."""
+    """A published table with our runs above it, and why the two cannot be compared."""
     columns = [
         column for column in _columns(comparison) if any(column.there(score) is not None for score in table.scores)
     ]
@@ -281,7 +281,7 @@ def _column_of_size(comparison: Comparison, size: int) -> PublishedColumn:
 
 
 def _rules(comparison: Comparison) -> str:
-    """Post-processing in words: once where all runs have the same."""
+    """Post-processing in words; one text where all runs have the same."""
     words = {name: ", ".join(rules) or "none" for name, rules in comparison.rules.items()}
     if len(set(words.values())) == 1:
         return words[comparison.baseline]
@@ -289,7 +289,7 @@ def _rules(comparison: Comparison) -> str:
 
 
 def _provenance(comparison: Comparison, date: str) -> dict[str, str]:
-    """What was compared, down to the weights."""
+    """What was compared: folders, data, weights and settings."""
     found = {"lacunet": version("lacunet")} | ({"date": date} if date else {})
     for run in comparison.runs:
         for number, one in enumerate(run.trainings, start=1):

@@ -1,4 +1,4 @@
-"""Cases x subsets x regions -> one tidy table, its summary, and a page."""
+"""Cases, subsets and regions -> a table of scores, its summary and a page."""
 
 import json
 import time
@@ -34,7 +34,7 @@ class EvaluateSettings:
         rules: Post-processing, in order.
         data: Which cases these are, in words, for the page.
         pictures: How many of the worst cases are drawn.
-        resume: Go on with an evaluation that was stopped.
+        resume: Continue an evaluation that was stopped.
     """
 
     subsets: tuple[Subset, ...]
@@ -47,7 +47,7 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation, done.
+    """A finished evaluation.
 
     Attributes:
         summary: As in `summary.json`.
@@ -67,8 +67,8 @@ def evaluate(
 ) -> Evaluated:
     """Write `cases.csv`, `summary.json` and `report.html` into a folder.
 
-    Each case's rows are kept in `folder/parts/` as soon as they are there, so that a stopped evaluation goes on where
-    it stood (`settings.resume`).
+    The rows of each case are written to `folder/parts/` as soon as the case is scored, so that a stopped evaluation can
+    be continued (`settings.resume`).
 
     Args:
         predictor: The model on its device.
@@ -167,7 +167,9 @@ def _open_folder(folder: Path, identity: Identity, resume: bool) -> None:
     path = folder / "parts" / "evaluation.json"
     if path.is_file():
         if not resume:
-            raise OutputError(f"{folder}: holds an evaluation already; go on with --resume, or choose another folder")
+            raise OutputError(
+                f"{folder}: holds an evaluation already; continue it with --resume or choose another folder"
+            )
         if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity.to_json())):
             raise OutputError(f"{folder}: holds an evaluation of another model or with other settings; choose another")
     write_json(path, identity.to_json())
@@ -216,5 +218,5 @@ def _picture(predictor: Predictor, files: CaseFiles, subset_name: str, settings:
 
 
 def _clearest_first(task: Task) -> list[str]:
-    """The last modality of the task first: FLAIR shows most of a glioma."""
+    """The task's modalities from last to first: FLAIR shows most of a glioma."""
     return list(reversed(task.modalities))

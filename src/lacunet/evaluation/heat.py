@@ -1,4 +1,4 @@
-"""The numbers of an evaluation, as its page needs them: typed, grouped, ranked. Nothing is drawn here."""
+"""The numbers of an evaluation as its page shows them: grouped and ranked. Nothing is drawn here."""
 
 import math
 from collections import defaultdict
@@ -31,7 +31,7 @@ class CaseScores:
 
 @dataclass(frozen=True)
 class HeatRow:
-    """A subset: a dot for each modality (is it there?), and its cells.
+    """One subset: a dot for each modality that it has, and its cells.
 
     Attributes:
         title: The sequences, for people.
@@ -51,7 +51,7 @@ class HeatRow:
 
 
 def subsets_of(task: Task, summary: Summary) -> list[str]:
-    """The names of the evaluated subsets, in the task's order, as the summary writes them."""
+    """The names of the evaluated subsets in the task's order."""
     order = {subset: index for index, subset in enumerate(task.subsets)}
     return sorted(summary.subsets, key=lambda name: order[task.subset(name)])
 
@@ -108,7 +108,7 @@ def ranked_cases(scores: Sequence[Row]) -> list[CaseScores]:
 
 
 def fullest(task: Task, entries: Sequence[Row]) -> str:
-    """The name of the largest subset among the scores; of equals, the last in the task's order.
+    """The name of the largest subset among the scores; of several, the last in the task's order.
 
     Raises:
         ValueError: there are no scores.
@@ -118,15 +118,15 @@ def fullest(task: Task, entries: Sequence[Row]) -> str:
 
 
 def worst_cases(task: Task, rows: Sequence[Row], count: int = 6) -> list[tuple[str, str]]:
-    """The cases to draw: those of lowest mean Dice, each with its fullest subset, worst first.
+    """The cases with the lowest mean Dice, each with its largest subset, the worst first.
 
-    With the fullest subset the picture shows what goes wrong although nothing (more) is missing.
+    The largest subset is drawn because its errors do not come from missing sequences.
     """
     return [(entry.case, fullest(task, entry.scores)) for entry in ranked_cases(rows)[:count]]
 
 
 def empty_words(task: Task, scores: Sequence[Row]) -> list[str]:
-    """A sentence for each region of which some reference or prediction is empty."""
+    """A sentence for each region with an empty reference or prediction."""
     found = []
     for region in task.regions:
         entries = [entry for entry in scores if entry.region == region]

@@ -1,4 +1,4 @@
-"""The page of an evaluation: every subset, every case, and the worst ones to look at."""
+"""The page of an evaluation: every subset, every case, and pictures of the worst cases."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,12 @@ from lacunet.report.pictures import cuts, pictures
 from lacunet.task import Task
 
 STRIPS_SHOWN = 40
-"""Cases of the strip plot that are open at first; the others unfold."""
+"""Cases that are shown at first; a click shows the others."""
 
 
 @dataclass(frozen=True)
 class CasePicture:
-    """One of the worst cases, to be drawn with its prediction and its reference.
+    """One of the worst cases, with its prediction and its reference.
 
     Attributes:
         case: Its name, as in the rows.
@@ -66,10 +66,10 @@ class EvaluationView:
         summary: As in `summary.json`.
         rows: As in `cases.csv`.
         data: Which cases these are, in words.
-        policy_words: What the summary's policy does with empty masks, in words.
-        pictures: Of the worst cases; `worst_cases` says which to make.
-        warnings: Sentences that a reader must not miss.
-        provenance: Command, model, date, data ... in the order in which they are printed.
+        policy_words: What empty masks score, in words.
+        pictures: Of the worst cases (`worst_cases`).
+        warnings: Sentences that the reader must see.
+        provenance: Command, model, date, data and so on, in the order of the page.
     """
 
     model: str
@@ -147,7 +147,7 @@ def _robustness(view: EvaluationView) -> Markup:
 
 
 def _volumes(task: Task, scores: Sequence[Row]) -> Markup:
-    """Each case once per region, from its fullest subset."""
+    """Each case once per region, from its largest subset."""
     chosen = {(entry.case, fullest(task, entry.scores)) for entry in ranked_cases(scores)}
     points = {
         region: [
@@ -164,7 +164,7 @@ def _volumes(task: Task, scores: Sequence[Row]) -> Markup:
 
 
 def _strip(task: Task, case: CaseScores) -> dict[str, Any]:
-    """A row of the strip plot: a dot per subset in each region's cell, the fullest subset marked."""
+    """A row of the strip plot: a dot per subset in each region's cell; the largest subset is marked."""
     full = fullest(task, case.scores)
     return {
         "case": case.case,

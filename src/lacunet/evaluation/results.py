@@ -1,4 +1,4 @@
-"""Evaluation folders, found and read: `cases.csv` and `summary.json`, checked against each other. No torch here."""
+"""Finds and reads the folders of evaluations, and checks that their two files agree. No torch here."""
 
 import hashlib
 from collections import Counter
@@ -19,14 +19,14 @@ FILES = ("cases.csv", "summary.json")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `lacunet evaluate` left in a folder.
+    """What `lacunet evaluate` wrote into a folder.
 
     Attributes:
-        folder: Where it lies.
-        summary: Of `summary.json`.
-        rows: Of `cases.csv`.
-        task: As written; an evaluation that names none is of the built-in task.
-        policy: By which it was scored.
+        folder: The folder.
+        summary: From `summary.json`.
+        rows: From `cases.csv`.
+        task: As written; the built-in task where none is written.
+        policy: The metric policy of the scores.
     """
 
     folder: Path
@@ -90,7 +90,7 @@ def evaluation_folder(path: Path) -> Path:
     if is_evaluation(path):
         return path
     if (path / "parts").is_dir() or any((path / name).exists() for name in FILES):
-        raise DataError(f"{path}: the evaluation is not finished; `lacunet evaluate ... --resume` goes on with it")
+        raise DataError(f"{path}: the evaluation is not finished; `lacunet evaluate ... --resume` continues it")
     inside = sorted(entry for entry in path.iterdir() if entry.is_dir() and is_evaluation(entry))
     if len(inside) > 1:
         listed = ", ".join(entry.name for entry in inside)
@@ -101,7 +101,7 @@ def evaluation_folder(path: Path) -> Path:
 
 
 def is_evaluation(folder: Path) -> bool:
-    """Whether both files of a finished evaluation are there."""
+    """Whether the folder has both files of a finished evaluation."""
     return all((folder / name).is_file() for name in FILES)
 
 
@@ -133,20 +133,20 @@ def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
         folder: Where `cases.csv` and `summary.json` go; earlier ones are replaced.
 
     Raises:
-        DataError: they are of several tasks or policies, scored otherwise, or share a case.
+        DataError: their tasks, policies or settings differ, or they share a case.
     """
-    found = [read_evaluation(place) for place in folders]
+    found = [read_evaluation(path) for path in folders]
     first = found[0]
     for one in found[1:]:
         settings = [_identity_of_folds(x.summary.identity, "") for x in (first, one)]
         if (one.task.to_json(), one.policy, settings[1]) != (first.task.to_json(), first.policy, settings[0]):
-            raise DataError(f"{one.folder}: was not scored as {first.folder} was; folds are scored alike")
-    places: dict[str, Path] = {}
+            raise DataError(f"{one.folder}: was not scored as {first.folder} was; use the same settings for all folds")
+    folder_of: dict[str, Path] = {}
     for one in found:
         for case in {row.case for row in one.rows}:
-            if case in places:
-                raise DataError(f"{case}: is scored in {places[case]} and in {one.folder}; folds share no case")
-            places[case] = one.folder
+            if case in folder_of:
+                raise DataError(f"{case}: is scored in {folder_of[case]} and in {one.folder}; folds share no case")
+            folder_of[case] = one.folder
     rows = [row for one in found for row in one.rows]
     weights = hashlib.sha256("\n".join(one.summary.identity.weights for one in found).encode()).hexdigest()
     facts = {
