@@ -49,7 +49,8 @@ def write_evaluation(
     extra |= {} if task is GLIOMA else {"task": task.to_json()}
     told = {"data": "made by hand", "identity": identity, "failed": {}, "environment": {"commit": "abc"}, **extra}
     write_rows(folder / "cases.csv", rows)
-    write_json(folder / "summary.json", summarise(rows, task, get_policy(policy), "model", told))
+    scores = summarise(rows, task, get_policy(policy), "model").to_json()
+    write_json(folder / "summary.json", {**scores, **told})
     return folder
 
 

@@ -5,10 +5,9 @@ python scripts/figures/look_at_reports.py DIR
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -75,7 +74,7 @@ def case(name: str, acquired: Subset, used: Subset, prediction: np.ndarray, refe
         reference=reference,
         reference_volumes={} if reference is None else volumes(reference),
         expected=expected,
-        warnings=expectation_warnings(GLIOMA, used, expected.dice),
+        warnings=expectation_warnings(GLIOMA, used, expected),
         provenance={
             "model": "invented",
             "command": "python scripts/figures/look_at_reports.py",
@@ -86,7 +85,7 @@ def case(name: str, acquired: Subset, used: Subset, prediction: np.ndarray, refe
     )
 
 
-def invented_rows(generator: np.random.Generator, cases: int) -> list[dict[str, Any]]:
+def invented_rows(generator: np.random.Generator, cases: int) -> list[Row]:
     """Plausible scores; the second case has no FLAIR and no enhancing tumour."""
     rows = []
     for number in range(cases):
@@ -99,33 +98,11 @@ def invented_rows(generator: np.random.Generator, cases: int) -> list[dict[str, 
             for region, size in sizes.items():
                 dice = EXPECTED["t1c" in subset][region] + ease + 0.02 * len(subset) + generator.normal(0, 0.03)
                 dice = float(np.clip(dice, 0, 1)) if size else 0.0
-                scores = {"dice": dice, "hd95": (1 - dice) * 40 if size else 373.13}
-                amounts = {"reference_ml": size, "prediction_ml": size * generator.uniform(0.7, 1.3) if size else 0.4}
-                name = GLIOMA.subset_name(subset)
-                rows.append({"case": f"invented {number:02d}", "subset": name, "region": region, **scores, **amounts})
+                hd95 = (1 - dice) * 40 if size else 373.13
+                found = size * generator.uniform(0.7, 1.3) if size else 0.4
+                name = f"invented {number:02d}"
+                rows.append(Row(name, GLIOMA.subset_name(subset), region, dice, hd95, size, found))
     return rows
-
-
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The rows' means, in the form of `summary.json`."""
-
-    def mean(subset: str, region: str, name: str) -> float:
-        return fmean(row[name] for row in rows if (row["subset"], row["region"]) == (subset, region))
-
-    def curve(region: str) -> list[float]:
-        sizes = range(1, len(GLIOMA.modalities) + 1)
-        return [fmean(subsets[name][region]["dice"] for name in subsets if name.count("+") == k - 1) for k in sizes]
-
-    names = [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]
-    scores = ("dice", "hd95")
-    subsets = {name: {r: {s: mean(name, r, s) for s in scores} for r in GLIOMA.regions} for name in names}
-    return {
-        "policy": "brats",
-        "cases": len({row["case"] for row in rows}),
-        "subsets": subsets,
-        "mean": {r: {s: fmean(subsets[name][r][s] for name in names) for s in scores} for r in GLIOMA.regions},
-        "aurc": {region: float(np.trapezoid(curve(region))) for region in GLIOMA.regions},
-    }
 
 
 def evaluation() -> EvaluationView:
@@ -139,7 +116,7 @@ def evaluation() -> EvaluationView:
     return EvaluationView(
         model="invented",
         task=GLIOMA,
-        summary=summary(rows),
+        summary=summarise(rows, GLIOMA, BRATS, "invented"),
         rows=rows,
         data="all invented",
         policy_words="both empty counts as Dice 1 and HD95 0 mm; one empty as Dice 0 and HD95 373.13 mm",
@@ -150,25 +127,24 @@ def evaluation() -> EvaluationView:
 
 def comparison(folder: Path) -> str:
     """The page of five invented methods, one of them trained twice, beside published tables."""
-    words = []
+    runs: dict[str, list[Path]] = {}
     for index, name in enumerate(("steady", "bold", "bold", "a method with a rather long name", "small", "new")):
-        run = folder / f"{index}"
-        better = [row | {"dice": min(1.0, row["dice"] * (1 + 0.04 * index))} for row in invented_rows_of(index)]
-        rows = [Row(**row) for row in better]
-        write_rows(run / "cases.csv", rows)
-        write_json(run / "summary.json", summarise(rows, GLIOMA, BRATS, name))
-        words.append(f"{name}={run}")
+        evaluation_of = folder / f"{index}"
+        rows = [replace(row, dice=min(1.0, row.dice * (1 + 0.04 * index))) for row in invented_rows_of(index)]
+        write_rows(evaluation_of / "cases.csv", rows)
+        write_json(evaluation_of / "summary.json", summarise(rows, GLIOMA, BRATS, name).to_json())
+        runs.setdefault(name, []).append(evaluation_of)
     return comparison_page(
-        compare_runs(read_runs(words), CompareSettings(published=("brats2018-ccsd", "brats2020-smsn")))
+        compare_runs(read_runs(runs), CompareSettings(published=("brats2018-ccsd", "brats2020-smsn")))
     )
 
 
-def invented_rows_of(seed: int) -> list[dict[str, Any]]:
+def invented_rows_of(seed: int) -> list[Row]:
     """Rows of the same invented cases, with scores of their own."""
     rows = invented_rows(np.random.default_rng(1), 12)
     noise = np.random.default_rng(seed).normal(0, 0.02, len(rows))
     return [
-        row | {"dice": float(np.clip(row["dice"] + error, 0, 1)) if row["dice"] else 0.0}
+        replace(row, dice=float(np.clip(row.dice + error, 0, 1)) if row.dice else 0.0)
         for row, error in zip(rows, noise, strict=True)
     ]
 

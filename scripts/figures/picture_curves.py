@@ -4,7 +4,6 @@ python scripts/figures/picture_curves.py RUN... -o docs/images/curves.svg      e
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from lacunet.evaluation.summary import read_summary
 from lacunet.training.log import last_validations
 
 COLOURS = ("#000000", "#0072b2", "#009e73", "#e69f00", "#cc79a7", "#d55e00")
@@ -31,9 +31,9 @@ def main() -> None:
     for index, run in enumerate(options.runs):
         style = {"color": COLOURS[index], "marker": MARKERS[index], "markersize": 4.5, "linewidth": 1.4}
         learning.plot(*zip(*validation(run), strict=True), label=run.name, **style)
-        by_size = json.loads((run / "test" / "summary.json").read_text(encoding="utf-8"))["by_size"]
+        by_size = read_summary(run / "test" / "summary.json").by_size
         for axes, region in zip(regions, ("wt", "tc", "et"), strict=True):
-            axes.plot([int(size) for size in by_size], [of[region]["dice"] for of in by_size.values()], **style)
+            axes.plot(list(by_size), [means[region].dice for means in by_size.values()], **style)
     finish(learning, "Validation", "Share of the last stage's steps", "Mean Dice")
     for axes, region in zip(regions, ("Whole tumour", "Tumour core", "Enhancing tumour"), strict=True):
         finish(axes, f"Test: {region.lower()}", "Number of sequences", "Dice")

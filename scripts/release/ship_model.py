@@ -15,6 +15,7 @@ import json
 import shutil
 from pathlib import Path
 
+from lacunet.evaluation.summary import read_summary
 from lacunet.files import rounded, whole_folder
 from lacunet.models.calibration import CALIBRATION, put_beside, read_calibration_file
 from lacunet.models.folder import read_description
@@ -67,15 +68,14 @@ def versions(run: Path) -> dict[str, object]:
 
 def results(folder: Path) -> dict[str, object]:
     """The part of an evaluation's summary that a card keeps; six digits, so that no table rounds twice."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(folder / "summary.json").to_json()
     wanted = ("policy", "data", "cases", "subsets", "mean", "by_size", "aurc", "empty")
     return {key: rounded(summary[key], 6) for key in wanted if key in summary}
 
 
 def require_same_weights(weights: str, evaluation: Path) -> None:
     """The table must be of these weights."""
-    summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
-    if summary["identity"]["weights"] != weights:
+    if read_summary(evaluation / "summary.json").identity.weights != weights:
         raise SystemExit(f"{evaluation}: an evaluation of other weights; evaluate the shipped model again")
 
 

@@ -3,11 +3,11 @@
 python scripts/studies/runs_table.py RUN...      each with its evaluation in RUN/test; NAME=RUN calls it otherwise
 """
 
-import json
 import sys
 from pathlib import Path
 from statistics import fmean
 
+from lacunet.evaluation.summary import read_summary
 from lacunet.training.log import last_validations
 
 
@@ -20,8 +20,8 @@ def main() -> None:
         run = Path(path)
         if not (run / "log.jsonl").is_file() or not (run / "test" / "summary.json").is_file():
             raise SystemExit(f"{run}: no run with an evaluation in {run / 'test'}")
-        means = json.loads((run / "test" / "summary.json").read_text(encoding="utf-8"))["mean"].values()
-        dice, distances = [one["dice"] for one in means], [one["hd95"] for one in means]
+        means = read_summary(run / "test" / "summary.json").mean.values()
+        dice, distances = [one.dice for one in means], [one.hd95 for one in means]
         best = max(line["validation_mean"] for line in last_validations(run))
         cells = [f"{best:.3f}", *(f"{value:.3f}" for value in [*dice, fmean(dice)])]
         print(f"| {' | '.join([name or run.name, *cells, *(f'{value:.1f}' for value in distances)])} |")

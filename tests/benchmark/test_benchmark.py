@@ -159,7 +159,7 @@ def test_every_case_is_scored_once_out_of_the_folds(cases, tmp_path):
 
 
 def test_folds_keep_persons_together(cases):
-    visits = [replace(case, person=f"person {place // 2}") for place, case in enumerate(cases)]
+    visits = [replace(case, person=f"person {index // 2}") for index, case in enumerate(cases)]
     for part in parts_by_person(visits, 2):
         assert not {case.person for case in part.train} & {case.person for case in part.test}
         assert len(part.test) == 2
@@ -172,7 +172,7 @@ def test_a_training_that_fails_is_told_and_stops_no_other(part, tmp_path):
     assert problem.case == "broken seed 1"
     assert (baseline.case, baseline.message) == (
         "baseline broken",
-        "has no evaluation; the others are held against one instead",
+        "has no evaluation; the others are compared with one instead",
     )
     assert "is not a number" in problem.message
     assert done.comparison is not None
@@ -369,7 +369,7 @@ def test_a_sweep_of_incomplete_cases_is_not_trained_on_complete_ones(lacunet, ph
     sweep.write_text('title = "t"\nrecipe = "base.toml"\ncomplete = 0.01\n[rows.a]\n', encoding="utf-8")
     status, _, err = lacunet("benchmark", sweep, "--data", data, "--folds", 2, "-o", tmp_path / "out")
     assert status == 2
-    assert "trains where 1 % of the cases have every sequence" in err
+    assert "in this sweep 1 % of the training cases have every sequence" in err
     assert "lacunet missing DATA --split FILE:train --full 0.01 -o missing.csv" in err
     assert not (tmp_path / "out").exists()
 
@@ -412,7 +412,7 @@ def test_folds_that_share_a_case_or_were_scored_otherwise_are_not_joined(tmp_pat
     with pytest.raises(DataError, match="was not scored as"):
         join_evaluations([a, c], tmp_path / "joined")
     joined = read_evaluation(join_evaluations([a, d], tmp_path / "joined"))
-    assert joined.summary.mean["wt"]["dice"] == pytest.approx((0.5 + 0.5 + 0.9) / 3)
+    assert joined.summary.mean["wt"].dice == pytest.approx((0.5 + 0.5 + 0.9) / 3)
 
 
 # The command

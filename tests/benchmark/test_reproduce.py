@@ -161,7 +161,7 @@ def test_a_benchmark_takes_published_lists(lacunet, data, sweep, tmp_path):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("--lists", "lists"), "--lists: which of them? --protocol brats2018-2"),
+        (("--lists", "lists"), "--lists needs --protocol, such as --protocol brats2018-2"),
         (("--protocol", "stand-in", "--folds", "2"), "--protocol names the cases; leave out --split and --folds"),
         (("--protocol", "stand-in", "--split", "s.json"), "--protocol names the cases; leave out --split and --folds"),
         (("--protocol", "brats2018-4"), "no published lists 'brats2018-4'; did you mean 'brats2018-"),
@@ -181,8 +181,8 @@ def test_data_that_lack_a_case_of_the_lists_are_refused(data):
 
 @pytest.mark.parametrize("words", [("reproduce", "{table}"), ("benchmark", "{recipe}", "--protocol", "stand-in")])
 def test_data_that_are_not_there_are_said_to_be_missing_before_lists_are_looked_for(lacunet, sweep, tmp_path, words):
-    places = {"table": sweep, "recipe": sweep.with_name("tiny.toml")}
-    command = [word.format(**places) for word in words]
+    paths = {"table": sweep, "recipe": sweep.with_name("tiny.toml")}
+    command = [word.format(**paths) for word in words]
     status, _, err = lacunet(*command, "--data", tmp_path / "nope", "-o", tmp_path / "out")
     assert status == 1
     assert err == f"lacunet: {tmp_path / 'nope'}: there is no such file or folder\n"
@@ -292,9 +292,9 @@ def given(sweep, tmp_path, stand_in):
         write_json(model / "model.json", {**fields, "card": {**card, **(card_changes or {})}})
         rows = rows_made(steady(0.5), cases=cases, subsets=subsets)
         rows = [row for row in rows if (row.case, row.subset) not in without]
-        place = write_evaluation(tmp_path / "evaluation", rows, policy, identity={"weights": "w", **identity})
+        path = write_evaluation(tmp_path / "evaluation", rows, policy, identity={"weights": "w", **identity})
         target = find_target(str(sweep), {"stand-in": stand_in})
-        return refusals(target, recipe, str(model), read_evaluation(place))
+        return refusals(target, recipe, str(model), read_evaluation(path))
 
     return told
 
@@ -342,8 +342,8 @@ def page(sweep, tmp_path, stand_in):
         text = SWEEP.replace("rows.CCSD", f'rows."{row}"')
         sweep.write_text(text.replace('"brats2018-ccsd"', f'"{table}"'), encoding="utf-8")
         target = find_target(str(sweep), {"stand-in": stand_in})
-        places = [write_evaluation(tmp_path / name, rows_made(steady(0.5), subsets=subsets), "rfnet") for name in "ab"]
-        one, other = map(read_evaluation, places)
+        paths = [write_evaluation(tmp_path / name, rows_made(steady(0.5), subsets=subsets), "rfnet") for name in "ab"]
+        one, other = map(read_evaluation, paths)
         return target, reproduction(target, [Reproduced(row, [one], [other], refusals)])
 
     return made

@@ -7,17 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
 from evaluations_made import SIX, SUBSETS, rows_made, steady, write_evaluation
+from lacunet.cli.compare import named_runs
 from lacunet.cli.main import main
 from lacunet.cli.terminal import print_summary
 from lacunet.comparison.compare import compare
 from lacunet.comparison.comparison import CompareSettings, compare_runs, largest_differences
-from lacunet.comparison.entries import COLUMNS, MEAN, ONE, WITH, WITHOUT, write_entries
+from lacunet.comparison.entries import COLUMNS, ONE, WITH, WITHOUT, entries_of, write_entries
 from lacunet.comparison.markdown import markdown
+from lacunet.comparison.numbers import MEAN, Counts, FalseFindings, Number
 from lacunet.comparison.page import comparison_page
 from lacunet.comparison.published.tables import published_tables
 from lacunet.data.split import split_hash
@@ -46,7 +49,7 @@ def runs(tmp_path):
     def make(**named):
         for name, rows in named.items():
             write_evaluation(tmp_path / name, rows)
-        return read_runs([str(tmp_path / name) for name in named])
+        return read_runs({name: [tmp_path / name] for name in named})
 
     return make
 
@@ -58,15 +61,39 @@ def two(runs):
     return runs(a=rows_made(steady(0.5)), b=rows_made(steady(0.5, gains)))
 
 
+def find(comparison, method, measure, region, **where):
+    """The row of `comparison.csv` that is described, or None."""
+    wanted = {"group": "here", "training": None, "against": "", "subsets": "all", "cases": "all", "case": ""} | where
+    wanted |= {"method": method, "measure": measure, "region": region}
+    found = [
+        entry for entry in entries_of(comparison) if all(getattr(entry, key) == own for key, own in wanted.items())
+    ]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
 def value(comparison, *words, **where):
-    entry = comparison.find(*words, **where)
+    entry = find(comparison, *words, **where)
     assert entry is not None, (words, where)
     return entry.value
 
 
 def all_numbers(comparison):
-    """Every number by all that says which, whatever the order."""
-    return {tuple(map(str, (getattr(entry, key) for key in COLUMNS))) for entry in comparison.entries}
+    """Every number with its keys, whatever the order."""
+    return {tuple(map(str, (getattr(entry, key) for key in COLUMNS))) for entry in entries_of(comparison)}
+
+
+def altered(tables, number):
+    """The same tables with `number` in place of every score."""
+    if isinstance(tables, Number):
+        return replace(tables, value=number)
+    if isinstance(tables, Mapping):
+        return {key: altered(table, number) for key, table in tables.items()}
+    if isinstance(tables, tuple):
+        return tuple(altered(table, number) for table in tables)
+    if is_dataclass(tables):
+        return type(tables)(*(altered(getattr(tables, field.name), number) for field in fields(tables)))
+    return number if isinstance(tables, float) else tables
 
 
 def test_means_are_those_of_the_evaluations(runs, tmp_path):
@@ -81,7 +108,7 @@ def test_means_are_those_of_the_evaluations(runs, tmp_path):
                 found = value(comparison, "a", measure, region, subsets=f"{size} of 4")
                 assert found == pytest.approx(means[region][measure])
             for name, means in summary["subsets"].items():
-                entry = comparison.find("a", measure, region, subsets=name)
+                entry = find(comparison, "a", measure, region, subsets=name)
                 assert (entry.value, entry.n) == (pytest.approx(means[region][measure]), means[region]["n"])
         assert value(comparison, "a", "aurc", region) == pytest.approx(summary["aurc"][region])
         assert value(comparison, "a", "aurc_normalised", region) == pytest.approx(summary["aurc"][region] / 3)
@@ -93,18 +120,39 @@ def test_six_gains_by_hand(two):
     """Mean gain 0.035; two of the least sums of ranks in 64; four tests in the family, all alike, so p x 4."""
     comparison = compare_runs(two, QUICK)
     assert comparison.family == 4
-    for region in (*GLIOMA.regions, MEAN):
-        against = {"against": "a"}
-        assert value(comparison, "b", "difference", region, **against) == pytest.approx(0.035)
-        assert value(comparison, "b", "difference", region, subsets="t1c", **against) == pytest.approx(0.035)
-        assert value(comparison, "b", "difference", region, subsets="3 of 4", **against) == pytest.approx(0.035)
-        assert [value(comparison, "b", key, region, **against) for key in ("wins", "ties", "losses")] == [6, 0, 0]
-        assert value(comparison, "b", "subsets_ahead", region, **against) == 15
-        assert value(comparison, "b", "p", region, **against) == pytest.approx(0.03125)
-        assert value(comparison, "b", "p_smallest", region, **against) == 0.03125
-        assert value(comparison, "b", "p_holm", region, **against) == pytest.approx(0.125)
-        entry = comparison.find("b", "difference", region, **against)
-        assert 0.01 < entry.low < 0.035 < entry.high < 0.06
+    assert {name: list(tests) for name, tests in comparison.tests.items()} == {"b": [*GLIOMA.regions, MEAN]}
+    for test in comparison.tests["b"].values():
+        assert test.difference.mean.value == pytest.approx(0.035)
+        assert test.difference.by_subset["t1c"].value == pytest.approx(0.035)
+        assert test.difference.by_size[3].value == pytest.approx(0.035)
+        assert (test.difference.aurc, test.difference_with) == (None, None)
+        assert test.cases == Counts(better=6, equal=0, worse=0)
+        assert test.subsets.better == 15
+        assert test.p == pytest.approx(0.03125)
+        assert test.p_smallest == 0.03125
+        assert test.p_holm == pytest.approx(0.125)
+        assert 0.01 < test.difference.mean.low < 0.035 < test.difference.mean.high < 0.06
+
+
+def test_the_tables_of_a_run_by_hand(runs):
+    """Dice of 0.4 to 0.7 with one to four sequences: 8.1 over 15 subsets; area 0.45 + 0.55 + 0.65."""
+    ladder = {1: 0.4, 2: 0.5, 3: 0.6, 4: 0.7}
+    rows = rows_made(lambda case, subset, region: ladder[subset.count("+") + 1], without=[("f", "et")])
+    scores = compare_runs(runs(a=rows), QUICK).scores["a"]
+    wt = scores.dice["wt"]
+    assert wt.mean.value == pytest.approx((4 * 0.4 + 6 * 0.5 + 4 * 0.6 + 0.7) / 15)
+    assert {size: number.value for size, number in wt.by_size.items()} == pytest.approx(ladder)
+    assert (wt.by_subset["t1c+t2f"].value, wt.by_subset["t1c+t2f"].n) == (pytest.approx(0.5), 6)
+    assert wt.aurc.value == pytest.approx(1.65)
+    assert wt.mean.low == pytest.approx(wt.mean.high) == pytest.approx(wt.mean.value)
+    assert (scores.hd95["wt"].mean.value, scores.hd95["wt"].mean.low, scores.hd95["wt"].aurc) == (5.0, None, None)
+    assert list(scores.dice) == [*GLIOMA.regions, MEAN]
+    assert list(scores.hd95) == list(GLIOMA.regions)
+    assert list(scores.dice_with) == list(scores.hd95_with) == list(scores.false) == ["et"]
+    assert scores.dice_with["et"].mean.n == 5
+    assert scores.false["et"] == FalseFindings(found=15, of=15, ml=2.0)
+    assert scores.by_case[MEAN]["f"] == pytest.approx(wt.mean.value)
+    assert scores.trainings == {}
 
 
 def test_the_family_is_every_run_and_region_against_the_baseline(runs):
@@ -143,9 +191,9 @@ def test_cases_without_the_region_are_told_apart(runs):
     comparison = compare_runs(runs(a=rows, b=better), QUICK)
     assert value(comparison, "a", "dice", "et") == pytest.approx(0.5)
     assert value(comparison, "a", "dice", "et", cases=WITH) == pytest.approx(0.6)
-    assert comparison.find("a", "dice", "et", cases=WITH).n == 5
+    assert find(comparison, "a", "dice", "et", cases=WITH).n == 5
     assert value(comparison, "a", "dice", "et", cases=WITH, subsets="t1c") == pytest.approx(0.6)
-    assert comparison.find("a", "dice", "wt", cases=WITH) is None
+    assert find(comparison, "a", "dice", "wt", cases=WITH) is None
     assert value(comparison, "b", "difference", "et", cases=WITH, against="a") == pytest.approx(0.1)
     assert value(comparison, "b", "p_smallest", "et", against="a") == 2 * 0.5**5
     assert value(comparison, "b", "p_smallest", "wt", against="a") == 2 * 0.5**6
@@ -158,7 +206,7 @@ def test_false_findings_are_counted_where_nothing_is(runs):
         for row in rows_made(steady(0.5), without=[("f", "et")])
     ]
     comparison = compare_runs(runs(a=rows), QUICK)
-    share = comparison.find("a", "false_share", "et", cases=WITHOUT)
+    share = find(comparison, "a", "false_share", "et", cases=WITHOUT)
     assert (share.value, share.n) == (pytest.approx(14 / 15), 15)
     assert value(comparison, "a", "false_ml", "et", cases=WITHOUT) == pytest.approx(28 / 15)
 
@@ -166,7 +214,7 @@ def test_false_findings_are_counted_where_nothing_is(runs):
 def test_a_region_that_no_case_has_is_no_ground_for_a_mean(runs):
     rows = rows_made(steady(0.0), without=[(case, "et") for case in SIX])
     comparison = compare_runs(runs(a=rows), QUICK)
-    assert comparison.find("a", "dice", "et", cases=WITH) is None
+    assert find(comparison, "a", "dice", "et", cases=WITH) is None
     assert value(comparison, "a", "false_share", "et", cases=WITHOUT) == 1.0
     assert "with and without the cases that have none" in comparison_page(comparison)
 
@@ -195,8 +243,8 @@ def test_the_other_baseline_turns_differences_round_and_leaves_p(two):
     one, other = compare_runs(two, QUICK), compare_runs(two, replace(QUICK, baseline="b"))
     for region in GLIOMA.regions:
         forth, back = (
-            one.find("b", "difference", region, against="a"),
-            other.find("a", "difference", region, against="b"),
+            find(one, "b", "difference", region, against="a"),
+            find(other, "a", "difference", region, against="b"),
         )
         assert (back.value, back.low, back.high) == pytest.approx((-forth.value, -forth.high, -forth.low), abs=1e-9)
         assert value(other, "a", "p", region, against="b") == value(one, "b", "p", region, against="a")
@@ -213,7 +261,7 @@ def test_hd95_that_is_not_there_is_left_out_of_means(runs, tmp_path):
     rows = rows_made(steady(0.5), hd95=lambda case, subset, region: math.nan if case == "a" else 4.0)
     nowhere = rows_made(steady(0.5), hd95=lambda case, subset, region: math.nan)
     comparison = compare_runs(runs(a=rows, b=nowhere), QUICK)
-    entry = comparison.find("a", "hd95", "wt", subsets="t1c")
+    entry = find(comparison, "a", "hd95", "wt", subsets="t1c")
     assert (entry.value, entry.n) == (4.0, 5)
     assert value(comparison, "b", "hd95", "wt") is None
     assert "nan" not in re.sub(r"<[^>]*>", " ", comparison_page(comparison).split("</style>")[1]).lower().split()
@@ -229,7 +277,7 @@ def test_hd95_over_other_masks_is_told_and_their_number_shown(runs):
     comparison = compare_runs(runs(a=there, b=missed), QUICK)
     assert value(comparison, "b", "hd95", "et") < value(comparison, "a", "hd95", "et")
     (told,) = [words for words in comparison.warnings if "HD95" in words]
-    assert told.startswith("HD95 of ET is over other masks in each run (a: 90; b: 30 of 90), since the policy 'brats'")
+    assert told.startswith("HD95 of ET is over other masks in each run (a: 90; b: 30 of 90), since policy 'brats'")
     assert [comparison.masks_with_hd95(name, "et") for name in "ab"] == [90, 30]
     assert comparison.masks_with_hd95("b", "wt") is None
     page, text = comparison_page(comparison), markdown(comparison)
@@ -252,11 +300,12 @@ def test_several_trainings_of_one_name_are_averaged_case_by_case(tmp_path):
     write_evaluation(tmp_path / "seed-2", rows_made(steady(0.7)))
     write_evaluation(tmp_path / "other", rows_made(steady(0.6)))
     words = [f"ours={tmp_path / 'seed-1'}", f"{tmp_path / 'other'}", f"ours={tmp_path / 'seed-2'}"]
-    made = read_runs(words)
+    assert named_runs(words) == {"ours": [tmp_path / "seed-1", tmp_path / "seed-2"], "other": [tmp_path / "other"]}
+    made = read_runs(named_runs(words))
     assert [(run.name, len(run.trainings)) for run in made] == [("ours", 2), ("other", 1)]
     comparison = compare_runs(made, QUICK)
     assert value(comparison, "ours", "dice", "wt") == pytest.approx(0.6)
-    assert [value(comparison, "ours", "dice", "wt", training=place) for place in (1, 2)] == pytest.approx([0.5, 0.7])
+    assert [value(comparison, "ours", "dice", "wt", training=number) for number in (1, 2)] == pytest.approx([0.5, 0.7])
     assert value(comparison, "other", "difference", "wt", against="ours") == pytest.approx(0.0)
     assert "ours, training 2" in comparison_page(comparison)
 
@@ -266,7 +315,8 @@ def test_the_farthest_subsets_come_first(runs):
     rows = rows_made(lambda case, subset, region: 0.5 + gains.get((subset, region), 0.0))
     comparison = compare_runs(runs(a=rows_made(steady(0.5)), b=rows), QUICK)
     found = largest_differences(comparison, "b")
-    assert [(entry.subsets, entry.region) for entry in found] == list(gains)
+    assert [(one.subset, one.region) for one in found] == list(gains)
+    assert [one.value for one in found] == pytest.approx(list(gains.values()))
 
 
 def test_runs_are_called_as_told_or_as_their_folders(tmp_path):
@@ -276,7 +326,7 @@ def test_runs_are_called_as_told_or_as_their_folders(tmp_path):
         (tmp_path / name / "recipe.toml").write_text("")
 
     def names(*words):
-        return [run.name for run in read_runs([word.format(tmp_path) for word in words])]
+        return list(named_runs([word.format(tmp_path) for word in words]))
 
     assert names("{}/ccsd/test", "{}/masm/test") == ["ccsd", "masm"]
     assert names("{}/ccsd/test", "{}/ccsd/val") == ["ccsd/test", "ccsd/val"]
@@ -289,7 +339,8 @@ def test_runs_are_called_as_told_or_as_their_folders(tmp_path):
 def test_a_run_that_holds_one_evaluation_stands_for_it(tmp_path):
     write_evaluation(tmp_path / "run" / "test", rows_made(uneven))
     (tmp_path / "run" / "model").mkdir()
-    (run,) = read_runs([str(tmp_path / "run")])
+    assert named_runs([str(tmp_path / "run")]) == {"test": [tmp_path / "run" / "test"]}
+    (run,) = read_runs({"held": [tmp_path / "run"]})
     assert run.trainings[0].folder == tmp_path / "run" / "test"
 
 
@@ -299,7 +350,11 @@ def test_a_run_that_holds_one_evaluation_stands_for_it(tmp_path):
         ([], UsageError, "nothing to compare"),
         (["{}/nowhere"], DataError, "nowhere: no such folder"),
         (["{}/empty"], DataError, r"empty: no evaluation here \(cases.csv and summary.json\)"),
-        (["{}/stopped"], DataError, "stopped: the evaluation is not finished; `lacunet evaluate ... --resume`"),
+        (
+            ["{}/stopped"],
+            DataError,
+            "stopped: the evaluation is not finished; `lacunet evaluate ... --resume`",
+        ),
         (["{}/half"], DataError, "half: the evaluation is not finished"),
         (["{}/run"], DataError, r"run: holds several evaluations \(test, val\); name one of them"),
         (["{}/run/test", "again={}/run/test"], UsageError, "given more than once"),
@@ -337,21 +392,31 @@ def test_what_cannot_be_read_is_refused(tmp_path, words, error, message):
         "case,subset,region,dice,hd95,reference_ml,prediction_ml\na,t1n,wt,2,1,1,1\n"
     )
     with pytest.raises(error, match=message):
-        read_runs([word.format(tmp_path) for word in words])
+        read_runs(named_runs([word.format(tmp_path) for word in words]))
+
+
+def test_runs_without_folders_or_with_one_folder_twice_are_refused(tmp_path):
+    folder = write_evaluation(tmp_path / "a", rows_made(uneven))
+    with pytest.raises(UsageError, match="nothing to compare"):
+        read_runs({})
+    with pytest.raises(UsageError, match="run 'empty' has no evaluation; give the folder of one"):
+        read_runs({"a": [folder], "empty": []})
+    with pytest.raises(UsageError, match="given more than once; compare different evaluations"):
+        read_runs({"a": [folder], "again": [folder]})
 
 
 def test_folders_called_alike_are_told_apart_by_their_paths_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_evaluation(tmp_path / "x" / "run" / "test", rows_made(uneven))
     write_evaluation(tmp_path / "y" / "run" / "test", rows_made(uneven))
-    for place in "xy":
-        (tmp_path / place / "run" / "recipe.toml").write_text("")
-    assert [run.name for run in read_runs(["x/run/test", "y/run/test"])] == ["x/run/test", "y/run/test"]
+    for name in "xy":
+        (tmp_path / name / "run" / "recipe.toml").write_text("")
+    assert list(named_runs(["x/run/test", "y/run/test"])) == ["x/run/test", "y/run/test"]
     for name in ("a", "b", "c", "d"):
         write_evaluation(tmp_path / name, rows_made(uneven))
     taken = [f"b={tmp_path}/a", f"b/b={tmp_path}/c", f"{tmp_path}/b={tmp_path}/d"]
     with pytest.raises(UsageError, match="cannot be told apart by their folders; give each a name: NAME=FOLDER"):
-        read_runs([*taken, f"{tmp_path}/b"])
+        named_runs([*taken, f"{tmp_path}/b"])
 
 
 def test_another_task_is_refused(tmp_path):
@@ -362,7 +427,7 @@ def test_another_task_is_refused(tmp_path):
         r"the task differs: glioma \(t1n\+.*et = 3\) in a, other \(t1n\+.*et = 1\) in b; .* compare runs of one task"
     )
     with pytest.raises(DataError, match=message):
-        compare_runs(read_runs([f"{tmp_path}/a", f"{tmp_path}/b"]), QUICK)
+        compare_runs(read_runs({name: [tmp_path / name] for name in "ab"}), QUICK)
 
 
 def test_another_policy_is_refused(tmp_path):
@@ -370,7 +435,7 @@ def test_another_policy_is_refused(tmp_path):
     write_evaluation(tmp_path / "b", rows_made(uneven), policy="rfnet")
     message = "the metric policy differs: 'brats' in a, 'rfnet' in b; evaluate one of them again with --policy brats"
     with pytest.raises(DataError, match=message):
-        compare_runs(read_runs([f"{tmp_path}/a", f"{tmp_path}/b"]), QUICK)
+        compare_runs(read_runs({name: [tmp_path / name] for name in "ab"}), QUICK)
 
 
 def test_other_references_under_the_same_names_are_refused(runs):
@@ -410,11 +475,11 @@ def test_cases_that_not_every_run_has_are_left_out_and_told(runs):
 def test_subsets_that_not_every_run_has_are_left_out_and_told(runs):
     comparison = compare_runs(runs(a=rows_made(uneven), b=rows_made(uneven, subsets=SUBSETS[:10])), QUICK)
     assert comparison.shared.subsets == SUBSETS[:10]
-    assert comparison.sizes == ("1 of 4", "2 of 4")
+    assert comparison.sizes == (1, 2)
     told = "a was also scored from subsets that are left out here: t1c+t2w+t2f, t1n+t1c+t2f, t1n+t1c+t2w and 2 more"
     assert told in comparison.warnings
     assert "5 of 15 subsets are not compared, so there is no AURC and no mean over all" in comparison.warnings
-    assert comparison.find("a", "aurc", "wt") is None
+    assert find(comparison, "a", "aurc", "wt") is None
     assert "AURC" not in comparison_page(comparison).split("</header>")[1].split("Read this first")[1].split("</ul>")[1]
 
 
@@ -423,7 +488,7 @@ def test_a_score_that_another_run_lacks_counts_for_no_run(runs):
     rows = rows_made(lambda case, subset, region: 1.0 if (case, subset) == ("a", "t1n") else 0.5)
     others = [row for row in rows_made(steady(0.5)) if (row.case, row.subset) != ("a", "t1n")]
     comparison = compare_runs(runs(a=rows, b=others), QUICK)
-    entry = comparison.find("a", "dice", "wt", subsets="t1n")
+    entry = find(comparison, "a", "dice", "wt", subsets="t1n")
     assert (entry.value, entry.n) == (pytest.approx(0.5), 5)
     assert value(comparison, "b", "difference", "wt", against="a") == pytest.approx(0.0)
     assert "a was also scored from subsets that are left out here: t1n" in comparison.warnings
@@ -433,7 +498,7 @@ def test_a_case_that_lacks_a_sequence_needs_no_warning(runs):
     rows = [row for row in rows_made(uneven) if row.case != "a" or "t1c" not in row.subset]
     comparison = compare_runs(runs(a=rows, b=rows), QUICK)
     assert not [words for words in comparison.warnings if "left out" in words]
-    assert comparison.find("a", "dice", "wt", subsets="t1c").n == 5
+    assert find(comparison, "a", "dice", "wt", subsets="t1c").n == 5
 
 
 @pytest.mark.parametrize(
@@ -444,16 +509,15 @@ def test_a_case_that_lacks_a_sequence_needs_no_warning(runs):
         ({"identity": {"windows": [96, 96, 96]}}, "Windows differ: a: whole brain; b: 96x96x96"),
         (
             {"data": "elsewhere"},
-            "The data are called differently, though shared cases have the same references: "
-            "a: made by hand; b: elsewhere",
+            "The data have different names, but shared cases have the same references: a: made by hand; b: elsewhere",
         ),
-        ({"failed": {"x": "no T1"}}, "b failed on 1 case, which nobody is compared on: x"),
+        ({"failed": {"x": "no T1"}}, "b failed on 1 case, left out for every run: x"),
     ],
 )
 def test_settings_that_differ_are_told(tmp_path, changes, message):
     write_evaluation(tmp_path / "a", rows_made(uneven))
     write_evaluation(tmp_path / "b", rows_made(uneven), **changes)
-    comparison = compare_runs(read_runs([f"{tmp_path}/a", f"{tmp_path}/b"]), QUICK)
+    comparison = compare_runs(read_runs({name: [tmp_path / name] for name in "ab"}), QUICK)
     assert message in comparison.warnings
     assert len(comparison.shared.warnings) == 1
 
@@ -461,7 +525,7 @@ def test_settings_that_differ_are_told(tmp_path, changes, message):
 def test_the_same_weights_under_two_names_are_told(tmp_path):
     for name in "ab":
         write_evaluation(tmp_path / name, rows_made(uneven), identity={"weights": "0" * 64})
-    comparison = compare_runs(read_runs([f"{tmp_path}/a", f"{tmp_path}/b"]), QUICK)
+    comparison = compare_runs(read_runs({name: [tmp_path / name] for name in "ab"}), QUICK)
     assert comparison.shared.warnings == ("a and b have the same weights",)
 
 
@@ -493,13 +557,14 @@ def test_the_least_p_beside_a_test_can_be_reached(runs):
 
 def test_the_table_is_tidy_and_holds_every_number(two, tmp_path):
     comparison = compare_runs(two, replace(QUICK, published=("brats2018-ccsd",)))
-    write_entries(tmp_path / "comparison.csv", comparison.entries)
+    entries = entries_of(comparison)
+    write_entries(tmp_path / "comparison.csv", entries)
     with (tmp_path / "comparison.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
     keys = {tuple(row[key] for key in COLUMNS[: COLUMNS.index("value")]) for row in rows}
-    assert len(keys) == len(rows) == len(comparison.entries)
-    for row, entry in zip(rows, comparison.entries, strict=True):
+    assert len(keys) == len(rows) == len(entries)
+    for row, entry in zip(rows, entries, strict=True):
         assert (float(row["value"]) if row["value"] else None) == entry.value
         assert (int(row["n"]) if row["n"] else None) == entry.n
     assert {row["group"] for row in rows} == {"here", "brats2018-ccsd"}
@@ -511,13 +576,13 @@ def test_published_numbers_stand_in_the_same_table(two):
     assert value(comparison, "CCSD", "dice", "et", subsets="t1n+t1c+t2w+t2f", group=group) == pytest.approx(0.7995)
     assert value(comparison, "CCSD", "aurc", "wt", group=group) == pytest.approx(2.63, abs=1e-3)
     assert value(comparison, "MIFPN", "dice_printed", "tc", group=group) == pytest.approx(0.7463)
-    assert comparison.find("CCSD", "dice", "et", group=group).n == 57
+    assert find(comparison, "CCSD", "dice", "et", group=group).n == 57
     assert len(comparison.tables) > 5
 
 
 def test_published_numbers_are_of_one_task(tmp_path):
     short = replace(GLIOMA, name="short", regions={"wt": (1, 2, 3)}, painting=(("wt", 2),))
-    made = read_runs([str(write_evaluation(tmp_path / "a", rows_made(uneven, task=short), task=short))])
+    made = read_runs({"a": [write_evaluation(tmp_path / "a", rows_made(uneven, task=short), task=short)]})
     comparison = compare_runs(made, QUICK)
     assert value(comparison, "a", "dice", MEAN) == pytest.approx(value(comparison, "a", "dice", "wt"))
     assert "whole tumour" in comparison_page(comparison).lower()
@@ -559,13 +624,13 @@ def shown_beside(comparison):
     section = comparison_page(comparison).split('<section class="published">')[1]
     row = section.split("<tr><th")[1].split("</tr>")[0]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
-    return [cells[place : place + 3] for place in range(0, len(cells), 3)]
+    return [cells[index : index + 3] for index in range(0, len(cells), 3)]
 
 
 def test_mirror_images_part_a_run_from_a_table_without(tmp_path, of_six):
     write_evaluation(tmp_path / "a", rows_made(uneven), identity={"mirror": "all"})
     write_evaluation(tmp_path / "b", rows_made(uneven))
-    made = read_runs([f"{tmp_path}/a", f"{tmp_path}/b"])
+    made = read_runs({name: [tmp_path / name] for name in "ab"})
     comparison = compare_runs(made, replace(QUICK, published=(of_six.name,)))
     assert comparison.apart(of_six) == ["a: averaged over mirror images: all here, none there"]
 
@@ -588,7 +653,8 @@ def test_a_subset_that_some_cases_were_not_scored_for_is_not_whole(runs, of_six)
     rows = [row for row in rows_made(steady(0.5)) if (row.case, row.subset) != ("c", "t1c")]
     comparison = compare_runs(runs(a=rows), replace(QUICK, published=(of_six.name,)))
     assert comparison.apart(of_six) == ["here 14 of 15 subsets"]
-    assert comparison.whole == ("2 of 4", "3 of 4", "4 of 4")
+    assert comparison.whole_sizes == (2, 3, 4)
+    assert not comparison.is_whole
 
 
 def test_what_parts_one_run_from_a_published_table_names_the_run(tmp_path, monkeypatch):
@@ -596,19 +662,21 @@ def test_what_parts_one_run_from_a_published_table_names_the_run(tmp_path, monke
     write_evaluation(tmp_path / "b", rows_made(uneven), identity={"postprocessing": ["et500"]})
     table = replace(published_tables()["brats2020-m3ae"], test=(split_hash(SIX),))
     monkeypatch.setattr("lacunet.comparison.published.tables.published_tables", lambda: {"brats2020-m3ae": table})
-    made = read_runs([f"{tmp_path}/a", f"{tmp_path}/b"])
+    made = read_runs({name: [tmp_path / name] for name in "ab"})
     comparison = compare_runs(made, replace(QUICK, published=("brats2020-m3ae",)))
     assert comparison.apart(table) == ["b: post-processing: et500 here, none there"]
     assert "post-processing a: none; b: et500" in comparison_page(comparison)
 
 
 def test_the_page_shows_the_numbers_of_the_table_and_no_others(two):
-    """Numbers are changed in the entries alone, and the page follows."""
+    """Numbers are changed in the comparison's tables, and the page and the rows of the table follow."""
     comparison = compare_runs(two, QUICK)
-    entries = tuple(
-        replace(entry, value=0.777123) if entry.value is not None else entry for entry in comparison.entries
+    changed = replace(
+        comparison, scores=altered(comparison.scores, 0.777123), tests=altered(comparison.tests, 0.777123)
     )
-    page = comparison_page(replace(comparison, entries=entries))
+    scored = [entry for entry in entries_of(changed) if entry.measure in ("dice", "hd95", "aurc", "difference", "p")]
+    assert {entry.value for entry in scored} == {0.777123}
+    page = comparison_page(changed)
     body = page.split("<header>")[1].split("<footer>")[0]
     table = body.split("Mean over the subsets")[1].split("</section>")[0]
     shown = re.findall(r"<td[^>]*>([\d.]+)", table)
@@ -625,12 +693,18 @@ def test_the_page_has_the_numbers_of_its_curves_without_any_published_table(runs
     comparison = compare_runs(runs(a=a, b=rows_made(uneven)), QUICK)
     section = comparison_page(comparison).split("What each missing sequence costs")[1].split("</section>")[0]
     head, body = section.split("<thead>")[1].split("<tbody>")
-    assert re.findall(r"<th[^>]*>([^<]*)</th>", head) == ["WT", "TC", "ET", "Mean Dice", *comparison.sizes * 3]
+    assert re.findall(r"<th[^>]*>([^<]*)</th>", head) == [
+        "WT",
+        "TC",
+        "ET",
+        "Mean Dice",
+        *[f"{size} of 4" for size in ladder] * 3,
+    ]
     first, second = body.split("</tr>")[:2]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", first)
     assert cells == [f"{ladder[size] + own:.3f}" for own in of_region.values() for size in ladder]
-    wanted = [comparison.find("b", "dice", region, subsets=size) for region in of_region for size in comparison.sizes]
-    assert re.findall(r"<td[^>]*>([^<]*)</td>", second) == [f"{entry.value:.3f}" for entry in wanted]
+    wanted = [comparison.scores["b"].dice[region].by_size[size] for region in of_region for size in ladder]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", second) == [f"{number.value:.3f}" for number in wanted]
 
 
 def test_the_curves_of_one_size_have_one_column(runs):
@@ -652,7 +726,7 @@ def test_hostile_names_are_only_words(tmp_path):
     cases = (NASTY, "a|b", "=1+1", "[red]x[/red]")
     write_evaluation(tmp_path / "a", rows_made(steady(0.5), cases))
     write_evaluation(tmp_path / "b", rows_made(steady(0.6), cases), data=NASTY)
-    made = read_runs([f"{NASTY}={tmp_path}/a", f"x|y={tmp_path}/b"])
+    made = read_runs({NASTY: [tmp_path / "a"], "x|y": [tmp_path / "b"]})
     comparison = compare_runs(made, replace(QUICK, published=("brats2018-ccsd",)))
     page = comparison_page(comparison)
     assert "<script" not in page
@@ -733,15 +807,15 @@ def test_markdown_of_several_runs_has_means_tests_and_cases(two):
 
 
 def test_compare_writes_a_page_and_a_table_and_replaces_them(two, tmp_path):
-    words = [f"{tmp_path}/a", f"{tmp_path}/b"]
-    compare(words, tmp_path / "out", QUICK)
+    made = {name: [tmp_path / name] for name in "ab"}
+    compare(made, tmp_path / "out", QUICK)
     first = (tmp_path / "out" / "comparison.csv").read_text()
-    compare(words[::-1], tmp_path / "out", QUICK)
+    compare(dict(reversed(made.items())), tmp_path / "out", QUICK)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.html", "comparison.csv"]
     assert (tmp_path / "out" / "comparison.csv").read_text() != first
     assert (tmp_path / "out" / "compare.html").read_text(encoding="utf-8").endswith("</html>\n")
     with pytest.raises(OutputError, match="cannot be written"):
-        compare(words, tmp_path / "a" / "cases.csv", QUICK)
+        compare(made, tmp_path / "a" / "cases.csv", QUICK)
 
 
 def test_an_evaluation_that_names_no_task_is_of_the_built_in_one(tmp_path):
@@ -787,7 +861,7 @@ def test_the_command_says_of_each_published_table_whether_it_is_comparable(tmp_p
     words = ["compare", write_evaluation(tmp_path / "a", rows_made(steady(0.5))), "-o", tmp_path / "out"]
     _, out, _ = lacunet(*words, "--published", "brats2020-m3ae", "--published", "brats2020-rfnet")
     lines = [line for line in out.splitlines() if line.startswith("published ")]
-    assert lines[0] == "published brats2020-m3ae, on the page: comparable, as far as an evaluation shows it"
+    assert lines[0] == "published brats2020-m3ae, on the page: comparable, as far as an evaluation shows"
     assert lines[1].startswith("published brats2020-rfnet, on the page: not comparable: other cases: here 6, there 100")
     assert len(lines) == 2
     assert "\npublished " not in lacunet(*words)[1]
@@ -821,13 +895,13 @@ def test_a_refusal_is_one_line(tmp_path, monkeypatch, capsys):
 def test_a_file_is_not_said_to_be_absent(tmp_path, word):
     (tmp_path / "README.md").write_text("words")
     with pytest.raises(DataError, match=r"README\.md: is a file; name the folder of an evaluation \(cases\.csv and"):
-        read_runs([word.format(here=tmp_path)])
+        named_runs([word.format(here=tmp_path)])
 
 
 def test_a_file_of_an_evaluation_stands_beside_what_was_meant(tmp_path):
     folder = write_evaluation(tmp_path / "a", rows_made(uneven))
     with pytest.raises(DataError, match=rf"cases\.csv: is a file; .* here {folder}$"):
-        read_runs([str(folder / "cases.csv")])
+        read_runs({"a": [folder / "cases.csv"]})
 
 
 def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
@@ -835,7 +909,7 @@ def test_the_mean_over_several_lists_counts_each_list_once(runs, tmp_path):
     for name, score, cases in (("x", 0.4, SIX), ("y", 0.6, SIX[:3])):
         write_evaluation(tmp_path / name / "a", rows_made(steady(score), cases))
         write_evaluation(tmp_path / name / "b", rows_made(steady(score / 2), cases))
-        compare([f"{tmp_path}/{name}/a", f"{tmp_path}/{name}/b"], tmp_path / name, QUICK)
+        compare({run: [tmp_path / name / run] for run in "ab"}, tmp_path / name, QUICK)
         plan = {"protocol": {"policy": "brats", "split": name}, "entrants": {"a": {"asked": {}}}}
         (tmp_path / name / "benchmark.json").write_text(json.dumps(plan))
     script = ROOT / "scripts/studies/mean_of_lists.py"

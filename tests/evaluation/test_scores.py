@@ -1,14 +1,14 @@
 """The table of an evaluation and its summary: written, read, refused, averaged."""
 
-import json
 from math import isnan, nan
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from lacunet.errors import DataError
 from lacunet.evaluation.metrics import RegionScore, get_policy
 from lacunet.evaluation.scores import Row, read_rows, rows_of, summarise, write_rows
+from lacunet.evaluation.summary import Empty, Identity, Means, read_summary, summary_of
 from lacunet.files import write_json
 from lacunet.task import GLIOMA
 
@@ -93,67 +93,74 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         read_rows(tmp_path / "cases.csv")
 
 
-def same(dice: float) -> dict[str, Any]:
-    """Means of Dice where every reference has the region."""
-    return {"dice": pytest.approx(dice), "dice_present": pytest.approx(dice)}
+def means(dice: float, hd95: float | None = 2.0, n: int | None = None, n_hd95: int | None = None) -> Means:
+    """Means where every reference has the region; Dice to nine digits."""
+    return Means(dice=round(dice, 9), dice_present=round(dice, 9), hd95=hd95, n=n, n_hd95=n_hd95)
+
+
+def to_nine_digits(found: Means) -> Means:
+    """The same with its Dice rounded."""
+    present = None if found.dice_present is None else round(found.dice_present, 9)
+    return found.model_copy(update={"dice": round(found.dice, 9), "dice_present": present})
 
 
 def test_means_are_over_cases_and_then_over_subsets():
     # Two cases have T1, one of them has T1ce: the mean over rows would be 0.4, over subsets it is 0.45.
     rows = rows_for("a", "t1n", 0.2) + rows_for("b", "t1n", 0.4) + rows_for("b", "t1c", 0.6)
     summary = summarise(rows, GLIOMA, BRATS, "a model")
-    assert (summary["model"], summary["policy"], summary["cases"]) == ("a model", "brats", 2)
-    assert summary["subsets"]["t1n"]["wt"] == {**same(0.3), "hd95": 2.0, "n": 2, "n_hd95": 2}
-    assert summary["subsets"]["t1c"]["et"] == {**same(0.3), "hd95": 2.0, "n": 1, "n_hd95": 1}
-    assert summary["mean"]["wt"] == {**same(0.45), "hd95": 2.0}
-    assert summary["deviation"]["wt"] == {**same(0.15), "hd95": 0.0}
+    assert (summary.model, summary.policy, summary.cases) == ("a model", "brats", 2)
+    assert to_nine_digits(summary.subsets["t1n"]["wt"]) == means(0.3, 2.0, 2, 2)
+    assert to_nine_digits(summary.subsets["t1c"]["et"]) == means(0.3, 2.0, 1, 1)
+    assert to_nine_digits(summary.mean["wt"]) == means(0.45, 2.0)
+    assert to_nine_digits(summary.deviation["wt"]) == means(0.15, 0.0)
 
 
 def test_cases_that_lack_a_region_are_left_out_of_the_mean_of_those_that_have_it():
     rows = rows_for("a", "t1n", 0.0, reference_ml=0.0) + rows_for("b", "t1n", 0.4) + rows_for("c", "t1n", 0.8)
     rows += rows_for("a", "t1c", 1.0, reference_ml=0.0, prediction_ml=0.0)
     summary = summarise(rows, GLIOMA, BRATS, "m")
-    assert summary["subsets"]["t1n"]["wt"]["dice"] == pytest.approx(0.4)
-    assert summary["subsets"]["t1n"]["wt"]["dice_present"] == pytest.approx(0.6)
-    assert summary["subsets"]["t1c"]["wt"]["dice_present"] is None
-    assert summary["mean"]["wt"]["dice_present"] == pytest.approx(0.6)
+    assert summary.subsets["t1n"]["wt"].dice == pytest.approx(0.4)
+    assert summary.subsets["t1n"]["wt"].dice_present == pytest.approx(0.6)
+    assert summary.subsets["t1c"]["wt"].dice_present is None
+    assert summary.mean["wt"].dice_present == pytest.approx(0.6)
 
 
 def test_subsets_regions_and_sizes_come_in_the_order_of_the_task():
     rows = every_subset("a", (0.2, 0.4, 0.8, 1.0))[::-1]
     summary = summarise(rows, GLIOMA, BRATS, "m")
-    assert list(summary["subsets"]) == [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]
-    assert list(summary["subsets"]["t1n"]) == ["wt", "tc", "et"]
-    assert list(summary["by_size"]) == ["1", "2", "3", "4"]
-    assert summary["subsets_evaluated"] == 15
+    assert list(summary.subsets) == [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]
+    assert list(summary.subsets["t1n"]) == ["wt", "tc", "et"]
+    assert list(summary.by_size) == [1, 2, 3, 4]
+    assert summary.subsets_evaluated == 15
 
 
 def test_aurc_and_sizes_of_all_subsets():
     summary = summarise(every_subset("a", (0.2, 0.4, 0.8, 1.0)), GLIOMA, BRATS, "m")
-    assert [summary["by_size"][size]["wt"]["dice"] for size in "1234"] == pytest.approx([0.2, 0.4, 0.8, 1.0])
-    assert summary["aurc"] == {"wt": pytest.approx(1.8), "tc": pytest.approx(1.8), "et": pytest.approx(0.9)}
-    assert summary["aurc_normalised"]["wt"] == pytest.approx(0.6)
+    assert [summary.by_size[size]["wt"].dice for size in (1, 2, 3, 4)] == pytest.approx([0.2, 0.4, 0.8, 1.0])
+    assert summary.aurc == {"wt": pytest.approx(1.8), "tc": pytest.approx(1.8), "et": pytest.approx(0.9)}
+    assert summary.aurc_normalised["wt"] == pytest.approx(0.6)
     # 4 subsets of one modality, 6 of two, 4 of three, 1 of four.
-    assert summary["mean"]["wt"]["dice"] == pytest.approx((4 * 0.2 + 6 * 0.4 + 4 * 0.8 + 1.0) / 15)
+    assert summary.mean["wt"].dice == pytest.approx((4 * 0.2 + 6 * 0.4 + 4 * 0.8 + 1.0) / 15)
 
 
 def test_there_is_no_aurc_where_a_subset_was_not_evaluated():
     rows = [row for row in every_subset("a", (0.2, 0.4, 0.8, 1.0)) if row.subset != "t1n+t2w"]
     summary = summarise(rows, GLIOMA, BRATS, "m")
-    assert summary["subsets_evaluated"] == 14
-    assert list(summary["by_size"]) == ["1", "2", "3", "4"]
-    assert "aurc" not in summary
-    assert "aurc_normalised" not in summary
+    assert summary.subsets_evaluated == 14
+    assert list(summary.by_size) == [1, 2, 3, 4]
+    assert "aurc" not in summary.to_json()
+    assert "aurc_normalised" not in summary.to_json()
 
 
 def test_a_missing_hd95_is_left_out_of_means_and_counted(tmp_path):
     rows = rows_for("a", "t1n", 0.2, hd95=4.0) + rows_for("b", "t1n", 0.4, hd95=nan) + rows_for("a", "t1c", 0.6, nan)
     summary = summarise(rows, GLIOMA, get_policy("demoseg"), "m")
-    assert summary["subsets"]["t1n"]["wt"] == {**same(0.3), "hd95": 4.0, "n": 2, "n_hd95": 1}
-    assert summary["subsets"]["t1c"]["wt"] == {**same(0.6), "hd95": None, "n": 1, "n_hd95": 0}
-    assert summary["mean"]["wt"]["hd95"] == 4.0
-    write_json(tmp_path / "summary.json", summary)
-    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert to_nine_digits(summary.subsets["t1n"]["wt"]) == means(0.3, 4.0, 2, 1)
+    assert to_nine_digits(summary.subsets["t1c"]["wt"]) == means(0.6, None, 1, 0)
+    assert summary.mean["wt"].hd95 == 4.0
+    write_json(tmp_path / "summary.json", summary.to_json())
+    assert '"hd95": null' in (tmp_path / "summary.json").read_text()
+    assert read_summary(tmp_path / "summary.json") == summary
 
 
 def test_empty_references_count_cases_and_empty_predictions_count_predictions():
@@ -165,17 +172,36 @@ def test_empty_references_count_cases_and_empty_predictions_count_predictions():
     ]
     rows[2] = Row("a", "t1n", "et", 0.0, 2.0, 0.0, 0.0)
     summary = summarise(rows, GLIOMA, BRATS, "m")
-    assert summary["empty"] == {
-        "references": {"wt": 1, "tc": 1, "et": 1},
-        "predictions": {"wt": 2, "tc": 2, "et": 3},
-    }
+    assert summary.empty == Empty(
+        references={"wt": 1, "tc": 1, "et": 1},
+        predictions={"wt": 2, "tc": 2, "et": 3},
+    )
 
 
-def test_further_entries_are_kept_and_may_not_hide_others():
-    rows = rows_for("a", "t1n", 0.2)
-    assert summarise(rows, GLIOMA, BRATS, "m", {"seconds": 3})["seconds"] == 3
-    with pytest.raises(ValueError, match="would hide the summary's own: mean"):
-        summarise(rows, GLIOMA, BRATS, "m", {"mean": 3})
+def test_a_summary_is_written_in_one_order_with_the_entries_that_were_set():
+    scores = summarise(rows_for("a", "t1n", 0.2), GLIOMA, BRATS, "m")
+    computed = ["model", "policy", "cases", "subsets_evaluated", "subsets", "mean", "deviation", "by_size", "empty"]
+    assert list(scores.to_json()) == computed
+    identity = Identity(weights="0", windows=None, postprocessing=("et500",))
+    told = scores.model_copy(update={"seconds": 3.0, "failed": {"x": "no T1"}, "identity": identity, "data": "made"})
+    written = told.to_json()
+    assert list(written) == [*computed, "data", "identity", "failed", "seconds"]
+    assert list(written["identity"].items()) == [("weights", "0"), ("postprocessing", ("et500",)), ("windows", None)]
+    assert list(written["subsets"]["t1n"]["wt"]) == ["dice", "dice_present", "hd95", "n", "n_hd95"]
+    assert list(written["mean"]["wt"]) == ["dice", "dice_present", "hd95"]
+
+
+def test_the_table_of_an_older_card_is_read():
+    card = {"policy": "brats", "data": "test", "cases": 6, "subsets": {"t1n": {"wt": {"dice": 0.4, "hd95": 9.5}}}}
+    summary = summary_of({**card, "mean": {"wt": {"dice": 0.4, "hd95": None}}}, Path("model.json"))
+    assert summary.subsets["t1n"]["wt"] == Means(dice=0.4, hd95=9.5)
+    assert (summary.mean["wt"].dice_present, summary.mean["wt"].hd95, summary.aurc) == (None, None, {})
+    assert (summary.deviation, summary.empty.references) == ({}, {})
+
+
+def test_a_table_without_means_is_refused():
+    with pytest.raises(DataError, match=r"model\.json: is no summary of an evaluation \(mean: Field required\)"):
+        summary_of({"policy": "brats"}, Path("model.json"))
 
 
 def test_rows_that_the_task_does_not_know_are_refused():

@@ -97,7 +97,7 @@ def test_the_mean_of_lopsided_values_is_missed_about_as_often_as_said(persons):
     generator, above, below = np.random.default_rng(2), 0, 0
     for _ in range(1000):
         values = (1 - generator.exponential(size=persons)).tolist()
-        low, high = mean_range(values, [str(place) for place in range(persons)], 0.8, seed=1)
+        low, high = mean_range(values, [str(number) for number in range(persons)], 0.8, seed=1)
         above, below = above + (low > 0), below + (high < 0)
     assert 50 < below < above < 165
 
@@ -109,7 +109,7 @@ def test_a_mean_s_range_does_not_leave_that_of_the_values():
 
 def test_a_mean_s_range_is_the_normal_one_where_there_are_many():
     values = np.random.default_rng(3).normal(0.2, 1.0, size=400)
-    low, high = mean_range(values.tolist(), [str(place) for place in range(400)], 0.8, seed=1)
+    low, high = mean_range(values.tolist(), [str(number) for number in range(400)], 0.8, seed=1)
     error = values.std() / 20
     assert low == pytest.approx(values.mean() - 1.2816 * error, abs=0.004)
     assert high == pytest.approx(values.mean() + 1.2816 * error, abs=0.004)
@@ -117,10 +117,10 @@ def test_a_mean_s_range_is_the_normal_one_where_there_are_many():
 
 def test_cases_of_a_person_are_drawn_together():
     """Ten visits of each of nine persons know as little of other persons as one visit of each."""
-    nine = [float(place) for place in range(9)]
+    nine = [float(number) for number in range(9)]
     once = mean_range(nine, list("abcdefghi"), 0.8, seed=1)
     assert mean_range(nine * 10, list("abcdefghi") * 10, 0.8, seed=1) == pytest.approx(once)
-    apart = mean_range(nine * 10, [str(place) for place in range(90)], 0.8, seed=1)
+    apart = mean_range(nine * 10, [str(number) for number in range(90)], 0.8, seed=1)
     assert apart[1] - apart[0] < 0.5 * (once[1] - once[0])
 
 

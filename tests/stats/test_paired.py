@@ -109,11 +109,11 @@ def test_holm_rejects_what_its_steps_reject():
     for _ in range(50):
         ps = list(generator.beta(0.3, 2.0, 6))
         rejected: set[int] = set()
-        for rank, place in enumerate(np.argsort(ps)):
-            if ps[place] > 0.05 / (6 - rank):
+        for rank, index in enumerate(np.argsort(ps)):
+            if ps[index] > 0.05 / (6 - rank):
                 break
-            rejected.add(int(place))
-        assert {place for place, p in enumerate(holm(ps)) if p <= 0.05} == rejected
+            rejected.add(int(index))
+        assert {index for index, p in enumerate(holm(ps)) if p <= 0.05} == rejected
 
 
 def test_holm_does_not_depend_on_the_order_of_tests():

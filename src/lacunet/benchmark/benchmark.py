@@ -1,7 +1,7 @@
 """Many trainings under one protocol: same data, budget, augmentation and seeds; each scored once; then compared.
 
-A benchmark is a folder. What was asked for and decided lies in `benchmark.json` before anything trains; a second call
-with the same protocol goes on where the first stopped, and may bring further entrants and seeds.
+A benchmark is a folder. Its protocol is written to `benchmark.json` before anything trains. A second call with the same
+protocol continues where the first stopped, and may add entrants and seeds.
 """
 
 import json
@@ -30,7 +30,7 @@ from lacunet.training.recipe import Recipe, make_recipe
 from lacunet.training.train import train
 
 FAILED = "failed.txt"
-"""In a run or an evaluation: the traceback of what ended it, where that was an error of code and not of data."""
+"""In the folder of a run or an evaluation: the traceback, where it failed by an error in code and not in data."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Benchmarked:
-    """A benchmark, as far as it is done.
+    """The results of a benchmark so far.
 
     Attributes:
         comparison: Without post-processing; None where nothing could be scored.
@@ -65,7 +65,7 @@ def benchmark(
     settings: BenchmarkSettings,
     progress: Progress = Silent(),
 ) -> Benchmarked:
-    """Train, score and compare; go on where an earlier call stopped.
+    """Train, score and compare; continue where an earlier call stopped.
 
     Args:
         entrants: What is trained.
@@ -92,9 +92,9 @@ def benchmark(
         for seed in settings.seeds:
             recipe = make_recipe(plan["entrants"][entrant.name]["recipe"] | {"seed": seed})
             for part in parts:
-                place = folder / entrant.folder / f"seed-{seed}" / part.name
+                path = folder / entrant.folder / f"seed-{seed}" / part.name
                 problems += _train_and_score(
-                    PlannedRun(entrant.name, seed, part, place), recipe, folder, settings, progress
+                    PlannedRun(entrant.name, seed, part, path), recipe, folder, settings, progress
                 )
     evaluations, missing = _evaluations(entrants, parts, folder, settings)
     missing += _without_baseline(entrants, evaluations, settings)
@@ -113,7 +113,7 @@ def evaluation_name(rules: Sequence[str]) -> str:
 def _train_and_score(
     training: PlannedRun, recipe: Recipe, folder: Path, settings: BenchmarkSettings, progress: Progress
 ) -> list[Problem]:
-    """One training and its evaluations, as far as they are not there yet; what fails is told, and stops no other."""
+    """One training and its evaluations, unless they are finished; a failure is returned, and the others continue."""
     title = " ".join(filter(None, [training.entrant, f"seed {training.seed}", training.part.name]))
     done = training.folder / "done.json"
     problems: list[Problem] = []
@@ -123,24 +123,24 @@ def _train_and_score(
             _train(training, recipe, folder, settings, progress)
             write_json(done, {"seconds": training_seconds(training.folder / "log.jsonl")})
         for rules in ((), *((rule,) for rule in settings.rules)):
-            place = training.folder / evaluation_name([rule.name for rule in rules])
-            if not is_evaluation(place):
+            path = training.folder / evaluation_name([rule.name for rule in rules])
+            if not is_evaluation(path):
                 names = [rule.name for rule in rules]
                 progress.said(", ".join([f"{title}: scoring {len(training.part.test)} cases", *names]))
-                failed = score(training.folder, training.part.test, place, rules, settings, progress)
+                failed = score(training.folder, training.part.test, path, rules, settings, progress)
                 problems += [Problem(f"{title}, {problem.case}", problem.message) for problem in failed]
         (training.folder / FAILED).unlink(missing_ok=True)
-    except Exception as error:  # one's own method may raise anything, and the night's other trainings go on
+    except Exception as error:  # a user's method may raise anything; the other trainings continue
         problems.append(failure(title, error, training.folder))
     return problems
 
 
 def failure(title: str, error: Exception, folder: Path) -> Problem:
-    """What ended a training or a scoring; the traceback of an error that is not lacunet's own is kept in the folder."""
+    """Why a training or a scoring failed; the traceback is kept in the folder unless the error is lacunet's own."""
     if isinstance(error, LacunetError):
         return Problem(title, str(error))
     write_text(folder / FAILED, "".join(traceback.format_exception(error)))
-    first = next(iter(str(error).strip().splitlines()), "no words")
+    first = next(iter(str(error).strip().splitlines()), "no message")
     return Problem(title, f"{type(error).__name__}: {first} (where: {folder / FAILED})")
 
 
@@ -162,12 +162,12 @@ def _train(training: PlannedRun, recipe: Recipe, folder: Path, settings: Benchma
 def score(
     run: Path,
     cases: Sequence[CaseFiles],
-    place: Path,
+    path: Path,
     rules: Sequence[Rule],
     settings: BenchmarkSettings,
     progress: Progress,
 ) -> list[Problem]:
-    """One evaluation of a run, gone on with where it was stopped; returns the cases that failed."""
+    """Evaluate a run, or continue its evaluation; returns the cases that failed."""
     own = read_description(model_folder(str(run)))["method"]
     model = load_model(str(run), method_file_of(own, settings))
     windows = Windows((settings.window,) * 3) if settings.window else Windows()
@@ -179,11 +179,11 @@ def score(
         data=settings.data,
         resume=True,
     )
-    return list(evaluate(predictor, cases, place, wanted, progress).problems)
+    return list(evaluate(predictor, cases, path, wanted, progress).problems)
 
 
 def training_seconds(log: Path) -> float:
-    """By the clocks of the processes that trained, validation included; a resumed training adds up its parts."""
+    """Seconds that a training took, validation included; the parts of a resumed training are added up."""
     total, last = 0.0, 0.0
     for line in log.read_text(encoding="utf-8").splitlines():
         now = json.loads(line)["seconds"]
@@ -202,12 +202,12 @@ def _evaluations(
         for entrant in entrants:
             for seed in settings.seeds:
                 run = folder / entrant.folder / f"seed-{seed}"
-                places = [run / part.name / name for part in parts]
-                if not all(map(is_evaluation, places)):
+                paths = [run / part.name / name for part in parts]
+                if not all(map(is_evaluation, paths)):
                     continue
                 try:
-                    place = join_evaluations(places, run / name) if len(places) > 1 else places[0]
-                    found.setdefault(rule, {}).setdefault(entrant.name, []).append(place)
+                    path = join_evaluations(paths, run / name) if len(paths) > 1 else paths[0]
+                    found.setdefault(rule, {}).setdefault(entrant.name, []).append(path)
                 except LacunetError as error:
                     problems.append(Problem(f"{entrant.name} seed {seed}", str(error)))
     return found, problems
@@ -216,13 +216,13 @@ def _evaluations(
 def _without_baseline(
     entrants: Sequence[Entrant], evaluations: Mapping[str, Mapping[str, Sequence[Path]]], settings: BenchmarkSettings
 ) -> list[Problem]:
-    """A baseline that could not be scored: the others are then held against the first that could."""
+    """A problem for each rule without the baseline: the others are then compared with the first that was scored."""
     wanted = settings.baseline or entrants[0].name
     return [
         Problem(
             f"baseline {wanted}",
             f"has no evaluation{' after ' + rule if rule else ''}; "
-            f"the others are held against {next(iter(scored))} instead",
+            f"the others are compared with {next(iter(scored))} instead",
         )
         for rule, scored in evaluations.items()
         if wanted not in scored
@@ -232,12 +232,11 @@ def _without_baseline(
 def _comparisons(
     evaluations: Mapping[str, Mapping[str, Sequence[Path]]], folder: Path, settings: BenchmarkSettings
 ) -> dict[str, Comparison]:
-    """Rule -> its comparison, written into the folder, or into one of the rule's name."""
+    """Rule -> its comparison, written into the folder, for a rule into a folder of its name inside."""
     found = {}
     for rule, of_entrants in evaluations.items():
-        words = [f"{name}={place}" for name, places in of_entrants.items() for place in places]
         baseline = settings.baseline if settings.baseline in of_entrants else ""
-        found[rule] = compare(words, folder / rule, CompareSettings(baseline, settings.published))
+        found[rule] = compare(of_entrants, folder / rule, CompareSettings(baseline, settings.published))
     return found
 
 

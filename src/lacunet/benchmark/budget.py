@@ -1,7 +1,7 @@
 """How long a step of a recipe takes here, and how many steps a budget of seconds holds.
 
-Steps are decided before a training begins, from a measurement: schedules then end where they should, and the recipe
-that is written down replays without a clock.
+Steps are decided by a measurement before a training begins. So schedules end at the last step, and the written recipe
+can be repeated without a clock.
 """
 
 import re
@@ -21,18 +21,18 @@ from lacunet.training.recipe import Recipe, make_recipe
 from lacunet.training.train import train
 
 UNCOUNTED = 5
-"""First steps of a stage, in which memory is found and kernels are chosen."""
+"""First steps of a stage, which are slower: memory is allocated and kernels are chosen."""
 COUNTED = 12
 ROUNDS = 3
 LEAST = 10
-"""A budget that holds fewer steps is none."""
+"""The fewest steps of a budget."""
 
 _UNITS = {"steps": 0.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What each training may use: steps, or seconds; of neither, the recipe's own steps."""
+    """What each training may use: steps or seconds; where neither is given, the recipe's own steps."""
 
     steps: int | None = None
     seconds: float | None = None
@@ -83,10 +83,10 @@ def seconds_a_step(
     counted: int = COUNTED,
     rounds: int = ROUNDS,
 ) -> dict[str, dict[str, float]]:
-    """Measured by short trainings without validation, the recipes taking turns, data and all.
+    """Seconds a step, measured by short trainings without validation; the recipes take turns. Reading data is included.
 
-    A step is the same draw in every round, so that the median over the rounds leaves out what else the machine did. The
-    gradients that `gradients_every` looks at are not measured.
+    Each round repeats the same steps, so that their median leaves out what else the machine did. Logging gradients
+    (`gradients_every`) is not measured.
 
     Args:
         recipes: By name.
@@ -99,15 +99,15 @@ def seconds_a_step(
         rounds: How often.
 
     Returns:
-        Name -> stage -> seconds, of the stages that the recipe's arguments want.
+        Name -> stage -> seconds, for the stages that the recipe runs.
     """
     turns: dict[str, list[dict[str, list[float]]]] = {name: [] for name in recipes}
     for number in range(rounds):
-        for place, (name, recipe) in enumerate(recipes.items()):
+        for index, (name, recipe) in enumerate(recipes.items()):
             file = (method_files or {}).get(name)
             names = stage_names(recipe, file)
             watch, short = _Stopwatch(names), _short(recipe, names, counted)
-            folder = scratch / f"{place}-{number}"
+            folder = scratch / f"{index}-{number}"
             train(short, cases, [], folder, device=device, method_file=file, progress=watch, prepared=prepared)
             turns[name].append(watch.counted())
     return {
@@ -120,7 +120,7 @@ def seconds_a_step(
 
 
 def stage_names(recipe: Recipe, method_file: Path | None = None) -> list[str]:
-    """The stages that share `train.steps`, also those that the arguments leave out."""
+    """All stages that share `train.steps`, also those that the arguments leave out."""
     method = make_method(get_method(recipe.method, method_file), get_task(recipe.task), recipe.arguments)
     return [stage.name for stage in method.stages()]
 
@@ -142,7 +142,7 @@ def steps_within(recipe: Recipe, names: Sequence[str], pace: Mapping[str, float]
     steps = round(seconds / mean)
     if steps < LEAST:
         raise RecipeError(
-            f"{recipe.method}: {seconds:g} s hold {steps} steps of {mean:.2g} s; give more, or a smaller recipe"
+            f"{recipe.method}: {seconds:g} s hold {steps} steps of {mean:.2g} s; give more time or a smaller recipe"
         )
     return steps
 
@@ -159,7 +159,7 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
 
 
 def _short(recipe: Recipe, names: Sequence[str], counted: int) -> Recipe:
-    """As many steps in each stage, whatever its share."""
+    """The recipe with the same few steps in each stage."""
     fields = recipe.model_dump(by_alias=True, exclude_none=True, mode="json")
     each = UNCOUNTED + counted + 1
     fields["train"] |= {"steps": each * len(names), "gradients_every": 0, "save_every": each}

@@ -10,14 +10,14 @@ from lacunet.comparison.markdown import NOTHING, markdown, markdown_table, plain
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """One training, done.
+    """One finished training.
 
     Attributes:
-        entrant: Whose.
+        entrant: Its entrant.
         seed: Its seed.
         part: Its fold, or empty.
-        seconds: By its own clock, validation included.
-        commit: Of the code that began it.
+        seconds: How long it took, validation included.
+        commit: Commit of the code at its start.
     """
 
     entrant: str
@@ -33,13 +33,13 @@ def benchmark_page(
     comparisons: Mapping[str, Comparison],
     differing: Sequence[str],
 ) -> str:
-    """Everything that the numbers rest on, then the numbers.
+    """The protocol, the trainings, then the numbers.
 
     Args:
         plan: As in `benchmark.json`.
-        trainings: Those that are done.
+        trainings: The finished ones.
         comparisons: Post-processing rule (empty is none) -> comparison.
-        differing: In what the entrants were not given the same.
+        differing: What is not the same for all entrants, in words.
     """
     parts = ["# Benchmark", _protocol(plan), _entrants(plan, trainings)]
     parts += ["\n".join(f"* Not the same for all: {plain(words)}." for words in differing)] if differing else []
@@ -110,7 +110,7 @@ def _side_by_side(comparisons: Mapping[str, Comparison]) -> str:
     rows = []
     for name in first.names:
         for region in first.shared.task.regions:
-            found = [comparison.find(name, "dice", region) for comparison in comparisons.values()]
-            cells = [NOTHING if entry is None or entry.value is None else f"{entry.value:.3f}" for entry in found]
+            found = [comparison.scores.get(name) for comparison in comparisons.values()]
+            cells = [NOTHING if scores is None else f"{scores.dice[region].mean.value:.3f}" for scores in found]
             rows.append([plain(name), region.upper(), *cells])
     return markdown_table(["mean Dice", "region", *(rule or "none" for rule in comparisons)], rows)

@@ -1,6 +1,6 @@
 """What a benchmark decides before anything trains: the parts, the protocol, and each entrant's recipe with its steps.
 
-It lies in `benchmark.json`, so that a second call does the same.
+It is written to `benchmark.json`, so that a second call uses the same.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Split:
     Attributes:
         name: Of a fold; empty where there is one part.
         train: Learns.
-        val: Chooses the best weights; none keeps the last.
+        val: Chooses the best weights; without cases the last weights are kept.
         test: Is scored once.
     """
 
@@ -58,9 +58,9 @@ class BenchmarkSettings:
         subsets: What is scored; empty is every subset of the task.
         policy: What empty masks score.
         rules: Each is one more evaluation, with this rule, beside the one without any.
-        baseline: What the others are held against; empty is the first.
+        baseline: What the others are compared with; empty is the first.
         published: Published tables to show beside.
-        missing: What each training case keeps, in words, where not all do.
+        missing: In words, which sequences the training cases keep; empty is all.
         method_file: Of a method that is not of the package.
         device: `auto`, `cpu`, `cuda`, ...
         precision: Of the evaluation.
@@ -90,8 +90,8 @@ def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> l
     """
     by_name = {case.name: case for case in cases}
     return [
-        Split(f"fold-{place}", [by_name[name] for name in fold.train], [], [by_name[name] for name in fold.val])
-        for place, fold in enumerate(folds(cases, number, seed), start=1)
+        Split(f"fold-{index}", [by_name[name] for name in fold.train], [], [by_name[name] for name in fold.val])
+        for index, fold in enumerate(folds(cases, number, seed), start=1)
     ]
 
 
@@ -102,7 +102,7 @@ def _require_one_task(entrants: Sequence[Entrant]) -> None:
 
 
 def _require_names(entrants: Sequence[Entrant], settings: BenchmarkSettings) -> None:
-    """What a typing error would spoil only after the trainings."""
+    """Refuse unknown names now, and not after the trainings."""
     names = [entrant.name for entrant in entrants]
     if settings.baseline and settings.baseline not in names:
         raise UsageError(
@@ -141,7 +141,7 @@ def make_plan(
     settings: BenchmarkSettings,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The plan of an earlier call, with what is new added; written before it is returned.
+    """The plan of an earlier call with new entrants added. It is written before it is returned.
 
     Returns:
         `protocol`; `prepared`, the hash of the prepared cases of each preparation; `environment`; and of each entrant
@@ -181,7 +181,7 @@ def make_plan(
 
 
 def _protocol(entrants: Sequence[Entrant], parts: Sequence[Split], settings: BenchmarkSettings) -> dict[str, Any]:
-    """What must be the same for two calls to be of one benchmark."""
+    """What must be the same in every call of a benchmark."""
     lists = {
         part.name or "split": {
             name: {"cases": len(cases), "sha256": split_hash(case.name for case in cases)}
@@ -207,7 +207,7 @@ def _protocol(entrants: Sequence[Entrant], parts: Sequence[Split], settings: Ben
 
 
 def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """What is in both, and not the same, is refused; what an earlier call did not write down binds nothing."""
+    """Refuse entries that differ; an entry that an earlier call did not write is not compared."""
     different = []
     for key, value in new.items():
         if key in old and old[key] != value:
@@ -222,8 +222,8 @@ def _prepared_hash(recipe: Recipe, parts: Sequence[Split], folder: Path, progres
     task, cases = get_task(recipe.task), {case.name: case for part in parts for case in part.train}
     ordered = [cases[name] for name in sorted(cases)]
     digest = hashlib.sha256()
-    place = folder / "prepared"
-    for done, case in enumerate(prepare_cases(ordered, task, recipe.prepare.preparation(), place), start=1):
+    path = folder / "prepared"
+    for done, case in enumerate(prepare_cases(ordered, task, recipe.prepare.preparation(), path), start=1):
         digest.update(case.name.encode() + b"\n" + case.images.tobytes() + case.labels.tobytes())
         progress.advanced("preparing cases", done, len(ordered), "preparing cases")
     return digest.hexdigest()
@@ -246,7 +246,7 @@ def _decide(
     settings: BenchmarkSettings,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Each entrant's recipe with the steps of the budget, and what they rest on."""
+    """Each entrant's recipe with the steps of the budget, and the measurement behind them."""
     budget, paces, files = settings.budget, dict[str, dict[str, float]](), dict[str, Path]()
     for entrant in entrants:
         if (file := method_file_of(entrant.recipe.method, settings)) is not None:
@@ -280,12 +280,12 @@ def _decide(
 
 
 def method_file_of(method: str, settings: BenchmarkSettings) -> Path | None:
-    """The file of one's own method, for the recipes that are of no method of the package."""
+    """The user's file, for a recipe whose method is not in the package."""
     return None if method in method_names() else settings.method_file
 
 
 def differing(entrants: Sequence[Entrant]) -> list[str]:
-    """In words: sections that a fair comparison gives everyone alike, and that are not alike here."""
+    """In words: sections of the recipes that should be the same for a fair comparison, and differ here."""
     found = []
     for section, words in (("prepare", "preparation"), ("augment", "augmentation"), ("validate", "validation")):
         values: dict[str, list[str]] = {}
@@ -293,5 +293,5 @@ def differing(entrants: Sequence[Entrant]) -> list[str]:
             values.setdefault(json.dumps(_fields(entrant.recipe)[section]), []).append(entrant.name)
         if len(values) > 1:
             groups = " | ".join(", ".join(names) for names in values.values())
-            found.append(f"{words} differs ({groups}); --common RECIPE gives all that of one recipe")
+            found.append(f"{words} differs ({groups}); --common RECIPE takes it from one recipe for all")
     return found

@@ -1,7 +1,7 @@
-"""A published table beside ours: trained and scored by its protocol, or not printed beside it.
+"""Trains and scores the rows of a published table by its protocol.
 
-A sweep (`recipes/sweeps/ccsd-table1.toml`) says which published table, on which lists of cases, by which policy and
-post-processing, and a recipe for each of its rows. What the source leaves open the sweep decides, and the page says so.
+A sweep (`recipes/sweeps/ccsd-table1.toml`) names the published table, the lists of cases, the policy, the
+post-processing, and a recipe for each row. What the source does not state the sweep decides, and the page says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,13 @@ from lacunet.task import Task, get_task
 
 @dataclass(frozen=True)
 class Reproduced:
-    """One row of the table, here.
+    """One row of the table as trained here.
 
     Attributes:
-        name: Of the row; the published table's method is called so.
+        name: Of the row, and of the method in the published table.
         evaluations: Scored as the published masks were, one per seed.
-        others: The same with the enhancing tumour's post-processing switched.
-        refusals: Why it may not stand beside the published column; empty where it may.
+        others: The same with post-processing of the enhancing tumour on instead of off, or off instead of on.
+        refusals: Why it cannot be compared with the published column; empty where it can.
     """
 
     name: str
@@ -72,7 +72,7 @@ def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles]
 
 
 def with_incomplete_cases(part: Split, share: float, task: Task, folder: Path) -> tuple[Split, str]:
-    """The training cases as the table's protocol leaves them, drawn with seed 1 and written down; and that in words."""
+    """The training cases with the sequences that the protocol keeps (drawn with seed 1, and written); and in words."""
     if share == 1:
         return part, ""
     manifest = draw_missing([case.name for case in part.train], task, share, seed=1)
@@ -90,14 +90,14 @@ def reproduce(
     given: Mapping[str, Path] | None = None,
     progress: Progress = Silent(),
 ) -> tuple[list[Reproduced], list[Problem]]:
-    """Train every row, or take the runs that are given; score them by the table's protocol; say what may stand beside.
+    """Train every row, or take the given runs; score them by the table's protocol; say which can be compared.
 
     Args:
         target: The table.
-        part: The cases of its lists, the training cases as its protocol leaves them; given runs need `test` alone.
+        part: The cases of its lists, with the sequences that its protocol keeps; given runs need only `test`.
         folder: A benchmark; given runs are scored into `ROW/given/`.
         settings: Seeds, device and the like; subsets, policy and rules become the table's.
-        given: Row -> a run or a model folder; then no other row is trained.
+        given: Row -> a run or a model folder; with it nothing is trained.
         progress: Told of everything.
 
     Returns:
@@ -114,30 +114,30 @@ def reproduce(
     if given is None:
         problems = list(benchmark(rows, [part], folder, settings, progress).problems)
         models = {row.name: [folder / row.folder / f"seed-{seed}" for seed in settings.seeds] for row in rows}
-        places = models
+        paths = models
     else:
         models = {name: [path] for name, path in given.items()}
-        places = {row.name: [folder / row.folder / "given"] for row in rows}
-        problems = _score_given(models, places, part, settings, progress)
+        paths = {row.name: [folder / row.folder / "given"] for row in rows}
+        problems = _score_given(models, paths, part, settings, progress)
     done = []
     for row in rows:
         pairs = [
-            pair for pair in zip(models[row.name], places[row.name], strict=True) if _is_scored(pair[1], settings.rules)
+            pair for pair in zip(models[row.name], paths[row.name], strict=True) if _is_scored(pair[1], settings.rules)
         ]
         if pairs:
             done.append(_reproduced(target, row, pairs))
     return done, problems
 
 
-def _is_scored(place: Path, rules: Sequence[Rule]) -> bool:
+def _is_scored(path: Path, rules: Sequence[Rule]) -> bool:
     """Whether both evaluations are there, with and without post-processing."""
     names = (evaluation_name([]), evaluation_name([rule.name for rule in rules]))
-    return all(is_evaluation(place / name) for name in names)
+    return all(is_evaluation(path / name) for name in names)
 
 
 def _score_given(
     models: Mapping[str, Sequence[Path]],
-    places: Mapping[str, Sequence[Path]],
+    paths: Mapping[str, Sequence[Path]],
     part: Split,
     settings: BenchmarkSettings,
     progress: Progress,
@@ -145,36 +145,36 @@ def _score_given(
     problems: list[Problem] = []
     for name, (model,) in models.items():
         for rules in ((), settings.rules):
-            place = places[name][0] / evaluation_name([rule.name for rule in rules])
-            if is_evaluation(place):
+            path = paths[name][0] / evaluation_name([rule.name for rule in rules])
+            if is_evaluation(path):
                 continue
             progress.said(f"{name}: scoring {len(part.test)} cases")
             try:
-                problems += score(model, part.test, place, rules, settings, progress)
-            except Exception as error:  # the other rows go on
-                problems += [failure(name, error, place)]
+                problems += score(model, part.test, path, rules, settings, progress)
+            except Exception as error:  # the other rows continue
+                problems += [failure(name, error, path)]
     return problems
 
 
 def _reproduced(target: Target, row: Entrant, pairs: Sequence[tuple[Path, Path]]) -> Reproduced:
-    """One row from its models and the places of their evaluations."""
+    """One row from its models and the paths of their evaluations."""
     mine, other = (evaluation_name(rules) for rules in (target.sweep.postprocess, target.other_rules))
-    evaluations = [read_evaluation(place / mine) for _, place in pairs]
+    evaluations = [read_evaluation(path / mine) for _, path in pairs]
     reasons = dict.fromkeys(
         words
         for (model, _), evaluation in zip(pairs, evaluations, strict=True)
         for words in refusals(target, row.recipe, str(model), evaluation)
     )
-    return Reproduced(row.name, evaluations, [read_evaluation(place / other) for _, place in pairs], tuple(reasons))
+    return Reproduced(row.name, evaluations, [read_evaluation(path / other) for _, path in pairs], tuple(reasons))
 
 
 def _means(evaluations: Sequence[Evaluation]) -> dict[tuple[str, str, str], float]:
     found: dict[tuple[str, str, str], list[float]] = {}
     for one in evaluations:
         summary = summarise(one.rows, one.task, one.policy, "")
-        for subset, regions in {**summary["subsets"], "all": summary["mean"]}.items():
-            for region, values in regions.items():
-                for measure in ("dice", "hd95"):
-                    if values[measure] is not None:
-                        found.setdefault((subset, region, measure), []).append(values[measure])
+        for subset, regions in {**summary.subsets, "all": summary.mean}.items():
+            for region, means in regions.items():
+                found.setdefault((subset, region, "dice"), []).append(means.dice)
+                if means.hd95 is not None:
+                    found.setdefault((subset, region, "hd95"), []).append(means.hd95)
     return {key: fmean(values) for key, values in found.items()}

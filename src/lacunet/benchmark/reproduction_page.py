@@ -1,4 +1,4 @@
-"""A reproduced table as markdown: ours, and the published column where it may stand beside."""
+"""A reproduced table as markdown: ours, and the published column where the two can be compared."""
 
 from collections.abc import Sequence
 
@@ -35,14 +35,14 @@ def _protocol(target: Target) -> str:
 
 
 def _assumed(target: Target) -> list[str]:
-    """What stands between ours and the published numbers, before any of them."""
+    """What the source does not state and the table assumes."""
     if not target.assumed:
         return []
     return ["The source does not state, and this table assumes:", _list(target.assumed)]
 
 
 def _means(target: Target, rows: Sequence[Reproduced], task: Task) -> str:
-    """Means over the scored subsets: ours, ours with post-processing switched, theirs; HD95 where they have it."""
+    """Means over the scored subsets: ours, ours with the other post-processing, theirs; HD95 where they print it."""
     other = ", ".join(target.other_rules) or "no post-processing"
     distances = target.table is not None and any(score.hd95 is not None for score in target.table.scores)
     theirs = _theirs(target)
@@ -68,7 +68,7 @@ def _means(target: Target, rows: Sequence[Reproduced], task: Task) -> str:
 
 
 def _held_back(target: Target, rows: Sequence[Reproduced], task: Task) -> list[str]:
-    """Why a published mean or a difference is missing from a row that may stand beside."""
+    """Why a published mean or a difference is missing from a row that can be compared."""
     table, beside = target.table, [row for row in rows if not row.refusals]
     if table is None or not beside:
         return []
@@ -109,12 +109,12 @@ def _scored(row: Reproduced, task: Task) -> list[str]:
 
 
 def _theirs(target: Target) -> str:
-    """What the published column is called."""
+    """The title of the published column."""
     return "published (protocol assumed)" if target.assumed else "published"
 
 
 def _score(table: PublishedTable | None, row: Reproduced, region: str) -> PublishedScore | None:
-    """The published score; None where it may not stand beside."""
+    """The published score; None where it cannot be compared."""
     return None if table is None or row.refusals else table.score(row.name, region)
 
 

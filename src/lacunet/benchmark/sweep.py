@@ -1,4 +1,4 @@
-"""What a benchmark trains: recipes, and sweeps, which are one recipe in several variants (the rows of a paper's table).
+"""What a benchmark trains: recipes and sweeps. A sweep is one recipe in several variants (the rows of a paper's table).
 
 title = "CCSD, table 3: which distillation helps"
 recipe = "../ccsd.toml"                 # beside this file; `--base` takes another
@@ -28,7 +28,7 @@ class Sweep(BaseModel):
         recipe: The recipe's file, beside the sweep's.
         rows: Row -> sections laid over the recipe.
         subsets: What is scored, where the table does not show all.
-        published: The published table whose methods are called as the rows here; `lacunet reproduce` needs it.
+        published: The published table with methods of the same names as the rows; `lacunet reproduce` needs it.
         lists: The published lists of cases (`lacunet.comparison.published.lists`).
         policy: What empty masks score, where the table is reproduced.
         postprocess: The rule of the published masks, if any.
@@ -50,13 +50,13 @@ class Sweep(BaseModel):
 
 @dataclass(frozen=True)
 class Entrant:
-    """One that is trained and compared.
+    """A recipe that is trained and compared.
 
     Attributes:
         name: In every table.
-        file: Where its recipe came from.
-        recipe: Complete.
-        complete: Share of the training cases that keep every sequence, where the sweep that it is a row of says so.
+        file: The file of the recipe.
+        recipe: The whole recipe.
+        complete: Share of the training cases that keep every sequence, as its sweep says.
     """
 
     name: str
@@ -80,11 +80,11 @@ def read_sweep(path: Path) -> Sweep:
         return Sweep.model_validate(read_toml(path))
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
+        where = ".".join(map(str, problem["loc"]))
         known = list(Sweep.model_fields)
-        hint = nearest(place, known) if problem["type"] == "extra_forbidden" else ""
+        hint = nearest(where, known) if problem["type"] == "extra_forbidden" else ""
         raise RecipeError(
-            f"{path}: {place}: {problem['msg'].lower()}{hint}; a sweep has: {', '.join(known)}"
+            f"{path}: {where}: {problem['msg'].lower()}{hint}; a sweep has: {', '.join(known)}"
         ) from error
 
 
@@ -100,14 +100,14 @@ def entrants_of(
         common: A recipe whose preparation, augmentation and validation every entrant takes.
 
     Raises:
-        RecipeError: a file cannot be read or does not mean anything.
-        UsageError: nothing is named, or two entrants are called alike.
+        RecipeError: a file cannot be read or is no recipe.
+        UsageError: nothing is named, or two entrants have the same name.
     """
     if not words:
         raise UsageError("nothing to train: name recipes (recipes/small/ccsd.toml) or a sweep (recipes/sweeps/...)")
     found = [entrant for word in words for entrant in _entrants(word, changes, base, _shared(common))]
-    for place, entrant in enumerate(found):
-        if entrant.folder in [other.folder for other in found[:place]]:
+    for index, entrant in enumerate(found):
+        if entrant.folder in [other.folder for other in found[:index]]:
             raise UsageError(f"two entrants are called '{entrant.name}'; give one another name: NAME={entrant.file}")
     return found
 
@@ -126,11 +126,14 @@ def recipes_folder() -> Path:
     Raises:
         UsageError: neither is there.
     """
-    places = (Path(__file__).parents[3] / "recipes", Path(sysconfig.get_path("data")) / "share" / "lacunet" / "recipes")
-    for place in places:
-        if (place / "sweeps").is_dir():
-            return place
-    raise UsageError(f"lacunet's recipes are neither in {places[0]} nor in {places[1]}; install the package again")
+    folders = (
+        Path(__file__).parents[3] / "recipes",
+        Path(sysconfig.get_path("data")) / "share" / "lacunet" / "recipes",
+    )
+    for folder in folders:
+        if (folder / "sweeps").is_dir():
+            return folder
+    raise UsageError(f"lacunet's recipes are neither in {folders[0]} nor in {folders[1]}; install the package again")
 
 
 def _entrants(word: str, changes: Sequence[str], base: Path | None, shared: Mapping[str, Any]) -> list[Entrant]:
@@ -147,7 +150,7 @@ def _entrants(word: str, changes: Sequence[str], base: Path | None, shared: Mapp
 
 
 def _shared(common: Path | None) -> dict[str, Any]:
-    """The sections that `--common` takes from a recipe, with every value written out."""
+    """The sections that `--common` takes from a recipe, with all their values."""
     if common is None:
         return {}
     fields = read_recipe(common).model_dump(by_alias=True, mode="json")

@@ -1,4 +1,4 @@
-"""Which published table is meant, and whether a training and its evaluation may stand beside it."""
+"""The published table to reproduce, and whether a training and its evaluation can be compared with it."""
 
 import inspect
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from lacunet.nn.papers import method_names
 from lacunet.training.recipe import Recipe
 
 ET_RULE = "et500-ncr"
-"""What most public code of the field applies to the enhancing tumour, and scores beside the mask as it is."""
+"""The rule that most public code applies to the enhancing tumour, beside the scores of the mask as it is."""
 
 FREE = (
     "seed",
@@ -29,7 +29,7 @@ FREE = (
     "train.gradients_every",
     "arguments.recompute",
 )
-"""What a recipe may say otherwise: the seed, and what changes nothing that is learnt."""
+"""What may differ between recipes: the seed, and what does not change the training's result."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Target:
 
     @property
     def other_rules(self) -> tuple[str, ...]:
-        """The enhancing tumour's rule where the published masks have none, and none where they have one."""
+        """The rule for the enhancing tumour where the published masks have no rule; no rule where they have one."""
         return () if self.sweep.postprocess else (ET_RULE,)
 
     @property
     def counted(self) -> bool:
-        """Whether the source says at least how many cases it scored."""
+        """Whether the source states how many cases it scored."""
         return self.table is not None and self.table.test_cases is not None
 
     @property
@@ -96,7 +96,7 @@ def find_target(name: str, known: Mapping[str, Lists]) -> Target:
 
 
 def refusals(target: Target, recipe: Recipe, model: str, evaluation: Evaluation) -> list[str]:
-    """Why one training and its evaluation may not stand beside the published column.
+    """Why one training and its evaluation cannot be compared with the published column.
 
     Args:
         target: The table.
@@ -113,7 +113,7 @@ def refusals(target: Target, recipe: Recipe, model: str, evaluation: Evaluation)
 
 
 def recipe_differences(wanted: Recipe, found: Mapping[str, Any] | None) -> list[str]:
-    """In what a recipe is another one, key by key; arguments that are not written have the method's defaults."""
+    """The differences between two recipes, key by key; arguments that are not written have the method's defaults."""
     if found is None:
         return ["the model does not say how it was trained"]
     one, other = _flat(wanted.model_dump(by_alias=True, mode="json")), _flat(found)
@@ -122,7 +122,7 @@ def recipe_differences(wanted: Recipe, found: Mapping[str, Any] | None) -> list[
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`train.steps` -> value, of all that decides what is learnt."""
+    """`train.steps` -> value, for every key that changes the result of the training."""
     arguments = {**_defaults(fields["method"]), **fields.get("arguments", {})}
     flat: dict[str, Any] = {}
     for section, values in {**fields, "arguments": arguments}.items():
@@ -142,7 +142,7 @@ def _defaults(method: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as JSON has them."""
+    """Tuples as lists, as in JSON."""
     return [_plain(one) for one in value] if isinstance(value, (tuple, list)) else value
 
 
@@ -187,7 +187,7 @@ def _other_evaluation(target: Target, evaluation: Evaluation, weights: str) -> l
             mirror=target.table.mirror or "none",
         )
         task = evaluation.task
-        every = [task.subset_name(subset) for subset in task.subsets]  # the page takes both means over what was scored
+        every = [task.subset_name(subset) for subset in task.subsets]  # both means are over the scored subsets
         scored = Scored(cases, every, evaluation.policy.name, identity.postprocessing, identity.mirror)
         return found or differences(table, scored)
     return found

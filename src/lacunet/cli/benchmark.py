@@ -47,10 +47,10 @@ def benchmark(
     ] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="Train each so many times, with the seeds 1, 2, ...")] = 1,
     budget: Annotated[
-        str | None, typer.Option(help="Of each training: 2000steps, or 30min (measured, then turned into steps).")
+        str | None, typer.Option(help="For each training: 2000steps, or 30min (converted into steps by a measurement).")
     ] = None,
     common: Annotated[
-        Path | None, typer.Option(help="A recipe whose preparation, augmentation and validation all are given.")
+        Path | None, typer.Option(help="A recipe: every training takes its preparation, augmentation and validation.")
     ] = None,
     base: Annotated[Path | None, typer.Option(help="The recipe that sweeps vary, instead of their own.")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, for all of them.")] = None,
@@ -60,7 +60,7 @@ def benchmark(
     subsets: Annotated[str, typer.Option(help="What is scored: all, or names such as t1c+t2f,t2f.")] = "all",
     policy: Annotated[str, typer.Option(help="What empty masks score (docs/metrics.md).")] = "brats",
     postprocess: Rules = None,
-    baseline: Annotated[str, typer.Option(help="What the others are held against; else the first.")] = "",
+    baseline: Annotated[str, typer.Option(help="What the others are compared with; else the first.")] = "",
     published: Annotated[
         list[str] | None, typer.Option(help="A published table or data set to show beside; may be repeated.")
     ] = None,
@@ -70,7 +70,7 @@ def benchmark(
     window: Window = 0,
     method_file: MethodFile = None,
 ) -> None:
-    """Train methods under one protocol, score each once, compare. A second call goes on where the first stopped."""
+    """Train methods under one protocol, score each once, compare. A second call continues where the first stopped."""
     from lacunet.benchmark.benchmark import benchmark as run_benchmark
     from lacunet.benchmark.budget import Budget, read_budget
     from lacunet.benchmark.plan import BenchmarkSettings, differing
@@ -131,7 +131,7 @@ def reproduce(
     precision: PrecisionName = "auto",
     window: Window = 0,
 ) -> None:
-    """A published table: trained and scored by its protocol, beside its numbers only where all of that matches."""
+    """A published table: trained and scored by its protocol, and shown beside its numbers where all of that matches."""
     from dataclasses import replace
 
     from lacunet.benchmark.plan import BenchmarkSettings
@@ -187,28 +187,30 @@ def _given(runs: list[str], rows: list[str]) -> dict[str, Path]:
 
 
 def _require_missing(entrants: "list[Entrant]", missing: Path | None) -> None:
-    """A table of incomplete training cases is not trained on complete ones."""
+    """Refuse complete training cases where the table is of incomplete ones."""
     share = min(entrant.complete for entrant in entrants)
     if missing is None and share < 1:
         raise UsageError(
-            f"the sweep trains where {100 * share:g} % of the cases have every sequence; make a manifest of what the "
+            f"in this sweep {100 * share:g} % of the training cases have every sequence; make a manifest of what the "
             f"others keep (lacunet missing DATA --split FILE:train --full {share:g} -o missing.csv) and give it: "
             "--missing missing.csv"
         )
 
 
 def _require_one_way(protocol: str, lists: Path | None, split: Path | None, folds: int) -> None:
-    """Published lists say themselves who trains and who is scored."""
+    """Refuse a split or folds beside published lists, which already name the cases."""
     if lists is not None and not protocol:
-        raise UsageError("--lists: which of them? --protocol brats2018-2; for a split of one's own: --split FILE")
+        raise UsageError(
+            "--lists needs --protocol, such as --protocol brats2018-2; for your own split use --split FILE"
+        )
     if protocol and (split is not None or folds):
-        raise UsageError("--protocol names the cases; leave out --split and --folds")
+        raise UsageError("--protocol already names the cases; leave out --split and --folds")
 
 
 def _published_part(
     data: Path, protocol: str, parts: Sequence[str], lists: Path | None, labels: str | None, task: Task
 ) -> "Split":
-    """The cases of published lists, which are recognised by what they hold; looked for once there are data."""
+    """The cases of published lists, which are recognised by their content. Data that are not there are told first."""
     from lacunet.benchmark.reproduce import part_of_lists
     from lacunet.comparison.published.lists import find_lists, get_lists
     from lacunet.data.find import find_cases
@@ -226,7 +228,7 @@ def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Sp
     from lacunet.data.labelled import part_of
 
     if folds == 1 or (split is None and not folds):
-        raise UsageError("which cases train and which are scored? give --split FILE, --folds 4, or --protocol LISTS")
+        raise UsageError("name the cases for training and for scoring: --split FILE, --folds 4, or --protocol LISTS")
     if split is None:
         return parts_by_person(cases, folds)
     train, val = part_of(cases, split, "train"), part_of(cases, split, "val")

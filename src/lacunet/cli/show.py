@@ -23,6 +23,7 @@ def models(
     names: Annotated[list[str] | None, typer.Argument(help="Models or runs; if none, all that ship.")] = None,
 ) -> None:
     """The models that ship, with their measured Dice."""
+    from lacunet.evaluation.summary import summary_of
     from lacunet.models.calibration import calibration_words, read_calibration
     from lacunet.models.folder import DEFAULT, model_folder, model_name, read_description, shipped_models
 
@@ -36,8 +37,9 @@ def models(
         licence = f"; {card['licence']}" if card.get("licence") else ""
         say(f"\n{model_name(folder)}: {description['method']}{data}{licence}")
         if "results" in card:
-            say(f"  {card['results']['data']}, {card['results']['cases']} cases:")
-            print_summary(card["results"], Task.from_json(description["task"]))
+            results = summary_of(card["results"], folder)
+            say(f"  {results.data}, {results.cases} cases:")
+            print_summary(results, Task.from_json(description["task"]))
         calibration = read_calibration(folder)
         say(f"  {calibration_words(calibration)}")
         for note in calibration.notes if calibration else []:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lacunet.comparison.comparison import Comparison
+    from lacunet.comparison.numbers import Number
     from lacunet.errors import Problem
+    from lacunet.evaluation.summary import RegionMeans, Summary
     from lacunet.intake.found import Survey
     from lacunet.intake.importer import Imported
     from lacunet.segmentation.complete import Completed
@@ -125,21 +127,24 @@ def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None
     from rich.console import Console
     from rich.table import Table
 
+    from lacunet.evaluation.summary import summary_of
+
     table = Table(box=None, pad_edge=False)
     for title in ("model", "method", "grid", "MiB", "Dice, all subsets"):
         table.add_column(title, justify="right" if title in ("grid", "MiB") else "left")
     for folder, description in models.items():
         name = model_name(folder) + (" (default)" if folder.name == default else "")
         size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
-        mean = description["card"].get("results", {}).get("mean", {})
-        dice = ", ".join(f"{region.upper()} {scores['dice']:.2f}" for region, scores in mean.items())
+        results = description["card"].get("results")
+        mean = summary_of(results, folder).mean if results else {}
+        dice = ", ".join(f"{region.upper()} {means.dice:.2f}" for region, means in mean.items())
         grid = f"{description['preparation']['spacing']:g} mm"
         table.add_row(name, description["method"], grid, f"{size:.1f}", dice or "not measured")
     Console().print(table)
 
 
-def print_summary(summary: Any, task: Task) -> None:
-    """Mean Dice (and HD95 in mm) by region, for each subset and over all; `ET*` leaves out the cases that have none."""
+def print_summary(summary: "Summary", task: Task) -> None:
+    """Mean Dice and HD95 (mm) by region, for each subset and over all; `ET*` is over the cases that have the region."""
     from rich.console import Console
     from rich.table import Table
 
@@ -151,35 +156,38 @@ def print_summary(summary: Any, task: Task) -> None:
         if region in cut:
             table.add_column(f"{region.upper()}*", justify="right")
         table.add_column("HD95", justify="right", style="dim")
-    for name, scores in summary["subsets"].items():
+    for name, scores in summary.subsets.items():
         table.add_row(name, *_cells(scores, task, cut))
-    table.add_row("mean", *_cells(summary["mean"], task, cut), style="bold")
-    if "deviation" in summary:  # a card's table may be older
-        table.add_row("deviation", *_cells(summary["deviation"], task, cut), style="dim")
+    table.add_row("mean", *_cells(summary.mean, task, cut), style="bold")
+    if summary.deviation:  # an older card has none
+        table.add_row("deviation", *_cells(summary.deviation, task, cut), style="dim")
     if cut:
-        lacking = summary["empty"]["references"]
-        counts = [f"the {summary['cases'] - lacking[region]} with {region.upper()}" for region in cut]
-        table.caption = f"* over {' and '.join(counts)}, of {summary['cases']} cases"
+        lacking = summary.empty.references
+        counts = [f"the {summary.cases - lacking[region]} with {region.upper()}" for region in cut]
+        table.caption = f"* over {' and '.join(counts)}, of {summary.cases} cases"
     Console().print(table)
 
 
-def _lacks(summary: Any, region: str) -> bool:
-    """Whether some cases lack the region and some have it; a card's table may be older than the question."""
-    lacking = summary.get("empty", {}).get("references", {}).get(region, 0)
-    return lacking > 0 and summary["mean"][region].get("dice_present") is not None
+def _lacks(summary: "Summary", region: str) -> bool:
+    """Whether some cases lack the region and some have it; False where an older card does not tell."""
+    return summary.empty.references.get(region, 0) > 0 and summary.mean[region].dice_present is not None
 
 
-def _cells(scores: Any, task: Task, cut: Sequence[str]) -> list[str]:
+def _cells(means: "RegionMeans", task: Task, cut: Sequence[str]) -> list[str]:
     cells = []
     for region in task.regions:
-        measures = [("dice", 3), *([("dice_present", 3)] if region in cut else []), ("hd95", 1)]
-        values = [(scores[region][measure], digits) for measure, digits in measures]
-        cells += ["-" if value is None else f"{value:.{digits}f}" for value, digits in values]
+        own = means[region]
+        present = [_digits(own.dice_present, 3)] if region in cut else []
+        cells += [_digits(own.dice, 3), *present, _digits(own.hd95, 1)]
     return cells
 
 
+def _digits(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
 def print_comparison(comparison: "Comparison") -> None:
-    """Means of each run, every test against the baseline, what its reader must not miss, and what the page shows."""
+    """Means of each run, every test against the baseline, warnings, and which published tables are comparable."""
     from rich.console import Console
     from rich.text import Text
 
@@ -197,14 +205,14 @@ def print_comparison(comparison: "Comparison") -> None:
 
 
 def _beside(reasons: Sequence[str]) -> str:
-    """Whether a published table may stand beside the runs."""
+    """Whether a published table can be compared with the runs."""
     if reasons:
         return f"not comparable: {'; '.join(reasons)}"
-    return "comparable, as far as an evaluation shows it"
+    return "comparable, as far as an evaluation shows"
 
 
 def _means_table(comparison: "Comparison") -> "Table":
-    """A row for each run; `ET*` leaves out the cases that have none."""
+    """A row for each run; `ET*` is over the cases that have the region."""
     from rich.text import Text
 
     regions = list(comparison.shared.task.regions)
@@ -213,11 +221,11 @@ def _means_table(comparison: "Comparison") -> "Table":
     table = _table(
         "\nrun", [*_titles("Dice", regions), *stars, *_titles("AURC", regions), *_titles("HD95 mm", regions)]
     )
-    for name in comparison.names:
-        cells = [_value(comparison, name, "dice", region, 3) for region in regions]
-        cells += [_value(comparison, name, "dice", region, 3, cases="with-reference") for region in cut]
-        cells += [_value(comparison, name, "aurc", region, 2) for region in regions]
-        cells += [_value(comparison, name, "hd95", region, 0) for region in regions]
+    for name, scores in comparison.scores.items():
+        cells = [_value(scores.dice[region].mean, 3) for region in regions]
+        cells += [_value(scores.dice_with[region].mean, 3) for region in cut]
+        cells += [_value(scores.dice[region].aurc, 2) for region in regions]
+        cells += [_value(scores.hd95[region].mean, 0) for region in regions]
         table.add_row(Text(name), *cells)
     if cut:
         counts = [f"{int(comparison.shared.with_reference(region).sum())} with {region.upper()}" for region in cut]
@@ -229,7 +237,6 @@ def _tests_table(comparison: "Comparison") -> "Table":
     """A row for each test."""
     from rich.text import Text
 
-    baseline = comparison.baseline
     titles = [
         "\nregion",
         "Dice\nmore by",
@@ -240,21 +247,19 @@ def _tests_table(comparison: "Comparison") -> "Table":
         "\ncorrected",
         "\nleast",
     ]
-    table = _table(f"against {baseline}\nrun", titles)
-    for name in comparison.others:
-        for region in comparison.regions:
-            entry = comparison.find(name, "difference", region, against=baseline)
-            assert entry is not None
-            counts = [_value(comparison, name, key, region, 0, baseline) for key in ("wins", "ties", "losses")]
-            ps = [_value(comparison, name, key, region, 3, baseline) for key in ("p", "p_holm", "p_smallest")]
-            ends = [f"{value:+.3f}" for value in (entry.value, entry.low, entry.high)]
+    table = _table(f"against {comparison.baseline}\nrun", titles)
+    for name, tests in comparison.tests.items():
+        for region, test in tests.items():
+            mean, cases = test.difference.mean, test.cases
+            ends = [f"{value:+.3f}" for value in (mean.value, mean.low, mean.high)]
+            ps = [f"{p:.3f}" for p in (test.p, test.p_holm, test.p_smallest)]
             title = Text(region if region == "mean" else region.upper())
-            table.add_row(Text(name), title, *ends, " ".join(counts), *ps)
+            table.add_row(Text(name), title, *ends, f"{cases.better} {cases.equal} {cases.worse}", *ps)
     return table
 
 
 def _table(first: str, titles: list[str]) -> "Table":
-    """A table without lines: one column of words, folded where the terminal is narrow, the others of numbers."""
+    """A table without lines: one column of words, wrapped in a narrow terminal, and columns of numbers."""
     from rich.table import Table
     from rich.text import Text
 
@@ -267,14 +272,11 @@ def _table(first: str, titles: list[str]) -> "Table":
 
 def _titles(score: str, regions: list[str]) -> list[str]:
     """`Dice` over the first region, nothing over the others."""
-    return [f"{'' if place else score}\n{region.upper()}" for place, region in enumerate(regions)]
+    return [f"{'' if index else score}\n{region.upper()}" for index, region in enumerate(regions)]
 
 
-def _value(
-    comparison: "Comparison", name: str, measure: str, region: str, digits: int, against: str = "", cases: str = "all"
-) -> str:
-    entry = comparison.find(name, measure, region, against=against, cases=cases)
-    return "-" if entry is None or entry.value is None else f"{entry.value:.{digits}f}"
+def _value(number: "Number | None", digits: int) -> str:
+    return _digits(None if number is None else number.value, digits)
 
 
 def print_problems(problems: "Sequence[Problem]") -> None:

@@ -1,8 +1,8 @@
-"""Runs held against each other: whether they may stand in one table, and on which cases. No torch here.
+"""Whether runs can be compared, and on which cases. No torch here.
 
-Refused is what would compare different things under one name: another task, another policy, other references, nothing
-in common. Told in a warning is what a reader may want on purpose, or cannot change: cases and subsets that not every
-run has, post-processing, precision, the same weights twice, several cases of one person.
+Runs of different tasks, metric policies or references are refused, and runs without a common case. Other differences
+give a warning: cases and subsets that some runs lack, post-processing, precision, the same weights twice, several cases
+of one person.
 """
 
 from collections import defaultdict
@@ -49,7 +49,7 @@ class Aligned:
         subsets: Names, in the task's order.
         reference_ml: Volume of the references.
         scores: Run -> the scores of each of its trainings.
-        warnings: Sentences that a reader must not miss.
+        warnings: Sentences that the reader must see.
     """
 
     task: Task
@@ -67,9 +67,13 @@ class Aligned:
         return tuple(name for name, whole in zip(self.subsets, np.all(there, axis=0), strict=True) if whole)
 
     def with_hd95(self, name: str) -> Bool[np.ndarray, "case subset region"]:
-        """Which masks of a run have an HD95, in any of its trainings; some policies give none to a missed region."""
+        """Which masks of a run have an HD95 in any of its trainings; some policies give a missed region none."""
         there: np.ndarray = np.any([np.isfinite(one.hd95) for one in self.scores[name]], axis=0)
         return there
+
+    def size_title(self, size: int) -> str:
+        """`2 of 4`: the subsets of so many sequences."""
+        return f"{size} of {len(self.task.modalities)}"
 
     @property
     def divided(self) -> list[str]:
@@ -78,7 +82,7 @@ class Aligned:
         return [region for region, cases in there.items() if cases.any() and not cases.all()]
 
     def with_reference(self, region: str) -> Bool[np.ndarray, " case"]:
-        """Which cases have the region in their reference; of no region of the task (their mean), all."""
+        """Which cases have the region in their reference; all cases for a name that is no region (`mean`)."""
         regions = list(self.task.regions)
         if region not in regions:
             return np.ones(len(self.cases), bool)
@@ -88,14 +92,14 @@ class Aligned:
 
 @dataclass(frozen=True)
 class TitledEvaluation:
-    """One training of a run, with the words that tell it from all others."""
+    """One training of a run, with a title that no other training has."""
 
     title: str
     evaluation: Evaluation
 
     @property
     def pairs(self) -> set[Pair]:
-        """What it was scored on."""
+        """The cases and subsets that were scored."""
         return {(row.case, row.subset) for row in self.evaluation.rows}
 
 
@@ -105,7 +109,7 @@ def align(runs: Sequence[Run]) -> Aligned:
     Raises:
         DataError: tasks, policies or references differ, or nothing is shared.
     """
-    trainings = [TitledEvaluation(_title(run, place), one) for run in runs for place, one in enumerate(run.trainings)]
+    trainings = [TitledEvaluation(_title(run, index), one) for run in runs for index, one in enumerate(run.trainings)]
     _refuse_other_tasks(trainings)
     _refuse_other_policies(trainings)
     task = trainings[0].evaluation.task
@@ -128,8 +132,8 @@ def align(runs: Sequence[Run]) -> Aligned:
     )
 
 
-def _title(run: Run, place: int) -> str:
-    return run.name if len(run.trainings) == 1 else f"training {place + 1} of {run.name}"
+def _title(run: Run, index: int) -> str:
+    return run.name if len(run.trainings) == 1 else f"training {index + 1} of {run.name}"
 
 
 def _refuse_other_tasks(trainings: Sequence[TitledEvaluation]) -> None:
@@ -139,7 +143,7 @@ def _refuse_other_tasks(trainings: Sequence[TitledEvaluation]) -> None:
         if (one.modalities, dict(one.regions)) != (other.modalities, dict(other.regions)):
             raise DataError(
                 f"the task differs: {_task_words(one)} in {first.title}, {_task_words(other)} in {training.title}; "
-                "regions of other labels or sequences are other things, compare runs of one task"
+                "other labels or sequences mean other regions, compare runs of one task"
             )
 
 
@@ -149,7 +153,7 @@ def _task_words(task: Task) -> str:
 
 
 def _refuse_other_policies(trainings: Sequence[TitledEvaluation]) -> None:
-    """The scores of empty masks differ, and a model's weights are there to evaluate it again."""
+    """Policies score empty masks differently; the models can be evaluated again with one policy."""
     first = trainings[0]
     for training in trainings[1:]:
         one, other = first.evaluation.policy.name, training.evaluation.policy.name
@@ -161,10 +165,10 @@ def _refuse_other_policies(trainings: Sequence[TitledEvaluation]) -> None:
 
 
 def _references(trainings: Sequence[TitledEvaluation], cases: Sequence[str]) -> dict[tuple[str, str], float]:
-    """Reference volume of each case and region in ml, the same wherever it is told.
+    """Reference volume of each case and region in ml.
 
     Raises:
-        DataError: two evaluations tell different volumes.
+        DataError: the volumes of two evaluations differ.
     """
     wanted = set(cases)
     found: dict[tuple[str, str], tuple[str, float]] = {}
@@ -176,7 +180,7 @@ def _references(trainings: Sequence[TitledEvaluation], cases: Sequence[str]) -> 
             if not isclose(volume, row.reference_ml, rel_tol=1e-6, abs_tol=1e-9):
                 raise DataError(
                     f"{row.case}: the reference of {row.region} has {volume:g} ml in {title} and {row.reference_ml:g} "
-                    f"ml in {training.title}; these are not the same annotations on the same grid, so that the scores "
+                    f"ml in {training.title}; these are not the same annotations on the same grid, so the scores "
                     "cannot be paired; evaluate both on the same data"
                 )
     return {key: volume for key, (_, volume) in found.items()}
@@ -185,7 +189,7 @@ def _references(trainings: Sequence[TitledEvaluation], cases: Sequence[str]) -> 
 def _scores(one: Evaluation, common: set[Pair], cases: Sequence[str], subsets: Sequence[str]) -> ScoreArrays:
     """The shared rows of one evaluation as arrays."""
     of_case, of_subset, of_region = (
-        {name: place for place, name in enumerate(names)} for names in (cases, subsets, one.task.regions)
+        {name: index for index, name in enumerate(names)} for names in (cases, subsets, one.task.regions)
     )
     scores = ScoreArrays(*(np.full((len(of_case), len(of_subset), len(of_region)), np.nan) for _ in range(3)))
     for row in one.rows:
@@ -202,7 +206,7 @@ def _warn_of_coverage(trainings: Sequence[TitledEvaluation], common: set[Pair]) 
     for training in trainings:
         failed = training.evaluation.summary.failed
         if failed:
-            found.append(f"{training.title} failed on {_number(failed)}, which nobody is compared on: {_some(failed)}")
+            found.append(f"{training.title} failed on {_number(failed)}, left out for every run: {_some(failed)}")
         more = {case for case, _ in training.pairs} - cases
         if more:
             found.append(f"{training.title} was also scored on {_number(more)}, left out here: {_some(more)}")
@@ -213,7 +217,7 @@ def _warn_of_coverage(trainings: Sequence[TitledEvaluation], common: set[Pair]) 
 
 
 def _warn_of_settings(trainings: Sequence[TitledEvaluation]) -> list[str]:
-    """What is legitimate to compare and must be known."""
+    """Settings that may differ, and that the reader must know."""
     summaries = {training.title: training.evaluation.summary for training in trainings}
     told = {
         "Post-processing differs": {
@@ -224,7 +228,7 @@ def _warn_of_settings(trainings: Sequence[TitledEvaluation]) -> list[str]:
             name: "x".join(map(str, one.identity.windows or ())) or "whole brain" for name, one in summaries.items()
         },
         "Averaging over mirror images differs": {name: one.identity.mirror for name, one in summaries.items()},
-        "The data are called differently, though shared cases have the same references": {
+        "The data have different names, but shared cases have the same references": {
             name: one.data for name, one in summaries.items()
         },
     }
@@ -240,7 +244,7 @@ def _warn_of_persons(cases: Sequence[str]) -> list[str]:
     if persons == len(cases):
         return []
     return [
-        f"{len(cases)} cases are of {persons} persons; cases of one person resemble each other, so that p is too small "
+        f"{len(cases)} cases are of {persons} persons; cases of one person resemble each other, so p is too small "
         "and intervals are too narrow"
     ]
 

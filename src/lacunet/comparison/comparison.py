@@ -1,24 +1,10 @@
-"""The numbers of a comparison: means, intervals, tests, and what its reader must know. No torch here."""
+"""A comparison: means, intervals, tests, and what its reader must know. No torch here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
 
 from lacunet.comparison.align import Aligned, align
-from lacunet.comparison.entries import (
-    ALL,
-    HERE,
-    KEYS,
-    MEAN,
-    Entry,
-    entries_against,
-    entries_of_run,
-    entries_of_table,
-    entries_of_trainings,
-    pooled,
-    sizes_of,
-)
+from lacunet.comparison.numbers import MEAN, PairedTest, RunScores, paired_tests, pooled, run_scores, sizes_of
 from lacunet.comparison.published.tables import PublishedTable, Scored, choose, differences, tables_of_cases
 from lacunet.errors import DataError, UsageError, nearest
 from lacunet.evaluation.results import Run
@@ -26,7 +12,7 @@ from lacunet.stats.paired import Resampling, smallest_p
 from lacunet.task import GLIOMA
 
 LEVEL = 0.05
-"""What a test is said to pass."""
+"""A test passes if its corrected p is below this."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +20,7 @@ class CompareSettings:
     """What is compared with what.
 
     Attributes:
-        baseline: The run that the others are held against; empty is the first.
+        baseline: The run that the others are compared with; empty is the first.
         published: Published tables, or data sets (`brats2018`).
         resampling: How intervals are made.
     """
@@ -51,8 +37,9 @@ class Comparison:
     Attributes:
         runs: In the order given.
         shared: The cases and subsets that all of them have.
-        baseline: Name of the run that the others are held against.
-        entries: Every number.
+        baseline: Name of the run that the others are compared with.
+        scores: Run -> its scores.
+        tests: Run -> region or `mean` -> its test against the baseline. The baseline is not in it.
         tables: The published tables beside them.
         settings: As asked for.
     """
@@ -60,33 +47,37 @@ class Comparison:
     runs: tuple[Run, ...]
     shared: Aligned
     baseline: str
-    entries: tuple[Entry, ...]
+    scores: Mapping[str, RunScores]
+    tests: Mapping[str, Mapping[str, PairedTest]]
     tables: tuple[PublishedTable, ...]
     settings: CompareSettings
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the runs."""
+        """The names of the runs."""
         return tuple(run.name for run in self.runs)
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The runs that are held against the baseline."""
+        """The runs that are compared with the baseline."""
         return tuple(name for name in self.names if name != self.baseline)
 
     @property
-    def sizes(self) -> tuple[str, ...]:
-        """`1 of 4` and so on, as far as subsets of this size were scored."""
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of sequences of the scored subsets."""
         return tuple(sizes_of(self.shared))
 
     @property
-    def whole(self) -> tuple[str, ...]:
-        """`all`, `1 of 4` and so on: the means of which every subset was scored, in every case."""
+    def whole_sizes(self) -> tuple[int, ...]:
+        """The numbers of sequences of which every subset was scored, in every case."""
         task, there = self.shared.task, set(self.shared.whole_subsets)
-        groups = {ALL: set(map(task.subset_name, task.subsets))}
-        for subset in task.subsets:
-            groups.setdefault(f"{len(subset)} of {len(task.modalities)}", set()).add(task.subset_name(subset))
-        return tuple(name for name, subsets in groups.items() if subsets <= there)
+        missing = {len(subset) for subset in task.subsets if task.subset_name(subset) not in there}
+        return tuple(size for size in range(1, len(task.modalities) + 1) if size not in missing)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every subset was scored, in every case."""
+        return len(self.whole_sizes) == len(self.shared.task.modalities)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -95,7 +86,7 @@ class Comparison:
 
     @property
     def rules(self) -> dict[str, tuple[str, ...]]:
-        """Run -> its post-processing, that of all its trainings together."""
+        """Run -> the post-processing rules of all its trainings."""
         return {
             run.name: tuple(
                 dict.fromkeys(rule for one in run.trainings for rule in one.summary.identity.postprocessing)
@@ -105,12 +96,12 @@ class Comparison:
 
     @property
     def mirrors(self) -> dict[str, str]:
-        """Run -> over which mirror images it averages."""
+        """Run -> the mirror images that its predictions are averaged over."""
         found = {run.name: dict.fromkeys(one.summary.identity.mirror for one in run.trainings) for run in self.runs}
         return {name: " and ".join(mirrors) for name, mirrors in found.items()}
 
     def apart(self, table: PublishedTable) -> list[str]:
-        """Why a published table is not to be put beside the runs here; what holds for some of them names them."""
+        """Why a published table cannot be compared with the runs; a reason that holds for some runs names them."""
         cases, subsets, policy = self.shared.cases, self.shared.whole_subsets, self.shared.policy.name
         found = {
             name: differences(table, Scored(cases, subsets, policy, rules, self.mirrors[name]))
@@ -126,7 +117,7 @@ class Comparison:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader must not miss."""
+        """Sentences that the reader must see."""
         return (
             *self.shared.warnings,
             *_warn_of_distances(self.shared),
@@ -136,37 +127,32 @@ class Comparison:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """What a reader may want next."""
+        """What the reader may want to do next."""
         shown = {table.name for table in self.tables}
         known = [name for name in tables_of_cases(self.shared.cases) if name not in shown]
         options = " ".join(f"--published {name}" for name in known)
-        return (f"these are the test cases of published tables; {options} shows them beside",) if known else ()
+        return (f"these are the test cases of published tables; {options} shows them too",) if known else ()
 
     def masks_with_hd95(self, name: str, region: str) -> int | None:
-        """Over how many masks the HD95 of a run is the mean, where this is not the same for all runs; else None."""
-        place = list(self.shared.task.regions).index(region)
-        counts = {run: int(self.shared.with_hd95(run)[..., place].sum()) for run in self.names}
+        """How many masks of a run have an HD95; None where this is the same for all runs."""
+        index = list(self.shared.task.regions).index(region)
+        counts = {run: int(self.shared.with_hd95(run)[..., index].sum()) for run in self.names}
         return counts[name] if len(set(counts.values())) > 1 else None
 
-    @cached_property
-    def _index(self) -> Mapping[tuple[Any, ...], Entry]:
-        return {tuple(getattr(entry, key) for key in KEYS): entry for entry in self.entries}
 
-    def find(
-        self,
-        method: str,
-        measure: str,
-        region: str,
-        *,
-        subsets: str = ALL,
-        cases: str = ALL,
-        against: str = "",
-        group: str = HERE,
-        case: str = "",
-        training: int | None = None,
-    ) -> Entry | None:
-        """The entry that is described, or None."""
-        return self._index.get((group, method, training, against, region, subsets, cases, case, measure))
+@dataclass(frozen=True)
+class SubsetDifference:
+    """By how much a run differs from the baseline in one subset and region.
+
+    Attributes:
+        subset: Its name.
+        region: Its name.
+        value: Dice of the run minus Dice of the baseline.
+    """
+
+    subset: str
+    region: str
+    value: float
 
 
 def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:
@@ -179,17 +165,19 @@ def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:
     shared = align(runs)
     _refuse_other_regions(shared, tables)
     means = {name: pooled(trainings) for name, trainings in shared.scores.items()}
-    entries = [
-        *(entry for name in names for entry in entries_of_run(shared, name, means[name], settings.resampling)),
-        *(entry for name in names for entry in entries_of_trainings(shared, name)),
-        *entries_against(shared, means, baseline, settings.resampling),
-        *(entry for table in tables for entry in entries_of_table(shared, table)),
-    ]
-    return Comparison(tuple(runs), shared, baseline, tuple(entries), tuple(tables), settings)
+    return Comparison(
+        runs=tuple(runs),
+        shared=shared,
+        baseline=baseline,
+        scores={name: run_scores(shared, name, means[name], settings.resampling) for name in names},
+        tests=paired_tests(shared, means, baseline, settings.resampling),
+        tables=tuple(tables),
+        settings=settings,
+    )
 
 
 def _refuse_other_regions(shared: Aligned, tables: Sequence[PublishedTable]) -> None:
-    """`mean` is a word of ours, and the published tables are of one task."""
+    """Refuse a region called `mean`, and published tables for another task than theirs."""
     if MEAN in shared.task.regions:
         raise DataError(
             f"the task '{shared.task.name}' has a region called '{MEAN}', which names the mean of all regions"
@@ -203,20 +191,20 @@ def _refuse_other_regions(shared: Aligned, tables: Sequence[PublishedTable]) -> 
             )
 
 
-def largest_differences(comparison: Comparison, name: str, count: int = 3) -> list[Entry]:
-    """The subsets and regions in which a run is farthest from the baseline, farthest first."""
-    regions, subsets = comparison.shared.task.regions, comparison.shared.subsets
+def largest_differences(comparison: Comparison, name: str, count: int = 3) -> list[SubsetDifference]:
+    """The subsets and regions in which a run differs most from the baseline, the largest difference first."""
+    tests = comparison.tests[name]
     found = [
-        comparison.find(name, "difference", region, subsets=subset, against=comparison.baseline)
-        for subset in subsets
-        for region in regions
+        SubsetDifference(subset, region, value)
+        for subset in comparison.shared.subsets
+        for region in comparison.shared.task.regions
+        if (value := tests[region].difference.by_subset[subset].value) is not None
     ]
-    known = [entry for entry in found if entry is not None and entry.value is not None]
-    return sorted(known, key=lambda entry: -abs(entry.value or 0.0))[:count]
+    return sorted(found, key=lambda one: -abs(one.value))[:count]
 
 
 def _warn_of_power(comparison: Comparison) -> list[str]:
-    """Whether any test of the family could pass at all."""
+    """A warning where no test of the family can pass."""
     cases, family = len(comparison.shared.cases), comparison.family
     if not family or family * smallest_p(cases) <= LEVEL:
         return []
@@ -227,16 +215,16 @@ def _warn_of_power(comparison: Comparison) -> list[str]:
 
 
 def _warn_of_distances(shared: Aligned) -> list[str]:
-    """Regions whose HD95 is over other masks in one run than in another."""
+    """Regions whose HD95 is a mean over different masks in different runs."""
     found = []
-    for place, region in enumerate(shared.task.regions):
-        there = {name: shared.with_hd95(name)[..., place] for name in shared.scores}
+    for index, region in enumerate(shared.task.regions):
+        there = {name: shared.with_hd95(name)[..., index] for name in shared.scores}
         first = next(iter(there.values()))
         if any((one != first).any() for one in there.values()):
             counts = "; ".join(f"{name}: {int(one.sum())}" for name, one in there.items())
             found.append(
-                f"HD95 of {region.upper()} is over other masks in each run ({counts} of {first.size}), since the "
-                f"policy '{shared.policy.name}' gives none to some; a run that misses what is hard has the lower HD95"
+                f"HD95 of {region.upper()} is over other masks in each run ({counts} of {first.size}), since policy "
+                f"'{shared.policy.name}' gives none to some; a run that misses difficult masks has a lower HD95"
             )
     return found
 

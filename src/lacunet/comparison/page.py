@@ -1,13 +1,13 @@
-"""The page of a comparison: runs side by side, tests, subsets, cases, published numbers. All from its entries."""
+"""The page of a comparison: runs side by side, tests, subsets, cases, published numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from lacunet.comparison.comparison import Comparison, largest_differences
-from lacunet.comparison.entries import ALL, HERE, MEAN, ONE, WITH, WITHOUT, Entry
-from lacunet.comparison.published.tables import PublishedTable
+from lacunet.comparison.numbers import MEAN, Counts, Number, PairedTest, RunScores
+from lacunet.comparison.published.tables import PublishedScore, PublishedTable
 from lacunet.evaluation.results import Evaluation
 from lacunet.report.charts import DICE_PALE, Cell, cell, curves
 from lacunet.report.page import known, render
@@ -16,15 +16,33 @@ from lacunet.stats.paired import INTERVAL_COVERAGE, TIE, smallest_p
 DIFFERENCE_FULL = 0.2
 """Difference of Dice from which a cell has its full colour."""
 CASES_SHOWN = 40
-"""Cases that are open at first; the others unfold."""
-SUBSETS = ("subsets_ahead", "subsets_equal", "subsets_behind")
+"""Cases that are shown at first; a click shows the others."""
 FEW_CASES = 20
-"""With fewer, intervals of resampled cases are called too narrow."""
+"""With fewer cases the page says that the intervals are too narrow."""
+
+
+@dataclass(frozen=True)
+class PublishedColumn:
+    """A column of a published table, with the runs here above it.
+
+    Attributes:
+        title: What it shows.
+        digits: Behind the decimal point.
+        here: Scores of a run and a region -> the number.
+        there: A published score -> the number.
+        shown: Whether the numbers here are means over the same subsets.
+    """
+
+    title: str
+    digits: int
+    here: Callable[[RunScores, str], Number | None]
+    there: Callable[[PublishedScore], float | None]
+    shown: bool
 
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """What `base.html` asks of a page."""
+    """What `base.html` needs of every page."""
 
     comparison: Comparison
     provenance: Mapping[str, str]
@@ -46,7 +64,10 @@ def comparison_page(comparison: Comparison, date: str = "") -> str:
         "charts": list(_charts(comparison)),
         "sized": [_sized(comparison, run) for run in runs],
         "tests": [
-            _test(comparison, run, region) for run in runs if not run["baseline"] for region in comparison.regions
+            _test(comparison, run, region, test)
+            for run in runs
+            if not run["baseline"]
+            for region, test in comparison.tests[run["name"]].items()
         ],
         "least": smallest_p(len(shared.cases)),
         "largest": [_largest(comparison, name) for name in comparison.others],
@@ -63,74 +84,61 @@ def comparison_page(comparison: Comparison, date: str = "") -> str:
 
 
 def _run(comparison: Comparison, name: str) -> dict[str, Any]:
-    place = comparison.names.index(name)
-    trainings = len(comparison.runs[place].trainings)
-    return {"name": name, "place": place, "baseline": name == comparison.baseline, "trainings": trainings}
+    index = comparison.names.index(name)
+    trainings = len(comparison.runs[index].trainings)
+    return {"name": name, "place": index, "baseline": name == comparison.baseline, "trainings": trainings}
 
 
 def _main(comparison: Comparison, run: Mapping[str, Any]) -> dict[str, Any]:
     """Mean Dice with its interval, AURC and HD95 of one run."""
-    name, task = run["name"], comparison.shared.task
+    name, regions = run["name"], comparison.shared.task.regions
+    scores = comparison.scores[name]
     return {
         "run": run,
-        "dice": [comparison.find(name, "dice", region) for region in comparison.regions],
-        "aurc": [comparison.find(name, "aurc", region) for region in task.regions],
-        "hd95": [comparison.find(name, "hd95", region) for region in task.regions],
-        "masks": [comparison.masks_with_hd95(name, region) for region in task.regions],
+        "dice": [means.mean for means in scores.dice.values()],
+        "aurc": [scores.dice[region].aurc for region in regions],
+        "hd95": [scores.hd95[region].mean for region in regions],
+        "masks": [comparison.masks_with_hd95(name, region) for region in regions],
     }
 
 
 def _trainings(comparison: Comparison, run: Mapping[str, Any]) -> dict[str, Any]:
     """Mean Dice of each training of one run."""
-    numbers = range(1, run["trainings"] + 1)
-    rows = [
-        [comparison.find(run["name"], "dice", region, training=number) for region in comparison.regions]
-        for number in numbers
-    ]
-    return {"run": run, "rows": rows}
+    return {"run": run, "rows": list(zip(*comparison.scores[run["name"]].trainings.values(), strict=True))}
 
 
 def _charts(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """A chart of each region, a line per run."""
     task = comparison.shared.task
-    for place, region in enumerate(task.regions):
-        lines = {name: _by_size(comparison, name, region) for name in comparison.names}
+    for index, region in enumerate(task.regions):
+        lines = {name: _by_size(scores, region) for name, scores in comparison.scores.items()}
         title = f"Mean Dice of the {task.titles[region]} against the number of sequences, by run"
-        yield {"name": region, "title": task.titles[region], "svg": curves(lines, len(task.modalities), place, title)}
+        yield {"name": region, "title": task.titles[region], "svg": curves(lines, len(task.modalities), index, title)}
 
 
-def _by_size(comparison: Comparison, name: str, region: str) -> dict[int, float]:
+def _by_size(scores: RunScores, region: str) -> dict[int, float]:
     """Number of sequences -> mean Dice."""
-    found = {size: comparison.find(name, "dice", region, subsets=size) for size in comparison.sizes}
-    return {
-        int(size.split()[0]): entry.value for size, entry in found.items() if entry is not None and known(entry.value)
-    }
+    found = scores.dice[region].by_size
+    return {size: number.value for size, number in found.items() if number.value is not None}
 
 
 def _sized(comparison: Comparison, run: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of one run's curves: for each region, mean Dice by the number of sequences."""
-    cells = [
-        [comparison.find(run["name"], "dice", region, subsets=size) for size in comparison.sizes]
-        for region in comparison.shared.task.regions
-    ]
-    return {"run": run, "cells": cells}
+    dice = comparison.scores[run["name"]].dice
+    return {"run": run, "cells": [list(dice[region].by_size.values()) for region in comparison.shared.task.regions]}
 
 
-def _test(comparison: Comparison, run: Mapping[str, Any], region: str) -> dict[str, Any]:
+def _test(comparison: Comparison, run: Mapping[str, Any], region: str, test: PairedTest) -> dict[str, Any]:
     """A test with its difference, and where the interval lies on a common axis (0 to 100)."""
-    found = {
-        measure: comparison.find(run["name"], measure, region, against=comparison.baseline)
-        for measure in ("difference", "wins", "ties", "losses", "p", "p_holm", "p_smallest", *SUBSETS)
-    }
-    difference = found["difference"]
-    assert difference is not None
+    difference = test.difference.mean
     reach = _reach(comparison)
     ends = [value if known(value) else 0.0 for value in (difference.low, difference.value, difference.high)]
     return {
         "run": run,
         "region": region,
         "first": region == comparison.regions[0],
-        **found,
+        "test": test,
+        "difference": difference,
         "strip": [50 + 46 * end / reach for end in ends],
         "reach": reach,
     }
@@ -138,23 +146,19 @@ def _test(comparison: Comparison, run: Mapping[str, Any], region: str) -> dict[s
 
 def _reach(comparison: Comparison) -> float:
     """The largest end of all intervals, rounded up to 0.05."""
-    found = [
-        comparison.find(name, "difference", region, against=comparison.baseline)
-        for name in comparison.others
-        for region in comparison.regions
-    ]
-    ends = [abs(end) for entry in found if entry is not None for end in (entry.low, entry.high) if known(end)]
+    found = [test.difference.mean for tests in comparison.tests.values() for test in tests.values()]
+    ends = [abs(end) for difference in found for end in (difference.low, difference.high) if known(end)]
     return max(0.05, 0.05 * -(-max(ends, default=0.0) // 0.05))
 
 
 def _largest(comparison: Comparison, name: str) -> dict[str, Any]:
-    """Where a run is farthest from the baseline."""
+    """Where a run differs most from the baseline."""
     task = comparison.shared.task
     return {
         "name": name,
-        "entries": [
-            {"entry": entry, "subset": task.subset_title(task.subset(entry.subsets))}
-            for entry in largest_differences(comparison, name)
+        "differences": [
+            {"region": one.region, "subset": task.subset_title(task.subset(one.subset)), "value": one.value}
+            for one in largest_differences(comparison, name)
         ],
     }
 
@@ -162,6 +166,8 @@ def _largest(comparison: Comparison, name: str) -> dict[str, Any]:
 def _region(comparison: Comparison, region: str) -> dict[str, Any]:
     """Every subset of one region: Dice of each run, difference and cases won of every other run."""
     task = comparison.shared.task
+    dice = [scores.dice[region] for scores in comparison.scores.values()]
+    tests = [tests[region] for tests in comparison.tests.values()]
     rows = []
     size = 0
     for name in comparison.shared.subsets:
@@ -171,56 +177,49 @@ def _region(comparison: Comparison, region: str) -> dict[str, Any]:
                 "title": task.subset_title(subset),
                 "dots": task.presence(subset),
                 "first": len(subset) != size,
-                "dice": [_cell(comparison.find(run, "dice", region, subsets=name)) for run in comparison.names],
-                "differences": [_difference(comparison, run, region, name) for run in comparison.others],
+                "dice": [_cell(means.by_subset[name]) for means in dice],
+                "differences": [
+                    _difference(test.difference.by_subset[name], test.cases_by_subset[name]) for test in tests
+                ],
             }
         )
         size = len(subset)
     foot = {
-        "dice": [_cell(comparison.find(run, "dice", region)) for run in comparison.names],
-        "differences": [_difference(comparison, run, region, ALL) for run in comparison.others],
+        "dice": [_cell(means.mean) for means in dice],
+        "differences": [_difference(test.difference.mean, test.cases) for test in tests],
     }
-    place = list(task.regions).index(region)
-    return {"name": region, "title": task.titles[region], "place": place, "rows": rows, "foot": foot}
+    index = list(task.regions).index(region)
+    return {"name": region, "title": task.titles[region], "place": index, "rows": rows, "foot": foot}
 
 
-def _cell(entry: Entry | None) -> Cell:
-    return cell(entry.value if entry is not None else None, DICE_PALE, 1.0)
+def _cell(number: Number) -> Cell:
+    return cell(number.value, DICE_PALE, 1.0)
 
 
-def _difference(comparison: Comparison, run: str, region: str, subsets: str) -> dict[str, Any]:
+def _difference(number: Number, cases: Counts) -> dict[str, Any]:
     """A difference, how strong its colour is, and cases better, equal and worse."""
-    found = [
-        comparison.find(run, measure, region, subsets=subsets, against=comparison.baseline)
-        for measure in ("difference", "wins", "ties", "losses")
-    ]
-    value, *counts = (entry.value if entry is not None else None for entry in found)
-    strength = min(abs(value) / DIFFERENCE_FULL, 1.0) if known(value) else 0.0
-    return {"value": value, "strength": strength, "counts": counts}
+    strength = min(abs(number.value) / DIFFERENCE_FULL, 1.0) if known(number.value) else 0.0
+    return {"value": number.value, "strength": strength, "counts": (cases.better, cases.equal, cases.worse)}
 
 
 def _empty(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """Regions that some references lack: Dice without these cases, and what is found in them."""
+    """Regions that some references lack: Dice without these cases, and false segmentations in them."""
     shared = comparison.shared
     for region in shared.task.regions:
         there = shared.with_reference(region)
         if there.all():
             continue
         rows = []
-        for name in comparison.names:
-            share = comparison.find(name, "false_share", region, cases=WITHOUT)
-            assert share is not None
-            assert share.value is not None
-            assert share.n is not None
+        for name, scores in comparison.scores.items():
+            present = scores.dice_with.get(region)
+            difference = comparison.tests[name][region].difference_with if name in comparison.tests else None
             rows.append(
                 {
                     "run": _run(comparison, name),
-                    "all": comparison.find(name, "dice", region),
-                    "with": comparison.find(name, "dice", region, cases=WITH),
-                    "difference": comparison.find(name, "difference", region, cases=WITH, against=comparison.baseline),
-                    "false": round(share.value * share.n),
-                    "of": share.n,
-                    "ml": comparison.find(name, "false_ml", region, cases=WITHOUT),
+                    "all": scores.dice[region].mean,
+                    "with": present.mean if present else None,
+                    "difference": difference.mean if difference else None,
+                    "false": scores.false[region],
                 }
             )
         without = [case for case, has in zip(shared.cases, there, strict=True) if not has]
@@ -231,55 +230,58 @@ def _cases(comparison: Comparison, runs: Sequence[Mapping[str, Any]]) -> list[di
     """Mean Dice of each case by run, the baseline's worst first."""
     found = []
     for case in comparison.shared.cases:
-        entries = {run["name"]: comparison.find(run["name"], "dice", MEAN, cases=ONE, case=case) for run in runs}
-        values = [
-            {"run": run, "value": entry.value}
-            for run, entry in zip(runs, entries.values(), strict=True)
-            if entry is not None and known(entry.value)
-        ]
-        first = entries[comparison.baseline]
-        found.append({"case": case, "values": values, "order": first.value if first and known(first.value) else 2.0})
+        dice = {name: scores.by_case[MEAN][case] for name, scores in comparison.scores.items()}
+        values = [{"run": run, "value": dice[run["name"]]} for run in runs]
+        found.append({"case": case, "values": values, "order": dice[comparison.baseline]})
     return sorted(found, key=lambda row: (row["order"], row["case"]))
 
 
 def _published(comparison: Comparison, table: PublishedTable) -> dict[str, Any]:
-    """A published table with our runs above it, and why the two are not to be put beside each other."""
-    shared = comparison.shared
-    columns = [(ALL, "dice"), *((size, "dice") for size in comparison.sizes), (ALL, "aurc"), (ALL, "hd95")]
+    """A published table with our runs above it, and why the two cannot be compared."""
     columns = [
-        (subsets, measure)
-        for subsets, measure in columns
-        if any(
-            entry.group == table.name and (entry.subsets, entry.measure) == (subsets, measure)
-            for entry in comparison.entries
-        )
+        column for column in _columns(comparison) if any(column.there(score) is not None for score in table.scores)
+    ]
+    here = [
+        {"run": _run(comparison, name), "cells": [_here(column, scores) for column in columns]}
+        for name, scores in comparison.scores.items()
+    ]
+    there = []
+    for name in table.methods:
+        scores = [table.score(name, region) for region in comparison.shared.task.regions]
+        cells = [[None if score is None else column.there(score) for score in scores] for column in columns]
+        there.append({"method": name, "quoted": name in table.quoted, "cells": cells})
+    return {"table": table, "columns": columns, "reasons": comparison.apart(table), "here": here, "there": there}
+
+
+def _here(column: PublishedColumn, scores: RunScores) -> list[float | None]:
+    """The numbers of one run in the order of the regions."""
+    numbers = [column.here(scores, region) if column.shown else None for region in scores.hd95]
+    return [None if number is None else number.value for number in numbers]
+
+
+def _columns(comparison: Comparison) -> list[PublishedColumn]:
+    """The mean Dice, Dice by the number of sequences, AURC and HD95."""
+    whole, mean = comparison.is_whole, f"Dice, mean of {len(comparison.shared.task.subsets)}"
+    return [
+        PublishedColumn(mean, 3, lambda run, region: run.dice[region].mean, lambda score: score.mean, whole),
+        *(_column_of_size(comparison, size) for size in comparison.sizes),
+        PublishedColumn("AURC", 2, lambda run, region: run.dice[region].aurc, lambda score: score.aurc, whole),
+        PublishedColumn("HD95 (mm)", 1, lambda run, region: run.hd95[region].mean, lambda score: score.hd95, whole),
     ]
 
-    def cells(method: str, group: str) -> list[list[Entry | None]]:
-        """Ours only where they are means over the same subsets."""
-        return [
-            [
-                comparison.find(method, measure, region, subsets=subsets, group=group)
-                if group != HERE or subsets in comparison.whole
-                else None
-                for region in shared.task.regions
-            ]
-            for subsets, measure in columns
-        ]
 
-    return {
-        "table": table,
-        "columns": columns,
-        "reasons": comparison.apart(table),
-        "here": [{"run": _run(comparison, name), "cells": cells(name, HERE)} for name in comparison.names],
-        "there": [
-            {"method": name, "quoted": name in table.quoted, "cells": cells(name, table.name)} for name in table.methods
-        ],
-    }
+def _column_of_size(comparison: Comparison, size: int) -> PublishedColumn:
+    return PublishedColumn(
+        title=comparison.shared.size_title(size),
+        digits=3,
+        here=lambda run, region: run.dice[region].by_size[size],
+        there=lambda score: score.by_size.get(size),
+        shown=size in comparison.whole_sizes,
+    )
 
 
 def _rules(comparison: Comparison) -> str:
-    """Post-processing in words: once where all runs have the same."""
+    """Post-processing in words; one text where all runs have the same."""
     words = {name: ", ".join(rules) or "none" for name, rules in comparison.rules.items()}
     if len(set(words.values())) == 1:
         return words[comparison.baseline]
@@ -287,7 +289,7 @@ def _rules(comparison: Comparison) -> str:
 
 
 def _provenance(comparison: Comparison, date: str) -> dict[str, str]:
-    """What was compared, down to the weights."""
+    """What was compared: folders, data, weights and settings."""
     found = {"lacunet": version("lacunet")} | ({"date": date} if date else {})
     for run in comparison.runs:
         for number, one in enumerate(run.trainings, start=1):

@@ -1,9 +1,9 @@
-"""Cases x subsets x regions -> one tidy table, its summary, and a page."""
+"""Cases, subsets and regions -> a table of scores, its summary and a page."""
 
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from lacunet.evaluation.heat import worst_cases
 from lacunet.evaluation.metrics import BRATS, MetricPolicy, region_masks, score_regions
 from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluation_page
 from lacunet.evaluation.scores import Row, read_rows, rows_of, summarise, write_rows
+from lacunet.evaluation.summary import Identity, Summary
 from lacunet.files import write_json
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
@@ -34,7 +35,7 @@ class EvaluateSettings:
         rules: Post-processing, in order.
         data: Which cases these are, in words, for the page.
         pictures: How many of the worst cases are drawn.
-        resume: Go on with an evaluation that was stopped.
+        resume: Continue an evaluation that was stopped.
     """
 
     subsets: tuple[Subset, ...]
@@ -47,14 +48,14 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation, done.
+    """A finished evaluation.
 
     Attributes:
         summary: As in `summary.json`.
         problems: Cases that could not be evaluated.
     """
 
-    summary: Mapping[str, Any]
+    summary: Summary
     problems: Sequence[Problem]
 
 
@@ -67,8 +68,8 @@ def evaluate(
 ) -> Evaluated:
     """Write `cases.csv`, `summary.json` and `report.html` into a folder.
 
-    Each case's rows are kept in `folder/parts/` as soon as they are there, so that a stopped evaluation goes on where
-    it stood (`settings.resume`).
+    The rows of each case are written to `folder/parts/` as soon as the case is scored, so that a stopped evaluation can
+    be continued (`settings.resume`).
 
     Args:
         predictor: The model on its device.
@@ -96,7 +97,7 @@ def evaluate(
     if not rows:
         raise DataError("no case could be evaluated: " + "; ".join(problem.message for problem in problems[:3]))
     task = predictor.model.task
-    extra = {
+    facts = {
         "data": settings.data,
         "task": task.to_json(),
         "identity": identity,
@@ -104,9 +105,9 @@ def evaluate(
         "environment": describe_environment(),
         "seconds": round(time.monotonic() - started, 1),
     }
-    summary = summarise(rows, task, settings.policy, predictor.model.name, extra)
+    summary = summarise(rows, task, settings.policy, predictor.model.name).model_copy(update=facts)
     write_rows(folder / "cases.csv", rows)
-    write_json(folder / "summary.json", summary)
+    write_json(folder / "summary.json", summary.to_json())
     write_evaluation_page(folder / "report.html", _view(predictor, cases, rows, summary, problems, settings))
     return Evaluated(summary, problems)
 
@@ -148,48 +149,49 @@ def _rows_of_case(predictor: Predictor, files: CaseFiles, folder: Path, settings
     return rows
 
 
-def _identity(predictor: Predictor, settings: EvaluateSettings) -> dict[str, Any]:
+def _identity(predictor: Predictor, settings: EvaluateSettings) -> Identity:
     """What must be the same for parts to belong to one evaluation."""
     task = predictor.model.task
-    return {
-        "weights": predictor.model.sha256,
-        "task": task.name,
-        "policy": settings.policy.name,
-        "subsets": [task.subset_name(subset) for subset in settings.subsets],
-        "postprocessing": [rule.name for rule in settings.rules],
-        "precision": str(predictor.dtype).removeprefix("torch."),
-        "windows": asdict(predictor.windows)["size"],
-        "mirror": predictor.mirror,
-    }
+    return Identity(
+        weights=predictor.model.sha256,
+        task=task.name,
+        policy=settings.policy.name,
+        subsets=tuple(task.subset_name(subset) for subset in settings.subsets),
+        postprocessing=tuple(rule.name for rule in settings.rules),
+        precision=str(predictor.dtype).removeprefix("torch."),
+        windows=predictor.windows.size,
+        mirror=predictor.mirror,
+    )
 
 
-def _open_folder(folder: Path, identity: Mapping[str, Any], resume: bool) -> None:
+def _open_folder(folder: Path, identity: Identity, resume: bool) -> None:
     path = folder / "parts" / "evaluation.json"
     if path.is_file():
         if not resume:
-            raise OutputError(f"{folder}: holds an evaluation already; go on with --resume, or choose another folder")
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity)):
+            raise OutputError(
+                f"{folder}: holds an evaluation already; continue it with --resume or choose another folder"
+            )
+        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity.to_json())):
             raise OutputError(f"{folder}: holds an evaluation of another model or with other settings; choose another")
-    write_json(path, identity)
+    write_json(path, identity.to_json())
 
 
 def _view(
     predictor: Predictor,
     cases: Sequence[CaseFiles],
     rows: Sequence[Row],
-    summary: Mapping[str, Any],
+    summary: Summary,
     problems: Sequence[Problem],
     settings: EvaluateSettings,
 ) -> EvaluationView:
     model = predictor.model
-    plain = [asdict(row) for row in rows]
-    worst = worst_cases(model.task, plain, settings.pictures)
+    worst = worst_cases(model.task, rows, settings.pictures)
     by_name = {files.name: files for files in cases}
     return EvaluationView(
         model=model.name,
         task=model.task,
         summary=summary,
-        rows=plain,
+        rows=rows,
         data=settings.data,
         policy_words=settings.policy.summary,
         pictures=[_picture(predictor, by_name[name], subset, settings) for name, subset in worst],
@@ -217,5 +219,5 @@ def _picture(predictor: Predictor, files: CaseFiles, subset_name: str, settings:
 
 
 def _clearest_first(task: Task) -> list[str]:
-    """The last modality of the task first: FLAIR shows most of a glioma."""
+    """The task's modalities from last to first: FLAIR shows most of a glioma."""
     return list(reversed(task.modalities))

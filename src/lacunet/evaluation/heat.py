@@ -1,14 +1,13 @@
-"""The numbers of an evaluation, as its page needs them: typed, grouped, ranked. Nothing is drawn here."""
+"""The numbers of an evaluation as its page shows them: grouped and ranked. Nothing is drawn here."""
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
-from lacunet.errors import DataError
 from lacunet.evaluation.scores import Row
+from lacunet.evaluation.summary import RegionMeans, Summary
 from lacunet.report.charts import DICE_PALE, Cell, cell
 from lacunet.report.page import join_words, known
 from lacunet.task import Task
@@ -32,7 +31,7 @@ class CaseScores:
 
 @dataclass(frozen=True)
 class HeatRow:
-    """A subset: a dot for each modality (is it there?), and its cells.
+    """One subset: a dot for each modality that it has, and its cells.
 
     Attributes:
         title: The sequences, for people.
@@ -51,31 +50,13 @@ class HeatRow:
     hd95: tuple[Cell, ...]
 
 
-def score(row: Mapping[str, Any]) -> Row:
-    """A row as the csv reader gives it, or with numbers.
-
-    Raises:
-        DataError: a column is missing or holds no number.
-    """
-    try:
-        numbers = {name: _number(row[name]) for name in ("dice", "hd95", "reference_ml", "prediction_ml")}
-        return Row(case=str(row["case"]), subset=str(row["subset"]), region=str(row["region"]), **numbers)
-    except (KeyError, ValueError) as error:
-        raise DataError(f"cases.csv: a row has no usable {error}; run the evaluation again") from error
+def subsets_of(task: Task, summary: Summary) -> list[str]:
+    """The names of the evaluated subsets in the task's order."""
+    order = {subset: index for index, subset in enumerate(task.subsets)}
+    return sorted(summary.subsets, key=lambda name: order[task.subset(name)])
 
 
-def _number(value: Any) -> float:
-    """A float; nothing at all is NaN."""
-    return math.nan if value is None or value == "" else float(value)
-
-
-def subsets_of(task: Task, summary: Mapping[str, Any]) -> list[str]:
-    """The names of the evaluated subsets, in the task's order, as the summary writes them."""
-    order = {subset: place for place, subset in enumerate(task.subsets)}
-    return sorted(summary["subsets"], key=lambda name: order[task.subset(name)])
-
-
-def heat_rows(task: Task, summary: Mapping[str, Any], scores: Sequence[Row]) -> list[HeatRow]:
+def heat_rows(task: Task, summary: Summary, scores: Sequence[Row]) -> list[HeatRow]:
     """A row for each evaluated subset."""
     cases: defaultdict[str, set[str]] = defaultdict(set)
     for entry in scores:
@@ -84,7 +65,7 @@ def heat_rows(task: Task, summary: Mapping[str, Any], scores: Sequence[Row]) -> 
     size = 0
     for name in subsets_of(task, summary):
         subset = task.subset(name)
-        dice, hd95 = heat_cells(task, summary["subsets"][name])
+        dice, hd95 = heat_cells(task, summary.subsets[name])
         rows.append(
             HeatRow(
                 title=task.subset_title(subset),
@@ -99,22 +80,18 @@ def heat_rows(task: Task, summary: Mapping[str, Any], scores: Sequence[Row]) -> 
     return rows
 
 
-def heat_cells(
-    task: Task, means: Mapping[str, Mapping[str, float | None]]
-) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+def heat_cells(task: Task, means: RegionMeans) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
     """The Dice cells and the HD95 cells of one row, in the order of the regions."""
-    dice = tuple(cell(means.get(region, {}).get("dice"), DICE_PALE, 1.0) for region in task.regions)
-    hd95 = tuple(cell(means.get(region, {}).get("hd95"), HD95_PALE, 0.0) for region in task.regions)
+    dice = tuple(cell(means[region].dice, DICE_PALE, 1.0) for region in task.regions)
+    hd95 = tuple(cell(means[region].hd95, HD95_PALE, 0.0) for region in task.regions)
     return dice, hd95
 
 
-def by_size(task: Task, summary: Mapping[str, Any], region: str) -> dict[int, list[float]]:
+def by_size(task: Task, summary: Summary, region: str) -> dict[int, list[float]]:
     """Mean Dice of every evaluated subset, grouped by how many sequences it has."""
     found: defaultdict[int, list[float]] = defaultdict(list)
     for name in subsets_of(task, summary):
-        value = summary["subsets"][name].get(region, {}).get("dice")
-        if known(value):
-            found[len(task.subset(name))].append(float(value))
+        found[len(task.subset(name))].append(summary.subsets[name][region].dice)
     return dict(found)
 
 
@@ -131,26 +108,25 @@ def ranked_cases(scores: Sequence[Row]) -> list[CaseScores]:
 
 
 def fullest(task: Task, entries: Sequence[Row]) -> str:
-    """The name of the largest subset among the scores; of equals, the last in the task's order.
+    """The name of the largest subset among the scores; of several, the last in the task's order.
 
     Raises:
         ValueError: there are no scores.
     """
-    order = {subset: place for place, subset in enumerate(task.subsets)}
+    order = {subset: index for index, subset in enumerate(task.subsets)}
     return max((entry.subset for entry in entries), key=lambda name: order[task.subset(name)])
 
 
-def worst_cases(task: Task, rows: Sequence[Mapping[str, Any]], count: int = 6) -> list[tuple[str, str]]:
-    """The cases to draw: those of lowest mean Dice, each with its fullest subset, worst first.
+def worst_cases(task: Task, rows: Sequence[Row], count: int = 6) -> list[tuple[str, str]]:
+    """The cases with the lowest mean Dice, each with its largest subset, the worst first.
 
-    With the fullest subset the picture shows what goes wrong although nothing (more) is missing.
+    The largest subset is drawn because its errors do not come from missing sequences.
     """
-    ranked = ranked_cases([score(row) for row in rows])
-    return [(entry.case, fullest(task, entry.scores)) for entry in ranked[:count]]
+    return [(entry.case, fullest(task, entry.scores)) for entry in ranked_cases(rows)[:count]]
 
 
 def empty_words(task: Task, scores: Sequence[Row]) -> list[str]:
-    """A sentence for each region of which some reference or prediction is empty."""
+    """A sentence for each region with an empty reference or prediction."""
     found = []
     for region in task.regions:
         entries = [entry for entry in scores if entry.region == region]

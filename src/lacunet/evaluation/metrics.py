@@ -24,13 +24,13 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class MetricPolicy:
-    """What a score is where its formula says nothing: one mask or both masks are empty.
+    """The scores where the formula gives none, because one mask or both masks are empty.
 
     Attributes:
         name: Written into every table.
         summary: One sentence for people.
-        source: Whose convention it is.
-        dice_both_empty: Dice where nothing is there and nothing was found.
+        source: Who uses it.
+        dice_both_empty: Dice where both masks are empty.
         dice_one_empty: Dice where exactly one of the masks is empty.
         hd95_both_empty: HD95 in mm where both are empty; NaN is left out of means and counted.
         hd95_one_empty: HD95 in mm where exactly one of the masks is empty; NaN likewise.
@@ -105,8 +105,8 @@ class RegionScore:
         hd95: mm, or NaN where the policy gives none.
         reference_ml: Volume of the reference.
         prediction_ml: Volume of the prediction.
-        reference_empty: No voxel of the region in the reference, so that the policy decided the scores.
-        prediction_empty: No voxel of the region in the prediction.
+        reference_empty: The reference has no voxel of the region, so the policy decides the scores.
+        prediction_empty: The prediction has no voxel of the region.
     """
 
     dice: float
@@ -136,12 +136,12 @@ def get_policy(name: str) -> MetricPolicy:
 
 
 def dice(prediction: Mask, reference: Mask, policy: MetricPolicy = BRATS) -> float:
-    """Twice the common voxels over the voxels of both; 0 to 1."""
+    """Twice the common voxels divided by the voxels of both masks; 0 to 1."""
     return _dice(_count(prediction & reference), _count(prediction), _count(reference), policy)
 
 
 def hd95(prediction: Mask, reference: Mask, spacing: Spacing, policy: MetricPolicy = BRATS) -> float:
-    """The 95 % Hausdorff distance in mm, as the policy defines it; NaN only where it says so."""
+    """The 95 % Hausdorff distance in mm, as the policy defines it; NaN only where the policy gives none."""
     there, expected = bool(prediction.any()), bool(reference.any())
     if not there and not expected:
         return policy.hd95_both_empty
@@ -161,7 +161,7 @@ def volume_ml(mask: Mask, spacing: Spacing) -> float:
 def surface_distances(
     prediction: Mask, reference: Mask, spacing: Spacing
 ) -> tuple[Float[np.ndarray, " prediction_surface"], Float[np.ndarray, " reference_surface"]]:
-    """Distances in mm from each surface voxel of one mask to the nearest of the other, both ways, in no order.
+    """Distances in mm from each surface voxel of one mask to the nearest of the other, for both masks, unsorted.
 
     Both masks must have voxels. Distances are between voxel centres, float64.
     """
@@ -171,7 +171,7 @@ def surface_distances(
 
 
 def surface(mask: Mask) -> Mask:
-    """The voxels of a mask that share a face with a voxel outside it; beyond the array is outside."""
+    """The voxels of a mask that share a face with a voxel outside it; what lies beyond the array is outside."""
     inside = np.pad(mask, 1)
     core = inside[1:-1, 1:-1, 1:-1].copy()
     for axis in range(3):
@@ -184,7 +184,7 @@ def surface(mask: Mask) -> Mask:
 
 
 def region_masks(labels: UInt8[np.ndarray, "x y z"], task: Task) -> dict[str, Mask]:
-    """The mask of each region of the task from labels as they are inside lacunet."""
+    """The mask of each region of the task, from labels inside lacunet."""
     return {
         region: np.logical_or.reduce([labels == label for label in members]) for region, members in task.regions.items()
     }
@@ -233,7 +233,7 @@ def aurc(means_by_size: Sequence[float], *, normalise: bool = False) -> float:
 
     Args:
         means_by_size: Mean score over the subsets of 1, 2, ... N modalities.
-        normalise: Divide by the length N - 1 of the axis, so that a constant score is its own area.
+        normalise: Divide by the length N - 1 of the axis, so that the area of a constant score is that score.
 
     Raises:
         ValueError: fewer than two sizes span no area.
@@ -257,7 +257,7 @@ def _dice(shared: int, found: int, expected: int, policy: MetricPolicy) -> float
 
 
 def _distances(surface_from: Mask, surface_to: Mask, spacing: Spacing) -> np.ndarray:
-    """mm from each voxel of one surface to the nearest of the other. Where they coincide it is 0 without a search."""
+    """mm from each voxel of one surface to the nearest of the other. Voxels in both surfaces need no search: 0."""
     distances = np.zeros(_count(surface_from))
     away = np.argwhere(surface_from & ~surface_to) * np.array(spacing)
     # An unbalanced tree with large leaves is built in half the time and searched as fast on a surface.

@@ -1,4 +1,4 @@
-"""The page of an evaluation: every subset, every case, and the worst ones to look at."""
+"""The page of an evaluation: every subset, every case, and pictures of the worst cases."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,9 @@ from lacunet.evaluation.heat import (
     heat_cells,
     heat_rows,
     ranked_cases,
-    score,
 )
 from lacunet.evaluation.scores import Row
+from lacunet.evaluation.summary import Summary
 from lacunet.files import write_text
 from lacunet.report.charts import robustness, volumes
 from lacunet.report.page import dice, known, render, sentence
@@ -30,12 +30,12 @@ from lacunet.report.pictures import cuts, pictures
 from lacunet.task import Task
 
 STRIPS_SHOWN = 40
-"""Cases of the strip plot that are open at first; the others unfold."""
+"""Cases that are shown at first; a click shows the others."""
 
 
 @dataclass(frozen=True)
 class CasePicture:
-    """One of the worst cases, to be drawn with its prediction and its reference.
+    """One of the worst cases, with its prediction and its reference.
 
     Attributes:
         case: Its name, as in the rows.
@@ -64,18 +64,18 @@ class EvaluationView:
         model: The model's name, the page's title.
         task: Names of modalities and regions.
         summary: As in `summary.json`.
-        rows: As in `cases.csv`; numbers may be text.
+        rows: As in `cases.csv`.
         data: Which cases these are, in words.
-        policy_words: What the summary's policy does with empty masks, in words.
-        pictures: Of the worst cases; `worst_cases` says which to make.
-        warnings: Sentences that a reader must not miss.
-        provenance: Command, model, date, data ... in the order in which they are printed.
+        policy_words: What empty masks score, in words.
+        pictures: Of the worst cases (`worst_cases`).
+        warnings: Sentences that the reader must see.
+        provenance: Command, model, date, data and so on, in the order of the page.
     """
 
     model: str
     task: Task
-    summary: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
+    summary: Summary
+    rows: Sequence[Row]
     data: str = ""
     policy_words: str = ""
     pictures: Sequence[CasePicture] = ()
@@ -85,23 +85,22 @@ class EvaluationView:
 
 def evaluation_page(view: EvaluationView) -> str:
     """A self-contained HTML page. Needs no network, prints, and follows light and dark."""
-    scores = [score(row) for row in view.rows]
-    rows = heat_rows(view.task, view.summary, scores)
-    mean_dice, mean_hd95 = heat_cells(view.task, view.summary["mean"])
+    rows = heat_rows(view.task, view.summary, view.rows)
+    mean_dice, mean_hd95 = heat_cells(view.task, view.summary.mean)
     values = {
         "view": view,
         "regions": _regions(view),
-        "cases": view.summary["cases"],
+        "cases": view.summary.cases,
         "rows": rows,
         "uneven": len({row.cases for row in rows}) > 1,
         "mean": HeatRow("mean of the subsets", (), False, 0, mean_dice, mean_hd95),
         "robustness": _robustness(view),
-        "volumes": _volumes(view.task, scores),
-        "strips": [_strip(view.task, entry) for entry in ranked_cases(scores)],
+        "volumes": _volumes(view.task, view.rows),
+        "strips": [_strip(view.task, entry) for entry in ranked_cases(view.rows)],
         "shown": STRIPS_SHOWN,
-        "policy": view.summary["policy"],
-        "empty": empty_words(view.task, scores),
-        "worst": [_worst(view, scores, picture) for picture in view.pictures],
+        "policy": view.summary.policy,
+        "empty": empty_words(view.task, view.rows),
+        "worst": [_worst(view, picture) for picture in view.pictures],
     }
     return render("evaluation.html", values)
 
@@ -119,19 +118,17 @@ def _regions(view: EvaluationView) -> list[dict[str, Any]]:
     """A tile for each region: mean Dice, mean HD95, AURC (raw, and divided by its largest value)."""
     steps = len(view.task.modalities) - 1
     found = []
-    for place, (region, means) in enumerate(
-        (region, view.summary["mean"].get(region, {})) for region in view.task.regions
-    ):
-        aurc = view.summary.get("aurc", {}).get(region)
+    for index, region in enumerate(view.task.regions):
+        means, aurc = view.summary.mean[region], view.summary.aurc.get(region)
         found.append(
             {
                 "name": region,
                 "title": view.task.titles[region],
-                "place": place,
-                "dice": means.get("dice"),
-                "hd95": means.get("hd95"),
+                "place": index,
+                "dice": means.dice,
+                "hd95": means.hd95,
                 "aurc": aurc,
-                "aurc_share": aurc / steps if known(aurc) else None,
+                "aurc_share": None if aurc is None else aurc / steps,
             }
         )
     return found
@@ -150,7 +147,7 @@ def _robustness(view: EvaluationView) -> Markup:
 
 
 def _volumes(task: Task, scores: Sequence[Row]) -> Markup:
-    """Each case once per region, from its fullest subset."""
+    """Each case once per region, from its largest subset."""
     chosen = {(entry.case, fullest(task, entry.scores)) for entry in ranked_cases(scores)}
     points = {
         region: [
@@ -167,7 +164,7 @@ def _volumes(task: Task, scores: Sequence[Row]) -> Markup:
 
 
 def _strip(task: Task, case: CaseScores) -> dict[str, Any]:
-    """A row of the strip plot: a dot per subset in each region's cell, the fullest subset marked."""
+    """A row of the strip plot: a dot per subset in each region's cell; the largest subset is marked."""
     full = fullest(task, case.scores)
     return {
         "case": case.case,
@@ -187,7 +184,7 @@ def _strip(task: Task, case: CaseScores) -> dict[str, Any]:
     }
 
 
-def _worst(view: EvaluationView, scores: Sequence[Row], picture: CasePicture) -> dict[str, Any]:
+def _worst(view: EvaluationView, picture: CasePicture) -> dict[str, Any]:
     """One of the worst cases: its pictures, and its scores from the subset of the picture."""
     at = cuts(view.task, {picture.modality: picture.image}, picture.grid, picture.prediction, picture.reference)
     title = view.task.titles[picture.modality]
@@ -197,5 +194,5 @@ def _worst(view: EvaluationView, scores: Sequence[Row], picture: CasePicture) ->
         "on": title,
         "cuts": at,
         "pictures": pictures(picture.image, title, at),
-        "scores": [entry for entry in scores if (entry.case, entry.subset) == (picture.case, picture.subset)],
+        "scores": [row for row in view.rows if (row.case, row.subset) == (picture.case, picture.subset)],
     }

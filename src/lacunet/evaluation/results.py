@@ -1,60 +1,32 @@
-"""Evaluation folders, found and read: `cases.csv` and `summary.json`, checked against each other. No torch here."""
+"""Finds and reads the folders of evaluations, and checks that their two files agree. No torch here."""
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lacunet.errors import DataError, UsageError
 from lacunet.evaluation.metrics import MetricPolicy, get_policy
 from lacunet.evaluation.scores import Row, read_rows, summarise, write_rows
+from lacunet.evaluation.summary import Identity, RegionMeans, Summary, read_summary
 from lacunet.files import write_json
 from lacunet.task import GLIOMA, Task
 
 FILES = ("cases.csv", "summary.json")
 
 
-class Identity(BaseModel):
-    """What was evaluated, and how."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    weights: str = ""
-    postprocessing: tuple[str, ...] = ()
-    precision: str = "not stated"
-    windows: tuple[int, ...] | None = None
-    mirror: str = "none"
-
-
-class Summary(BaseModel):
-    """The entries of `summary.json` that a comparison reads; the numbers themselves come from `cases.csv`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    policy: str
-    mean: dict[str, dict[str, float | None]]
-    model: str = ""
-    data: str = "not stated"
-    identity: Identity = Identity()
-    failed: dict[str, str] = {}
-    environment: dict[str, Any] = {}
-    task: dict[str, Any] | None = None
-
-
 @dataclass(frozen=True)
 class Evaluation:
-    """What `lacunet evaluate` left in a folder.
+    """What `lacunet evaluate` wrote into a folder.
 
     Attributes:
-        folder: Where it lies.
-        summary: Of `summary.json`.
-        rows: Of `cases.csv`.
-        task: As written; an evaluation that names none is of the built-in task.
-        policy: By which it was scored.
+        folder: The folder.
+        summary: From `summary.json`.
+        rows: From `cases.csv`.
+        task: As written; the built-in task where none is written.
+        policy: The metric policy of the scores.
     """
 
     folder: Path
@@ -72,26 +44,36 @@ class Run:
     trainings: tuple[Evaluation, ...]
 
 
-def read_runs(words: Sequence[str]) -> list[Run]:
-    """Runs from `NAME=DIR` or `DIR`, in their order; a name given several times collects trainings of one method.
+def read_runs(runs: Mapping[str, Sequence[Path]]) -> list[Run]:
+    """Runs from their folders, in the same order.
 
-    A `DIR` is the folder of an evaluation, or a run in which exactly one lies. Without a name it is called as its run.
+    Args:
+        runs: A run's name -> for each of its trainings the folder of an evaluation, or a run that holds exactly one.
 
     Raises:
-        UsageError: no run, one folder twice, or folders that no name tells apart.
+        UsageError: there is no run, a run has no folder, or a folder is given twice.
         DataError: a folder holds no evaluation, or several, or one that cannot be read.
     """
-    if not words:
+    if not runs:
         raise UsageError("nothing to compare: name folders that `lacunet evaluate` wrote, or NAME=FOLDER")
-    given = [_named(word) for word in words]
-    folders = [evaluation_folder(path) for _, path in given]
-    _refuse_twice(folders)
-    names = _names([name for name, _ in given], folders)
-    evaluations = [read_evaluation(folder) for folder in folders]
-    return [
-        Run(name, tuple(one for own, one in zip(names, evaluations, strict=True) if own == name))
-        for name in dict.fromkeys(names)
-    ]
+    folders = {name: [evaluation_folder(path) for path in paths] for name, paths in runs.items()}
+    refuse_twice([folder for own in folders.values() for folder in own])
+    for name, own in folders.items():
+        if not own:
+            raise UsageError(f"run '{name}' has no evaluation; give the folder of one")
+    return [Run(name, tuple(map(read_evaluation, own))) for name, own in folders.items()]
+
+
+def refuse_twice(folders: Sequence[Path]) -> None:
+    """Refuse folders that are the same.
+
+    Raises:
+        UsageError: naming them.
+    """
+    counted = Counter(folder.resolve() for folder in folders)
+    twice = [str(folder) for folder, count in counted.items() if count > 1]
+    if twice:
+        raise UsageError(f"{', '.join(twice)}: given more than once; compare different evaluations")
 
 
 def evaluation_folder(path: Path) -> Path:
@@ -108,7 +90,7 @@ def evaluation_folder(path: Path) -> Path:
     if is_evaluation(path):
         return path
     if (path / "parts").is_dir() or any((path / name).exists() for name in FILES):
-        raise DataError(f"{path}: the evaluation is not finished; `lacunet evaluate ... --resume` goes on with it")
+        raise DataError(f"{path}: the evaluation is not finished; `lacunet evaluate ... --resume` continues it")
     inside = sorted(entry for entry in path.iterdir() if entry.is_dir() and is_evaluation(entry))
     if len(inside) > 1:
         listed = ", ".join(entry.name for entry in inside)
@@ -119,7 +101,7 @@ def evaluation_folder(path: Path) -> Path:
 
 
 def is_evaluation(folder: Path) -> bool:
-    """Whether both files of a finished evaluation are there."""
+    """Whether the folder has both files of a finished evaluation."""
     return all((folder / name).is_file() for name in FILES)
 
 
@@ -129,7 +111,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     Raises:
         DataError: one of them cannot be read, or they do not belong together.
     """
-    summary = _read_summary(folder / "summary.json")
+    summary = read_summary(folder / "summary.json")
     rows = read_rows(folder / "cases.csv")
     try:
         task = GLIOMA if summary.task is None else Task.from_json(summary.task)
@@ -138,7 +120,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise DataError(f"{folder / 'summary.json'}: its task cannot be read ({error!r}); evaluate again") from error
     except UsageError as error:
         raise DataError(f"{folder / 'summary.json'}: {error}") from error
-    if not _same_means(summary.mean, summarise(rows, task, policy, summary.model)["mean"]):
+    if not _same_means(summary.mean, summarise(rows, task, policy, summary.model).mean):
         raise DataError(f"{folder}: summary.json does not hold the means of cases.csv; evaluate again")
     return Evaluation(folder, summary, rows, task, policy)
 
@@ -151,79 +133,52 @@ def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
         folder: Where `cases.csv` and `summary.json` go; earlier ones are replaced.
 
     Raises:
-        DataError: they are of several tasks or policies, scored otherwise, or share a case.
+        DataError: their tasks, policies or settings differ, or they share a case.
     """
-    found = [read_evaluation(place) for place in folders]
+    found = [read_evaluation(path) for path in folders]
     first = found[0]
     for one in found[1:]:
-        settings = [x.summary.identity.model_copy(update={"weights": ""}) for x in (first, one)]
+        settings = [_identity_of_folds(x.summary.identity, "") for x in (first, one)]
         if (one.task.to_json(), one.policy, settings[1]) != (first.task.to_json(), first.policy, settings[0]):
-            raise DataError(f"{one.folder}: was not scored as {first.folder} was; folds are scored alike")
-    places: dict[str, Path] = {}
+            raise DataError(f"{one.folder}: was not scored as {first.folder} was; use the same settings for all folds")
+    folder_of: dict[str, Path] = {}
     for one in found:
         for case in {row.case for row in one.rows}:
-            if case in places:
-                raise DataError(f"{case}: is scored in {places[case]} and in {one.folder}; folds share no case")
-            places[case] = one.folder
+            if case in folder_of:
+                raise DataError(f"{case}: is scored in {folder_of[case]} and in {one.folder}; folds share no case")
+            folder_of[case] = one.folder
     rows = [row for one in found for row in one.rows]
     weights = hashlib.sha256("\n".join(one.summary.identity.weights for one in found).encode()).hexdigest()
-    extra = {
+    facts = {
         "data": f"{first.summary.data}, out of {len(found)} folds",
         "task": first.task.to_json(),
-        "identity": {**first.summary.identity.model_dump(mode="json"), "weights": weights},
+        "identity": _identity_of_folds(first.summary.identity, weights),
         "failed": {case: words for one in found for case, words in one.summary.failed.items()},
         "environment": first.summary.environment,
-        "folds": [one.summary.identity.weights for one in found],
+        "folds": tuple(one.summary.identity.weights for one in found),
     }
+    summary = summarise(rows, first.task, first.policy, first.summary.model).model_copy(update=facts)
     write_rows(folder / "cases.csv", rows)
-    write_json(folder / "summary.json", summarise(rows, first.task, first.policy, first.summary.model, extra))
+    write_json(folder / "summary.json", summary.to_json())
     return folder
 
 
-def _named(word: str) -> tuple[str, Path]:
-    """`NAME=DIR`; a folder whose own name has a `=` is a folder."""
-    name, equals, rest = word.partition("=")
-    return ("", Path(word)) if not equals or Path(word).is_dir() else (name.strip(), Path(rest))
+def _identity_of_folds(identity: Identity, weights: str) -> Identity:
+    """The settings of a fold, with the weights of all folds."""
+    return Identity(
+        weights=weights,
+        postprocessing=identity.postprocessing,
+        precision=identity.precision,
+        windows=identity.windows,
+        mirror=identity.mirror,
+    )
 
 
-def _refuse_twice(folders: Sequence[Path]) -> None:
-    counted = Counter(folder.resolve() for folder in folders)
-    twice = [str(folder) for folder, count in counted.items() if count > 1]
-    if twice:
-        raise UsageError(f"{', '.join(twice)}: given more than once; a run differs from itself in nothing")
-
-
-def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Names as given; else of the run, if need be with the evaluation's, if need be the whole path."""
-    for way in (_run_name, lambda folder: f"{_run_name(folder)}/{folder.resolve().name}", str):
-        names = [name or way(folder) for name, folder in zip(given, folders, strict=True)]
-        made = [name for name, own in zip(names, given, strict=True) if not own]
-        if all(names.count(name) == 1 for name in made):
-            return names
-    raise UsageError("runs cannot be told apart by their folders; give each a name: NAME=FOLDER")
-
-
-def _run_name(folder: Path) -> str:
-    """Of the run in which the evaluation lies, else of the evaluation's own folder."""
-    place = folder.resolve()
-    return place.parent.name if (place.parent / "recipe.toml").is_file() else place.name
-
-
-def _read_summary(path: Path) -> Summary:
-    try:
-        return Summary.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise DataError(f"{path}: is no summary of an evaluation ({where}: {first['msg']}); evaluate again") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a summary ({error}); evaluate again") from error
-
-
-def _same_means(written: dict[str, dict[str, float | None]], computed: dict[str, dict[str, float | None]]) -> bool:
-    """Whether two `mean` entries of a summary say the same."""
+def _same_means(written: RegionMeans, computed: RegionMeans) -> bool:
+    """Whether two `mean` entries of a summary are equal."""
     return set(written) == set(computed) and all(
-        _same(written[region].get(key), computed[region][key]) for region in computed for key in ("dice", "hd95")
+        _same(written[region].dice, means.dice) and _same(written[region].hd95, means.hd95)
+        for region, means in computed.items()
     )
 
 

@@ -1,4 +1,4 @@
-"""The tidy table of an evaluation, `cases.csv`, and its summary, `summary.json`. No torch here."""
+"""The table of an evaluation, `cases.csv`, and its means. No torch here."""
 
 import csv
 from collections import defaultdict
@@ -7,10 +7,10 @@ from dataclasses import astuple, dataclass, fields
 from math import isfinite, isnan
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import Any
 
 from lacunet.errors import DataError
 from lacunet.evaluation.metrics import MetricPolicy, RegionScore, aurc
+from lacunet.evaluation.summary import Empty, Means, RegionMeans, Summary
 from lacunet.files import whole_file
 from lacunet.task import Task
 
@@ -39,12 +39,9 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What is said once in a table."""
+        """What a table holds once."""
         return self.case, self.subset, self.region
 
-
-Means = dict[str, Any]
-"""`dice` (0 to 1), `hd95` (mm or None), `dice_present` (or None) and, of a subset, `n` and `n_hd95`."""
 
 COLUMNS = tuple(field.name for field in fields(Row))
 
@@ -81,51 +78,47 @@ def read_rows(path: Path) -> list[Row]:
         raise DataError(f"{path}: cannot be read as a table ({error})") from error
 
 
-def summarise(
-    rows: Sequence[Row], task: Task, policy: MetricPolicy, model: str, extra: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The content of `summary.json`: means over cases, then over subsets.
+def summarise(rows: Sequence[Row], task: Task, policy: MetricPolicy, model: str) -> Summary:
+    """Means over cases, then over subsets.
 
-    A subset's means rest on the cases that have all its modalities: `n` says how many, `n_hd95` how many of them have
-    an HD95. `dice_present` is the mean Dice of those alone whose reference has the region. The mean of nothing at all
-    is None (`null` in JSON), and further means leave it out. `deviation` says how far the subsets' means lie apart: the
-    standard deviation of those that there are. `aurc` (of Dice, 0..1) is there only where every subset of the task was
-    evaluated. `empty` counts, per region, the cases whose reference is empty and the predictions, each of a case from a
-    subset, that are.
+    The means of a subset are over the cases that have all its modalities. A value that no case has is None, and means
+    over subsets leave it out. AURC is set only where every subset of the task was evaluated.
 
     Args:
         rows: Any cases and subsets, each with every region of the task.
         task: Gives the order of subsets and regions.
         policy: The policy that the rows were scored with.
         model: What was evaluated.
-        extra: Further entries, such as the data or the time taken.
+
+    Returns:
+        The scores. What else `summary.json` says (data, identity, ...) is not set.
 
     Raises:
-        DataError: there are no rows, a subset or region is none of the task's, or a region is missing.
-        ValueError: a key of `extra` is one of the summary's own.
+        DataError: there are no rows, the task lacks a subset or region, or a region is missing.
     """
     _check_rows(rows, task)
     subsets = _by_subset(rows, task)
     sizes = _by_size(subsets, task)
-    summary: dict[str, Any] = {
-        "model": model,
-        "policy": policy.name,
-        "cases": len({row.case for row in rows}),
-        "subsets_evaluated": len(subsets),
-        "subsets": subsets,
-        "mean": _over_subsets(list(subsets.values()), task),
-        "deviation": _over_subsets(list(subsets.values()), task, pstdev),
-        "by_size": sizes,
-        "empty": _empty(rows, task),
-    }
-    if len(subsets) == len(task.subsets) and len(sizes) > 1:
-        curves = {region: [means[region]["dice"] for means in sizes.values()] for region in task.regions}
-        summary["aurc"] = {region: aurc(curve) for region, curve in curves.items()}
-        summary["aurc_normalised"] = {region: aurc(curve, normalise=True) for region, curve in curves.items()}
-    return _joined(summary, extra or {})
+    summary = Summary(
+        model=model,
+        policy=policy.name,
+        cases=len({row.case for row in rows}),
+        subsets_evaluated=len(subsets),
+        subsets=subsets,
+        mean=_over_subsets(list(subsets.values()), task),
+        deviation=_over_subsets(list(subsets.values()), task, pstdev),
+        by_size=sizes,
+        empty=_empty(rows, task),
+    )
+    if len(subsets) < len(task.subsets) or len(sizes) < 2:
+        return summary
+    curves = {region: [means[region].dice for means in sizes.values()] for region in task.regions}
+    areas = {region: aurc(curve) for region, curve in curves.items()}
+    normalised = {region: aurc(curve, normalise=True) for region, curve in curves.items()}
+    return summary.model_copy(update={"aurc": areas, "aurc_normalised": normalised})
 
 
-def _by_subset(rows: Sequence[Row], task: Task) -> dict[str, dict[str, Means]]:
+def _by_subset(rows: Sequence[Row], task: Task) -> dict[str, RegionMeans]:
     """Means over cases, per subset and region, in the task's order."""
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -138,52 +131,48 @@ def _by_subset(rows: Sequence[Row], task: Task) -> dict[str, dict[str, Means]]:
 def _over_cases(rows: Sequence[Row]) -> Means:
     distances = [row.hd95 for row in rows if not isnan(row.hd95)]
     present = [row.dice for row in rows if row.reference_ml > 0]
-    return {
-        "dice": fmean(row.dice for row in rows),
-        "dice_present": fmean(present) if present else None,
-        "hd95": fmean(distances) if distances else None,
-        "n": len(rows),
-        "n_hd95": len(distances),
-    }
+    return Means(
+        dice=fmean(row.dice for row in rows),
+        dice_present=fmean(present) if present else None,
+        hd95=fmean(distances) if distances else None,
+        n=len(rows),
+        n_hd95=len(distances),
+    )
 
 
 def _over_subsets(
-    subsets: Sequence[Mapping[str, Means]], task: Task, statistic: Callable[[Sequence[float]], float] = fmean
-) -> dict[str, Means]:
-    """Mean or deviation of the subsets' means: every subset counts the same, however many cases it rests on."""
-    means: dict[str, Means] = {}
+    subsets: Sequence[RegionMeans], task: Task, statistic: Callable[[Sequence[float]], float] = fmean
+) -> RegionMeans:
+    """Mean or deviation of the subsets' means: every subset counts the same, however many cases it has."""
+    means: RegionMeans = {}
     for region in task.regions:
-        known = {
-            measure: [subset[region][measure] for subset in subsets if subset[region][measure] is not None]
-            for measure in ("dice", "dice_present", "hd95")
-        }
-        means[region] = {measure: statistic(values) if values else None for measure, values in known.items()}
+        of_region = [subset[region] for subset in subsets]
+        present = [one.dice_present for one in of_region if one.dice_present is not None]
+        distances = [one.hd95 for one in of_region if one.hd95 is not None]
+        means[region] = Means(
+            dice=statistic([one.dice for one in of_region]),
+            dice_present=statistic(present) if present else None,
+            hd95=statistic(distances) if distances else None,
+        )
     return means
 
 
-def _by_size(subsets: Mapping[str, Mapping[str, Means]], task: Task) -> dict[str, dict[str, Means]]:
-    """Means over the evaluated subsets of each size; a size of which none was evaluated is left out."""
+def _by_size(subsets: Mapping[str, RegionMeans], task: Task) -> dict[int, RegionMeans]:
+    """Means over the evaluated subsets of each size; sizes without an evaluated subset are left out."""
     sizes = sorted({len(task.subset(name)) for name in subsets})
     return {
-        str(size): _over_subsets([means for name, means in subsets.items() if len(task.subset(name)) == size], task)
+        size: _over_subsets([means for name, means in subsets.items() if len(task.subset(name)) == size], task)
         for size in sizes
     }
 
 
-def _empty(rows: Sequence[Row], task: Task) -> dict[str, dict[str, int]]:
+def _empty(rows: Sequence[Row], task: Task) -> Empty:
     references = {(row.case, row.region) for row in rows if row.reference_ml == 0}
     predictions = [row.region for row in rows if row.prediction_ml == 0]
-    return {
-        "references": {name: sum(region == name for _, region in references) for name in task.regions},
-        "predictions": {name: predictions.count(name) for name in task.regions},
-    }
-
-
-def _joined(summary: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    hidden = sorted(set(summary) & set(extra))
-    if hidden:
-        raise ValueError(f"extra entries would hide the summary's own: {', '.join(hidden)}")
-    return summary | dict(extra)
+    return Empty(
+        references={name: sum(region == name for _, region in references) for name in task.regions},
+        predictions={name: predictions.count(name) for name in task.regions},
+    )
 
 
 def _check_rows(rows: Sequence[Row], task: Task) -> None:

@@ -1,6 +1,6 @@
-"""Ranges with a stated coverage from few cases: of one more case (conformal), and of a mean (bootstrap). No torch here.
+"""Ranges with a stated coverage from few cases, for one more case (conformal) or a mean (bootstrap). No torch here.
 
-What they assume, and what they do not promise: docs/calibration.md.
+What they assume and what they cannot promise: docs/calibration.md.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ RESAMPLES = 10_000
 
 
 def ranks(number: int, coverage: float) -> tuple[int, int] | None:
-    """Which of so many sorted values, counted from 1, enclose one more with this coverage; None if they are too few.
+    """The ranks of the two sorted values, counted from 1, that enclose one more value; None if the values are too few.
 
     Each side may miss half of what is not covered: the upper rank is ceil((n + 1)(1 - a / 2)) with a = 1 - coverage,
-    the lower one its mirror image n + 1 - upper (Vovk et al. 2005; Romano et al. 2019 for the two sides). If the n
-    values and the one more are exchangeable, it lies between them with a chance of at least `coverage`, whatever their
-    distribution; without ties the chance is (upper - lower) / (n + 1).
+    the lower one is n + 1 - upper (Vovk et al. 2005; Romano et al. 2019 for the two sides). If the n values and the new
+    one are exchangeable, the new one lies between them with a probability of at least `coverage`, for any distribution;
+    without ties the probability is (upper - lower) / (n + 1).
 
     Raises:
         ValueError: `coverage` is not between 0 and 1.
     """
-    share = Fraction(coverage).limit_denominator(10_000)  # 0.8 is 4/5: a float's dust must not move a rank
+    share = Fraction(coverage).limit_denominator(10_000)  # 0.8 is 4/5: rounding of a float must not move a rank
     if not 0 < share < 1:
         raise ValueError(f"coverage is a share between 0 and 1, not {coverage}")
     upper = ceil((number + 1) * (1 + share) / 2)
@@ -36,7 +36,7 @@ def ranks(number: int, coverage: float) -> tuple[int, int] | None:
 
 
 def fewest(coverage: float) -> int:
-    """How many values it takes to enclose one more with this coverage: 9 for 80 %, 39 for 95 %."""
+    """How many values are needed to enclose one more with this coverage: 9 for 80 %, 39 for 95 %."""
     number = 1
     while ranks(number, coverage) is None:
         number += 1
@@ -54,23 +54,23 @@ def enclosing(values: Sequence[float], coverage: float) -> Span | None:
 
 
 def mean_range(values: Sequence[float], persons: Sequence[str], coverage: float, seed: int) -> Span | None:
-    """Where the mean of all such persons' cases lies, with this coverage; None if the persons are too few to tell.
+    """The range of the mean over cases of such persons, with this coverage; None if the persons are too few.
 
-    Bootstrap-t (Efron and Tibshirani 1993, section 12.5): persons are drawn again, with all their cases; how many of
-    its own standard errors each drawn mean is off tells how many the mean may be, to each side. With few persons and
-    lopsided values this holds what it says, where percentiles of the drawn means do not (docs/calibration.md). The
-    range does not leave that of the values. What is too few is the same as for `enclosing`.
+    Bootstrap-t (Efron and Tibshirani 1993, section 12.5): persons are drawn again, with all their cases. The distance
+    of each drawn mean, in its own standard errors, gives the distance that the true mean may have on each side. With
+    few persons and skewed values this keeps its coverage, which percentiles of the drawn means do not
+    (docs/calibration.md). The range stays within the values. Too few means the same as for `enclosing`.
 
     Args:
         values: One per case.
-        persons: Whose case each is.
-        coverage: How often the range holds the mean, each side missing as often as the other.
-        seed: All that the draws depend on, beside the number of persons.
+        persons: The person of each case.
+        coverage: How often the range holds the mean; both sides miss equally often.
+        seed: The draws depend on it and on the number of persons alone.
     """
-    names, places = np.unique(np.asarray(persons), return_inverse=True)
+    names, indices = np.unique(np.asarray(persons), return_inverse=True)
     if ranks(len(names), coverage) is None:
         return None
-    sums, cases = np.bincount(places, weights=np.asarray(values, dtype=float)), np.bincount(places)
+    sums, cases = np.bincount(indices, weights=np.asarray(values, dtype=float)), np.bincount(indices)
     mean, error = mean_and_error(np.ones((1, len(names))), sums, cases)
     drawn, errors = mean_and_error(draws(len(names), seed, RESAMPLES), sums, cases)
     off = drawn - mean
@@ -87,12 +87,12 @@ def mean_and_error(
     sums: Float[np.ndarray, " person"],
     cases: Int[np.ndarray, " person"],
 ) -> tuple[Float[np.ndarray, " resample"], Float[np.ndarray, " resample"]]:
-    """The mean over cases, and its standard error between persons, of resamples that hold each person so often.
+    """The mean over cases, and its standard error between persons, for each resample.
 
     Args:
-        counts: How often; rows add up to the number of persons.
-        sums: Of each person's values.
-        cases: How many these are.
+        counts: How often each person is in the resample; rows add up to the number of persons.
+        sums: Sum of each person's values.
+        cases: Number of each person's values.
     """
     number = counts @ cases
     means = counts @ sums / number
@@ -103,9 +103,9 @@ def mean_and_error(
 
 @lru_cache(maxsize=4)
 def draws(number: int, seed: int, resamples: int) -> Int[np.ndarray, "resample member"]:
-    """How often each of so many is in each resample, drawn with replacement; rows add up to `number`.
+    """How often each of `number` members is in each resample, drawn with replacement; rows add up to `number`.
 
-    Kept, since many means are of the same members; so it is not to be written to.
+    The result is cached, because many means have the same members, and cannot be written to.
     """
     counts = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
     counts.setflags(write=False)
@@ -113,7 +113,7 @@ def draws(number: int, seed: int, resamples: int) -> Int[np.ndarray, "resample m
 
 
 def middle(values: Float[np.ndarray, " resample"], coverage: float) -> Span:
-    """Between which this share of the values lies, half of the others on each side (percentile bootstrap)."""
+    """The range that holds this share of the values, half of the others on each side (percentile bootstrap)."""
     low, high = np.quantile(values, [(1 - coverage) / 2, (1 + coverage) / 2])
     return float(low), float(high)
 
@@ -121,8 +121,8 @@ def middle(values: Float[np.ndarray, " resample"], coverage: float) -> Span:
 def radius_mm(volume_ml: float) -> float:
     """Radius of the ball of this volume: the scale in which volumes are compared.
 
-    A border that is off by one millimetre all round moves the radius by about one, in a small tumour as in a large one,
-    and an absent region has a radius: 0.
+    A border that is wrong by one millimetre everywhere changes the radius by about one millimetre, in small and large
+    tumours. An absent region has radius 0.
     """
     return float((3000 * volume_ml / (4 * pi)) ** (1 / 3))
 
@@ -133,7 +133,7 @@ def ball_ml(radius: float) -> float:
 
 
 def volume_span(volume_ml: float, offsets: Span) -> Span:
-    """A volume's range from that of the radius: by how many mm the truth may be off from this volume's radius."""
+    """The range of a volume from offsets of its radius: how many mm the true radius may differ, down and up."""
     low, high = offsets
     radius = radius_mm(volume_ml)
     return ball_ml(radius + low), ball_ml(radius + high)

@@ -1,6 +1,6 @@
-"""Whether probabilities are meant as they are said: the temperature that suits them, and how far they are off.
+"""Whether probabilities are right: the temperature that corrects them, and their calibration error. No torch here.
 
-No torch here. Everything is of single voxels and one region: a logit, and whether the voxel is in the reference.
+All functions take single voxels of one region: a logit, and whether the voxel is in the reference.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ VoxelLogits = Float[np.ndarray, " voxel"]
 Truth = Bool[np.ndarray, " voxel"]
 
 COLDEST, HOTTEST = 0.1, 10.0
-"""Between which temperatures are looked for. One at an end is no fit, and is told."""
+"""The range of the search. A temperature at one of its ends is no fit."""
 
 CONFIDENCE_BINS = 15
 
@@ -20,7 +20,7 @@ CONFIDENCE_BINS = 15
 def fit_temperature(logits: VoxelLogits, truth: Truth) -> float:
     """The temperature with the least negative log-likelihood (Guo et al. 2017), from `COLDEST` to `HOTTEST`.
 
-    The likelihood is convex in the inverse temperature, so that the root of its slope is the only minimum.
+    The negative log-likelihood is convex in the inverse temperature, so the root of its slope is the only minimum.
 
     Raises:
         ValueError: there is no voxel.
@@ -45,12 +45,12 @@ def negative_log_likelihood(logits: VoxelLogits, truth: Truth, temperature: floa
 
 
 def calibration_error(probabilities: VoxelLogits, truth: Truth, bins: int = CONFIDENCE_BINS) -> float:
-    """Expected calibration error: by how much probabilities and shares differ, over equal bins of probability.
+    """Expected calibration error, over bins of equal width.
 
-    In each bin, the mean probability against the share of voxels in the region; averaged with the bins' voxels as
-    weights. 0 is perfect.
+    In each bin, the difference between the mean probability and the share of voxels in the region; averaged over bins,
+    weighted by their voxels. 0 is perfect.
     """
-    place = np.minimum((probabilities * bins).astype(int), bins - 1)
-    said = np.bincount(place, weights=probabilities, minlength=bins)
-    true = np.bincount(place, weights=truth, minlength=bins)
+    bin_of = np.minimum((probabilities * bins).astype(int), bins - 1)
+    said = np.bincount(bin_of, weights=probabilities, minlength=bins)
+    true = np.bincount(bin_of, weights=truth, minlength=bins)
     return float(np.abs(said - true).sum() / probabilities.size)

@@ -1,6 +1,6 @@
-"""Published lists of cases, found in a folder by what they hold. The lists themselves are not in the package.
+"""Published lists of cases, recognised in a folder by their content. The lists themselves are not in the package.
 
-`lists.toml` says how many cases each list has and its hash; the user says where the files are.
+`lists.toml` holds the number of cases and the hash of each list; the user says where the files are.
 """
 
 import tomllib
@@ -27,9 +27,9 @@ class Lists:
     """The three lists of one published split.
 
     Attributes:
-        name: As settings call it.
+        name: Its name in settings.
         dataset: The challenge's data.
-        source: Where the lists can be had.
+        source: Where the lists can be downloaded.
         parts: `train`, `val`, `test`.
     """
 
@@ -66,7 +66,7 @@ def find_lists(path: Path, lists: Lists, parts: Sequence[str] = PARTS) -> dict[s
 
     Args:
         path: `split.json`, or a folder with `train1.txt`, `val1.txt`, `test1.txt`, ...
-        lists: What is looked for.
+        lists: The published split to find.
         parts: Which of the three.
 
     Returns:
@@ -90,7 +90,7 @@ def find_lists(path: Path, lists: Lists, parts: Sequence[str] = PARTS) -> dict[s
 
 
 def _named_lists(path: Path) -> dict[str, list[str]]:
-    """Each list at a place, by its name; they may overlap, as lists of several splits do."""
+    """Each list of a folder or a split, by its name; lists of several splits may overlap."""
     if path.is_dir():
         texts = sorted(entry for entry in path.glob("*.txt") if not entry.name.startswith("."))
         return {entry.stem: [bare_id(name) for name in read_list(entry)] for entry in texts}

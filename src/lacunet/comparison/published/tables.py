@@ -92,7 +92,7 @@ class PublishedTable:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know: cautions, columns of another protocol, printed means that are not the cells'."""
+        """What a reader must know: cautions, columns of another protocol, printed means that differ from the cells."""
         quoted = [f"{method}: {words}" for method, words in self.quoted.items()]
         other = [
             f"{score.method}, {score.region.upper()}: the source prints a mean of {score.printed_mean:.4f}, its cells "
@@ -110,14 +110,14 @@ class PublishedTable:
 
 @dataclass(frozen=True)
 class Scored:
-    """What was scored here and how, as far as it decides whether a published table may stand beside.
+    """What was scored here and how, as far as a comparison with a published table depends on it.
 
     Attributes:
         cases: Names.
         subsets: Names of those that every case was scored for.
         policy: What empty masks score.
         postprocessing: Names of the rules.
-        mirror: Over which mirror images predictions were averaged (`lacunet.prediction.choices.Mirror`).
+        mirror: The mirror images that predictions were averaged over (`lacunet.prediction.choices.Mirror`).
     """
 
     cases: Sequence[str]
@@ -142,7 +142,7 @@ def choose(names: Iterable[str]) -> list[PublishedTable]:
     """Tables by their names, or all of a data set (`brats2018`: its methods, not the ablations), each once.
 
     Raises:
-        UsageError: neither a table nor a data set is called so.
+        UsageError: a name is neither a table nor a data set.
     """
     tables = published_tables()
     sets = {name.partition("-")[0] for name in tables}
@@ -159,13 +159,13 @@ def choose(names: Iterable[str]) -> list[PublishedTable]:
 
 
 def tables_of_cases(names: Sequence[str]) -> list[str]:
-    """Tables whose numbers are of exactly these cases (or are means over several lists, of which this is one)."""
+    """Tables of exactly these cases, or of several lists of cases of which this is one."""
     ours = split_hash(names)
     return [table.name for table in published_tables().values() if ours in table.test and not table.ablation]
 
 
 def not_stated(table: PublishedTable) -> list[str]:
-    """What a source leaves open of what decides its numbers, in words."""
+    """What decides the numbers of a table and its source does not state, in words."""
     facts = {
         "which cases were scored": table.test,
         "what empty masks score": table.policy,
@@ -176,7 +176,7 @@ def not_stated(table: PublishedTable) -> list[str]:
 
 
 def differences(table: PublishedTable, scored: Scored) -> list[str]:
-    """Why an evaluation of ours is not to be put beside a published table; empty where nothing to be seen differs."""
+    """Why an evaluation of ours cannot be compared with a published table; empty where no difference is known."""
     found = [
         _other_cases(table, scored.cases),
         _other_subsets(scored.subsets),
@@ -188,7 +188,7 @@ def differences(table: PublishedTable, scored: Scored) -> list[str]:
 
 
 def _other_cases(table: PublishedTable, cases: Sequence[str]) -> str:
-    """Other cases, or cases of which nobody can tell: a source may describe its cases without naming one."""
+    """Other cases, or cases that may be others: some sources do not list theirs by name."""
     here, there = f"here {len(cases)}", f"there {table.test_cases or 'some'} of {table.dataset}"
     if not table.test:
         perhaps = "perhaps " if table.test_cases in (None, len(cases)) else ""
