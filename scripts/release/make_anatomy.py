@@ -19,7 +19,7 @@ from scipy import ndimage
 
 SPACING = 1.5
 TEMPLATES = Path(nilearn.__file__).parent / "datasets" / "data"
-OUTPUT = Path(__file__).parent.parent / "src" / "lacunet" / "data" / "anatomy.npz"
+OUTPUT = Path(__file__).parents[2] / "src/lacunet/data/phantom/anatomy.npz"
 
 
 def read_template(name: str) -> tuple[np.ndarray, np.ndarray]:

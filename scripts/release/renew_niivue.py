@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lacunet.report.viewer import NIIVUE_SHA256, NIIVUE_VERSION
 
-PLACE = Path(__file__).parents[2] / "src/lacunet/report/vendor/niivue.umd.js"
+OUTPUT = Path(__file__).parents[2] / "src/lacunet/report/vendor/niivue.umd.js"
 FORBIDDEN = (b"</script", b"<!--", b"\r")
 """What would end or change a script inside a page."""
 
@@ -44,7 +44,7 @@ def main() -> None:
     found = hashlib.sha256(script).hexdigest()
     if version == NIIVUE_VERSION and found != NIIVUE_SHA256:
         raise SystemExit(f"NiiVue {version} has sha256 {found}, not {NIIVUE_SHA256}; nothing is written")
-    PLACE.write_bytes(script)
+    OUTPUT.write_bytes(script)
     print(f"NiiVue {version}, {len(script) / 1e6:.1f} MB, sha256 {found}")
 
 

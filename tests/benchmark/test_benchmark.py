@@ -258,7 +258,7 @@ def test_what_is_not_the_same_for_all_is_said(part, tmp_path):
     (words,) = differing([entrant(), other])
     assert words.startswith("augmentation differs (one | two)")
     (words,) = differing([entrant(), entrant("two", validate={"every": 1, "subsets": ["t1c"]})])
-    assert words == "validation differs (one | two); --common RECIPE gives all that of one recipe"
+    assert words == "validation differs (one | two); --common RECIPE takes it from one recipe for all"
     assert differing([entrant(), entrant("two", train={"batch": 1})]) == []
 
 
@@ -426,7 +426,7 @@ def test_the_command_trains_by_folds_or_by_a_split(lacunet, cases, tmp_path):
     both = (tmp_path / "one.toml", tmp_path / "two.toml")
     status, out, err = lacunet("benchmark", *both, *words, "-o", tmp_path / "folds", "--folds", 2, "--budget", "3steps")
     assert status == 0, err
-    assert "note: augmentation differs (one | two); --common RECIPE gives all that of one recipe" in out
+    assert "note: augmentation differs (one | two); --common RECIPE takes it from one recipe for all" in out
     assert "against one" in out
     assert "page: " in out
     assert read_recipe(tmp_path / "folds/two/seed-1/fold-2/recipe.toml").train.steps == 3
@@ -453,5 +453,5 @@ def test_cases_to_train_on_and_to_score_must_be_said(lacunet, cases, tmp_path, w
     write_recipe(tmp_path / "one.toml", tiny_recipe())
     status, _, err = lacunet("benchmark", tmp_path / "one.toml", "--data", data, "-o", tmp_path / "out", *words)
     assert status == 2
-    assert "give --split FILE, --folds 4, or --protocol LISTS" in err
+    assert "name the cases for training and for scoring: --split FILE, --folds 4, or --protocol LISTS" in err
     assert not (tmp_path / "out").exists()

@@ -204,7 +204,7 @@ def _require_one_way(protocol: str, lists: Path | None, split: Path | None, fold
             "--lists needs --protocol, such as --protocol brats2018-2; for your own split use --split FILE"
         )
     if protocol and (split is not None or folds):
-        raise UsageError("--protocol already names the cases; leave out --split and --folds")
+        raise UsageError("--protocol names the cases; leave out --split and --folds")
 
 
 def _published_part(

@@ -86,7 +86,7 @@ def comparison_page(comparison: Comparison, date: str = "") -> str:
 def _run(comparison: Comparison, name: str) -> dict[str, Any]:
     index = comparison.names.index(name)
     trainings = len(comparison.runs[index].trainings)
-    return {"name": name, "place": index, "baseline": name == comparison.baseline, "trainings": trainings}
+    return {"name": name, "index": index, "baseline": name == comparison.baseline, "trainings": trainings}
 
 
 def _main(comparison: Comparison, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _region(comparison: Comparison, region: str) -> dict[str, Any]:
         "differences": [_difference(test.difference.mean, test.cases) for test in tests],
     }
     index = list(task.regions).index(region)
-    return {"name": region, "title": task.titles[region], "place": index, "rows": rows, "foot": foot}
+    return {"name": region, "title": task.titles[region], "index": index, "rows": rows, "foot": foot}
 
 
 def _cell(number: Number) -> Cell:

@@ -124,7 +124,7 @@ def _regions(view: EvaluationView) -> list[dict[str, Any]]:
             {
                 "name": region,
                 "title": view.task.titles[region],
-                "place": index,
+                "index": index,
                 "dice": means.dice,
                 "hd95": means.hd95,
                 "aurc": aurc,

@@ -197,9 +197,9 @@ def write_native_mask(
     if not scan.is_file():
         raise DataError(f"{scan}: the scan is not there any more; its own grid cannot be written on")
     _, native, _ = read_image(ImageFile(scan))
-    place = Case("scan", "scan", {}, ras_grid(native), native)
-    labels = onto_scan(regions, grid, place.grid, scan_to_case, task)
-    write_mask(path, labels, place, convention, task, like=scan)
+    case = Case("scan", "scan", {}, ras_grid(native), native)
+    labels = onto_scan(regions, grid, case.grid, scan_to_case, task)
+    write_mask(path, labels, case, convention, task, like=scan)
     return labels
 
 
