@@ -9,7 +9,7 @@ import pytest
 from evaluations_made import rows_made, steady, write_evaluation
 from lacunet.benchmark.benchmark import benchmark, training_seconds
 from lacunet.benchmark.budget import Budget, read_budget, seconds_a_step, steps_within, with_steps
-from lacunet.benchmark.plan import BenchmarkSettings, Split, differing, parts_by_person
+from lacunet.benchmark.plan import BenchmarkSettings, Split, differing_sections, parts_by_person
 from lacunet.benchmark.sweep import Entrant, entrants_of
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
@@ -255,11 +255,11 @@ def test_a_file_that_is_no_plan_is_refused(part, tmp_path, text):
 
 def test_what_is_not_the_same_for_all_is_said(part, tmp_path):
     other = entrant("two", augment={"noise": 0.5})
-    (words,) = differing([entrant(), other])
+    (words,) = differing_sections([entrant(), other])
     assert words.startswith("augmentation differs (one | two)")
-    (words,) = differing([entrant(), entrant("two", validate={"every": 1, "subsets": ["t1c"]})])
+    (words,) = differing_sections([entrant(), entrant("two", validate={"every": 1, "subsets": ["t1c"]})])
     assert words == "validation differs (one | two); --common RECIPE takes it from one recipe for all"
-    assert differing([entrant(), entrant("two", train={"batch": 1})]) == []
+    assert differing_sections([entrant(), entrant("two", train={"batch": 1})]) == []
 
 
 # Budgets

@@ -325,7 +325,7 @@ def test_each_difference_keeps_a_run_away(given, changes, words):
 def test_what_a_source_states_binds_the_sweep(given, monkeypatch, sweep):
     """A table whose test cases and rules are stated refuses a sweep that assumes others."""
     stated = replace(published_tables()["brats2018-ccsd"], test=("0" * 64,), postprocessing=("et500",))
-    monkeypatch.setattr("lacunet.benchmark.target.choose", lambda names: [stated])
+    monkeypatch.setattr("lacunet.benchmark.target.choose_tables", lambda names: [stated])
     reasons = given()
     assert any(words.startswith("other cases: here 1, there 57") for words in reasons)
     assert any(words.startswith("post-processing: none here, et500 there") for words in reasons)

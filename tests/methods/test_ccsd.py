@@ -17,8 +17,8 @@ from lacunet.methods.ccsd import (
     bernoulli_divergence,
     cosine_criticality,
     decremental_path,
+    feature_gradient_norms,
     fixed_criticality,
-    gradient_norms,
     ramp_up,
 )
 from lacunet.nn.batch import Batch
@@ -319,7 +319,7 @@ def test_gradient_criticality_equals_finite_differences() -> None:
         return torch.tanh(sum((v * w).flatten(1).sum(1) for v, w in zip(values, weights, strict=True))).square()
 
     leaves = [feature.clone().requires_grad_() for feature in features]
-    norms = gradient_norms(losses(leaves).float(), leaves)
+    norms = feature_gradient_norms(losses(leaves).float(), leaves)
     step = 1e-6
     for modality, feature in enumerate(features):
         for case in range(2):

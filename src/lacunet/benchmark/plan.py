@@ -14,7 +14,7 @@ from typing import Any
 from lacunet.benchmark.budget import Budget, seconds_a_step, stage_names, steps_within, with_steps
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
-from lacunet.comparison.published.tables import choose
+from lacunet.comparison.published.tables import choose_tables
 from lacunet.data.split import folds, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, UsageError, nearest
@@ -108,7 +108,7 @@ def _require_names(entrants: Sequence[Entrant], settings: BenchmarkSettings) -> 
         raise UsageError(
             f"no baseline '{settings.baseline}'{nearest(settings.baseline, names)}; there are: {', '.join(names)}"
         )
-    choose(settings.published)
+    choose_tables(settings.published)
     taken = {"prepared", "splits", *(rule.name for rule in settings.rules)}
     for entrant in entrants:
         if entrant.folder in taken or "=" in entrant.name:
@@ -284,7 +284,7 @@ def method_file_of(method: str, settings: BenchmarkSettings) -> Path | None:
     return None if method in method_names() else settings.method_file
 
 
-def differing(entrants: Sequence[Entrant]) -> list[str]:
+def differing_sections(entrants: Sequence[Entrant]) -> list[str]:
     """In words: sections of the recipes that should be the same for a fair comparison, and differ here."""
     found = []
     for section, words in (("prepare", "preparation"), ("augment", "augmentation"), ("validate", "validation")):

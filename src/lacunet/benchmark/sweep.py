@@ -112,7 +112,7 @@ def entrants_of(
     return found
 
 
-def rows_of(path: Path, sweep: Sweep, changes: Sequence[str] = (), base: Path | None = None) -> list[Entrant]:
+def row_entrants(path: Path, sweep: Sweep, changes: Sequence[str] = (), base: Path | None = None) -> list[Entrant]:
     """An entrant per row."""
     recipe = base or path.parent / sweep.recipe
     return [
@@ -146,7 +146,7 @@ def _entrants(word: str, changes: Sequence[str], base: Path | None, shared: Mapp
         raise UsageError(f"{word}: the rows of a sweep have names; name the file alone")
     sweep = read_sweep(path)
     rows = {row: laid_over(shared, over) for row, over in sweep.rows.items()}
-    return rows_of(path, sweep.model_copy(update={"rows": rows}), changes, base)
+    return row_entrants(path, sweep.model_copy(update={"rows": rows}), changes, base)
 
 
 def _shared(common: Path | None) -> dict[str, Any]:

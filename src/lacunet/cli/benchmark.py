@@ -73,7 +73,7 @@ def benchmark(
     """Train methods under one protocol, score each once, compare. A second call continues where the first stopped."""
     from lacunet.benchmark.benchmark import benchmark as run_benchmark
     from lacunet.benchmark.budget import Budget, read_budget
-    from lacunet.benchmark.plan import BenchmarkSettings, differing
+    from lacunet.benchmark.plan import BenchmarkSettings, differing_sections
     from lacunet.benchmark.sweep import entrants_of
     from lacunet.data.labelled import labelled
     from lacunet.data.split import PARTS
@@ -105,7 +105,7 @@ def benchmark(
         whole = _parts(labelled(data, task, labels), split, folds)
     parts = _without_lost(whole, missing, task)
     require_writable(output)
-    for words in differing(entrants):
+    for words in differing_sections(entrants):
         say(f"note: {words}")
     with progress() as bar:
         done = run_benchmark(entrants, parts, output, settings, bar)

@@ -217,7 +217,7 @@ def _prepared(
     log.done("register", f"{len(sources) - 1} scans to {reference}, rigidly")
     log.begin("finding the brain")
     working = upright_grid(sources[reference].grid, 1.0)
-    brain = _brain(sources, reference, motions, working, stripper, settings, log)
+    brain = _brain(sources, motions, working, stripper, settings, log)
     log.begin("registering inside the brain")
     motions = _refined(sources, reference, motions, brain, working, settings.seed)
     log.done("register inside the brain", "the brain alone counts")
@@ -256,7 +256,6 @@ def _volume(source: Source) -> Volume:
 
 def _brain(
     sources: Mapping[str, Source],
-    reference: str,
     motions: Motions,
     working: Grid,
     stripper: str | None,

@@ -225,7 +225,7 @@ def _series_wished(wish: Path | str, modality: str, study: Study, contents: Cont
 
 
 def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes: Wishes, task: Task) -> Survey:
-    visits = loose_visits(images, contents.root, task)
+    visits = loose_visits(images, task)
     if len(visits) > 1 and wishes.overrule:
         raise UsageError(
             f"the source holds {len(visits)} visits; a file for a sequence can be given for one visit only"

@@ -126,7 +126,7 @@ class MASM(Method[Encoding]):
         super().__init__(task)
         if levels < 2:
             raise ValueError(f"levels = {levels}: at least 2, one to skip from and a bottleneck")
-        groups, count, learned = groups_of(pairs, task), len(task.modalities), pattern == "learned"
+        groups, count, learned = modality_groups(pairs, task), len(task.modalities), pattern == "learned"
         if backbone == "swin":
             encoder: nn.Module = SwinEncoder(width, levels)
             widths = [width, *(width * 2**level for level in range(levels - 1))]
@@ -430,7 +430,7 @@ class SwinEncoder(nn.Module):
         return [self.stem(images), *self.swin(images)]
 
 
-def groups_of(pairs: Sequence[Sequence[str]] | None, task: Task) -> list[list[int]]:
+def modality_groups(pairs: Sequence[Sequence[str]] | None, task: Task) -> list[list[int]]:
     """The modalities' indices by group; neighbours in the task's order (T1 with T1ce, T2 with FLAIR) if not given.
 
     Raises:

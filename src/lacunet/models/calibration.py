@@ -46,7 +46,7 @@ class Range(_Part):
         return self.low, self.high
 
 
-class Expected(_Part):
+class RegionExpectation(_Part):
     """One region, from one subset.
 
     Attributes:
@@ -169,7 +169,7 @@ class Calibration(_Part):
     voxels: _Count
     temperatures: dict[int, Annotated[float, Field(gt=0)]]
     reliability: dict[int, dict[str, Reliability]]
-    subsets: dict[str, dict[str, Expected]]
+    subsets: dict[str, dict[str, RegionExpectation]]
     gains: dict[str, dict[str, dict[str, Gain]]]
     volume_coverage: dict[str, Coverage]
     notes: list[str]
@@ -182,7 +182,7 @@ class Calibration(_Part):
         """
         return self.temperatures.get(len(subset), 1.0) if mirror == self.mirror else 1.0
 
-    def expected(self, subset: str) -> Mapping[str, Expected]:
+    def expected(self, subset: str) -> Mapping[str, RegionExpectation]:
         """By region; empty where no case had the subset."""
         return self.subsets.get(subset, {})
 

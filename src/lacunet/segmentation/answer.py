@@ -27,7 +27,7 @@ from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.segmentation.expectation import Expected, card_expectation, expectation_warnings, expected_of
 from lacunet.task import Subset, Task
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
     from lacunet.segmentation.native import Origin
 
 

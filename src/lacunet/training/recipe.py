@@ -212,8 +212,10 @@ def laid_over(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
     merged = dict(fields)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = laid_over(below, value) if both else value  # type: ignore[arg-type]
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = laid_over(below, value)
+        else:
+            merged[key] = value
     return merged
 
 

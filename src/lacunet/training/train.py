@@ -26,7 +26,7 @@ from lacunet.prediction.device import choose_device
 from lacunet.progress import Progress, Silent
 from lacunet.task import Task, get_task
 from lacunet.training.log import Notes, TrainingLog
-from lacunet.training.loop import Run, prepared_on_all_ranks, run_stages
+from lacunet.training.loop import TrainingRun, prepared_on_all_ranks, run_stages
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 
 
@@ -85,7 +85,7 @@ def train(
         write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
     fabric.barrier()
     progress = progress if fabric.global_rank == 0 else Silent()
-    run = Run(
+    run = TrainingRun(
         recipe=recipe,
         folder=folder,
         fabric=fabric,
