@@ -520,8 +520,8 @@ def test_memory_grows_with_the_students_decoded_only() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"path": "maximum"}, "CCSD: path = 'maximum': one of max, min, random"),
-        ({"feature": "fuse"}, "feature = 'fuse': one of fused, shared, specific; did you mean 'fused'"),
+        ({"path": "maximum"}, "CCSD: path = 'maximum': must be one of max, min, random"),
+        ({"feature": "fuse"}, "feature = 'fuse': must be one of fused, shared, specific; did you mean 'fused'"),
         ({"temperature": 0.0}, "temperature = 0.0: it must be above 0"),
         ({"patch": 0}, "patch = 0: at least 1 voxel along each side"),
     ],

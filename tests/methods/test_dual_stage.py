@@ -597,8 +597,11 @@ def test_a_method_without_a_recovery_module_says_so() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"ctd": "completed"}, "ctd = 'completed': one of off, available, fixed, refined"),
-        ({"indicator": "texts"}, "indicator = 'texts': one of none, binary, text, text.visual; did you mean 'text'"),
+        ({"ctd": "completed"}, "ctd = 'completed': must be one of off, available, fixed, refined"),
+        (
+            {"indicator": "texts"},
+            "'texts': must be one of none, binary, text, text.visual; did you mean 'text'",
+        ),
         ({"masked": 1.0}, "masked = 1.0: a share from 0 to below 1"),
         ({"patches": 0}, "patches = 0: at least 1"),
         ({"levels": 1}, "levels = 1: at least 2"),

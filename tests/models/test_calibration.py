@@ -125,11 +125,11 @@ def test_digits_are_cut_from_what_was_measured_and_not_from_what_identifies(tmp_
         (["subsets", "t2"], {}, "the task 'glioma' has no t2; make it again"),
         (["subsets", "t2f", "necrosis"], None, "'subsets.t2f.necrosis'"),
         (["gains", "t1c+t2"], {}, r"the task 'glioma' has no t1c\+t2"),
-        (["method"], "ccsd", "rests on models whose method is ccsd, and model.json says early_fusion"),
+        (["method"], "ccsd", "was made with models whose method is ccsd, and model.json says early_fusion"),
         (["arguments", "width"], 8, "whose arguments is"),
         (["preparation", "spacing"], 1.0, "whose preparation is"),
         (["task"], "mets", "whose task is mets"),
-        (["weights"], "c" * 64, r"was put beside other weights \(sha256 cccccccccccc..., here"),
+        (["weights"], "c" * 64, r"belongs to other weights \(sha256 cccccccccccc..., here"),
         (["weights"], "", r"other weights \(sha256 none..., here"),
     ],
 )  # fmt: skip

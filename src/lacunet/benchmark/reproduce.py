@@ -64,8 +64,8 @@ def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles]
     if missing:
         lists = "three lists" if len(names) == len(PARTS) else f"{' and '.join(names)} list"
         raise DataError(
-            f"{data}: {len(missing)} of the {sum(map(len, names.values()))} cases of the {lists} are not there, such "
-            f"as {missing[0]}; the published numbers are of all of them"
+            f"{data}: {len(missing)} of the {sum(map(len, names.values()))} cases of the {lists} are missing, such "
+            f"as {missing[0]}; the published numbers are means over all of them"
         )
     train, val, test = ([there[name] for name in names.get(part, ())] for part in PARTS)
     return Split("", train, val, test)

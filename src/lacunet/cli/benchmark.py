@@ -176,7 +176,7 @@ def _given(runs: list[str], rows: list[str]) -> dict[str, Path]:
         row, equals, path = word.partition("=")
         if row not in rows and (not equals or Path(word).exists()):
             if len(rows) > 1:
-                raise UsageError(f"--run {word}: of which row? --run 'ROW={word}'; rows: {', '.join(rows)}")
+                raise UsageError(f"--run {word}: name its row, --run 'ROW={word}'; rows: {', '.join(rows)}")
             row, path = rows[0], word
         if row not in rows:
             raise UsageError(f"--run {word}: no row '{row}'{nearest(row, rows)}; rows: {', '.join(rows)}")
@@ -210,7 +210,7 @@ def _require_one_way(protocol: str, lists: Path | None, split: Path | None, fold
 def _published_part(
     data: Path, protocol: str, parts: Sequence[str], lists: Path | None, labels: str | None, task: Task
 ) -> "Split":
-    """The cases of published lists, which are recognised by their content. Data that are not there are told first."""
+    """The cases of published lists, which are recognised by their content. Missing data are reported first."""
     from lacunet.benchmark.reproduce import part_of_lists
     from lacunet.comparison.published.lists import find_lists, get_lists
     from lacunet.data.find import find_cases

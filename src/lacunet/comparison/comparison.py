@@ -180,7 +180,8 @@ def _refuse_other_regions(shared: Aligned, tables: Sequence[PublishedTable]) -> 
     """Refuse a region called `mean`, and published tables for another task than theirs."""
     if MEAN in shared.task.regions:
         raise DataError(
-            f"the task '{shared.task.name}' has a region called '{MEAN}', which names the mean of all regions"
+            f"the task '{shared.task.name}' has a region called '{MEAN}', "
+            "the name that comparisons use for the mean of all regions"
         )
     subsets = {shared.task.subset_name(subset) for subset in shared.task.subsets}
     for table in tables:

@@ -60,7 +60,7 @@ def decide_convention(family: str, values_seen: Iterable[int], task: Task) -> st
         return fitting[0]
     found = f"labels {_listed(values)} in the references of naming family {family}"
     if not fitting and not mixed:
-        raise LabelError(f"{found} fit no label convention of these names; state one: {_choices(task)}")
+        raise LabelError(f"{found} fit no label convention that the file names allow; state one: {_choices(task)}")
     raise LabelError(f"{found} do not show which label convention is meant; state it: {_choices(task)}")
 
 

@@ -121,7 +121,7 @@ def import_case(
     settings = settings or ImportSettings()
     path = folder / plain_name(name)
     if path.exists() and not settings.overwrite:
-        raise OutputError(f"{path}: is there already; replace it with --overwrite, or choose another name")
+        raise OutputError(f"{path}: exists already; replace it with --overwrite, or choose another name")
     if not scans:
         raise DataError(f"{name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
     found = found or HowFound()
@@ -360,7 +360,7 @@ def _settle(name: str, settings: ImportSettings, log: _Log) -> None:
     log.warnings += [judgement.sentence for judgement in log.judgements if judgement.verdict != "good"]
     if failed and not settings.allow:
         raise DataError(
-            f"{name}: {'; '.join(failed)}. Leave that scan out, or keep it all the same with --allow and look closely"
+            f"{name}: {'; '.join(failed)}. Leave that scan out, or keep it with --allow and check the result"
         )
 
 

@@ -216,9 +216,7 @@ def _series_wished(wish: Path | str, modality: str, study: Study, contents: Cont
         if resolved & {header.path.resolve() for header in series.headers}:
             return series.key
     known = ", ".join(series.key for series in study.series)
-    raise UsageError(
-        f"--{modality}: no series of {study.name} is called so, and no file of it is meant; its series are {known}"
-    )
+    raise UsageError(f"--{modality}: {study.name} has no series or file of this name; its series are {known}")
 
 
 # ---------------------------------------------------------------- NIfTI

@@ -200,7 +200,9 @@ class DualStage(Method[Images]):
     def stages(self) -> list[Stage]:
         """A critic, reconstruction, a teacher, distillation; ablations leave some of it out."""
         if self.parts != "all" or self.recovery is None:
-            raise ModelError("a model folder of dual_stage holds what is used; train from a recipe without `parts`")
+            raise ModelError(
+                "a model folder of dual_stage has no parts for training; train from a recipe without `parts`"
+            )
         distilled = [self.student, self.recovery] if self.ctd == "refined" else [self.student]
         return [
             Stage(

@@ -1,4 +1,4 @@
-"""What a calibration says of a case, in words: ranges, and which further sequence would help most."""
+"""What a calibration says about a case, in words: ranges, and which further sequence would help most."""
 
 from collections.abc import Callable, Mapping, Sequence
 

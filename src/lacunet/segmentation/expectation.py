@@ -1,4 +1,4 @@
-"""How far to trust a mask: what out-of-fold cases say of it where the model is calibrated, else what the card says."""
+"""How reliable a mask is: by out-of-fold cases if the model is calibrated, else by the model's card."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

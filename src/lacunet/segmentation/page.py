@@ -1,4 +1,4 @@
-"""The page of one case: what was found, in which sequences, and how far to trust it."""
+"""The page of one case: what was found, in which sequences, and how reliable it is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -218,7 +218,9 @@ def _apart(notes: Mapping[str, float], numbers: Mapping[str, float], stage: Stag
         ModelError: a name is used twice.
     """
     if both := sorted(set(notes) & set(numbers)):
-        raise ModelError(f"stage {stage.name}: {', '.join(both)} is noted and logged already; note it by another name")
+        raise ModelError(
+            f"stage {stage.name}: {', '.join(both)} is noted, but the log has it already; give the note another name"
+        )
     return notes
 
 

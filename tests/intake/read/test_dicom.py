@@ -577,7 +577,7 @@ def test_the_user_overrules_by_number_uid_path_or_file(examination, images, affi
 
 
 @pytest.mark.parametrize(("wishes", "words"), [
-    ({"t1c": "99"}, "--t1c: no series of study-.* is called so"),
+    ({"t1c": "99"}, "--t1c: study-.* has no series or file of this name"),
     ({"t1c": "6", "t1n": "6"}, "one series is given for two sequences"),
     ({"t7": "6"}, "unknown modality"),
 ])  # fmt: skip
