@@ -11,7 +11,7 @@ from scipy.special import expit
 from lacunet.calibration.out_of_fold import HeldOutCase
 from lacunet.data.prepare import Preparation
 from lacunet.evaluation.scores import Row
-from lacunet.models.calibration import Calibration, Coverage, Expected, FoldModel, Gain, Range, Reliability
+from lacunet.models.calibration import Calibration, Coverage, FoldModel, Gain, Range, RegionExpectation, Reliability
 from lacunet.models.model import save_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.stats.intervals import ball_ml
@@ -32,9 +32,13 @@ def tiny_model(folder: Path, seed: int = 0, spacing: float = 6.0, steps: int | N
 def calibration_made() -> Calibration:
     """Of `tiny_model`: two sequences are twice too sure; T1ce helps FLAIR, nothing helps T1ce + FLAIR."""
     expected = {
-        "wt": Expected(cases=22, absent=0, dice=0.81, dice_range=_range(0.6, 0.9), radius_mm=_range(-2.0, 1.0)),
-        "tc": Expected(cases=22, absent=0, dice=0.7, dice_range=_range(0.4, 0.85), radius_mm=_range(-1.0, 1.5)),
-        "et": Expected(cases=22, absent=2, dice=0.45, dice_range=None, radius_mm=None),
+        "wt": RegionExpectation(
+            cases=22, absent=0, dice=0.81, dice_range=_range(0.6, 0.9), radius_mm=_range(-2.0, 1.0)
+        ),
+        "tc": RegionExpectation(
+            cases=22, absent=0, dice=0.7, dice_range=_range(0.4, 0.85), radius_mm=_range(-1.0, 1.5)
+        ),
+        "et": RegionExpectation(cases=22, absent=2, dice=0.45, dice_range=None, radius_mm=None),
     }
     helps = {"wt": _gain(0.01, -0.02, 0.04), "tc": _gain(0.1, 0.03, 0.2), "et": _gain(0.21, 0.08, 0.35)}
     hardly = {region: _gain(0.03, -0.01, 0.07) for region in GLIOMA.regions}

@@ -11,12 +11,12 @@ import pytest
 import lacunet
 from small import ROOT
 
-HOUSE = Path(lacunet.__file__)
+INIT = Path(lacunet.__file__)
 
 
 def branches() -> tuple[list[ast.stmt], list[ast.stmt]]:
     """What type checkers see of `lacunet/__init__.py`, and what Python runs."""
-    (choice,) = [node for node in ast.parse(HOUSE.read_text(encoding="utf-8")).body if isinstance(node, ast.If)]
+    (choice,) = [node for node in ast.parse(INIT.read_text(encoding="utf-8")).body if isinstance(node, ast.If)]
     assert ast.unparse(choice.test) == "TYPE_CHECKING"
     return choice.body, choice.orelse
 

@@ -1,4 +1,4 @@
-"""What long work tells while it runs. The command line draws it; `Silent` is for work that nobody watches."""
+"""How long work reports its progress. The command line draws it; `Silent` reports nothing."""
 
 from typing import Protocol, runtime_checkable
 

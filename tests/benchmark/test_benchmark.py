@@ -9,7 +9,7 @@ import pytest
 from evaluations_made import rows_made, steady, write_evaluation
 from lacunet.benchmark.benchmark import benchmark, training_seconds
 from lacunet.benchmark.budget import Budget, read_budget, seconds_a_step, steps_within, with_steps
-from lacunet.benchmark.plan import BenchmarkSettings, Split, differing, parts_by_person
+from lacunet.benchmark.plan import BenchmarkSettings, Split, differing_sections, parts_by_person
 from lacunet.benchmark.sweep import Entrant, entrants_of
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
@@ -98,15 +98,15 @@ def test_a_benchmark_from_beginning_to_end_and_on(cases, part, tmp_path):
     assert done.comparison is not None
     assert done.comparison.names == ("one", "two", "three")
 
-    with pytest.raises(OutputError, match=r"began otherwise \(policy: \"brats\" then, \"rfnet\" now\); choose another"):
+    with pytest.raises(OutputError, match=r"other settings \(policy: \"brats\" then, \"rfnet\" now\); choose another"):
         benchmark(two, [part], tmp_path, settings(policy=get_policy("rfnet")))
-    with pytest.raises(OutputError, match=r"began otherwise .split"):
+    with pytest.raises(OutputError, match=r"started with other settings .split"):
         benchmark(two, [replace(part, train=cases[1:2])], tmp_path, settings())
-    with pytest.raises(OutputError, match=r"'one' was another recipe when this benchmark began"):
+    with pytest.raises(OutputError, match=r"started with another recipe as 'one'"):
         benchmark([entrant(train={"learning_rate": 0.1})], [part], tmp_path, settings())
-    with pytest.raises(OutputError, match=r"began otherwise \(window: 0 then, 32 now\)"):
+    with pytest.raises(OutputError, match=r"started with other settings \(window: 0 then, 32 now\)"):
         benchmark(two, [part], tmp_path, settings(window=32))
-    with pytest.raises(OutputError, match=r"began otherwise \(precision: \"auto\" then, \"bf16\" now\)"):
+    with pytest.raises(OutputError, match=r"started with other settings \(precision: \"auto\" then, \"bf16\" now\)"):
         benchmark(two, [part], tmp_path, settings(precision="bf16"))
 
     plan = json.loads((tmp_path / "benchmark.json").read_text())
@@ -249,17 +249,17 @@ def test_names_that_are_taken_are_refused(part, tmp_path, name):
 @pytest.mark.parametrize("text", ["{", "[]", '{"protocol": {}}'])
 def test_a_file_that_is_no_plan_is_refused(part, tmp_path, text):
     (tmp_path / "benchmark.json").write_text(text, encoding="utf-8")
-    with pytest.raises(OutputError, match="is no plan of a benchmark"):
+    with pytest.raises(OutputError, match="is not the plan of a benchmark"):
         benchmark([entrant()], [part], tmp_path, settings())
 
 
 def test_what_is_not_the_same_for_all_is_said(part, tmp_path):
     other = entrant("two", augment={"noise": 0.5})
-    (words,) = differing([entrant(), other])
+    (words,) = differing_sections([entrant(), other])
     assert words.startswith("augmentation differs (one | two)")
-    (words,) = differing([entrant(), entrant("two", validate={"every": 1, "subsets": ["t1c"]})])
+    (words,) = differing_sections([entrant(), entrant("two", validate={"every": 1, "subsets": ["t1c"]})])
     assert words == "validation differs (one | two); --common RECIPE takes it from one recipe for all"
-    assert differing([entrant(), entrant("two", train={"batch": 1})]) == []
+    assert differing_sections([entrant(), entrant("two", train={"batch": 1})]) == []
 
 
 # Budgets
@@ -280,7 +280,7 @@ def test_budgets_are_steps_or_seconds(words, budget):
 
 @pytest.mark.parametrize("words", ["2000", "0s", "1.5steps", "-3min", "long"])
 def test_other_budgets_are_refused(words):
-    with pytest.raises(UsageError, match="expected such as 2000steps, 1800s, 30min"):
+    with pytest.raises(UsageError, match="not a budget; write for example 2000steps, 1800s, 30min"):
         read_budget(words)
 
 
@@ -392,7 +392,7 @@ def test_entrants_of_one_name_are_refused(tmp_path):
     for folder in ("a", "b"):
         write_recipe(tmp_path / folder / "same.toml", tiny_recipe())
     both = [str(tmp_path / folder / "same.toml") for folder in ("a", "b")]
-    with pytest.raises(UsageError, match="two entrants are called 'same'; give one another name: NAME="):
+    with pytest.raises(UsageError, match="two entrants are called 'same'; give one of them another name: NAME="):
         entrants_of(both)
     assert [entrant.name for entrant in entrants_of([both[0], f"other={both[1]}"])] == ["same", "other"]
     with pytest.raises(UsageError, match="nothing to train"):
@@ -407,9 +407,9 @@ def test_folds_that_share_a_case_or_were_scored_otherwise_are_not_joined(tmp_pat
     b = write_evaluation(tmp_path / "b", rows_made(steady(0.7), cases=("y", "z")))
     c = write_evaluation(tmp_path / "c", rows_made(steady(0.7), cases=("z",)), identity={"postprocessing": ["et500"]})
     d = write_evaluation(tmp_path / "d", rows_made(steady(0.9), cases=("z",)))
-    with pytest.raises(DataError, match=r"y: is scored in .*a and in .*b; folds share no case"):
+    with pytest.raises(DataError, match=r"y: is scored in .*a and in .*b; a case belongs to one fold"):
         join_evaluations([a, b], tmp_path / "joined")
-    with pytest.raises(DataError, match="was not scored as"):
+    with pytest.raises(DataError, match="was scored with other settings than"):
         join_evaluations([a, c], tmp_path / "joined")
     joined = read_evaluation(join_evaluations([a, d], tmp_path / "joined"))
     assert joined.summary.mean["wt"].dice == pytest.approx((0.5 + 0.5 + 0.9) / 3)

@@ -175,7 +175,7 @@ def test_published_lists_and_a_split_of_ones_own_exclude_each_other(lacunet, dat
 
 def test_data_that_lack_a_case_of_the_lists_are_refused(data):
     cases = find_cases(data)
-    with pytest.raises(DataError, match=rf"1 of the 4 cases of the three lists are not there, such as {NAMES[0]}"):
+    with pytest.raises(DataError, match=rf"1 of the 4 cases of the three lists are missing, such as {NAMES[0]}"):
         part_of_lists(PARTS, cases[1:], data)
 
 
@@ -201,7 +201,7 @@ def test_a_run_that_is_given_needs_the_test_cases_and_their_list_alone(lacunet, 
     for part in ("train", "val"):
         shutil.copy(data / f"{part}1.txt", own)
     status, _, err = lacunet(*words)
-    assert (status, "3 of the 4 cases of the three lists are not there" in err) == (1, True)
+    assert (status, "3 of the 4 cases of the three lists are missing" in err) == (1, True)
     for part in ("train", "val"):
         (own / f"{part}1.txt").unlink()
 
@@ -216,7 +216,7 @@ def test_a_run_that_is_given_needs_the_test_cases_and_their_list_alone(lacunet, 
     shutil.copytree(data / "HGG" / NAMES[0], own / "HGG" / NAMES[0])
     status, _, err = lacunet(*words, "--run", tmp_path / "run")
     assert status == 1
-    assert "1 of the 1 cases of the test list are not there" in err
+    assert "1 of the 1 cases of the test list are missing" in err
 
 
 def test_lists_are_recognised_by_what_they_hold_whatever_they_are_called(tmp_path, stand_in):
@@ -325,7 +325,7 @@ def test_each_difference_keeps_a_run_away(given, changes, words):
 def test_what_a_source_states_binds_the_sweep(given, monkeypatch, sweep):
     """A table whose test cases and rules are stated refuses a sweep that assumes others."""
     stated = replace(published_tables()["brats2018-ccsd"], test=("0" * 64,), postprocessing=("et500",))
-    monkeypatch.setattr("lacunet.benchmark.target.choose", lambda names: [stated])
+    monkeypatch.setattr("lacunet.benchmark.target.choose_tables", lambda names: [stated])
     reasons = given()
     assert any(words.startswith("other cases: here 1, there 57") for words in reasons)
     assert any(words.startswith("post-processing: none here, et500 there") for words in reasons)

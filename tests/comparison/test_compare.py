@@ -363,7 +363,7 @@ def test_a_run_that_holds_one_evaluation_stands_for_it(tmp_path):
         (["{}/bare"], DataError, r"bare/summary\.json: is no summary of an evaluation \(policy: Field required\)"),
         (["{}/policy"], DataError, r"policy/summary\.json: unknown metric policy 'bratz'; did you mean 'brats'\?"),
         (["{}/task"], DataError, r"task/summary\.json: its task cannot be read"),
-        (["{}/mixed"], DataError, r"mixed: summary\.json does not hold the means of cases\.csv; evaluate again"),
+        (["{}/mixed"], DataError, r"mixed: summary\.json and cases\.csv do not agree; evaluate again"),
         (["{}/table"], DataError, r"table/cases\.csv, line 2: dice is 2"),
     ],
 )

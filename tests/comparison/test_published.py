@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from lacunet.comparison.published.tables import Scored, choose, differences, published_tables, tables_of_cases
+from lacunet.comparison.published.tables import Scored, choose_tables, differences, published_tables, tables_of_cases
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError
 from lacunet.evaluation.metrics import policy_names
@@ -142,18 +142,18 @@ def test_nothing_was_lost_or_changed_on_the_way_into_the_package():
 
 
 def test_tables_are_chosen_by_name_or_by_data_set():
-    assert [table.name for table in choose(["brats2018-ccsd"])] == ["brats2018-ccsd"]
-    names = [table.name for table in choose(["brats2018", "brats2018-ccsd"])]
+    assert [table.name for table in choose_tables(["brats2018-ccsd"])] == ["brats2018-ccsd"]
+    names = [table.name for table in choose_tables(["brats2018", "brats2018-ccsd"])]
     assert len(names) == len(set(names)) > 5
     assert all(name.startswith("brats2018-") for name in names)
     assert "brats2018-ccsd-table3" not in names
-    assert [table.name for table in choose(["brats2018-ccsd-table3"])] == ["brats2018-ccsd-table3"]
-    assert choose([]) == []
+    assert [table.name for table in choose_tables(["brats2018-ccsd-table3"])] == ["brats2018-ccsd-table3"]
+    assert choose_tables([]) == []
 
 
 def test_an_unknown_table_names_the_nearest():
     with pytest.raises(UsageError, match=r"no published table 'brats2018-cssd'; did you mean 'brats2018-ccsd'\?"):
-        choose(["brats2018-cssd"])
+        choose_tables(["brats2018-cssd"])
 
 
 def test_nothing_differs_where_cases_policy_and_rules_agree():

@@ -177,9 +177,9 @@ def test_a_case_draws_the_same_whatever_the_others_are() -> None:
 def test_a_draw_that_cannot_be_is_refused() -> None:
     with pytest.raises(UsageError, match=r"share of complete cases 10"):
         draw_missing(NAMES, GLIOMA, 10.0, seed=0)
-    with pytest.raises(DataError, match="each once"):
+    with pytest.raises(DataError, match="empty or names a case twice"):
         draw_missing([], GLIOMA, 0.5, seed=0)
-    with pytest.raises(DataError, match="each once"):
+    with pytest.raises(DataError, match="empty or names a case twice"):
         draw_missing(["a", "a"], GLIOMA, 0.5, seed=0)
 
 

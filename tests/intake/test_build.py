@@ -141,7 +141,7 @@ def test_stripped_scans_on_one_grid_stay_as_they_are(patient, tmp_path) -> None:
     np.testing.assert_array_equal(case.images["t2f"], patient.images["t2f"][::-1, ::-1])
     np.testing.assert_array_equal(record.scans["t1n"].scan_to_case.matrix, np.eye(4))
     assert record.steps[-1].sentence == "stripped and on one grid already; nothing was moved or interpolated"
-    with pytest.raises(OutputError, match="is there already; replace it with --overwrite"):
+    with pytest.raises(OutputError, match="exists already; replace it with --overwrite"):
         import_case(scans, tmp_path / "cases", "a", GLIOMA)
     import_case({"t1n": scans["t1n"]}, tmp_path / "cases", "a", GLIOMA, ImportSettings(overwrite=True))
     assert sorted(path.name for path in (tmp_path / "cases" / "a").iterdir()) == ["a-t1n.nii.gz", "import.json"]

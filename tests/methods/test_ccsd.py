@@ -17,8 +17,8 @@ from lacunet.methods.ccsd import (
     bernoulli_divergence,
     cosine_criticality,
     decremental_path,
+    feature_gradient_norms,
     fixed_criticality,
-    gradient_norms,
     ramp_up,
 )
 from lacunet.nn.batch import Batch
@@ -319,7 +319,7 @@ def test_gradient_criticality_equals_finite_differences() -> None:
         return torch.tanh(sum((v * w).flatten(1).sum(1) for v, w in zip(values, weights, strict=True))).square()
 
     leaves = [feature.clone().requires_grad_() for feature in features]
-    norms = gradient_norms(losses(leaves).float(), leaves)
+    norms = feature_gradient_norms(losses(leaves).float(), leaves)
     step = 1e-6
     for modality, feature in enumerate(features):
         for case in range(2):
@@ -520,8 +520,8 @@ def test_memory_grows_with_the_students_decoded_only() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"path": "maximum"}, "CCSD: path = 'maximum': one of max, min, random"),
-        ({"feature": "fuse"}, "feature = 'fuse': one of fused, shared, specific; did you mean 'fused'"),
+        ({"path": "maximum"}, "CCSD: path = 'maximum': must be one of max, min, random"),
+        ({"feature": "fuse"}, "feature = 'fuse': must be one of fused, shared, specific; did you mean 'fused'"),
         ({"temperature": 0.0}, "temperature = 0.0: it must be above 0"),
         ({"patch": 0}, "patch = 0: at least 1 voxel along each side"),
     ],

@@ -12,11 +12,12 @@ import torch
 
 from lacunet.case import CaseFiles
 from lacunet.cli.main import main
+from lacunet.data.missing import apply_missing
 from lacunet.data.prepare import Preparation
 from lacunet.errors import ModelError, RecipeError
 from lacunet.methods.dual_stage import (
-    Answer,
     DualStage,
+    Output,
     Segmenter,
     distilled_levels,
     draw_seen,
@@ -24,6 +25,7 @@ from lacunet.methods.dual_stage import (
     normed,
     reconstruction_loss,
 )
+from lacunet.methods.early_fusion import EarlyFusion
 from lacunet.models.model import load_model, save_model
 from lacunet.nn.batch import Batch
 from lacunet.nn.losses import deeply, dice_loss, segmentation_loss
@@ -386,9 +388,9 @@ def test_the_objective_is_the_papers(compare: str, supervise: str) -> None:
         batch_of(*SETS, shown=[("t1c",), ("t1n",), ("t2w",)]),
     )
     terms = loss_of(method, "distil", batch)
-    student: Answer = method.student(batch.images, batch.presence)
+    student: Output = method.student(batch.images, batch.presence)
     completed = method.complete(batch.images, batch.acquired)
-    teacher: Answer = method.teacher(completed, torch.ones_like(batch.acquired))
+    teacher: Output = method.teacher(completed, torch.ones_like(batch.acquired))
     features = [distilled_levels(answer.features) for answer in (teacher, student)]
     if compare == "normed":
         features = [
@@ -398,7 +400,7 @@ def test_the_objective_is_the_papers(compare: str, supervise: str) -> None:
     loss = dice_loss if supervise == "dice" else segmentation_loss
     torch.testing.assert_close(terms["task"], deeply(loss, student.logits, batch.regions))
     asked = loss_of(method, "teacher", batch)["task"]
-    answer: Answer = method.teacher(batch.images, batch.presence)
+    answer: Output = method.teacher(batch.images, batch.presence)
     torch.testing.assert_close(asked, deeply(loss, answer.logits, batch.regions))
     torch.testing.assert_close(terms["recovery"], 0.5 * segmentation_loss(teacher.logits[0], batch.regions))
     torch.testing.assert_close(terms["distillation"], 0.2 * sum((a - b).square().mean() for a, b in levels))
@@ -470,7 +472,7 @@ def test_heads_begin_plain_and_then_differ_between_subsets(indicator: str) -> No
     assert method.student.hyper is not None
     images = batch_of(GLIOMA.modalities).images
     for subset in GLIOMA.subsets:
-        answer: Answer = method.student(images, presence_of(subset))
+        answer: Output = method.student(images, presence_of(subset))
         plain = [head(level) for head, level in zip(method.student.heads, answer.features.decoded, strict=True)]
         assert all(torch.equal(one, other) for one, other in zip(answer.logits, plain, strict=True))
     torch.nn.init.normal_(method.student.hyper.mlp[-1].weight)
@@ -588,8 +590,6 @@ def test_a_model_keeps_the_recovery_module_where_asked(tmp_path: Path) -> None:
 
 
 def test_a_method_without_a_recovery_module_says_so() -> None:
-    from lacunet.methods.early_fusion import EarlyFusion
-
     with pytest.raises(ModelError, match="EarlyFusion does not estimate absent sequences; dual_stage does"):
         EarlyFusion(GLIOMA, width=4, levels=2).complete(torch.zeros(1, 4, 4, 4, 4), presence_of(("t1c",)))
 
@@ -597,8 +597,11 @@ def test_a_method_without_a_recovery_module_says_so() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"ctd": "completed"}, "ctd = 'completed': one of off, available, fixed, refined"),
-        ({"indicator": "texts"}, "indicator = 'texts': one of none, binary, text, text.visual; did you mean 'text'"),
+        ({"ctd": "completed"}, "ctd = 'completed': must be one of off, available, fixed, refined"),
+        (
+            {"indicator": "texts"},
+            "'texts': must be one of none, binary, text, text.visual; did you mean 'text'",
+        ),
         ({"masked": 1.0}, "masked = 1.0: a share from 0 to below 1"),
         ({"patches": 0}, "patches = 0: at least 1"),
         ({"levels": 1}, "levels = 1: at least 2"),
@@ -638,8 +641,6 @@ class Stop(Silent):
 
 
 def missing_some(cases: list[CaseFiles]) -> list[CaseFiles]:
-    from lacunet.data.missing import apply_missing
-
     kept = [("t1c", "t2f"), GLIOMA.modalities]
     return apply_missing(cases[:2], {case.name: subset for case, subset in zip(cases, kept, strict=False)})
 

@@ -19,10 +19,10 @@ from lacunet.methods.masm import (
     ModalityAware,
     ModalityShift,
     ShiftLayer,
-    groups_of,
     hard_mask,
     mean_of_partners,
     mean_pool,
+    modality_groups,
     mosaic,
     shift,
 )
@@ -506,9 +506,11 @@ def test_the_loss_is_that_of_three_resolutions():
 
 
 def test_pairs_are_those_of_the_paper_and_neighbours_in_other_tasks():
-    assert groups_of(None, GLIOMA) == groups_of([["T1", "T1ce"], ["T2", "FLAIR"]], GLIOMA) == [[0, 1], [2, 3]]
+    assert (
+        modality_groups(None, GLIOMA) == modality_groups([["T1", "T1ce"], ["T2", "FLAIR"]], GLIOMA) == [[0, 1], [2, 3]]
+    )
     three = replace(GLIOMA, modalities=("t1n", "t1c", "t2f"))
-    assert groups_of(None, three) == [[0, 1], [2]]
+    assert modality_groups(None, three) == [[0, 1], [2]]
     method = make_method(MASM, three, {"width": 8, "levels": 3}).eval()
     with torch.no_grad():
         assert method(torch.randn(1, 3, 8, 8, 8), torch.tensor([[True, False, True]])).shape == (1, 3, 8, 8, 8)

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -124,11 +125,11 @@ def test_digits_are_cut_from_what_was_measured_and_not_from_what_identifies(tmp_
         (["subsets", "t2"], {}, "the task 'glioma' has no t2; make it again"),
         (["subsets", "t2f", "necrosis"], None, "'subsets.t2f.necrosis'"),
         (["gains", "t1c+t2"], {}, r"the task 'glioma' has no t1c\+t2"),
-        (["method"], "ccsd", "rests on models whose method is ccsd, and model.json says early_fusion"),
+        (["method"], "ccsd", "was made with models whose method is ccsd, and model.json says early_fusion"),
         (["arguments", "width"], 8, "whose arguments is"),
         (["preparation", "spacing"], 1.0, "whose preparation is"),
         (["task"], "mets", "whose task is mets"),
-        (["weights"], "c" * 64, r"was put beside other weights \(sha256 cccccccccccc..., here"),
+        (["weights"], "c" * 64, r"belongs to other weights \(sha256 cccccccccccc..., here"),
         (["weights"], "", r"other weights \(sha256 none..., here"),
     ],
 )  # fmt: skip
@@ -295,8 +296,8 @@ def test_what_a_card_does_not_say_is_left_out(tmp_path, lacunet):
 
 def test_without_a_calibration_the_card_is_all_there_is(model):
     card = Expectation({"wt": 0.5}, 6, "test")
-    trust = expected_of(replace(model, calibration=None), T1CE_FLAIR, {"wt": 1.0}, [], "none", card)
-    assert (trust.expectation, trust.volume_words, trust.record, trust.warnings) == (card, {}, None, ())
+    expected = expected_of(replace(model, calibration=None), T1CE_FLAIR, {"wt": 1.0}, [], "none", card)
+    assert (expected.expectation, expected.volume_words, expected.record, expected.warnings) == (card, {}, None, ())
     assert card.source == "the model's card: 6 cases (test)"
 
 
@@ -370,8 +371,6 @@ def test_other_rules_leave_the_ranges_out_and_say_so(model, cohort, tmp_path):
 
 
 def test_probability_maps_are_calibrated_unless_raw_ones_are_asked_for(model, cohort, tmp_path):
-    import nibabel as nib
-
     (files,) = find_cases(cohort)
     maps = {}
     for raw in (False, True):

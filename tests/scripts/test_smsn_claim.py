@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from lacunet.data.prepare import Preparation
 from lacunet.methods.smsn import SMSN
 from lacunet.models.model import save_model
 from lacunet.nn.losses import segmentation_losses
-from lacunet.nn.method import make_method
+from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA
 from small import ROOT
 
@@ -45,8 +46,6 @@ def network(**arguments: Any) -> SMSN:
 
 
 def options(**changed: Any) -> Any:
-    from argparse import Namespace
-
     settings = {"directions": 2, "radius": 0.2, "points": 1, "iterations": 1, "draws": 2, "seed": 1, "crop": 16}
     return Namespace(**settings | changed)
 
@@ -131,8 +130,6 @@ def test_gains_see_only_what_is_present(claim: ModuleType):
 
 
 def test_another_method_is_refused(claim: ModuleType, tmp_path: Path):
-    from lacunet.nn.method import get_method
-
     other = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
     save_model(tmp_path / "other", other, Preparation(6.0), {})
     with pytest.raises(SystemExit, match="not a model of smsn"):

@@ -193,7 +193,7 @@ def test_results_are_refused_resumed_or_replaced_and_failures_are_listed(predict
     first, second = complete_cases(predictor, [bad, good], tmp_path, CompleteSettings())
     assert isinstance(first, Problem)
     assert isinstance(second, Completed)
-    with pytest.raises(OutputError, match=r"completion.json: is there already; go on with --resume"):
+    with pytest.raises(OutputError, match=r"completion.json: exists already; continue with --resume"):
         list(complete_cases(predictor, [good], tmp_path, CompleteSettings()))
     assert next(complete_cases(predictor, [good], tmp_path, CompleteSettings(resume=True))).skipped
     assert not next(complete_cases(predictor, [good], tmp_path, CompleteSettings(overwrite=True))).skipped

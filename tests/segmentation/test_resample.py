@@ -180,7 +180,7 @@ def test_the_mask_has_the_scans_own_shape_and_place_to_the_bit(patient, tmp_path
 def test_a_scan_that_is_gone_or_a_wrong_suffix_is_said_plainly(patient, tmp_path) -> None:
     regions = regions_of_labels(patient.reference, GLIOMA)
     gone = tmp_path / "gone.nii.gz"
-    with pytest.raises(DataError, match="is not there any more"):
+    with pytest.raises(DataError, match="no longer exists"):
         write_native_mask(tmp_path / "m.nii.gz", regions, patient.grid, gone, Rigid.identity(), "brats2023", GLIOMA)
     path = scan_file(tmp_path / "scan.nii.gz", upright((9, 9, 9), (5, 5, 5)))
     with pytest.raises(OutputError, match=r"end the name in \.nii\.gz"):

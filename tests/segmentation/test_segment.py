@@ -175,7 +175,7 @@ def test_results_that_exist_are_refused_resumed_or_replaced(predictor, cohort, t
     cases = find_cases(cohort)
     first = list(segment_cases(predictor, cases[:1], tmp_path, SegmentSettings()))
     assert not first[0].skipped
-    with pytest.raises(OutputError, match="is there already; go on with --resume"):
+    with pytest.raises(OutputError, match="exists already; continue with --resume"):
         list(segment_cases(predictor, cases, tmp_path, SegmentSettings()))
     resumed = list(segment_cases(predictor, cases, tmp_path, SegmentSettings(resume=True)))
     assert [result.skipped for result in resumed] == [True, False]

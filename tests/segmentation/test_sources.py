@@ -183,7 +183,7 @@ def test_what_is_there_is_neither_replaced_nor_done_again(
     before = segmented.places.mask.stat().st_mtime_ns
     results = segment_export(predictor, Importer(), examination, out, SegmentSettings())
     assert isinstance(next(results), Survey)
-    with pytest.raises(OutputError, match=f"{segmented.name}.case.json: is there already; go on with --resume"):
+    with pytest.raises(OutputError, match=f"{segmented.name}.case.json: exists already; continue with --resume"):
         next(results)
     _, done = segment_export(predictor, Importer(), examination, out, SegmentSettings(resume=True))
     assert isinstance(done, Segmented)
@@ -328,7 +328,7 @@ def test_cases_are_told_from_exports(examination: Path, loose, predictor: Predic
 def test_scans_overrule_the_series_of_one_export_only(examination: Path, loose, tiny, lacunet, tmp_path: Path) -> None:
     given = ["--t1c", loose["t1c"], "-m", tiny, "-o", tmp_path / "out"]
     status, _, err = lacunet("segment", examination, examination.parent, *given)
-    assert (status, err) == (2, "lacunet: --t1c overrules one source, and there are 2\n")
+    assert (status, err) == (2, "lacunet: --t1c works with one source only, and there are 2\n")
     status, _, err = lacunet("segment", examination, loose["t1c"].parent, *given)
     assert status == 2
     assert "give either folders or single scans" in err
@@ -363,7 +363,7 @@ def test_the_commands_from_dicom_to_mask(alone: Path, tiny, lacunet, tmp_path: P
     assert "anna: T1ce in" in out
     status, _, err = lacunet("import", alone, "-o", tmp_path / "cases", "--name", "anna")
     assert status == 1
-    assert "is there already" in err
+    assert "exists already" in err
     status, out, err = lacunet("import", alone, "-o", tmp_path / "cases", "--name", "anna", "--resume")
     assert (status, err.strip()) == (0, "")
     assert "anna: done before" in out

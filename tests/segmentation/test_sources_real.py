@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lacunet.case import Case, Grid, ImageFile
-from lacunet.data.find import find_cases
+from lacunet.data.find import case_from_files, find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
 from lacunet.data.volume import read_image
@@ -112,8 +112,6 @@ def thick_grid(case: Case, thickness: float) -> Grid:
 
 def files_of(case: Case, folder: Path):
     """The two scans as files on one grid."""
-    from lacunet.data.find import case_from_files
-
     folder.mkdir()
     for modality, image in case.images.items():
         nib.save(nib.Nifti1Image(image.astype(np.float32), case.grid.affine), folder / f"real-{modality}.nii.gz")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lacunet.benchmark.budget import stage_names
-from lacunet.benchmark.sweep import read_sweep, recipes_folder, rows_of
+from lacunet.benchmark.sweep import read_sweep, recipes_folder, row_entrants
 from lacunet.benchmark.target import find_target
 from lacunet.comparison.published.lists import known_lists
 from lacunet.nn.method import get_method, make_method, method_names
@@ -88,7 +88,7 @@ def test_every_method_has_a_recipe_of_full_and_of_small_size():
 def test_every_argument_of_a_method_is_set_by_a_recipe_a_sweep_or_the_method_itself():
     """The method itself: what it writes into the model folder (`deployed`)."""
     recipes = [read_recipe(path) for path in RECIPES]
-    recipes += [row.recipe for sweep in SWEEPS for row in rows_of(sweep, read_sweep(sweep))]
+    recipes += [row.recipe for sweep in SWEEPS for row in row_entrants(sweep, read_sweep(sweep))]
     for name in method_names():
         cls, own = get_method(name), [recipe.arguments for recipe in recipes if recipe.method == name]
         written = make_method(cls, get_task("glioma"), own[0]).deployed().arguments
@@ -119,7 +119,7 @@ def sweep(request: pytest.FixtureRequest) -> Path:
 
 
 def test_every_row_of_a_sweep_is_another_recipe_that_its_method_takes(sweep: Path):
-    rows = rows_of(sweep, read_sweep(sweep))
+    rows = row_entrants(sweep, read_sweep(sweep))
     recipes = [row.recipe.model_dump_json() for row in rows]
     assert len(set(recipes)) == len(recipes)
     for row in rows:
@@ -128,7 +128,7 @@ def test_every_row_of_a_sweep_is_another_recipe_that_its_method_takes(sweep: Pat
 
 def test_a_sweep_is_called_after_its_method_and_its_rows_after_the_published_ones(sweep: Path):
     fields = read_sweep(sweep)
-    assert sweep.stem.startswith(rows_of(sweep, fields)[0].recipe.method)
+    assert sweep.stem.startswith(row_entrants(sweep, fields)[0].recipe.method)
     assert get_task("glioma").subsets_named(fields.subsets)
     if not fields.published:
         return

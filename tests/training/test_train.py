@@ -149,7 +149,7 @@ def test_the_log_holds_what_the_method_notes(finished: Path) -> None:
 def test_a_note_never_hides_a_term() -> None:
     stage = Stage("segment", loss=lambda batch, clock: {}, trains=[])
     assert _apart({"kept": 0.7}, {"dice": 0.5}, stage) == {"kept": 0.7}
-    with pytest.raises(ModelError, match="stage segment: dice is noted and logged already; note it by another name"):
+    with pytest.raises(ModelError, match="stage segment: dice is noted, but the log has it already; give"):
         _apart({"dice": 0.7}, {"dice": 0.5}, stage)
 
 
@@ -209,7 +209,7 @@ def lines_before_the_tear(folder: Path) -> list[str]:
 
 
 def test_a_folder_with_a_run_is_not_written_over(finished: Path, phantoms: list[CaseFiles]) -> None:
-    with pytest.raises(OutputError, match="holds a run already; go on with --resume"):
+    with pytest.raises(OutputError, match="holds a run already; continue with --resume"):
         run_two_stages(recipe_for(0.1), phantoms, finished)
 
 
@@ -428,7 +428,7 @@ def test_a_loss_that_is_not_a_number_is_an_error(phantoms: list[CaseFiles], tmp_
 def test_a_model_of_another_network_is_refused(phantoms: list[CaseFiles], tmp_path: Path) -> None:
     source = run(tiny_recipe(train={"steps": 1}), phantoms[:2], tmp_path / "source")
     recipe = tiny_recipe(arguments={"width": 8})
-    with pytest.raises(RecipeError, match=r"another network than the recipe's .* such as encoder"):
+    with pytest.raises(RecipeError, match=r"its network is not the recipe's .* such as encoder"):
         run(recipe, phantoms[:2], tmp_path / "tuned", init=str(source))
     assert not (tmp_path / "tuned").exists()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.benchmark.page import TrainingRow, benchmark_page
-from lacunet.benchmark.plan import BenchmarkSettings, Split, differing, make_plan, method_file_of
+from lacunet.benchmark.plan import BenchmarkSettings, Split, differing_sections, make_plan, method_file_of
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
 from lacunet.comparison.compare import compare
@@ -100,7 +100,7 @@ def benchmark(
     missing += _without_baseline(entrants, evaluations, settings)
     comparisons = _comparisons(evaluations, folder, settings)
     rows = _trainings(entrants, parts, folder, settings)
-    write_text(folder / "benchmark.md", benchmark_page(plan, rows, comparisons, differing(entrants)))
+    write_text(folder / "benchmark.md", benchmark_page(plan, rows, comparisons, differing_sections(entrants)))
     plain = evaluations.get("", {})
     return Benchmarked(comparisons.get(""), [*problems, *missing], plain)
 
@@ -127,7 +127,7 @@ def _train_and_score(
             if not is_evaluation(path):
                 names = [rule.name for rule in rules]
                 progress.said(", ".join([f"{title}: scoring {len(training.part.test)} cases", *names]))
-                failed = score(training.folder, training.part.test, path, rules, settings, progress)
+                failed = score_run(training.folder, training.part.test, path, rules, settings, progress)
                 problems += [Problem(f"{title}, {problem.case}", problem.message) for problem in failed]
         (training.folder / FAILED).unlink(missing_ok=True)
     except Exception as error:  # a user's method may raise anything; the other trainings continue
@@ -159,7 +159,7 @@ def _train(training: PlannedRun, recipe: Recipe, folder: Path, settings: Benchma
     )
 
 
-def score(
+def score_run(
     run: Path,
     cases: Sequence[CaseFiles],
     path: Path,

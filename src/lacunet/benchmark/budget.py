@@ -46,7 +46,7 @@ def read_budget(words: str) -> Budget:
     """
     match = re.fullmatch(r"([\d_]+(?:\.\d+)?)\s*(steps|s|min|h)", words.strip())
     if not match or float(match[1]) <= 0 or (match[2] == "steps" and "." in match[1]):
-        raise UsageError(f"--budget {words}: expected such as 2000steps, 1800s, 30min or 1.5h")
+        raise UsageError(f"--budget {words}: not a budget; write for example 2000steps, 1800s, 30min or 1.5h")
     if match[2] == "steps":
         return Budget(steps=int(match[1]))
     return Budget(seconds=float(match[1]) * _UNITS[match[2]])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lacunet.comparison.comparison import Comparison
-from lacunet.comparison.markdown import NOTHING, markdown, markdown_table, plain
+from lacunet.comparison.markdown import NOTHING, escaped, markdown, markdown_table
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def benchmark_page(
         differing: What is not the same for all entrants, in words.
     """
     parts = ["# Benchmark", _protocol(plan), _entrants(plan, trainings)]
-    parts += ["\n".join(f"* Not the same for all: {plain(words)}." for words in differing)] if differing else []
+    parts += ["\n".join(f"* Not the same for all: {escaped(words)}." for words in differing)] if differing else []
     parts += [_trainings(trainings)]
     for rule, comparison in comparisons.items():
         parts += [f"## {'After ' + rule if rule else 'Without post-processing'}", markdown(comparison)]
@@ -61,26 +61,26 @@ def _protocol(plan: Mapping[str, Any]) -> str:
     elif budget["seconds"] is not None:
         words = f"{budget['seconds']:g} seconds a training, as steps measured before"
     rows = [
-        ["data", plain(protocol["data"])],
+        ["data", escaped(protocol["data"])],
         *(
             [f"{name}: {part}", f"{told['cases']} cases, `{told['sha256']}`"]
             for name, lists in protocol["split"].items()
             for part, told in lists.items()
             if told["cases"]
         ),
-        ["training cases lose", plain(protocol["missing"])],
-        *([f"prepared at {plain(name)}", f"`{sha}`"] for name, sha in plan["prepared"].items()),
+        ["training cases lose", escaped(protocol["missing"])],
+        *([f"prepared at {escaped(name)}", f"`{sha}`"] for name, sha in plan["prepared"].items()),
         ["budget", words],
         ["policy", f"`{protocol['policy']}`"],
         ["subsets scored", str(len(protocol["subsets"]))],
         ["windows", f"{protocol['window']} voxels a side" if protocol["window"] else "the whole brain at once"],
-        ["precision of the evaluation", plain(protocol["precision"])],
-        ["commit", plain(str(environment["commit"] or "not stated"))],
+        ["precision of the evaluation", escaped(protocol["precision"])],
+        ["commit", escaped(str(environment["commit"] or "not stated"))],
         [
             "machine",
-            plain(f"{environment['cuda'] or environment['processor']}, {environment['threads']} threads"),
+            escaped(f"{environment['cuda'] or environment['processor']}, {environment['threads']} threads"),
         ],
-        ["torch", plain(str(environment["packages"]["torch"]))],
+        ["torch", escaped(str(environment["packages"]["torch"]))],
     ]
     return markdown_table(["protocol", ""], rows)
 
@@ -93,13 +93,14 @@ def _entrants(plan: Mapping[str, Any], trainings: Sequence[TrainingRow]) -> str:
         train, pace = entrant["recipe"]["train"], entrant["seconds_a_step"]
         measured = ", ".join(f"{stage} {value:.3g}" for stage, value in pace.items()) if pace else NOTHING
         cells = [f"`{entrant['file']}`", entrant["recipe"]["method"], f"{train['steps']:,}", str(train["batch"])]
-        rows.append([plain(name), *cells, measured])
+        rows.append([escaped(name), *cells, measured])
     return markdown_table(["", "recipe", "method", "steps", "batch", "seconds a step, measured before"], rows)
 
 
 def _trainings(trainings: Sequence[TrainingRow]) -> str:
     rows = [
-        [plain(row.entrant), str(row.seed), row.part or NOTHING, f"{row.seconds:,.0f}", row.commit] for row in trainings
+        [escaped(row.entrant), str(row.seed), row.part or NOTHING, f"{row.seconds:,.0f}", row.commit]
+        for row in trainings
     ]
     return markdown_table(["training", "seed", "fold", "seconds by its own clock, validation included", "commit"], rows)
 
@@ -112,5 +113,5 @@ def _side_by_side(comparisons: Mapping[str, Comparison]) -> str:
         for region in first.shared.task.regions:
             found = [comparison.scores.get(name) for comparison in comparisons.values()]
             cells = [NOTHING if scores is None else f"{scores.dice[region].mean.value:.3f}" for scores in found]
-            rows.append([plain(name), region.upper(), *cells])
+            rows.append([escaped(name), region.upper(), *cells])
     return markdown_table(["mean Dice", "region", *(rule or "none" for rule in comparisons)], rows)

@@ -14,7 +14,7 @@ from typing import Any
 from lacunet.benchmark.budget import Budget, seconds_a_step, stage_names, steps_within, with_steps
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
-from lacunet.comparison.published.tables import choose
+from lacunet.comparison.published.tables import choose_tables
 from lacunet.data.split import folds, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, UsageError, nearest
@@ -98,7 +98,7 @@ def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> l
 def _require_one_task(entrants: Sequence[Entrant]) -> None:
     tasks = {entrant.recipe.task for entrant in entrants}
     if len(tasks) > 1:
-        raise UsageError(f"the recipes are of several tasks ({', '.join(sorted(tasks))}); a benchmark is of one")
+        raise UsageError(f"the recipes have several tasks ({', '.join(sorted(tasks))}); a benchmark has one")
 
 
 def _require_names(entrants: Sequence[Entrant], settings: BenchmarkSettings) -> None:
@@ -108,7 +108,7 @@ def _require_names(entrants: Sequence[Entrant], settings: BenchmarkSettings) -> 
         raise UsageError(
             f"no baseline '{settings.baseline}'{nearest(settings.baseline, names)}; there are: {', '.join(names)}"
         )
-    choose(settings.published)
+    choose_tables(settings.published)
     taken = {"prepared", "splits", *(rule.name for rule in settings.rules)}
     for entrant in entrants:
         if entrant.folder in taken or "=" in entrant.name:
@@ -121,9 +121,9 @@ def _old_plan(path: Path) -> dict[str, Any]:
     try:
         plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise OutputError(f"{path}: is no plan of a benchmark ({error}); choose another folder") from error
+        raise OutputError(f"{path}: is not the plan of a benchmark ({error}); choose another folder") from error
     if not isinstance(plan, dict) or not {"protocol", "prepared", "entrants", "environment"} <= set(plan):
-        raise OutputError(f"{path}: is no plan of a benchmark; choose another folder")
+        raise OutputError(f"{path}: is not the plan of a benchmark; choose another folder")
     return plan
 
 
@@ -148,7 +148,7 @@ def make_plan(
         `file`, the recipe as `asked` for, the `recipe` with its steps, `seconds_a_step` where they were measured.
 
     Raises:
-        OutputError: the folder holds a benchmark of another protocol, or an entrant was another recipe then.
+        OutputError: the folder holds a benchmark of another protocol, or with another recipe of the same name.
         DataError: a part has no case to train on, or none to score.
         RecipeError: a recipe does not fit its method, or the budget holds no training.
     """
@@ -169,7 +169,7 @@ def make_plan(
         before = known.get(entrant.name)
         if before is not None and before["asked"] != _fields(entrant.recipe):
             raise OutputError(
-                f"{path}: '{entrant.name}' was another recipe when this benchmark began; give it another name "
+                f"{path}: this benchmark was started with another recipe as '{entrant.name}'; give yours another name "
                 f"({entrant.name}-2={entrant.file}) or choose another folder"
             )
     new = [entrant for entrant in entrants if entrant.name not in known]
@@ -214,7 +214,7 @@ def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
             different.append(f"{key}: {json.dumps(old[key])} then, {json.dumps(value)} now")
     if different:
         told = "; ".join(different)
-        raise OutputError(f"{path}: the benchmark began otherwise ({told}); choose another folder")
+        raise OutputError(f"{path}: the benchmark was started with other settings ({told}); choose another folder")
 
 
 def _prepared_hash(recipe: Recipe, parts: Sequence[Split], folder: Path, progress: Progress) -> str:
@@ -284,7 +284,7 @@ def method_file_of(method: str, settings: BenchmarkSettings) -> Path | None:
     return None if method in method_names() else settings.method_file
 
 
-def differing(entrants: Sequence[Entrant]) -> list[str]:
+def differing_sections(entrants: Sequence[Entrant]) -> list[str]:
     """In words: sections of the recipes that should be the same for a fair comparison, and differ here."""
     found = []
     for section, words in (("prepare", "preparation"), ("augment", "augmentation"), ("validate", "validation")):

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
-from lacunet.benchmark.benchmark import benchmark, evaluation_name, failure, score
+from lacunet.benchmark.benchmark import benchmark, evaluation_name, failure, score_run
 from lacunet.benchmark.plan import BenchmarkSettings, Split
-from lacunet.benchmark.sweep import Entrant, rows_of
+from lacunet.benchmark.sweep import Entrant, row_entrants
 from lacunet.benchmark.target import Target, refusals
 from lacunet.case import CaseFiles
 from lacunet.data.missing import apply_missing, complete_share, draw_missing, write_missing
@@ -64,8 +64,8 @@ def part_of_lists(names: Mapping[str, Sequence[str]], cases: Sequence[CaseFiles]
     if missing:
         lists = "three lists" if len(names) == len(PARTS) else f"{' and '.join(names)} list"
         raise DataError(
-            f"{data}: {len(missing)} of the {sum(map(len, names.values()))} cases of the {lists} are not there, such "
-            f"as {missing[0]}; the published numbers are of all of them"
+            f"{data}: {len(missing)} of the {sum(map(len, names.values()))} cases of the {lists} are missing, such "
+            f"as {missing[0]}; the published numbers are means over all of them"
         )
     train, val, test = ([there[name] for name in names.get(part, ())] for part in PARTS)
     return Split("", train, val, test)
@@ -110,7 +110,7 @@ def reproduce(
         policy=get_policy(target.sweep.policy),
         rules=tuple(get_rule(name) for name in target.sweep.postprocess or target.other_rules),
     )
-    rows = [row for row in rows_of(target.file, target.sweep) if given is None or row.name in given]
+    rows = [row for row in row_entrants(target.file, target.sweep) if given is None or row.name in given]
     if given is None:
         problems = list(benchmark(rows, [part], folder, settings, progress).problems)
         models = {row.name: [folder / row.folder / f"seed-{seed}" for seed in settings.seeds] for row in rows}
@@ -150,7 +150,7 @@ def _score_given(
                 continue
             progress.said(f"{name}: scoring {len(part.test)} cases")
             try:
-                problems += score(model, part.test, path, rules, settings, progress)
+                problems += score_run(model, part.test, path, rules, settings, progress)
             except Exception as error:  # the other rows continue
                 problems += [failure(name, error, path)]
     return problems

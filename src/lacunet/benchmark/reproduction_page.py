@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lacunet.benchmark.reproduce import Reproduced
 from lacunet.benchmark.target import Target
-from lacunet.comparison.markdown import NOTHING, markdown_table, plain
+from lacunet.comparison.markdown import NOTHING, escaped, markdown_table
 from lacunet.comparison.published.tables import PublishedScore, PublishedTable
 from lacunet.task import Task
 
@@ -12,7 +12,7 @@ from lacunet.task import Task
 def reproduction(target: Target, rows: Sequence[Reproduced]) -> str:
     """The whole page."""
     task = rows[0].evaluations[0].task
-    parts = [f"# {plain(target.sweep.title)}", _protocol(target), *_assumed(target)]
+    parts = [f"# {escaped(target.sweep.title)}", _protocol(target), *_assumed(target)]
     parts += [_means(target, rows, task), *_held_back(target, rows, task)]
     parts += [_subsets(target, row, task) for row in rows]
     parts += [_refused(target, row) for row in rows if row.refusals]
@@ -27,9 +27,9 @@ def _protocol(target: Target) -> str:
     source = "no published numbers" if target.table is None else f"{target.table.source} ({target.table.url})"
     counts = "/".join(str(parts[part].cases) for part in ("train", "val", "test"))
     lines = [
-        f"{target.lists.dataset}, lists {target.lists.name} ({counts}), recipe `{plain(sweep.recipe)}`.",
+        f"{target.lists.dataset}, lists {target.lists.name} ({counts}), recipe `{escaped(sweep.recipe)}`.",
         f"Policy `{sweep.policy}`; post-processing {', '.join(sweep.postprocess) or 'none'}.",
-        f"{100 * sweep.complete:g} % of the training cases complete. Published: {plain(source)}.",
+        f"{100 * sweep.complete:g} % of the training cases complete. Published: {escaped(source)}.",
     ]
     return "\n".join(lines)
 
@@ -63,7 +63,7 @@ def _means(target: Target, rows: Sequence[Reproduced], task: Task) -> str:
                     _cell(ours.get(("all", region, "hd95")), 1),
                     _cell(score.hd95 if score and whole else None, 1),
                 ]
-            lines.append([plain(row.name), region.upper(), *cells])
+            lines.append([escaped(row.name), region.upper(), *cells])
     return markdown_table(head, lines)
 
 
@@ -99,7 +99,7 @@ def _subsets(target: Target, row: Reproduced, task: Task) -> str:
             cells.append(_cell(ours.get((name, region, "dice")), 4))
             cells += [_cell(score.subsets.get(name) if score else None, 4)] if beside else []
         lines.append([task.subset_title(task.subset(name)), *cells])
-    return markdown_table([f"{plain(row.name)}: Dice", *(cell for pair in titles for cell in pair)], lines)
+    return markdown_table([f"{escaped(row.name)}: Dice", *(cell for pair in titles for cell in pair)], lines)
 
 
 def _scored(row: Reproduced, task: Task) -> list[str]:
@@ -120,11 +120,11 @@ def _score(table: PublishedTable | None, row: Reproduced, region: str) -> Publis
 
 def _refused(target: Target, row: Reproduced) -> str:
     words = "is not what this table asks for" if target.table is None else "does not stand beside the published column"
-    return f"**{plain(row.name)} {words}:**\n\n{_list(row.refusals)}"
+    return f"**{escaped(row.name)} {words}:**\n\n{_list(row.refusals)}"
 
 
 def _list(sentences: Sequence[str]) -> str:
-    return "\n".join(f"* {plain(words)}." for words in sentences)
+    return "\n".join(f"* {escaped(words)}." for words in sentences)
 
 
 def _cell(value: float | None, digits: int) -> str:

@@ -108,11 +108,13 @@ def entrants_of(
     found = [entrant for word in words for entrant in _entrants(word, changes, base, _shared(common))]
     for index, entrant in enumerate(found):
         if entrant.folder in [other.folder for other in found[:index]]:
-            raise UsageError(f"two entrants are called '{entrant.name}'; give one another name: NAME={entrant.file}")
+            raise UsageError(
+                f"two entrants are called '{entrant.name}'; give one of them another name: NAME={entrant.file}"
+            )
     return found
 
 
-def rows_of(path: Path, sweep: Sweep, changes: Sequence[str] = (), base: Path | None = None) -> list[Entrant]:
+def row_entrants(path: Path, sweep: Sweep, changes: Sequence[str] = (), base: Path | None = None) -> list[Entrant]:
     """An entrant per row."""
     recipe = base or path.parent / sweep.recipe
     return [
@@ -143,10 +145,10 @@ def _entrants(word: str, changes: Sequence[str], base: Path | None, shared: Mapp
     if "rows" not in fields:
         return [Entrant(name if equals else path.stem, path, read_recipe(path, changes, shared))]
     if equals:
-        raise UsageError(f"{word}: the rows of a sweep have names; name the file alone")
+        raise UsageError(f"{word}: the rows of a sweep have names already; give the file without a name")
     sweep = read_sweep(path)
     rows = {row: laid_over(shared, over) for row, over in sweep.rows.items()}
-    return rows_of(path, sweep.model_copy(update={"rows": rows}), changes, base)
+    return row_entrants(path, sweep.model_copy(update={"rows": rows}), changes, base)
 
 
 def _shared(common: Path | None) -> dict[str, Any]:

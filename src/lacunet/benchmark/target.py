@@ -9,7 +9,7 @@ from typing import Any
 
 from lacunet.benchmark.sweep import Sweep, read_sweep, recipes_folder
 from lacunet.comparison.published.lists import Lists
-from lacunet.comparison.published.tables import PublishedTable, Scored, choose, differences, not_stated
+from lacunet.comparison.published.tables import PublishedTable, Scored, choose_tables, differences, not_stated
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError, nearest
 from lacunet.evaluation.results import Evaluation
@@ -88,7 +88,7 @@ def find_target(name: str, known: Mapping[str, Lists]) -> Target:
         raise UsageError(f"{file}: names no published lists; `lacunet benchmark {file}` trains its rows")
     if sweep.lists not in known:
         raise UsageError(f"{file}: no published lists '{sweep.lists}'{nearest(sweep.lists, known)}")
-    (table,) = choose([sweep.published]) if sweep.published else (None,)
+    (table,) = choose_tables([sweep.published]) if sweep.published else (None,)
     for row in sweep.rows:
         if table is not None and row not in table.methods:
             raise UsageError(f"{file}: {table.name} has no '{row}'{nearest(row, table.methods)}")

@@ -1,1 +1,1 @@
-"""What fold models say of cases that they have not seen: ranges of volume and Dice."""
+"""What fold models predict for cases that they have not seen: ranges of volume and Dice."""

@@ -27,10 +27,10 @@ from lacunet.models.calibration import (
     CALIBRATION,
     Calibration,
     Coverage,
-    Expected,
     FoldModel,
     Gain,
     Range,
+    RegionExpectation,
     Reliability,
     steps_of,
     write_calibration,
@@ -239,16 +239,16 @@ def reliability_of(voxels: Voxels, regions: Sequence[str]) -> dict[str, Reliabil
     return found
 
 
-def _subsets(table: Table, coverage: float) -> dict[str, dict[str, Expected]]:
+def _subsets(table: Table, coverage: float) -> dict[str, dict[str, RegionExpectation]]:
     return {
         subset: {region: _expected(table, subset, region, coverage) for region in table.regions}
         for subset in table.subsets
     }
 
 
-def _expected(table: Table, subset: str, region: str, coverage: float) -> Expected:
+def _expected(table: Table, subset: str, region: str, coverage: float) -> RegionExpectation:
     rows, persons = table.rows(subset, region).values(), table.one_each(subset, region).values()
-    return Expected(
+    return RegionExpectation(
         cases=len(rows),
         absent=sum(row.reference_ml == 0 for row in rows),
         dice=fmean(row.dice for row in rows),

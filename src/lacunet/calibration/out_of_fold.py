@@ -106,7 +106,7 @@ def require_out_of_fold(folds: Sequence[HeldOut], persons: Mapping[str, str]) ->
             if model != fold.model:
                 raise DataError(
                     f"{case.name} is held out by {fold.model}, but {name} of the same person by {model}; "
-                    "a person belongs to one fold: mend the split files"
+                    "a person belongs to one fold: correct the split files"
                 )
         _refuse_seen(fold, persons)
     require_alike([fold.model for fold in folds])
@@ -145,8 +145,8 @@ def require_alike(models: Sequence[str]) -> None:
         for what in ("method", "arguments", "task", "preparation"):
             if other[what] != first[what]:
                 raise ModelError(
-                    f"{model}: its {what} is not that of {models[0]} ({other[what]} and {first[what]}); "
-                    "folds stand for one model and are trained by one recipe"
+                    f"{model}: its {what} is {other[what]}, and that of {models[0]} is {first[what]}; "
+                    "all folds of a calibration are trained by one recipe"
                 )
 
 
@@ -282,7 +282,9 @@ def _open_folder(folder: Path, folds: Sequence[HeldOut], settings: PassSettings)
     path = folder / "parts" / "pass.json"
     if path.is_file():
         if not settings.resume:
-            raise OutputError(f"{folder}: holds a calibration already; go on with --resume, or choose another folder")
+            raise OutputError(
+                f"{folder}: holds a calibration already; continue with --resume, or choose another folder"
+            )
         if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity)):
             raise OutputError(f"{folder}: holds a calibration of other folds or settings; choose another folder")
     write_json(path, identity)

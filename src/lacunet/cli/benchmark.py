@@ -73,7 +73,7 @@ def benchmark(
     """Train methods under one protocol, score each once, compare. A second call continues where the first stopped."""
     from lacunet.benchmark.benchmark import benchmark as run_benchmark
     from lacunet.benchmark.budget import Budget, read_budget
-    from lacunet.benchmark.plan import BenchmarkSettings, differing
+    from lacunet.benchmark.plan import BenchmarkSettings, differing_sections
     from lacunet.benchmark.sweep import entrants_of
     from lacunet.data.labelled import labelled
     from lacunet.data.split import PARTS
@@ -105,7 +105,7 @@ def benchmark(
         whole = _parts(labelled(data, task, labels), split, folds)
     parts = _without_lost(whole, missing, task)
     require_writable(output)
-    for words in differing(entrants):
+    for words in differing_sections(entrants):
         say(f"note: {words}")
     with progress() as bar:
         done = run_benchmark(entrants, parts, output, settings, bar)
@@ -176,7 +176,7 @@ def _given(runs: list[str], rows: list[str]) -> dict[str, Path]:
         row, equals, path = word.partition("=")
         if row not in rows and (not equals or Path(word).exists()):
             if len(rows) > 1:
-                raise UsageError(f"--run {word}: of which row? --run 'ROW={word}'; rows: {', '.join(rows)}")
+                raise UsageError(f"--run {word}: name its row, --run 'ROW={word}'; rows: {', '.join(rows)}")
             row, path = rows[0], word
         if row not in rows:
             raise UsageError(f"--run {word}: no row '{row}'{nearest(row, rows)}; rows: {', '.join(rows)}")
@@ -210,7 +210,7 @@ def _require_one_way(protocol: str, lists: Path | None, split: Path | None, fold
 def _published_part(
     data: Path, protocol: str, parts: Sequence[str], lists: Path | None, labels: str | None, task: Task
 ) -> "Split":
-    """The cases of published lists, which are recognised by their content. Data that are not there are told first."""
+    """The cases of published lists, which are recognised by their content. Missing data are reported first."""
     from lacunet.benchmark.reproduce import part_of_lists
     from lacunet.comparison.published.lists import find_lists, get_lists
     from lacunet.data.find import find_cases

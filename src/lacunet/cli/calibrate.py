@@ -66,7 +66,9 @@ def calibrate(
     from lacunet.prediction.postprocess import get_rule
 
     if not 0.5 <= coverage <= 0.99 or voxels < 1:
-        raise UsageError(f"--coverage {coverage:g} --voxels {voxels}: a share from 0.5 to 0.99, and at least one voxel")
+        raise UsageError(
+            f"--coverage {coverage:g} --voxels {voxels}: coverage is a share from 0.5 to 0.99, voxels at least 1"
+        )
     named = [words for run in runs for words in _folds_of(run)]
     cases = labelled(data, task_of(_parsed(named[0])[0]), labels)
     folds = [held_out(words, cases) for words in named]
@@ -100,7 +102,7 @@ def calibrate(
     if into is not None and not done.problems:
         say(f"calibrated: {put_beside(done.calibration, model_folder(into))}")
     elif into is not None:
-        say(f"{into} is not calibrated, because cases failed; correct them and go on with --resume")
+        say(f"{into} is not calibrated, because cases failed; correct them and continue with --resume")
     exit_with(done.problems)
 
 
@@ -127,7 +129,7 @@ def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
         path = Path(file)
     found = part_of(cases, path, part)
     if not found:
-        raise DataError(f"{path}: part '{part}' names no case, so {run} holds none out")
+        raise DataError(f"{path}: part '{part}' is empty; name the cases that {run} has not seen")
     return HeldOut(run, tuple(found))
 
 

@@ -47,6 +47,6 @@ def missing(
         cases = named_part(cases, split)
     manifest = draw_missing([case.name for case in cases], known, full, seed)
     if output.exists():
-        raise OutputError(f"{output}: is there already; a manifest is drawn once, choose another name")
+        raise OutputError(f"{output}: exists already and is not drawn again; choose another name")
     write_missing(output, manifest, known)
     say(f"{output}: {len(manifest)} cases, {100 * complete_share(manifest, known):.1f} % complete")

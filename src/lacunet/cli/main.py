@@ -64,7 +64,7 @@ def main() -> None:
         print(f"lacunet: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
-        print("lacunet: stopped; --resume goes on with what can be resumed", file=sys.stderr)
+        print("lacunet: stopped; commands with the option --resume can continue", file=sys.stderr)
         sys.exit(130)
     except MemoryError:
         print("lacunet: not enough memory; use smaller windows (--window 96) or another machine", file=sys.stderr)

@@ -169,7 +169,7 @@ def _sources_of(paths: Sequence[Path], given: dict[str, Path], name: str, task: 
         return Sources(cases=cases_of([], given, name, task)[0])
     found = read_sources(paths, task, may_import)
     if given and len(found.exports) > 1:
-        raise UsageError(f"--{next(iter(given))} overrules one source, and there are {len(found.exports)}")
+        raise UsageError(f"--{next(iter(given))} works with one source only, and there are {len(found.exports)}")
     if given and len(found.exports) < len(paths):
         raise UsageError("give either folders or single scans (--t1c FILE ...), not both")
     return found

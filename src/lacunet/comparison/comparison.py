@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from lacunet.comparison.align import Aligned, align
 from lacunet.comparison.numbers import MEAN, PairedTest, RunScores, paired_tests, pooled, run_scores, sizes_of
-from lacunet.comparison.published.tables import PublishedTable, Scored, choose, differences, tables_of_cases
+from lacunet.comparison.published.tables import PublishedTable, Scored, choose_tables, differences, tables_of_cases
 from lacunet.errors import DataError, UsageError, nearest
 from lacunet.evaluation.results import Run
 from lacunet.stats.paired import Resampling, smallest_p
@@ -161,7 +161,7 @@ def compare_runs(runs: Sequence[Run], settings: CompareSettings) -> Comparison:
     baseline = settings.baseline or names[0]
     if baseline not in names:
         raise UsageError(f"no run '{baseline}'{nearest(baseline, names)}; there are: {', '.join(names)}")
-    tables = choose(settings.published)
+    tables = choose_tables(settings.published)
     shared = align(runs)
     _refuse_other_regions(shared, tables)
     means = {name: pooled(trainings) for name, trainings in shared.scores.items()}
@@ -180,7 +180,8 @@ def _refuse_other_regions(shared: Aligned, tables: Sequence[PublishedTable]) -> 
     """Refuse a region called `mean`, and published tables for another task than theirs."""
     if MEAN in shared.task.regions:
         raise DataError(
-            f"the task '{shared.task.name}' has a region called '{MEAN}', which names the mean of all regions"
+            f"the task '{shared.task.name}' has a region called '{MEAN}', "
+            "the name that comparisons use for the mean of all regions"
         )
     subsets = {shared.task.subset_name(subset) for subset in shared.task.subsets}
     for table in tables:

@@ -54,7 +54,7 @@ def _side_by_side(comparison: Comparison) -> str:
         for region in shared.task.regions:
             dice = scores.dice[region]
             cells = [*map(_number, dice.by_size.values()), f"**{_number(dice.mean)}**", _number(dice.aurc)]
-            rows.append([plain(name), region.upper(), *cells, _distance(comparison, name, region)])
+            rows.append([escaped(name), region.upper(), *cells, _distance(comparison, name, region)])
     return markdown_table(head, rows)
 
 
@@ -69,7 +69,7 @@ def _tests(comparison: Comparison) -> str:
             cells = [f"{mean.value or 0.0:+.3f}", f"{mean.low:+.3f} to {mean.high:+.3f}"]
             cells += [f"{cases.better}, {cases.equal}, {cases.worse}"]
             cells += [f"{test.p:.2f}", f"{test.p_holm:.2f}", f"{test.p_smallest:.3f}"]
-            rows.append([plain(name), label, *cells])
+            rows.append([escaped(name), label, *cells])
     return markdown_table(head, rows)
 
 
@@ -77,7 +77,7 @@ def _family(comparison: Comparison) -> str:
     """Which tests were made, and how p was corrected."""
     cases, resamples = len(comparison.shared.cases), comparison.settings.resampling.resamples
     return (
-        f"Differences of mean Dice to {plain(comparison.baseline)}. Wilcoxon signed-rank over {cases} cases, "
+        f"Differences of mean Dice to {escaped(comparison.baseline)}. Wilcoxon signed-rank over {cases} cases, "
         f"two-sided; Holm's correction over all {comparison.family} tests of the table; intervals are percentiles of "
         f"{resamples:,} resamples of the cases."
     )
@@ -89,8 +89,10 @@ def _cases(comparison: Comparison) -> str:
     for case in comparison.shared.cases:
         values = {name: scores.by_case[MEAN][case] for name, scores in comparison.scores.items()}
         gains = [values[name] - values[comparison.baseline] for name in comparison.others]
-        rows.append([plain(case), *(f"{value:.3f}" for value in values.values()), *(f"{gain:+.3f}" for gain in gains)])
-    head = ["case", *map(plain, comparison.names), *(f"{plain(name)} better by" for name in comparison.others)]
+        rows.append(
+            [escaped(case), *(f"{value:.3f}" for value in values.values()), *(f"{gain:+.3f}" for gain in gains)]
+        )
+    head = ["case", *map(escaped, comparison.names), *(f"{escaped(name)} better by" for name in comparison.others)]
     return markdown_table(head, rows)
 
 
@@ -101,7 +103,7 @@ def _empty(comparison: Comparison) -> list[str]:
         rows = []
         for name, scores in comparison.scores.items():
             dice, false = (scores.dice[region].mean, scores.dice_with[region].mean), scores.false[region]
-            rows.append([plain(name), *map(_number, dice), f"{false.found} of {false.of}", f"{false.ml:.1f}"])
+            rows.append([escaped(name), *map(_number, dice), f"{false.found} of {false.of}", f"{false.ml:.1f}"])
         present, total = int(comparison.shared.with_reference(region).sum()), len(comparison.shared.cases)
         title = region.upper()
         head = [
@@ -119,12 +121,12 @@ def _published(comparison: Comparison, table: PublishedTable) -> list[str]:
     """A published table, why it cannot be compared with ours, and notes on it."""
     shared, sizes = comparison.shared, comparison.sizes
     rows = [
-        [plain(method), region.upper(), *_published_cells(table.score(method, region), sizes)]
+        [escaped(method), region.upper(), *_published_cells(table.score(method, region), sizes)]
         for method in table.methods
         for region in shared.task.regions
     ]
     head = [table.name, "region", *map(shared.size_title, sizes), "mean of 15", "AURC", "HD95 (mm)"]
-    reasons = plain("; ".join(comparison.apart(table)))
+    reasons = escaped("; ".join(comparison.apart(table)))
     words = f"{table.source} ({table.url}). {sentence(table.protocol)}."
     words += f" **Not comparable with ours**: {reasons}." if reasons else ""
     return [markdown_table(head, rows), words, *_list(table.notes)]
@@ -140,7 +142,7 @@ def _published_cells(score: PublishedScore | None, sizes: Sequence[int]) -> list
 
 def _list(sentences: Sequence[str]) -> list[str]:
     """One part with a line for each sentence; empty where there are no sentences."""
-    return ["\n".join(f"* {plain(words)}." for words in sentences)] if sentences else []
+    return ["\n".join(f"* {escaped(words)}." for words in sentences)] if sentences else []
 
 
 def _protocol(comparison: Comparison) -> str:
@@ -180,6 +182,6 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0].replace("|  |", "| |"), "|" + "---|" * len(head), *lines[1:]])
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     """Text from outside, escaped so that it cannot end a cell or a line."""
     return escape(" ".join(text.split()), quote=False).replace("\\", "\\\\").replace("|", "\\|")

@@ -1,1 +1,1 @@
-"""Disk -> case -> batch."""
+"""From files on disk to cases."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lacunet.case import CaseFiles, Grid
 from lacunet.data.find import survey
-from lacunet.data.labels import decide_convention, pooled, to_inside, values_in
+from lacunet.data.labels import decide_convention, pooled_values, to_inside, values_in
 from lacunet.data.nifti import check_intensities, require_same_grid
 from lacunet.data.volume import read_file, read_image
 from lacunet.errors import DataError, LabelError, Problem
@@ -109,7 +109,7 @@ def _conventions(
         open_values = [values[case.name] or set() for case in members if case.convention is None]
         try:
             if open_values:
-                stated = {labels or decide_convention(family, pooled(open_values, task), task)}
+                stated = {labels or decide_convention(family, pooled_values(open_values, task), task)}
             conventions[family] = stated.pop() if len(stated) == 1 else None
         except LabelError as error:
             conventions[family] = None

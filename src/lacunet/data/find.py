@@ -13,7 +13,7 @@ from lacunet.data.names import (
     NamedFile,
     existing_file,
     image_files,
-    in_order,
+    in_task_order,
     known_names,
     person_of,
     understand,
@@ -93,7 +93,7 @@ def case_from_files(
         raise DataError(f"{name}: no scan given; give at least one of {', '.join(task.modalities)}")
     mask = ImageFile(existing_file(reference)) if reference is not None else None
     convention = known_convention(labels, task) if labels and mask else None
-    return CaseFiles(name, person_of(name), in_order(images, task), mask, "files", convention)
+    return CaseFiles(name, person_of(name), in_task_order(images, task), mask, "files", convention)
 
 
 def _read_layout(source: Path, task: Task, labels: str | None) -> tuple[list[CaseFiles], list[Problem]]:
@@ -159,7 +159,7 @@ def _case_of(group: Sequence[NamedFile], task: Task, labels: str | None) -> Case
     images = {modality: ImageFile(path) for modality, path in files.items()}
     mask = ImageFile(reference) if reference else None
     name = scans[0].stem
-    return CaseFiles(name, person_of(name), in_order(images, task), mask, family, convention if mask else None)
+    return CaseFiles(name, person_of(name), in_task_order(images, task), mask, family, convention if mask else None)
 
 
 def _without_doubles(cases: Sequence[CaseFiles]) -> tuple[list[CaseFiles], list[Problem]]:

@@ -60,7 +60,7 @@ def decide_convention(family: str, values_seen: Iterable[int], task: Task) -> st
         return fitting[0]
     found = f"labels {_listed(values)} in the references of naming family {family}"
     if not fitting and not mixed:
-        raise LabelError(f"{found} fit no label convention of these names; state one: {_choices(task)}")
+        raise LabelError(f"{found} fit no label convention that the file names allow; state one: {_choices(task)}")
     raise LabelError(f"{found} do not show which label convention is meant; state it: {_choices(task)}")
 
 
@@ -81,7 +81,7 @@ def with_conventions(cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: st
         if case.reference is not None and case.convention is None and labels is None:
             undecided[case.family].append(case.reference)
     decided = {
-        family: decide_convention(family, pooled(_readable_values(files), task), task)
+        family: decide_convention(family, pooled_values(_readable_values(files), task), task)
         for family, files in undecided.items()
     }
 
@@ -93,7 +93,7 @@ def with_conventions(cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: st
     return [settled(case) for case in cases]
 
 
-def pooled(values_of_files: Iterable[set[int]], task: Task) -> set[int]:
+def pooled_values(values_of_files: Iterable[set[int]], task: Task) -> set[int]:
     """The label values of a family, without the files that have values of no convention at all."""
     known = {value for mapping in task.conventions.values() for value in mapping}
     return {value for values in values_of_files if values <= known for value in values}

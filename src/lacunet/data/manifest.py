@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lacunet.case import CaseFiles, ImageFile
 from lacunet.data.labels import known_convention
-from lacunet.data.names import REFERENCE, existing_file, in_order, modality_or_none, person_of
+from lacunet.data.names import REFERENCE, existing_file, in_task_order, modality_or_none, person_of
 from lacunet.errors import DataError, Problem, UsageError
 from lacunet.task import Task
 
@@ -67,4 +67,4 @@ def _case(cells: Mapping[str, str], manifest: Path, task: Task, labels: str | No
     if convention is not None:
         known_convention(convention, task, where)
     person = cells.get("person") or person_of(name)
-    return CaseFiles(name, person, in_order(paths, task), reference, "manifest", convention if reference else None)
+    return CaseFiles(name, person, in_task_order(paths, task), reference, "manifest", convention if reference else None)

@@ -40,7 +40,7 @@ def draw_missing(names: Iterable[str], task: Task, full_share: float, seed: int)
     if not 0 <= full_share <= 1:
         raise UsageError(f"share of complete cases {full_share}; a number from 0 to 1 is expected")
     if not listed or len(set(listed)) != len(listed):
-        raise DataError("missing modalities are drawn for a list of cases, each once")
+        raise DataError("missing modalities cannot be drawn: the list of cases is empty or names a case twice")
     complete = max(1, round(full_share * len(listed)))
     order = sorted(listed, key=lambda name: _generator(name, seed, "order").random())
     return {name: task.modalities if name in order[:complete] else _kept(name, task, seed) for name in listed}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lacunet.case import CaseFiles, ImageFile
-from lacunet.data.names import bare_name, image_files, in_order, modality_or_none, person_of, understand
+from lacunet.data.names import bare_name, image_files, in_task_order, modality_or_none, person_of, understand
 from lacunet.errors import DataError
 from lacunet.task import Task
 
@@ -100,4 +100,6 @@ def _case(
 ) -> CaseFiles:
     masks = [labels_folder / f"{name}{suffix}" for suffix in (".nii.gz", ".nii")]
     reference = next((ImageFile(mask) for mask in masks if mask.is_file()), None)
-    return CaseFiles(name, person_of(name), in_order(images, task), reference, "msd", convention if reference else None)
+    return CaseFiles(
+        name, person_of(name), in_task_order(images, task), reference, "msd", convention if reference else None
+    )

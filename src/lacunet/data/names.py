@@ -142,7 +142,7 @@ def modality_or_none(word: str, task: Task) -> str | None:
         return None
 
 
-def in_order(images: Mapping[str, ImageFile], task: Task) -> dict[str, ImageFile]:
+def in_task_order(images: Mapping[str, ImageFile], task: Task) -> dict[str, ImageFile]:
     """Images in the task's order of modalities."""
     return {modality: images[modality] for modality in task.modalities if modality in images}
 

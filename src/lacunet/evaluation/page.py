@@ -25,7 +25,7 @@ from lacunet.evaluation.scores import Row
 from lacunet.evaluation.summary import Summary
 from lacunet.files import write_text
 from lacunet.report.charts import robustness, volumes
-from lacunet.report.page import dice, known, render, sentence
+from lacunet.report.page import dice_words, known, render, sentence
 from lacunet.report.pictures import cuts, pictures
 from lacunet.task import Task
 
@@ -138,7 +138,7 @@ def _robustness(view: EvaluationView) -> Markup:
     """The curve, with AURC in its legend where it is defined."""
     curves = {region: by_size(view.task, view.summary, region) for region in view.task.regions}
     legends = {
-        tile["name"]: f"{tile['name'].upper()}  AURC {dice(tile['aurc'])}"
+        tile["name"]: f"{tile['name'].upper()}  AURC {dice_words(tile['aurc'])}"
         if tile["aurc_share"] is not None
         else tile["name"].upper()
         for tile in _regions(view)

@@ -121,7 +121,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     except UsageError as error:
         raise DataError(f"{folder / 'summary.json'}: {error}") from error
     if not _same_means(summary.mean, summarise(rows, task, policy, summary.model).mean):
-        raise DataError(f"{folder}: summary.json does not hold the means of cases.csv; evaluate again")
+        raise DataError(f"{folder}: summary.json and cases.csv do not agree; evaluate again")
     return Evaluation(folder, summary, rows, task, policy)
 
 
@@ -140,12 +140,16 @@ def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
     for one in found[1:]:
         settings = [_identity_of_folds(x.summary.identity, "") for x in (first, one)]
         if (one.task.to_json(), one.policy, settings[1]) != (first.task.to_json(), first.policy, settings[0]):
-            raise DataError(f"{one.folder}: was not scored as {first.folder} was; use the same settings for all folds")
+            raise DataError(
+                f"{one.folder}: was scored with other settings than {first.folder}; use the same for all folds"
+            )
     folder_of: dict[str, Path] = {}
     for one in found:
         for case in {row.case for row in one.rows}:
             if case in folder_of:
-                raise DataError(f"{case}: is scored in {folder_of[case]} and in {one.folder}; folds share no case")
+                raise DataError(
+                    f"{case}: is scored in {folder_of[case]} and in {one.folder}; a case belongs to one fold"
+                )
             folder_of[case] = one.folder
     rows = [row for one in found for row in one.rows]
     weights = hashlib.sha256("\n".join(one.summary.identity.weights for one in found).encode()).hexdigest()

@@ -121,7 +121,7 @@ def import_case(
     settings = settings or ImportSettings()
     path = folder / plain_name(name)
     if path.exists() and not settings.overwrite:
-        raise OutputError(f"{path}: is there already; replace it with --overwrite, or choose another name")
+        raise OutputError(f"{path}: exists already; replace it with --overwrite, or choose another name")
     if not scans:
         raise DataError(f"{name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
     found = found or HowFound()
@@ -217,7 +217,7 @@ def _prepared(
     log.done("register", f"{len(sources) - 1} scans to {reference}, rigidly")
     log.begin("finding the brain")
     working = upright_grid(sources[reference].grid, 1.0)
-    brain = _brain(sources, reference, motions, working, stripper, settings, log)
+    brain = _brain(sources, motions, working, stripper, settings, log)
     log.begin("registering inside the brain")
     motions = _refined(sources, reference, motions, brain, working, settings.seed)
     log.done("register inside the brain", "the brain alone counts")
@@ -256,7 +256,6 @@ def _volume(source: Source) -> Volume:
 
 def _brain(
     sources: Mapping[str, Source],
-    reference: str,
     motions: Motions,
     working: Grid,
     stripper: str | None,
@@ -361,7 +360,7 @@ def _settle(name: str, settings: ImportSettings, log: _Log) -> None:
     log.warnings += [judgement.sentence for judgement in log.judgements if judgement.verdict != "good"]
     if failed and not settings.allow:
         raise DataError(
-            f"{name}: {'; '.join(failed)}. Leave that scan out, or keep it all the same with --allow and look closely"
+            f"{name}: {'; '.join(failed)}. Leave that scan out, or keep it with --allow and check the result"
         )
 
 

@@ -216,16 +216,14 @@ def _series_wished(wish: Path | str, modality: str, study: Study, contents: Cont
         if resolved & {header.path.resolve() for header in series.headers}:
             return series.key
     known = ", ".join(series.key for series in study.series)
-    raise UsageError(
-        f"--{modality}: no series of {study.name} is called so, and no file of it is meant; its series are {known}"
-    )
+    raise UsageError(f"--{modality}: {study.name} has no series or file of this name; its series are {known}")
 
 
 # ---------------------------------------------------------------- NIfTI
 
 
 def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes: Wishes, task: Task) -> Survey:
-    visits = loose_visits(images, contents.root, task)
+    visits = loose_visits(images, task)
     if len(visits) > 1 and wishes.overrule:
         raise UsageError(
             f"the source holds {len(visits)} visits; a file for a sequence can be given for one visit only"

@@ -303,7 +303,7 @@ class CCSD(Method[Encoding]):
             drawn = torch.rand(acquired.shape[1], generator=clock.shared)  # one order of removal for the whole step
             criticalities = [fixed_criticality(drawn)] * len(acquired)
         elif self.criticality == "gradient":
-            criticalities = [fixed_criticality(scores) for scores in gradient_norms(supervised, encoded.fused)]
+            criticalities = [fixed_criticality(scores) for scores in feature_gradient_norms(supervised, encoded.fused)]
         else:
             criticalities = [cosine_criticality(torch.stack(case)) for case in zip(*encoded.fused, strict=True)]
         removes = min if self.path == "min" else max
@@ -339,7 +339,7 @@ def fixed_criticality(scores: Float[Tensor, "modality"]) -> Criticality:
     return lambda subset: {i: values[i] for i in subset}
 
 
-def gradient_norms(losses: PerCase, features: Sequence[Feature]) -> Float[Tensor, "batch modality"]:
+def feature_gradient_norms(losses: PerCase, features: Sequence[Feature]) -> Float[Tensor, "batch modality"]:
     """The norm of the gradient of each case's loss by the feature of each modality (eq. 9)."""
     gradients = torch.autograd.grad(
         losses.sum(), features, retain_graph=True, allow_unused=True, materialize_grads=True

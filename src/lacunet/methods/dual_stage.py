@@ -35,7 +35,7 @@ class Features(NamedTuple):
     decoded: list[Tensor]
 
 
-class Answer(NamedTuple):
+class Output(NamedTuple):
     """Region logits of the finest resolutions, finest first, and the features they come from."""
 
     logits: list[Tensor]
@@ -163,7 +163,7 @@ class DualStage(Method[Images]):
 
     def decode(self, encoded: Images, presence: Presence) -> Logits:
         """The whole student over the present modalities."""
-        answer: Answer = self.student(encoded, presence)
+        answer: Output = self.student(encoded, presence)
         return answer.logits[0]
 
     def complete(self, images: Images, presence: Presence) -> Images:
@@ -200,7 +200,9 @@ class DualStage(Method[Images]):
     def stages(self) -> list[Stage]:
         """A critic, reconstruction, a teacher, distillation; ablations leave some of it out."""
         if self.parts != "all" or self.recovery is None:
-            raise ModelError("a model folder of dual_stage holds what is used; train from a recipe without `parts`")
+            raise ModelError(
+                "a model folder of dual_stage has no parts for training; train from a recipe without `parts`"
+            )
         distilled = [self.student, self.recovery] if self.ctd == "refined" else [self.student]
         return [
             Stage(
@@ -261,12 +263,12 @@ class DualStage(Method[Images]):
 
     def _teacher_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         """Stage 2a: the task alone, with modality dropout."""
-        answer: Answer = self.teacher(batch.images, batch.presence)
+        answer: Output = self.teacher(batch.images, batch.presence)
         return {"task": self._task_loss(answer, batch)}
 
     def _distil_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         """Stage 2b: complete, then distil (eq. 7)."""
-        student: Answer = self.student(batch.images, batch.presence)
+        student: Output = self.student(batch.images, batch.presence)
         terms = {"task": self._task_loss(student, batch)}
         if self.ctd == "off":
             return terms
@@ -274,7 +276,7 @@ class DualStage(Method[Images]):
         if self.ctd != "available":
             clock.note("completed", (~batch.acquired).any(dim=1).float().mean())
             shown, images = torch.ones_like(shown), self.complete(images, shown)
-        teacher: Answer = (self.critic if self.taught_by == "critic" else self.teacher)(images, shown)
+        teacher: Output = (self.critic if self.taught_by == "critic" else self.teacher)(images, shown)
         if self.ctd == "refined" and self.refine:
             terms["recovery"] = self.refine * segmentation_loss(teacher.logits[0], batch.regions)  # eq. 5
         if self.ctd == "refined" and self.anchor:
@@ -287,7 +289,7 @@ class DualStage(Method[Images]):
             terms["distillation"] = self.distil * feature_distance(taught, levels[1])
         return terms
 
-    def _task_loss(self, answer: Answer, batch: Batch) -> Tensor:
+    def _task_loss(self, answer: Output, batch: Batch) -> Tensor:
         return deeply(dice_loss if self.supervise == "dice" else segmentation_loss, answer.logits, batch.regions)
 
 
@@ -385,15 +387,15 @@ class Segmenter(nn.Module):
                 describe = Prompt(vectors, widths[-1] if indicator == "text+visual" else 0)
             self.hyper = HyperNetwork(describe, [(len(task.regions), channels) for channels in widths[:-1][:3]])
 
-    def forward(self, images: Images, presence: Presence) -> Answer:
+    def forward(self, images: Images, presence: Presence) -> Output:
         """Logits at the finest resolutions, and the features."""
         features = self.body(images, presence[:, :, None, None, None])
         levels = features.decoded[: len(self.heads)]
         if self.hyper is None:
-            return Answer([head(level) for head, level in zip(self.heads, levels, strict=True)], features)
+            return Output([head(level) for head, level in zip(self.heads, levels, strict=True)], features)
         changes = self.hyper(features.encoded[-1], presence)
         logits = [predict(*layer) for layer in zip(self.heads, levels, changes, strict=True)]
-        return Answer(logits, features)
+        return Output(logits, features)
 
 
 class Binary(nn.Module):

@@ -125,8 +125,8 @@ class MASM(Method[Encoding]):
     ) -> None:
         super().__init__(task)
         if levels < 2:
-            raise ValueError(f"levels = {levels}: at least 2, one to skip from and a bottleneck")
-        groups, count, learned = groups_of(pairs, task), len(task.modalities), pattern == "learned"
+            raise ValueError(f"levels = {levels}: at least 2 are needed, one with a skip and the bottleneck")
+        groups, count, learned = modality_groups(pairs, task), len(task.modalities), pattern == "learned"
         if backbone == "swin":
             encoder: nn.Module = SwinEncoder(width, levels)
             widths = [width, *(width * 2**level for level in range(levels - 1))]
@@ -430,7 +430,7 @@ class SwinEncoder(nn.Module):
         return [self.stem(images), *self.swin(images)]
 
 
-def groups_of(pairs: Sequence[Sequence[str]] | None, task: Task) -> list[list[int]]:
+def modality_groups(pairs: Sequence[Sequence[str]] | None, task: Task) -> list[list[int]]:
     """The modalities' indices by group; neighbours in the task's order (T1 with T1ce, T2 with FLAIR) if not given.
 
     Raises:
@@ -441,7 +441,9 @@ def groups_of(pairs: Sequence[Sequence[str]] | None, task: Task) -> list[list[in
         return [list(range(first, min(first + 2, count))) for first in range(0, count, 2)]
     groups = [[task.modalities.index(task.modality(word)) for word in group] for group in pairs]
     if sorted(index for group in groups for index in group) != list(range(count)):
-        raise ValueError(f"pairs = {[list(group) for group in pairs]}: each of {', '.join(task.modalities)} once")
+        raise ValueError(
+            f"pairs = {[list(group) for group in pairs]}: each of {', '.join(task.modalities)} must be named once"
+        )
     return [group for group in groups if group]
 
 

@@ -169,7 +169,7 @@ class SMSN(Method[Encoding]):
     ) -> None:
         super().__init__(task)
         if levels < 2:
-            raise ValueError(f"levels = {levels}: at least 2, one to skip from and one to fuse at")
+            raise ValueError(f"levels = {levels}: at least 2 are needed, one with a skip and one for the fusion")
         modalities, widths = len(task.modalities), level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.reorder: Rule = "fixed" if fusion in ("parallel", "concat") else reorder

@@ -46,7 +46,7 @@ class Range(_Part):
         return self.low, self.high
 
 
-class Expected(_Part):
+class RegionExpectation(_Part):
     """One region, from one subset.
 
     Attributes:
@@ -169,7 +169,7 @@ class Calibration(_Part):
     voxels: _Count
     temperatures: dict[int, Annotated[float, Field(gt=0)]]
     reliability: dict[int, dict[str, Reliability]]
-    subsets: dict[str, dict[str, Expected]]
+    subsets: dict[str, dict[str, RegionExpectation]]
     gains: dict[str, dict[str, dict[str, Gain]]]
     volume_coverage: dict[str, Coverage]
     notes: list[str]
@@ -182,7 +182,7 @@ class Calibration(_Part):
         """
         return self.temperatures.get(len(subset), 1.0) if mirror == self.mirror else 1.0
 
-    def expected(self, subset: str) -> Mapping[str, Expected]:
+    def expected(self, subset: str) -> Mapping[str, RegionExpectation]:
         """By region; empty where no case had the subset."""
         return self.subsets.get(subset, {})
 
@@ -211,8 +211,8 @@ def read_calibration(folder: Path) -> Calibration | None:
     _require_same_kind(path, calibration, description)
     if calibration.weights != description["sha256"]:
         raise ModelError(
-            f"{path}: was put beside other weights (sha256 {calibration.weights[:12] or 'none'}..., here "
-            f"{description['sha256'][:12]}...); put it there with lacunet calibrate --into or remove the file"
+            f"{path}: belongs to other weights (sha256 {calibration.weights[:12] or 'none'}..., here "
+            f"{description['sha256'][:12]}...); add it again with lacunet calibrate --into, or remove it"
         )
     return calibration
 
@@ -291,8 +291,8 @@ def _require_same_kind(path: Path, calibration: Calibration, description: Mappin
     ):
         if own != its:
             raise ModelError(
-                f"{path}: rests on models whose {what} is {its}, and {DESCRIPTION} says {own}; calibrate this model "
-                "with folds trained as it was (docs/calibration.md)"
+                f"{path}: was made with models whose {what} is {its}, and {DESCRIPTION} says {own}; calibrate this "
+                "model with folds trained as it was (docs/calibration.md)"
             )
     known = {task.subset_name(subset) for subset in task.subsets}
     named = {*calibration.subsets, *calibration.gains}

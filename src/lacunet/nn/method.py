@@ -178,7 +178,9 @@ def _require_choices(cls: type[Method[Any]], arguments: Mapping[str, Any]) -> No
         choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
         if choices and value not in choices:
             close = nearest(str(value), [str(choice) for choice in choices])
-            raise RecipeError(f"{cls.__name__}: {name} = {value!r}: one of {', '.join(map(str, choices))}{close}")
+            raise RecipeError(
+                f"{cls.__name__}: {name} = {value!r}: must be one of {', '.join(map(str, choices))}{close}"
+            )
 
 
 def _import_file(file: Path) -> Any:

@@ -1,4 +1,4 @@
-"""What a prediction leaves to choose, by the names that the command line offers. No torch here."""
+"""The options of a prediction that have names, as the command line offers them. No torch here."""
 
 from typing import Literal
 

@@ -23,7 +23,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.filters.update(ml=millilitres, dice=dice, mm=millimetres, sentence=sentence, words=join_words)
+    found.filters.update(ml=millilitres, dice=dice_words, mm=millimetres, sentence=sentence, words=join_words)
     return found
 
 
@@ -77,7 +77,7 @@ def millilitres(value: float | None) -> str:
     return f"{value:.1f}" if value == 0 or value >= 0.1 else f"{value:.2f}" if value >= 0.01 else "< 0.01"
 
 
-def dice(value: float | None) -> str:
+def dice_words(value: float | None) -> str:
     """A Dice score, 0 to 1, with two digits."""
     return f"{value:.2f}" if known(value) else "–"
 

@@ -1,4 +1,4 @@
-"""What a model says of one case: labels, volumes, and how far to trust them. No file is written here.
+"""What a model says about one case: labels, volumes, and how reliable they are. No file is written here.
 
 answer = ask(Predictor(load_model("default")), case_from_files({"t1c": t1c, "t2f": flair}, "anna"))
 print(answer.volumes, answer.warnings)
@@ -27,7 +27,7 @@ from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.segmentation.expectation import Expected, card_expectation, expectation_warnings, expected_of
 from lacunet.task import Subset, Task
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
     from lacunet.segmentation.native import Origin
 
 

@@ -1,9 +1,9 @@
-"""What a calibration says of a case, in words: ranges, and which further sequence would help most."""
+"""What a calibration says about a case, in words: ranges, and which further sequence would help most."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from lacunet.models.calibration import Gain
-from lacunet.report.page import dice, join_words, millilitres
+from lacunet.report.page import dice_words, join_words, millilitres
 from lacunet.stats.intervals import Span
 from lacunet.task import Task
 
@@ -71,4 +71,4 @@ def _gain_words(title: str, gain: Gain, coverage: float) -> str:
 
 def signed(value: float) -> str:
     """A difference of Dice with its sign: `+0.21`."""
-    return f"{'−' if value < 0 else '+'}{dice(abs(value))}"
+    return f"{'−' if value < 0 else '+'}{dice_words(abs(value))}"

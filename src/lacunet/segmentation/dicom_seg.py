@@ -15,7 +15,7 @@ from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
 from lacunet.task import Task
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # an extra that may be absent, and slow: each function imports what it needs
     import highdicom as hd
     from pydicom import Dataset
 
@@ -86,7 +86,7 @@ def write_dicom_seg(
     _require_highdicom()
     headers = _headers(source)
     try:
-        geometry, ordered = _geometry(headers, source)
+        geometry, ordered = _geometry(headers)
         segmentation = _segmentation(_on(geometry, labels, grid), ordered, model, task)
     except (
         AttributeError,
@@ -133,7 +133,7 @@ def _headers(source: Sequence[Path]) -> list["Dataset"]:
     return headers
 
 
-def _geometry(headers: list["Dataset"], source: Sequence[Path]) -> tuple["hd.VolumeGeometry", list["Dataset"]]:
+def _geometry(headers: list["Dataset"]) -> tuple["hd.VolumeGeometry", list["Dataset"]]:
     """The grid of a series, and its files in the order of its slices."""
     import highdicom as hd
 

@@ -1,4 +1,4 @@
-"""How far to trust a mask: what out-of-fold cases say of it where the model is calibrated, else what the card says."""
+"""How reliable a mask is: by out-of-fold cases if the model is calibrated, else by the model's card."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 from lacunet.models.calibration import Calibration
 from lacunet.models.model import Model
-from lacunet.report.page import dice, join_words
+from lacunet.report.page import dice_words, join_words
 from lacunet.segmentation.calibration_words import helpful_sequence, span_words
 from lacunet.stats.intervals import Span
 from lacunet.task import Subset, Task
@@ -176,6 +176,6 @@ def expectation_warnings(
             continue
         hard = bool(absent) and complete < threshold
         without = f" without {join_words(absent)}" if absent and not hard else ""
-        beside = f", from all sequences {dice(complete)}" if hard else ""
-        sentences.append(f"{region.upper()}{without} is unreliable: expected Dice {dice(value)}{beside}")
+        beside = f", from all sequences {dice_words(complete)}" if hard else ""
+        sentences.append(f"{region.upper()}{without} is unreliable: expected Dice {dice_words(value)}{beside}")
     return sentences

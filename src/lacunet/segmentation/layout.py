@@ -121,7 +121,7 @@ def refuse_to_replace(result: Path) -> None:
     """
     if result.exists():
         raise OutputError(
-            f"{result}: is there already; go on with --resume, replace it with --overwrite, or choose another folder"
+            f"{result}: exists already; continue with --resume, replace it with --overwrite, or choose another folder"
         )
 
 

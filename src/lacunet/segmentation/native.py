@@ -1,4 +1,4 @@
-"""From a case back to the scans as they came: masks on their own grids, as NIfTI and, for DICOM, as DICOM SEG."""
+"""Masks on the grids of the scans before import, as NIfTI and, for DICOM scans, as DICOM SEG."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The page of one case: what was found, in which sequences, and how far to trust it."""
+"""The page of one case: what was found, in which sequences, and how reliable it is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from lacunet.case import Grid
-from lacunet.evaluation.metrics import dice as dice_of
-from lacunet.evaluation.metrics import region_masks, volume_ml
+from lacunet.evaluation.metrics import dice, region_masks, volume_ml
 from lacunet.files import write_text
-from lacunet.report.page import dice, join_words, known, millilitres, render, resource, sentence
+from lacunet.report.page import dice_words, join_words, known, millilitres, render, resource, sentence
 from lacunet.report.pictures import Cut, cuts, pictures
 from lacunet.report.viewer import niivue_script, viewer_data
 from lacunet.segmentation.answer import Answer
@@ -106,7 +105,7 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
         volumes=answer.volumes,
         reference=case.reference,
         reference_volumes={region: volume_ml(mask, case.grid.spacing) for region, mask in reference.items()},
-        dice={region: dice_of(found[region], mask) for region, mask in reference.items()},
+        dice={region: dice(found[region], mask) for region, mask in reference.items()},
         expected=expected.expectation,
         volume_words=expected.volume_words,
         warnings=warnings,
@@ -200,4 +199,4 @@ def _expected_words(expected: Expectation | None, region: str) -> str | None:
     """The range of one more case's Dice, where there is a calibration."""
     if expected is None or expected.coverage is None:
         return None
-    return span_words(expected.ranges.get(region), expected.coverage, dice)
+    return span_words(expected.ranges.get(region), expected.coverage, dice_words)

@@ -1,8 +1,8 @@
-"""What was found on a case's grid, brought back onto the grid of each scan as it came.
+"""Brings a mask from the grid of a case to the grid of each scan before import.
 
-A voxel of a thick slice is 5 mm deep or more, and what is found in it differs over its depth. So regions (or their
-probabilities) are averaged over the box of each voxel of the scan, and a region has the voxel where it fills at least
-half of it; then labels are painted from regions, as the networks' own answers are.
+A voxel of a thick slice is 5 mm deep or more, and the mask changes over this depth. So regions (or their probabilities)
+are averaged over the box of each voxel of the scan, and a voxel belongs to a region that fills at least half of it.
+Then labels are made from regions, as they are from the output of a network.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -195,7 +195,7 @@ def write_native_mask(
         UsageError: unknown convention.
     """
     if not scan.is_file():
-        raise DataError(f"{scan}: the scan is not there any more; its own grid cannot be written on")
+        raise DataError(f"{scan}: the scan no longer exists, so no mask can be written on its grid")
     _, native, _ = read_image(ImageFile(scan))
     case = Case("scan", "scan", {}, ras_grid(native), native)
     labels = onto_scan(regions, grid, case.grid, scan_to_case, task)

@@ -15,7 +15,7 @@ from lacunet.segmentation.layout import Places, begin_bids, places, refuse_to_re
 from lacunet.segmentation.write import Segmented, SegmentSettings, write
 from lacunet.task import Task
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
     from lacunet.segmentation.native import Origin
 
 MakeReady = Callable[[CaseFiles], AbstractContextManager[tuple[CaseFiles, "Origin"]]]

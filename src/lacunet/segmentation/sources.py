@@ -1,4 +1,4 @@
-"""Any source to masks: cases that are found by the names of their files, and hospital exports, imported first."""
+"""From any source to masks: cases found by their file names, and hospital exports, which are imported first."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager

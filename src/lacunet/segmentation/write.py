@@ -15,7 +15,7 @@ from lacunet.segmentation.layout import Layout, Places
 from lacunet.segmentation.page import view_of, write_case_page
 from lacunet.task import Subset
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
     from lacunet.segmentation.native import Back
 
 
@@ -141,8 +141,8 @@ def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":
     """Masks on the grids of the scans before import; None where there was no import."""
     if answer.origin is None:
         return None
-    from lacunet.segmentation.native import write_back
-    from lacunet.segmentation.resample import maps_of  # registration's packages take a while to load
+    from lacunet.segmentation.native import write_back  # it loads the packages of registration, which takes a while
+    from lacunet.segmentation.resample import maps_of
 
     maps = maps_of(answer.labels, answer.prediction.probabilities(), answer.task)
     model = f"{answer.model.name} {answer.model.sha256[:8]}"

@@ -49,7 +49,7 @@ class StageModule(nn.Module):
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """What every part of a training needs; it lives as long as one call of `train`.
 
     Attributes:
@@ -107,7 +107,7 @@ class Phase:
     parameters: Sequence[nn.Parameter]
 
 
-def run_stages(run: Run, stages: Sequence[Stage], steps: Sequence[int], resume: bool) -> None:
+def run_stages(run: TrainingRun, stages: Sequence[Stage], steps: Sequence[int], resume: bool) -> None:
     """Train every stage in order, from the beginning or from the saved state."""
     saved = run.folder / "state" / "state.safetensors"
     state, optimiser_state = State(), dict[str, Tensor]()
@@ -138,7 +138,7 @@ def prepared_on_all_ranks(
     return prepared
 
 
-def _run_stage(run: Run, stage: Stage, steps: int, state: State, optimiser_state: Mapping[str, Tensor]) -> None:
+def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimiser_state: Mapping[str, Tensor]) -> None:
     settings = run.recipe.for_stage(stage.name)
     run.method.to(run.fabric.device)
     parameters = freeze_all_but(run.method, stage.trains)
@@ -167,7 +167,7 @@ def _run_stage(run: Run, stage: Stage, steps: int, state: State, optimiser_state
     _finish_stage(run, state)
 
 
-def _step(run: Run, phase: Phase, state: State, batch: Batch) -> None:
+def _step(run: TrainingRun, phase: Phase, state: State, batch: Batch) -> None:
     """One update: seed, schedule, forward, backward, clip, step, average, log."""
     settings, stage = phase.settings, phase.stage
     training_mode(run.method, stage.trains)
@@ -207,7 +207,7 @@ def _clip(modules: Sequence[nn.Module], limit: float) -> Tensor:
     return norm
 
 
-def _clock(run: Run, phase: Phase, state: State, note: Callable[[str, Tensor | float], None]) -> Clock:
+def _clock(run: TrainingRun, phase: Phase, state: State, note: Callable[[str, Tensor | float], None]) -> Clock:
     return Clock(state.step, phase.steps, shared_generator(run.recipe.seed, state.stage, state.step), note)
 
 
@@ -218,11 +218,13 @@ def _apart(notes: Mapping[str, float], numbers: Mapping[str, float], stage: Stag
         ModelError: a name is used twice.
     """
     if both := sorted(set(notes) & set(numbers)):
-        raise ModelError(f"stage {stage.name}: {', '.join(both)} is noted and logged already; note it by another name")
+        raise ModelError(
+            f"stage {stage.name}: {', '.join(both)} is noted, but the log has it already; give the note another name"
+        )
     return notes
 
 
-def _measure_gradients(run: Run, phase: Phase, state: State, batch: Batch) -> None:
+def _measure_gradients(run: TrainingRun, phase: Phase, state: State, batch: Batch) -> None:
     """Log the gradient of each loss term at the coming step, from a forward pass of its own.
 
     Nothing changes by it, unless a loss keeps a state from call to call (a running mean, a queue).
@@ -233,7 +235,7 @@ def _measure_gradients(run: Run, phase: Phase, state: State, batch: Batch) -> No
     run.log.write(phase.stage.name, state.stage, state.step + 1, gradient_norms(terms, phase.parameters))
 
 
-def _validate(run: Run, stage: Stage, settings: TrainSettings, state: State) -> None:
+def _validate(run: TrainingRun, stage: Stage, settings: TrainSettings, state: State) -> None:
     """Score the weights that would be kept, and keep them if they are the best so far."""
     current = {name: value.detach().clone() for name, value in run.method.state_dict().items()}
     run.method.load_state_dict(state.average or current)
@@ -255,7 +257,7 @@ def _validate(run: Run, stage: Stage, settings: TrainSettings, state: State) -> 
     run.fabric.barrier()
 
 
-def _scores(run: Run, stage: Stage, settings: TrainSettings, state: State) -> dict[str, float]:
+def _scores(run: TrainingRun, stage: Stage, settings: TrainSettings, state: State) -> dict[str, float]:
     """What chooses the weights of the stage; higher is better."""
     if stage.select == "dice":
         method = run.method if stage.judged is None else stage.judged()
@@ -271,7 +273,7 @@ def _scores(run: Run, stage: Stage, settings: TrainSettings, state: State) -> di
     return validation_loss(stage, crops, state.stage, run.fabric.device)
 
 
-def _finish_stage(run: Run, state: State) -> None:
+def _finish_stage(run: TrainingRun, state: State) -> None:
     """End a stage with its best validated weights or, without validation cases, with the last (averaged) ones."""
     if run.validation:
         run.fabric.barrier()
@@ -283,7 +285,7 @@ def _finish_stage(run: Run, state: State) -> None:
             _save_model(run, state, {})
 
 
-def _save_model(run: Run, state: State, scores: Mapping[str, float]) -> None:
+def _save_model(run: TrainingRun, state: State, scores: Mapping[str, float]) -> None:
     """Write the model folder, from the last stage on: before, the part that is kept has not been trained."""
     if state.stage < run.last_stage:
         return

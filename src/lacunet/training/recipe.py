@@ -172,7 +172,7 @@ class Recipe(_Section):
         steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
         for name, count in zip(names, steps, strict=True):
             if count == 0:
-                raise RecipeError(f"train.steps = {self.train.steps} leaves no step for stage {name}; give it more")
+                raise RecipeError(f"train.steps = {self.train.steps} leaves no step for stage {name}; use more steps")
         return steps
 
 

@@ -26,7 +26,7 @@ from lacunet.prediction.device import choose_device
 from lacunet.progress import Progress, Silent
 from lacunet.task import Task, get_task
 from lacunet.training.log import Notes, TrainingLog
-from lacunet.training.loop import Run, prepared_on_all_ranks, run_stages
+from lacunet.training.loop import TrainingRun, prepared_on_all_ranks, run_stages
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 
 
@@ -69,7 +69,7 @@ def train(
         DataError: no training case, or a case without a reference.
     """
     task = get_task(recipe.task)
-    task.subsets_named(recipe.validate_.subsets)  # a wrong name is told now, not at the first validation
+    task.subsets_named(recipe.validate_.subsets)  # a wrong name is reported now, not at the first validation
     _require_cases(training, validation)
     fabric = _fabric(recipe, device)
     torch.manual_seed(recipe.seed)
@@ -85,7 +85,7 @@ def train(
         write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
     fabric.barrier()
     progress = progress if fabric.global_rank == 0 else Silent()
-    run = Run(
+    run = TrainingRun(
         recipe=recipe,
         folder=folder,
         fabric=fabric,
@@ -130,7 +130,7 @@ def _fabric(recipe: Recipe, device: str) -> Fabric:
 
 def _require_cases(training: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> None:
     if not training:
-        raise DataError("no training case; the split leaves none")
+        raise DataError("no training case: the split names none")
     for files in [*training, *validation]:
         if files.reference is None:
             raise DataError(f"{files.name}: has no reference mask; training and validation need one for every case")
@@ -151,7 +151,7 @@ def _require_fit(recipe: Recipe, method: Method[Any], stages: Sequence[Stage], r
 def _open_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
     path = folder / "recipe.toml"
     if path.is_file() and not resume:
-        raise OutputError(f"{folder}: holds a run already; go on with --resume, or choose another folder")
+        raise OutputError(f"{folder}: holds a run already; continue with --resume, or choose another folder")
     if path.is_file() and read_recipe(path) != recipe:
         raise RecipeError(
             f"{path}: the run began with another recipe; resume it with its own, or choose another folder"
@@ -176,8 +176,8 @@ def _initial_weights(source: str, method: Method[Any], method_file: Path | None)
     different = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
     if different or len(weights) != len(wanted):
         raise RecipeError(
-            f"--init {source}: another network than the recipe's ({len(different)} of {len(wanted)} tensors differ, "
-            f"such as {different[0] if different else 'additional ones'}); give the recipe the model's own method and "
-            "arguments"
+            f"--init {source}: its network is not the recipe's ({len(different)} of {len(wanted)} tensors differ, such "
+            f"as {different[0] if different else 'additional ones'}); put the model's method and "
+            "arguments into the recipe"
         )
     return weights

@@ -66,7 +66,9 @@ def validation_loss(stage: Stage, crops: Crops, stage_index: int, device: torch.
         with torch.no_grad():
             total += sum(float(term) for term in stage.loss(on_device(crops[step], device), clock).values())
     if not math.isfinite(total):
-        raise RecipeError(f"stage {stage.name}: the loss of the validation cases is not a number; lower the rate")
+        raise RecipeError(
+            f"stage {stage.name}: the loss of the validation cases is not a number; lower train.learning_rate"
+        )
     return {"mean": -total / len(crops)}
 
 

@@ -1,6 +1,8 @@
 """What the image itself tells: phantoms, orientations, abstention, contradictions."""
 
+import json
 import time
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -17,8 +19,6 @@ from lacunet.intake.identify.classify import (
     compared,
     contradiction,
     contradictions,
-    look_at,
-    look_at_study,
 )
 from lacunet.intake.identify.features import features, inside_of_head, measure, standard, to_cubes
 from lacunet.task import GLIOMA
@@ -30,6 +30,12 @@ REAL = SHARED / "data/glioma"
 @pytest.fixture(scope="module")
 def case():
     return make_phantom(2, spacing=3.0)
+
+
+def look_at(voxels: np.ndarray, grid: Grid) -> Opinion:
+    """The opinion on one image alone."""
+    (opinion,) = compared([features(voxels, grid)])
+    return opinion
 
 
 def test_phantoms_are_recognised(case) -> None:
@@ -151,10 +157,7 @@ def test_only_what_is_sure_is_a_contradiction() -> None:
 
 
 def test_the_weights_are_small_and_named_after_their_data() -> None:
-    import json
-    from importlib.resources import files
-
-    folder = files("lacunet.intake.identify")
+    folder = resources.files("lacunet.intake.identify")
     assert len(folder.joinpath("identity.safetensors").read_bytes()) < 1_000_000
     said = json.loads(folder.joinpath("identity.json").read_text(encoding="utf-8"))
     assert "BraTS" in said["data"]
@@ -166,8 +169,6 @@ def test_the_weights_are_small_and_named_after_their_data() -> None:
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real cases")
 def test_real_scans_of_the_test_persons_are_recognised_quickly() -> None:
     """The shipped weights never saw them. One case of each of two namings."""
-    import json
-
     names = json.loads((REAL / "split.json").read_text(encoding="utf-8"))["test"][:2]
     for files in find_cases(REAL):
         if files.name not in names:
@@ -176,6 +177,6 @@ def test_real_scans_of_the_test_persons_are_recognised_quickly() -> None:
         started = time.process_time()
         assert contradictions(case.images, case.grid, GLIOMA) == []
         assert time.process_time() - started < 3.0
-        opinions = look_at_study([(image, case.grid) for image in case.images.values()])
+        opinions = compared([features(image, case.grid) for image in case.images.values()])
         right = sum(opinion.modality == modality for modality, opinion in zip(case.images, opinions, strict=True))
         assert right >= 3

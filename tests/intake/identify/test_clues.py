@@ -9,7 +9,7 @@ from lacunet.case import Grid
 from lacunet.intake.found import Facts
 from lacunet.intake.identify.choose import Candidate, _best, weigh
 from lacunet.intake.identify.classify import Opinion
-from lacunet.intake.identify.clues import Clues, Guess, guess, in_order
+from lacunet.intake.identify.clues import Clues, Guess, guess, with_agent_by_order
 from lacunet.intake.words import SHOWN, manufacturer, says_agent, shown
 from lacunet.task import GLIOMA
 
@@ -78,9 +78,9 @@ def test_the_order_in_time_decides_where_nothing_else_does() -> None:
     clues = [Clues(("T1",), time=time) for time in (1.0, 3.0, 5.0, None)]
     after = Guess("t1c", "said", 0.9)
     guesses = [Guess("t1", "t1", 0.9), after, Guess("t1", "t1", 0.9), Guess("t1", "t1", 0.9)]
-    assert [one.modality for one in in_order(guesses, clues)] == ["t1n", "t1c", "t1c", "t1"]
+    assert [one.modality for one in with_agent_by_order(guesses, clues)] == ["t1n", "t1c", "t1c", "t1"]
     none = [Guess("t1", "t1", 0.9)] * 4
-    assert [one.modality for one in in_order(none, clues)] == ["t1"] * 4
+    assert [one.modality for one in with_agent_by_order(none, clues)] == ["t1"] * 4
 
 
 @pytest.mark.parametrize("text", [

@@ -1,6 +1,9 @@
 """From DICOM as hospitals export it to recognised, converted scans. All files are made from invented patients."""
 
+import hashlib
+import logging
 import shutil
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -261,9 +264,6 @@ def test_nothing_personal_is_said_or_written(examination, images, affine, work) 
 
 def test_what_pydicom_says_is_not_repeated(examination, images, affine, monkeypatch, caplog) -> None:
     """Its warnings and its log may quote values; warnings are errors here."""
-    import logging
-    import warnings
-
     import pydicom
 
     paths = examination.write(images["t2w"], affine, 4, "T2", "t2w", slices=[3])
@@ -280,8 +280,6 @@ def test_what_pydicom_says_is_not_repeated(examination, images, affine, monkeypa
 
 
 def test_a_name_is_a_hash_of_the_study_and_stays_the_same(examination, images, affine, work) -> None:
-    import hashlib
-
     examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
     for _ in range(2):
         with survey_source(examination.folder, work, GLIOMA) as survey:
@@ -579,7 +577,7 @@ def test_the_user_overrules_by_number_uid_path_or_file(examination, images, affi
 
 
 @pytest.mark.parametrize(("wishes", "words"), [
-    ({"t1c": "99"}, "--t1c: no series of study-.* is called so"),
+    ({"t1c": "99"}, "--t1c: study-.* has no series or file of this name"),
     ({"t1c": "6", "t1n": "6"}, "one series is given for two sequences"),
     ({"t7": "6"}, "unknown modality"),
 ])  # fmt: skip

@@ -138,7 +138,7 @@ def published_tables() -> dict[str, PublishedTable]:
     return {name: PublishedTable(name, scores=tuple(scores[name]), **_fields(entry)) for name, entry in entries.items()}
 
 
-def choose(names: Iterable[str]) -> list[PublishedTable]:
+def choose_tables(names: Iterable[str]) -> list[PublishedTable]:
     """Tables by their names, or all of a data set (`brats2018`: its methods, not the ablations), each once.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What an import leaves to choose, by the names that the command line offers. Nothing heavy is imported here."""
+"""The options of an import that have names, as the command line offers them. Nothing heavy is imported here."""
 
 from typing import Literal
 

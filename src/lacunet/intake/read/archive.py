@@ -189,7 +189,7 @@ class _Meter:
             raise DataError(f"the archive: unpacks to more than {MOST_BYTES // 2**30} GiB; give one examination")
         if self.written > max(ALWAYS_ALLOWED, MOST_GROWTH * self.archive_bytes):
             raise DataError(
-                f"the archive: unpacks to more than {MOST_GROWTH} times its size, as no scans do; it looks like a "
+                f"the archive: unpacks to more than {MOST_GROWTH} times its size; it looks like a "
                 "zip bomb and was refused"
             )
         if self.written > self.free_bytes - SPARE_BYTES:
@@ -239,7 +239,7 @@ def _unpack_zip(source: Path, folder: Path, meter: _Meter) -> Counter[str]:
                 _refuse_link_out(PurePosixPath(*parts[:-1]), target)
                 passed["links inside the archive"] += 1
             elif kind not in (0, stat.S_IFREG):
-                raise DataError("the archive: holds a device or a pipe, as no export of scans does; it was refused")
+                raise DataError("the archive: holds a device or a pipe, not only files; it was refused")
             else:
                 with archive.open(member) as stream:
                     _write(stream.read, folder, parts, meter)
@@ -262,7 +262,7 @@ def _unpack_tar(source: Path, folder: Path, meter: _Meter) -> Counter[str]:
                     with stream:
                         _write(stream.read, folder, parts, meter)
             elif not member.isdir():
-                raise DataError("the archive: holds a device or a pipe, as no export of scans does; it was refused")
+                raise DataError("the archive: holds a device or a pipe, not only files; it was refused")
     return passed
 
 

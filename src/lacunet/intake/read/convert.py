@@ -87,7 +87,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _program() -> str:
     if find_spec("dcm2niix") is not None:
-        import dcm2niix
+        import dcm2niix  # an extra that may be absent
 
         return str(dcm2niix.bin)
     if found := shutil.which("dcm2niix"):

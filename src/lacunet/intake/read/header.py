@@ -38,15 +38,12 @@ _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
     "PatientID", "PatientName", "PatientBirthDate", "StudyDate", "StudyTime", "SeriesNumber", "InstanceNumber",
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentTime", "SeriesTime", "ImageType",
-    "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "ScanningSequence", "SequenceVariant",
-    "ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "EchoNumbers",
-    "ContrastBolusAgent", "ContrastBolusAgentSequence", "ContrastBolusVolume", "ContrastBolusRoute",
-
-    "MagneticFieldStrength", "Manufacturer", "Rows", "Columns", "PixelSpacing", "SliceThickness",
-    "SpacingBetweenSlices",
+    "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "ScanningSequence", "MRAcquisitionType",
+    "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "EchoNumbers", "ContrastBolusAgent",
+    "ContrastBolusAgentSequence", "ContrastBolusVolume", "ContrastBolusRoute", "MagneticFieldStrength",
+    "Manufacturer", "Rows", "Columns", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
     "ImageOrientationPatient", "ImagePositionPatient", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
-    "PixelRepresentation", "PhotometricInterpretation", "DiffusionBValue", "NumberOfTemporalPositions",
-    "TemporalPositionIdentifier", "AcquisitionNumber", "SharedFunctionalGroupsSequence",
+    "PixelRepresentation", "PhotometricInterpretation", "DiffusionBValue", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "AcquisitionContrast", "ComplexImageComponent", "BurnedInAnnotation",
 ]  # fmt: skip
 
@@ -112,7 +109,6 @@ class Header:
     image_type: tuple[str, ...]
     texts: tuple[str, ...]
     sequence: tuple[str, ...]
-    variant: tuple[str, ...]
     three_d: bool | None
     repetition_ms: float | None
     inversion_ms: float | None
@@ -122,9 +118,6 @@ class Header:
     maker: str
     rows: int
     columns: int
-    temporal_positions: int
-    temporal: int | None
-    acquisition: int | None
     time: float | None
     slices: tuple[Slice, ...]
     multi_frame: bool
@@ -222,7 +215,6 @@ def _header(path: Path, data: "Dataset") -> Header:
             if (text := _text(data, name))
         ),
         sequence=_words(data, "ScanningSequence"),
-        variant=(*_words(data, "SequenceVariant"), *_words(data, "ScanOptions")),
         three_d={"3D": True, "2D": False}.get(_text(data, "MRAcquisitionType").upper()),
         repetition_ms=_number(_in_groups(data, "MRTimingAndRelatedParametersSequence", "RepetitionTime")),
         inversion_ms=_inversion(data),
@@ -232,9 +224,6 @@ def _header(path: Path, data: "Dataset") -> Header:
         maker=_text(data, "Manufacturer"),
         rows=_integer(data, "Rows") or 0,
         columns=_integer(data, "Columns") or 0,
-        temporal_positions=_integer(data, "NumberOfTemporalPositions") or 1,
-        temporal=_integer(data, "TemporalPositionIdentifier"),
-        acquisition=_integer(data, "AcquisitionNumber"),
         time=_time(data),
         slices=slices,
         multi_frame=len(slices) > 1 or _text(data, "SOPClassUID") in _ENHANCED,

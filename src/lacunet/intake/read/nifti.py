@@ -51,7 +51,7 @@ def is_image(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def loose_visits(paths: Sequence[Path], root: Path, task: Task) -> list[LooseVisit]:
+def loose_visits(paths: Sequence[Path], task: Task) -> list[LooseVisit]:
     """Group image files by person and visit.
 
     BIDS names state person and visit. Otherwise the files of one folder are one visit, unless their names are known and
@@ -61,7 +61,7 @@ def loose_visits(paths: Sequence[Path], root: Path, task: Task) -> list[LooseVis
     files = [_file(number, path, task) for number, path in enumerate(paths, 1) if is_image(path)]
     found: dict[tuple[str, ...], list[LooseFile]] = defaultdict(list)
     for one in files:
-        found[_visit_key(one, root, task)].append(one)
+        found[_visit_key(one, task)].append(one)
     found = _folder_per_sequence(found)
     visits = []
     for key, members in found.items():
@@ -69,7 +69,7 @@ def loose_visits(paths: Sequence[Path], root: Path, task: Task) -> list[LooseVis
     return visits
 
 
-def _visit_key(one: LooseFile, root: Path, task: Task) -> tuple[str, ...]:
+def _visit_key(one: LooseFile, task: Task) -> tuple[str, ...]:
     if match := _BIDS_NAME.match(one.path.name):
         return ("bids", "_".join(part for part in match.groups() if part))
     known = understand(one.path, task)

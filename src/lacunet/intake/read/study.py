@@ -106,7 +106,7 @@ def require_one_person(headers: Sequence[Header]) -> None:
     )
     raise DataError(
         f"the source: holds files of {len(persons)} patients ({', '.join(named)}); give the folder of one patient "
-        "(they are told apart by number, name and birth date, none of which is shown)"
+        "(lacunet compares their numbers, names and birth dates, and shows none of these)"
     )
 
 
