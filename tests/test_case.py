@@ -1,3 +1,5 @@
+"""The smallest box around a mask, and the matrix between RAS and LPS."""
+
 import numpy as np
 
 from lacunet.case import RAS_LPS, box_around

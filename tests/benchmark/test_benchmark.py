@@ -1,4 +1,4 @@
-"""Benchmarks: one protocol, gone on with, folds of persons, budgets in seconds, sweeps."""
+"""Benchmarks: one protocol, continued later, folds of persons, budgets in seconds, sweeps."""
 
 import json
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Invented patients: the same for a seed at any spacing, plausible in shape and signal, and written whole."""
+
 from dataclasses import replace
 from pathlib import Path
 

@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(patient, tmp_path) -> 
         "t1c": save(tmp_path / "in" / "t1c.nii.gz", patient.images["t1c"].astype(np.int16), patient.grid.affine),
         "t2f": save(tmp_path / "in" / "t2f.nii.gz", ball.astype(np.int16), np.diag([2.0, 2, 2, 1])),
     }
-    with pytest.raises(DataError, match=r"^a: .*t2f does not fit t1c: another patient.* the same with --allow"):
+    with pytest.raises(DataError, match=r"^a: .*t2f does not fit t1c: another patient.* keep it with --allow"):
         import_case(scans, tmp_path / "cases", "a", GLIOMA)
     assert not (tmp_path / "cases").exists()
 

@@ -1,4 +1,4 @@
-"""MASM: masks, partners, the shift, and that nothing hears of a modality that is not there."""
+"""MASM: masks, partners, the shift, and that absent modalities change nothing."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""SMSN: who enters when, what passes the bottlenecks, and that nothing is asked of what is not there."""
+"""SMSN: who enters when, what passes the bottlenecks, and that absent modalities change nothing."""
 
 import math
 from collections import Counter

@@ -132,9 +132,7 @@ def _nifti_header(path: Path) -> _Header:
     shape = tuple(int(size) for size in raw["dim"][1 : int(raw["dim"][0]) + 1])
     voxel = raw.get_data_dtype()
     if voxel.kind not in "iuf":
-        raise DataError(
-            f"{path.name}: has voxels of type {voxel}; grey values are expected, not colours or complex numbers"
-        )
+        raise DataError(f"{path.name}: has voxels of type {voxel}; grey values are expected, not colours or complex")
     spacing = raw["pixdim"][1:4]
     if not (np.isfinite(spacing).all() and (spacing > 0).all()):
         raise GeometryError(f"{path.name}: spacing {triple(spacing)} mm in the header; positive numbers are expected")
@@ -197,9 +195,7 @@ def _mha_header(path: Path) -> _Header:
     reader.ReadImageInformation()
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if reader.GetNumberOfComponents() != 1 or "complex" in kind:
-        raise DataError(
-            f"{path.name}: has several values per voxel; grey values are expected, not colours or complex numbers"
-        )
+        raise DataError(f"{path.name}: has several values per voxel; grey values are expected, not colours or complex")
     shape = tuple(int(size) for size in reader.GetSize())
     if len(shape) != 3:
         raise DataError(f"{path.name}: has dimensions {shape}; a scan has three, each of at least 2 voxels")

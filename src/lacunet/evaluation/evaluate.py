@@ -123,7 +123,7 @@ def score_case(predictor: Predictor, case: Case, settings: EvaluateSettings) -> 
     task = predictor.model.task
     possible = [subset for subset in settings.subsets if set(subset) <= set(case.images)]
     if not possible:
-        raise DataError(f"{case.name}: has only {', '.join(case.acquired(task))}; every requested subset needs more")
+        raise DataError(f"{case.name}: has only {', '.join(case.acquired(task))}, none of the subsets asked for")
     reference = region_masks(case.reference, task)
     rows: dict[Subset, list[Row]] = {}
     for prediction in predictor.each(case, possible):
