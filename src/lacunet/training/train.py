@@ -4,6 +4,7 @@ A killed run that is resumed ends with the same weights, bit for bit, as one tha
 a function of (seed, stage, step), and the saved state is complete.
 """
 
+import atexit
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,14 @@ def _fabric(recipe: Recipe, device: str) -> Fabric:
         precision="bf16-mixed" if recipe.train.precision == "bf16" else "32-true",
     )
     fabric.launch()
+    if processes > 1:  # a process that ends with the group alive can abort: gloo's threads outlive the interpreter
+        atexit.register(_leave_group)
     return fabric
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _require_cases(training: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> None:
