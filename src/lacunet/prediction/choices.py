@@ -6,4 +6,4 @@ Precision = Literal["auto", "bf16", "float32"]
 """Of the network's arithmetic; `auto` is bf16 where the hardware multiplies it, else float32."""
 
 Mirror = Literal["none", "sides", "all"]
-"""Which mirror images are asked about too: none, left and right exchanged (2 in all), or every axis (8 in all)."""
+"""Which mirror images are predicted too: none, left and right exchanged (2 in all), or every axis (8 in all)."""
