@@ -17,11 +17,13 @@ from pathlib import Path
 
 from lacunet.case import ImageFile
 from lacunet.data.names import SUFFIXES, bare_name
+from lacunet.data.sequences import OTHER
 from lacunet.data.volume import read_file
+from lacunet.data.words import manufacturer, shown
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import DicomSource, Facts, Instance, LeftOut, Survey, Visit
 from lacunet.intake.identify.choose import Candidate, choose
-from lacunet.intake.identify.clues import OTHER, Clues, Guess, guess
+from lacunet.intake.identify.clues import Clues, Guess, guess
 from lacunet.intake.read.archive import Contents, unpacked
 from lacunet.intake.read.convert import clean_copy, convert
 from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, is_reference, loose_visits, stem_of
@@ -37,7 +39,6 @@ from lacunet.intake.read.study import (
     short_hash,
     studies_of,
 )
-from lacunet.intake.words import manufacturer, shown
 from lacunet.task import Task
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from lacunet.case import Grid
+from lacunet.data.words import SHOWN, manufacturer, says_agent, shown
 from lacunet.intake.found import Facts
 from lacunet.intake.identify.choose import Candidate, _best, weigh
 from lacunet.intake.identify.classify import Opinion
 from lacunet.intake.identify.clues import Clues, Guess, guess, with_agent_by_order
-from lacunet.intake.words import SHOWN, manufacturer, says_agent, shown
 from lacunet.task import GLIOMA
 
 

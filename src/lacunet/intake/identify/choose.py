@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from lacunet.case import Grid, ImageFile
+from lacunet.data.sequences import OTHER, T1
 from lacunet.data.volume import read_image
 from lacunet.intake.found import DicomSource, Facts, LeftOut, Scan
 from lacunet.intake.identify.classify import T1_FAMILY, Opinion, compared, contradiction, described
 from lacunet.intake.identify.clues import (
     FAIR,
-    OTHER,
     SURE,
-    T1,
     UNKNOWN,
     WEAK,
     Clues,

@@ -19,7 +19,8 @@ from jaxtyping import Float
 from safetensors.numpy import load
 
 from lacunet.case import Grid
-from lacunet.intake.identify.clues import T1, UNKNOWN
+from lacunet.data.sequences import T1
+from lacunet.intake.identify.clues import UNKNOWN
 from lacunet.intake.identify.features import features
 from lacunet.task import Task
 

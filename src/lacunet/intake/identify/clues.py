@@ -9,10 +9,11 @@ study.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lacunet.intake.words import has, says_agent
+from lacunet.data.sequences import OTHER, T1, sequence_named
+from lacunet.data.words import has, says_agent
 from lacunet.task import Task
 
-T1, OTHER, UNKNOWN = "t1", "other", "unknown"
+UNKNOWN = "unknown"
 SURE, GOOD, FAIR, WEAK = 0.98, 0.9, 0.8, 0.6
 
 
@@ -56,53 +57,7 @@ class Guess:
     warnings: tuple[str, ...] = ()
 
 
-_OTHERS = (
-    (
-        "diffusion imaging",
-        r"\b(?:dwi\w*|dti\w*|diff\w*|adc|e?adc|trace\w*|fa|b ?1000|b ?0|ep2d diff\w*|tensor|resolve|noddi|"
-        r"dki)\b",
-    ),
-    (
-        "perfusion imaging",
-        r"\b(?:perf\w*|dsc|dce|p?c?asl|pasl|cbf|cbv|r?cbv|mtt|ttp|tmax|ep2d perf|dynamic|dyn|twist|"
-        r"leakage|ktrans)\b",
-    ),
-    (
-        "susceptibility imaging",
-        r"\b(?:swi\w*|swan\w*|swip\w*|t2 ?star|t2 ?gre|hemo|haemo|hem|merge|medic|qsm|t2 ?ffe|t2 ?fl2d|"
-        r"fl2d t2)\b|t2 ?\*",
-    ),
-    ("angiography", r"\b(?:tof\w*|mra|mrv|angio\w*|pca|phase contrast|venogra\w*|inhance|pc3d|carotid\w*|arter\w*)\b"),
-    ("functional imaging or spectroscopy", r"\b(?:bold|f ?mri|resting|mrs|csi|spectro\w*|press|svs|steam|mrsi)\b"),
-    ("fluid-bright steady-state imaging", r"\b(?:ciss|fiesta\w*|trufi|true ?fisp|b ?ffe|bssfp|drive|balanced)\b"),
-    ("proton density imaging", r"\b(?:pd|pdw|proton|pd ?t2|dual ?echo|pd fs)\b"),
-    ("fat- and fluid-suppressed imaging (STIR, DIR)", r"\b(?:stir|dir|double inversion|psir)\b"),
-    (
-        "a map",
-        r"\b(?:b0 ?map|b1 ?map|field ?map\w*|t1 ?map\w*|t2 ?map\w*|mapit|relaxometry|r2 ?star|mdw|"
-        r"phase ?map|parametric|b1|gre field mapping|mp2rage t1 images)\b",
-    ),
-    ("a subtraction", r"\b(?:sub|subtr\w*|subtraktion|soustraction|difference)\b"),
-    (
-        "a reformat or a projection",
-        r"\b(?:m?ini?p|mips?|reform\w*|recon\w* (?:cor|sag|ax)|rekon\w*|reconstr\w*|projection\w*|collage|"
-        r"screen ?save\w*)\b",
-    ),
-    (
-        "an image of the neck, the spine or the eyes",
-        r"\b(?:c ?spine|spine|cervical|lumbar|thorac\w*|hws|bws|lws|neck|orbit\w*|pituitary|hypophys\w*|"
-        r"sella|tmj|knee|shoulder)\b",
-    ),
-)
 _DUAL_ECHO = r"\bpd\W*t2|\bt2\W*pd|dual ?echo"
-_FLAIR = r"\bda fl\b|\b[es]?t?2? ?flair\w*|\btirm\b|\bdark ?fl\w*\b|\bdk ?fl\w*\b|\bt2f\b|\bt2 ?flair\b|\bfla\b"
-_T1_FLAIR = r"\bt1 ?(?:w )?(?:\w+ ){0,2}?flair\b|\bt1flair\b|\bflair t1\b"
-_T1 = (
-    r"\b[es]?t1\w{0,4}\b|\b(?:mp ?rage|mpr|spgr|ir spgr|f?spgr|bravo|3d ?tfe|tfe|tfl\w*|vibe|thrive|"
-    r"lava|irspgr|fspgr bravo|mp2rage"
-    r"|gd|gad|ce)\b"
-)
-_T2 = r"\b[es]?t2(?!f|star|\*)\w{0,3}\b"
 
 
 def guess(clues: Clues, task: Task) -> Guess:
@@ -145,26 +100,8 @@ def _by_role(role: str, task: Task) -> Guess:
 
 def by_words(texts: Sequence[str]) -> Guess | None:
     """The sequence by the first description that names one; None where none does."""
-    for text in texts:
-        if found := _by_text(text):
-            return found
-    return None
-
-
-def _by_text(text: str) -> Guess | None:
-    one = [text]
-    t1_flair = has(one, _T1_FLAIR)
-    for what, pattern in _OTHERS:
-        if has(one, pattern):
-            return Guess(OTHER, f"its description says {what}", GOOD)
-    flair, t1, t2 = has(one, _FLAIR) and not t1_flair, has(one, _T1), has(one, _T2)
-    if flair:
-        return Guess("t2f", "its description says FLAIR", GOOD)
-    if t2 and not has(one, r"\bt1\w{0,4}\b"):
-        return Guess("t2w", "its description says T2", GOOD)
-    if t1 and not t2:
-        return Guess(T1, "its description says T1", GOOD)
-    return None
+    named = next((found for text in texts if (found := sequence_named(text))), None)
+    return Guess(named.sequence, f"its description says {named.what}", GOOD) if named else None
 
 
 # ---------------------------------------------------------------- numbers

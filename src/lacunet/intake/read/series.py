@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
+from lacunet.data.words import has, shown
 from lacunet.intake.read.header import Header, Slice
-from lacunet.intake.words import has, shown
 
 LEAST_SLICES_OF_A_SERIES = 8
 """A series with fewer slices is a localiser or incomplete."""

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lacunet.data.sequences import OTHER
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import LeftOut
-from lacunet.intake.identify.clues import OTHER, Clues, guess
+from lacunet.intake.identify.clues import Clues, guess
 from lacunet.intake.read.header import Header, UnreadableFile, looks_like_dicom, read_header, require_pydicom
 from lacunet.intake.read.series import Series, counted, group, why_not
 from lacunet.task import Task
