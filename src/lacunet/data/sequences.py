@@ -3,9 +3,10 @@
 The one reading of words: names of prepared cases (`names`), and descriptions of hospital scans (`intake.identify`).
 """
 
+import re
 from dataclasses import dataclass
 
-from lacunet.data.words import has
+from lacunet.data.words import SHOWN, has, plain
 
 T1, OTHER = "t1", "other"
 
@@ -86,3 +87,16 @@ def sequence_named(text: str) -> Named | None:
     if t1 and not t2:
         return Named(T1, "T1")
     return None
+
+
+_BODY = frozenset("kopf brain head cranial cranium neuro schaedel hirn cerveau encephale cerebro cabeza testa".split())
+_BODY_TOO = frozenset("encefalo skull sub map report asset".split())
+_NUMBER_WITH_UNIT = re.compile(r"^(?:\d+(?:mm|iso|mmiso|min|ml)|p\d|b\d{1,4}|[23]d|3t|[es]?t[12]\w{0,4})$")
+
+
+def is_sequence_word(token: str) -> bool:
+    """Whether one lower-case token of a file name is about the sequence (its name, plane, contrast agent, technique)
+    rather than about the patient."""
+    words = re.findall(r"[a-z0-9*]+", plain(token))
+    known = SHOWN - _BODY - _BODY_TOO
+    return bool(words) and all(word in known or _NUMBER_WITH_UNIT.match(word) is not None for word in words)

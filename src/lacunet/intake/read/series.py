@@ -1,4 +1,4 @@
-"""From headers to series: files that belong together, in the order of their slices; and why a series is not used.
+"""From headers to series: files that belong together, in the order of their slices; and why a stack is not used.
 
 A DICOM series may hold several images (echoes, magnitude and phase, three planes of a localiser): it is split so
 that each part is one stack of slices of one shape. The parts of a series are called `4a`, `4b`.
@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lacunet.data.words import has, shown
+from lacunet.data.words import shown
 from lacunet.intake.read.header import Header, Slice
 
 LEAST_SLICES_OF_A_SERIES = 8
@@ -23,19 +23,6 @@ LEAST_COVERAGE_MM = 60.0
 UNEVEN_MM = 0.25
 """Slices farther than this from equal distances are interpolated, with a warning."""
 
-_NO_IMAGES = {
-    "SR": "a report", "KO": "a list of marked images", "PR": "a display setting", "SEG": "a segmentation",
-    "RTSTRUCT": "drawn contours", "RTPLAN": "a treatment plan", "RTDOSE": "a dose map", "REG": "a registration",
-    "DOC": "a document", "RWV": "a table of values", "AU": "a recording",
-}  # fmt: skip
-_OTHER_MODALITIES = {
-    "CT": "a CT", "PT": "a PET", "NM": "a nuclear medicine scan", "US": "an ultrasound",
-    "CR": "a radiograph", "DX": "a radiograph",
-    "XA": "an angiogram", "RF": "a fluoroscopy", "MG": "a mammogram",
-    "OT": "an image of no stated kind", "SC": "a screenshot",
-    "XC": "a photograph", "ES": "an endoscopy", "SM": "a slide",
-}  # fmt: skip
-_SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"
 _KINDS = {"M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY"}
 _LEVEL_MS = 3.0
 
@@ -203,84 +190,11 @@ def _sorted(series: Series) -> Series:
     return replace(series, headers=tuple(series.headers[k] for k in order), slices=slices)
 
 
-# ---------------------------------------------------------------- series that are not used
+# ---------------------------------------------------------------- stacks that are not used
 
 
-def why_not(series: Series) -> str | None:
-    """Why a series is left out, whichever sequence it is; None for a usable stack of MR slices of a head."""
-    return _wrong_kind(series) or _wrong_map(series) or _wrong_stack(series)
-
-
-def _wrong_kind(series: Series) -> str | None:
-    first = series.first
-    if first.modality in _NO_IMAGES:
-        return f"is {_NO_IMAGES[first.modality]}, not a scan"
-    if first.sop_class.startswith(_SCREENSHOT):
-        return "is a screenshot or a scanned page, not a scan"
-    if first.modality in _OTHER_MODALITIES:
-        return f"is {_OTHER_MODALITIES[first.modality]}, not an MR scan"
-    if first.modality != "MR":
-        return "is no MR scan" if first.modality.isalpha() else "does not say that it is an MR scan"
-    if not (first.rows and first.columns):
-        return "holds no pixels"
-    return "is in colour, as maps and screenshots are" if first.colour else None
-
-
-def _wrong_map(series: Series) -> str | None:
-    """Localisers, derived maps and reformats, by ImageType and by description."""
-    first = series.first
-    types = {word for kind in (first.image_type, *(one.frame_type for one in series.slices)) for word in kind}
-    texts = first.texts[:2]
-    if types & {"LOCALIZER", "LOCALISER", "SCOUT"} or has(texts, _LOCALISER):
-        return "is a localiser"
-    if types & {"ADC", "FA", "TRACEW", "TRACE", "DIFFUSION", "EXP", "EADC", "TENSOR", "DIFFUSION_ANISO", "MD"}:
-        return "is a diffusion map"
-    if types & {
-        "CBF",
-        "CBV",
-        "RCBV",
-        "MTT",
-        "TTP",
-        "TMAX",
-        "PERFUSION",
-        "GBP",
-        "PBP",
-        "ASL",
-        "RELCBV",
-        "RELCBF",
-        "RELMTT",
-    }:
-        return "is a perfusion map"
-    if types & {
-        "MPR",
-        "REFORMATTED",
-        "PROJECTION IMAGE",
-        "MIP",
-        "MINIP",
-        "MIN_IP",
-        "MAX_IP",
-        "CURVED",
-        "RESLICED",
-        "MNIP",
-    }:
-        return "is a reformat or a projection of another series"
-    if series.derived and has(texts, r"\bmprs?\b"):
-        return "is a reformat of another series"
-    if types & {"SUBTRACT", "SUBTRACTION", "SUB"}:
-        return "is a subtraction of two series"
-    if types & {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}:
-        return "holds phase, real or imaginary values, not a magnitude image"
-    return None
-
-
-_LOCALISER = (
-    r"\b(?:localizer|localiser|localizador|lokalizer|locator|scout|survey|topogram\w*|ubersicht|"
-    r"3 ?pl(?:ane)?s?(?: loc)?|3plane|plan scan|aahead|loc|calibration|shim|smartbrain)\b"
-)
-
-
-def _wrong_stack(series: Series) -> str | None:
-    """Too few slices, repeated slices, or slices without position."""
+def wrong_stack(series: Series) -> str | None:
+    """Too few slices, repeated slices, or slices without position; None where the stack is sound."""
     count = len(series.slices)
     if count < LEAST_SLICES_OF_A_SERIES:
         return f"has {count} slice{'s' * (count > 1)}, too few for a head (at least {LEAST_SLICES_OF_A_SERIES})"

@@ -11,7 +11,8 @@ from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import LeftOut
 from lacunet.intake.identify.clues import Clues, guess
 from lacunet.intake.read.header import Header, UnreadableFile, looks_like_dicom, read_header, require_pydicom
-from lacunet.intake.read.series import Series, counted, group, why_not
+from lacunet.intake.read.kinds import why_not
+from lacunet.intake.read.series import Series, counted, group
 from lacunet.task import Task
 
 
