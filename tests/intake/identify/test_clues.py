@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lacunet.case import Grid
-from lacunet.data.words import SHOWN, manufacturer, says_agent, shown
+from lacunet.data.agent import says_agent
+from lacunet.data.words import SHOWN, manufacturer, shown
 from lacunet.intake.found import Facts
 from lacunet.intake.identify.choose import Candidate, _best, weigh
 from lacunet.intake.identify.classify import Opinion

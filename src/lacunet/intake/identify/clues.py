@@ -9,8 +9,9 @@ study.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lacunet.data.agent import says_agent
 from lacunet.data.sequences import OTHER, T1, sequence_named
-from lacunet.data.words import has, says_agent
+from lacunet.data.words import has
 from lacunet.task import Task
 
 UNKNOWN = "unknown"
