@@ -33,7 +33,7 @@ def names_mask(text: str) -> bool:
     `T1_masked` and `T1_brain` are scans without skull, not masks.
     """
     words = plain(text)
-    if re.search(r"^[mrwy]{0,3}c[1-6] ?[es]?(?:t1|t2|flair|mprage)", words):  # tissue maps of SPM
+    if re.search(r"^[mrwy]{0,3}c[1-6][es]?(?:t1|t2|flair|mprage)", words):  # tissue maps of SPM
         return True
     words = re.sub(_NOT_A_MASK, " ", words)
     return bool(re.search(rf"\b(?:{_MASK})\b", words))
