@@ -55,7 +55,8 @@ def complete(
     given = given_scans(t1n, t1c, t2w, t2f)
     task = task_of(model)
     settings = CompleteSettings(task.subset(subset) if subset else None, overwrite, resume)
-    cases, problems = cases_of(sources or [], given, name, task)
+    found = cases_of(sources or [], given, name, task)
+    cases, problems = found.cases, list(found.problems)
     require_writable(output)
     predictor = predictor_of(model, device, precision, window, method_file)
     done = 0

@@ -12,7 +12,7 @@ from lacunet.prediction.choices import Mirror, Precision
 from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
-    from lacunet.case import CaseFiles
+    from lacunet.data.find import Surveyed
     from lacunet.errors import Problem
     from lacunet.prediction.predictor import Predictor
 
@@ -71,14 +71,14 @@ def predictor_of(
 
 def cases_of(
     sources: Sequence[Path], given: dict[str, Path], name: str, task: Task
-) -> tuple[list["CaseFiles"], list["Problem"]]:
+) -> "Surveyed":
     """The cases to segment: from folders and manifests, or from scans given one by one."""
-    from lacunet.data.find import case_from_files, survey_all
+    from lacunet.data.find import Surveyed, case_from_files, survey_all  # noqa: F811
 
     if given and sources:
         raise UsageError("give either folders or single scans (--t1c FILE ...), not both")
     if given:
-        return [case_from_files(given, name, task)], []
+        return Surveyed((case_from_files(given, name, task),))
     if not sources:
         raise UsageError("nothing to segment: name a case folder, a folder of cases, or scans (--t1c FILE --t2f FILE)")
     return survey_all(sources, task)

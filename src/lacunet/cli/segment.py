@@ -166,7 +166,7 @@ def _sources_of(paths: Sequence[Path], given: dict[str, Path], name: str, task: 
     from lacunet.segmentation.sources import Sources, read_sources
 
     if not paths:
-        return Sources(cases=cases_of([], given, name, task)[0])
+        return Sources(cases=cases_of([], given, name, task).cases)
     found = read_sources(paths, task, may_import)
     if given and len(found.exports) > 1:
         raise UsageError(f"--{next(iter(given))} works with one source only, and there are {len(found.exports)}")

@@ -9,6 +9,7 @@ from lacunet.case import CaseFiles, Grid
 from lacunet.data.find import survey
 from lacunet.data.labels import decide_convention, pooled_values, to_inside, values_in
 from lacunet.data.nifti import check_intensities, require_same_grid
+from lacunet.data.tree import PassedOver
 from lacunet.data.volume import read_file, read_image
 from lacunet.errors import DataError, LabelError, Problem
 from lacunet.task import Subset, Task
@@ -53,6 +54,7 @@ class Findings:
         families: Naming family -> number of cases.
         subsets: Acquired subset, as `t1c+t2f` -> number of cases.
         problems: Problems of cases that could not be assembled, and of whole families.
+        left_out: Files and folders that are not used, each with its reason.
     """
 
     cases: tuple[CaseFindings, ...]
@@ -60,6 +62,7 @@ class Findings:
     families: Mapping[str, int]
     subsets: Mapping[str, int]
     problems: tuple[Problem, ...]
+    left_out: tuple[PassedOver, ...] = ()
 
     @property
     def all_problems(self) -> tuple[Problem, ...]:
@@ -75,7 +78,8 @@ def check(source: Path, task: Task, labels: str | None = None) -> Findings:
         DataError: the source is empty, or its layout as a whole cannot be understood.
         UsageError: `labels` is no convention of the task.
     """
-    cases, problems = survey(source, task, labels)
+    found = survey(source, task, labels)
+    cases = found.cases
     values = {case.name: _values(case) for case in cases}
     conventions, undecided = _conventions(cases, values, task, labels)
     return Findings(
@@ -83,7 +87,8 @@ def check(source: Path, task: Task, labels: str | None = None) -> Findings:
         conventions=conventions,
         families=dict(sorted(Counter(case.family for case in cases).items())),
         subsets=dict(Counter(task.subset_name(case.images) for case in cases)),
-        problems=(*problems, *undecided),
+        problems=(*found.problems, *found.questions, *undecided),
+        left_out=found.left_out,
     )
 
 

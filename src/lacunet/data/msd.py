@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lacunet.case import CaseFiles, ImageFile
-from lacunet.data.names import bare_name, image_files, in_task_order, modality_or_none, person_of, understand
+from lacunet.data.groups import is_scan
+from lacunet.data.names import SUFFIXES, bare_name, in_task_order, modality_or_none, person_of, read_name
+from lacunet.data.tree import read_tree
 from lacunet.errors import DataError
 from lacunet.task import Task
 
@@ -62,7 +64,8 @@ def _images(folder: Path, channels: Mapping[str, int]) -> dict[str, dict[str, Im
 def _understood_below(folder: Path, task: Task) -> bool:
     if folder.name.startswith(".") or folder.name.lower() in ("imagestr", "imagests", "labelstr"):
         return False
-    return any(understand(path, task) for path in image_files(folder))
+    images = [path for path in read_tree(folder).files if path.name.lower().endswith(SUFFIXES)]
+    return any(is_scan(found) and found.exact for found in (read_name(path, task) for path in images))
 
 
 def _channels(fields: Any, task: Task, description: Path) -> dict[str, int]:

@@ -114,14 +114,14 @@ class Importer:
 
 
 def needs_import(source: Path, task: Task) -> bool:
-    """Whether a source is an archive, or a file or folder in which no scans are found by their names."""
+    """Whether a source is an archive, or a file or folder in which no scans are found by known names, or in which a
+    scan is recognised only by words put together, so that its image should be looked at."""
     if source.is_file():
         return is_archive(source.name) or source.suffix.lower() not in (".csv", ".gz", ".nii", ".mha")
     try:
-        cases_by_name(source, task)
+        return cases_by_name(source, task).by_words
     except DataError:
         return source.is_dir()
-    return False
 
 
 def found_in(visit: Visit) -> HowFound:

@@ -26,7 +26,7 @@ from lacunet.intake.identify.choose import Candidate, choose
 from lacunet.intake.identify.clues import Clues, Guess, guess
 from lacunet.intake.read.archive import Contents, unpacked
 from lacunet.intake.read.convert import clean_copy, convert
-from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, is_reference, loose_visits, stem_of
+from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, loose_visits
 from lacunet.intake.read.series import Series, counted
 from lacunet.intake.read.study import (
     Pile,
@@ -224,14 +224,16 @@ def _series_wished(wish: Path | str, modality: str, study: Study, contents: Cont
 
 
 def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes: Wishes, task: Task) -> Survey:
-    visits = loose_visits(images, task)
+    visits, aside = loose_visits(images, task)
     if len(visits) > 1 and wishes.overrule:
         raise UsageError(
             f"the source holds {len(visits)} visits; a file for a sequence can be given for one visit only"
         )
     done: list[Visit] = []
-    left_out: list[LeftOut] = []
+    left_out = [LeftOut(_label(one, wishes), one.reason) for one in aside]
     problems: list[str] = []
+    if not visits:
+        raise DataError(f"the source: holds no scan ({'; '.join(f'{one.label} {one.reason}' for one in left_out[:8])})")
     for name, loose in zip(_names(visits, wishes.show_names), visits, strict=True):
         try:
             done.append(_loose_visit(name, loose, contents, work, wishes, task))
@@ -270,6 +272,8 @@ def _contents_hash(loose: LooseVisit) -> str:
 
 
 def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, wishes: Wishes, task: Task) -> Visit:
+    if loose.question and not wishes.overrule:
+        raise DataError(_question(loose, wishes))
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
     inside = {_file_wished(wish, modality, loose, contents): modality for modality, wish in wishes.overrule.items()}
@@ -279,9 +283,8 @@ def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, w
         label = _label(one, wishes)
         found = guess(one.clues, task)
         modality = inside.get(one.path)
-        if modality is None and (is_reference(one.path, task) or found.modality == OTHER):
-            reason = "is a mask by its name" if is_reference(one.path, task) else found.reason
-            left_out.append(LeftOut(label, reason))
+        if modality is None and (one.reason or found.modality == OTHER):
+            left_out.append(LeftOut(label, one.reason or found.reason))
             continue
         try:
             candidates.append(_loose_candidate(one, label, folder, found, modality))
@@ -296,11 +299,19 @@ def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, w
     return _visit(name, candidates, left_out, task)
 
 
+def _question(loose: LooseVisit, wishes: Wishes) -> str:
+    labels = ", ".join(_label(one, wishes) for one in loose.files if not one.reason)
+    return (
+        f"{labels}: one sequence each, under different names; is this one patient or several? Put the files of each "
+        "patient into a folder of their own, or name the scans of one patient (--t1c FILE --t2f FILE)"
+    )
+
+
 def _label(one: LooseFile, wishes: Wishes) -> str:
     """`file 3 (T1 AX POST GAD)`: files are counted in the order of their names."""
     if wishes.show_names:
         return one.path.name
-    words = shown(stem_of(one.path, one.source))
+    words = shown(one.text)
     return f"file {one.number} ({words})" if words else f"file {one.number}"
 
 
@@ -353,7 +364,8 @@ def _outside(wishes: Wishes, folder: Path, task: Task) -> list[Candidate]:
         if not _is_own_file(wish):
             continue
         label = f"the file given for {task.titles[modality]}"
-        one = LooseFile(0, Path(wish), Clues((bare_name(Path(wish).name),)), {}, "nifti")
+        name = bare_name(Path(wish).name)
+        one = LooseFile(0, Path(wish), Clues((name,)), {}, "nifti", name)
         made = _loose_candidate(one, label, folder / modality, guess(one.clues, task), modality)
         candidates.append(replace(made, key=modality))
     return candidates

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from lacunet.case import CaseFiles
 from lacunet.data.find import survey_all
+from lacunet.data.tree import PassedOver
 from lacunet.errors import DataError, LacunetError, Problem, UsageError
 from lacunet.intake.align.rigid import Rigid
 from lacunet.intake.build import import_case
@@ -33,11 +34,13 @@ class Sources:
         cases: Found by the names of their files.
         exports: Archives and folders that are imported first.
         problems: Cases that were found and cannot be segmented.
+        left_out: Files and folders beside the cases that are not used, each with its reason.
     """
 
     cases: Sequence[CaseFiles] = ()
     exports: Sequence[Path] = ()
     problems: Sequence[Problem] = ()
+    left_out: Sequence[PassedOver] = ()
 
 
 def read_sources(paths: Sequence[Path], task: Task, may_import: bool = True) -> Sources:
@@ -52,8 +55,8 @@ def read_sources(paths: Sequence[Path], task: Task, may_import: bool = True) -> 
         DataError: a folder holds neither, or two cases have one name.
     """
     exports = [path for path in paths if may_import and needs_import(path, task)]
-    cases, problems = survey_all([path for path in paths if path not in exports], task)
-    return Sources(cases, exports, problems)
+    found = survey_all([path for path in paths if path not in exports], task)
+    return Sources(found.cases, exports, found.problems, found.left_out)
 
 
 def segment(
