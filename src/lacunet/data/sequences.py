@@ -174,6 +174,8 @@ def _weighted(words: str) -> Named | None:
     return Named(T1, "T1") if t1 or _has(words, rf"mpr|{_AGENT_WORD}") else None
 
 
+_INITIALS = ("me", "da", "et", "po", "te", "tr", "rm", "nd", "ph", "fa", "fl", "no", "na", "df", "bb", "cs", "hr", "mt")
+"""Words of sequences that a name may hold as a person's initials."""
 _NUMBER_WITH_UNIT = re.compile(r"^(?:\d+(?:mm|iso|mmiso|min|ml)|p\d|b\d{1,4}|[23]d|3t|[es]?t[12]\w{0,4})$")
 
 
@@ -181,4 +183,5 @@ def is_sequence_word(token: str) -> bool:
     """Whether one lower-case token of a file name is about the sequence (its name, plane, contrast agent, technique)
     rather than about the patient."""
     words = re.findall(r"[a-z0-9*]+", plain(token))
-    return bool(words) and all(word in SEQUENCE_WORDS or _NUMBER_WITH_UNIT.match(word) is not None for word in words)
+    known = SEQUENCE_WORDS.difference(_INITIALS)
+    return bool(words) and all(word in known or _NUMBER_WITH_UNIT.match(word) is not None for word in words)

@@ -25,7 +25,7 @@ _TECHNIQUE = """
     ax axial axi tra trans transv transverse transversal transversale cor coronal kor koronar koronal coro sag sagittal
     sagital sagitale sagittale obl oblique oax osag ocor 3d 2d plane planes 3plane fs fatsat fat sat spair spir dixon
     water isotropic iso ns grappa sense asset arc wip norm nd dis2d dis3d nav moco multi band sms cs csense fast quick
-    high res hr hires thin slice slices mm 3t 1 5t ray single double dose late delayed delay dyn dynamic scan series
+    high res hr hires thin slice slices mm 3t ray single double dose late delayed delay dyn dynamic scan series
     seq se1 raw orig original mr mri rm irm ph e1 e2 tr te bb black blood vessel wall view ultra motion corr corrected
 """
 _AGENT = """
