@@ -176,7 +176,7 @@ def _weighted(words: str) -> Named | None:
 
 _INITIALS = ("me", "da", "et", "po", "te", "tr", "rm", "nd", "ph", "fa", "fl", "no", "na", "df", "bb", "cs", "hr", "mt")
 """Words of sequences that a name may hold as a person's initials."""
-_NUMBER_WITH_UNIT = re.compile(r"^(?:\d+(?:mm|iso|mmiso|min|ml)|p\d|b\d{1,4}|[23]d|3t|[es]?t[12]\w{0,4})$")
+_NUMBER_WITH_UNIT = re.compile(r"^(?:\d+(?:mm|iso|mmiso|min|ml)|p[2-4]|b\d{1,4}|[23]d|3t|[es]?t[12]\w{0,4})$")
 
 
 def is_sequence_word(token: str) -> bool:
