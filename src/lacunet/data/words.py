@@ -37,7 +37,9 @@ _AGENT = """
     senza dopo prima com sem antes depois met zonder med uden uten utan bez po przed pred wo none and et und
 """
 _BODY = "kopf brain head cranial cranium neuro schaedel hirn cerveau encephale cerebro cabeza testa encefalo skull"
-_OTHERS = "sub report asset mask maske seg label roi lesion segmentation dseg probseg gehirn masked stripped segm segs masks"
+_OTHERS = (
+    "sub report asset mask masks maske seg segs segm segmentation dseg probseg label roi lesion gehirn masked stripped"
+)
 
 SEQUENCE_WORDS = frozenset((_SEQUENCES + _TECHNIQUE + _AGENT).split())
 """Words about a sequence: its name, plane, technique, contrast agent."""
