@@ -18,7 +18,8 @@ NOT, GIVEN, AGENT, HINT, OTHER_THING, TECHNIQUE, JOIN, FILLER, KNOWN, STRANGE, U
 
 _WITHOUT = (
     "without ohne kein keine keinen sans sin senza sem zonder geen bez uden uten utan ilman non no not none "
-    "ingen inget ej fara brez ilma nelkul tanpa khong olmadan yok nao nein nee wo sense be absent negative nil"
+    "ingen inget ej fara brez ilma nelkul tanpa khong olmadan yok nao nein nee wo ss siz suz sense be "
+    "absent negative nil"
 )
 _BEFORE = (
     "before prior vor avant prima antes abans voor przed pred prije pirms pries enne ennen inainte foer fore "
@@ -49,9 +50,9 @@ _PARTS = tuple(
         (GIVEN, r"t1w?(?:c|ce|gd|gad|post|km)|(?:c|ce|gd|gad)t1w?|kontras\w*?(?:li|lu|zott|zos|iga)|tehosteella"),
         (AGENT, r"contrast\w*|contras\b|kontras\w*|gd|gd(?:dtpa|bopta|dota|hpdo3a)|gad|gado|gad[ao][bdlptvx]\w*|"
          r"dotarem|magnevist|prohance|multihance|omniscan|clariscan|vueway|elucirem|primovist|eovist|omniscan|"
-         r"optimark|km|mdc|mdk|civ|ce|ktr|cem|inj|injek\w*|injec\w*|inyec\w*|iniez\w*|enh|enhanc\w*|tehost\w*|"
+         r"optimark|km|mdc|mdk|civ|ce|ktr|cem|infus\w*|contr|kontr|inj|injek\w*|injec\w*|inyec\w*|iniez\w*|enh|enhanc\w*|tehost\w*|"
          r"varjoaine\w*|gbca"),
-        (HINT, r"c|k|kl|kk|iv|mc|ka|pdc|m|agent\w*|dye|bolus"),
+        (HINT, r"c|k|kl|kk|iv|mc|ka|pdc|cm|m|cont|agent\w*|dye|bolus"),
         (OTHER_THING, r"ops?|oper\w*|surg\w*|resec\w*|resek\w*|chir\w*|crani\w*|kranio\w*|biop\w*|rt|xrt|srt|srs|"
          r"radi\w*|chemo\w*|chimio\w*|therap\w*|treat\w*|tx|rx|tmz|gk|gamma\w*|cyber\w*|ablat\w*|litt|laser|"
          r"foss\w*|proc\w*|mortem|partum|natal|ictal|trauma\w*|stroke|scan|sat\w*|implant\w*|shunt|dbs|embol\w*|"
@@ -60,7 +61,7 @@ _PARTS = tuple(
          r"hosp\w*|admission|discharge|birth|\d+(?:h|hrs?|d|days?|w|wks?|weeks?|mo|months?|y|yrs?|years?)"),
         (TECHNIQUE, r"fs|fat\w*|spair|spir|dixon|angle|gap|gating|trigger\w*|ecg|motion|mt|mtc|arc|sense|grappa|flow|"
          r"fett\w*|graisse|grasa|skull|dis|filter|wrap|coil|sound"),
-        (JOIN, r"and|und|et|y|e|i|en|og|och|or|oder|ou|o|u|eller|ve|ja|a|nebo|oraz"),
+        (JOIN, r"and|und|et|y|e|i|en|og|och|or|oder|ou|o|eller|ve|ja|a|nebo|oraz"),
         (FILLER, r"the|of|de|du|des|la|le|les|del|della|di|da|do|l|d|an|am|administration|admin|administ\w*|gabe|"
          r"gift|medium|media|mittel|mean\w*|podani\w*|podanie|aplikac\w*|verabreichung|middel|agente|moyen|mezzo|"
          r"meio|medio|liquide|produit|produkt|latk\w*|srodk\w*|anyag|adas\w*|vs|der|des|dem|intraven\w*|mit-?tel|"
@@ -71,12 +72,16 @@ _WEAK_NOT = frozenset((_WITHOUT + " " + _BEFORE).split())
 _WEAK_GIVEN = frozenset((_WITH + " " + _AFTER).split())
 _FULL_NOUN = re.compile(r"[ck]ontra|tehost|varjo|enhanc")
 _NAMED_WITH = ("t1c", "t1ce", "t1wce", "t1gd")
-_SIGNED = r"(?:gd|gad|gado|km|ce|mdc|civ|c|k|ktr|kl|iv|inj|contrast|contraste|kontrast|t1w?c|t1w?ce)"
+_SIGNED = r"(?:gd|gad|gado|km|ce|mdc|civ|c|k|ktr|kl|cm|iv|inj|contrast|contraste|kontrast|t1w?c|t1w?ce)"
 _SIGNS = tuple((re.compile(pattern), words) for pattern, words in (
     (r"\+\s?/\s?-|\+-|±|\bw\s?/?\s?(?:&|and|\+)?\s?w\s?/?\s?o\b|\bc\s?/\s?s\b", " with without "),
     (r"\bw\s?[/\\]\s?o(?:ut)?\b|\bw\.o\.?(?![a-z])|\bs\s?/\s?(?=(?:c|civ|gd|gad\w*|mdc|iv|km)\b)|\bu\s?/\s?(?=(?:k|km|kontrast)\b)",
      " without "),
-    (r"\bo\s?/\s?(?=km\b)|\bs\s?/\s?(?=contrast)", " without "),
+    (r"\bo\s?[/.]?\s?(?=km\b|kontrast)|\bs\s?/\s?(?=contrast)|\bu\s?[/.]?\s?(?=kontrast|km\b|gd\b)", " without "),
+    (r"\bn\s?[/.]?\s?(?=km\b|kontrast)", " after "),
+    (r"\bv\s?[/.]?\s?(?=km\b|kontrast)", " before "),
+    (r"\bc\s?/\s?(?=contrast)", " with "),
+    (r"\b(without|with|wo|w|pre|post|non|no)[ -]+con\b(?! (?:contr|kontr|g|m|c))", r"\1 contrast "),
     (r"\bs (?=kontrast|kl\b)", " with "),
     (r"\bc\s?/\s?(?=(?:c|civ|gd|gad\w*|mdc|iv|km)\b)|\bm\s?/\s?(?=(?:k|km|kontrast)\b)|\bw\s?/", " with "),
     (rf"\b({_SIGNED})(?:\s?\(\s?-\s?\)|\s?-(?=\s*(?:[)\],;:]|\Z))|-(?!\w))", r" without \1 "),

@@ -12,6 +12,12 @@ _MASK = (
     r"|outlines?|ground ?truth|truth|predictions?|rtss|rtstruct\w*|pseg|synthseg|wmparc"
 )
 _NOT_A_MASK = r"\b(?:readout|epi|rs|multi|k space) (?:segmented|seg)\b"
+_STRUCTURE_AT_THE_END = (
+    r"gt|wt|tc|et|tumou?r|whole ?tumou?r|tumou?r core|core|enhancing(?: tumou?r)?|o?edema|necrosis|ncr|wm|gm|csf|"
+    r"ventricles?|hippocamp\w*|cortex|vessels"
+)
+"""What a file without the name of a sequence shows, if its name ends so: `anna_tumor`."""
+_SEQUENCE = r"\b[es]?t[12]\w{0,4}\b|flair|mprage|spgr|bravo|dwi|adc|pd\b|tirm|\bct\b|\bpet\b"
 _TUMOUR = (
     r"tumou?rs?|tumeur\w*|tumore|tumor\w{0,3}|lesions?|lasion\w*|lesione|lesioni|lesao|gt|truth|ground ?truth|wt|"
     r"tc|et|gtv\d*|ctv\d*|whole ?tumou?r|ncr|o?edema|odem\w*|necro\w*|enhancing|core|mets?|metastas\w*|glioma|gbm"
@@ -34,6 +40,8 @@ def names_mask(text: str) -> bool:
     """
     words = plain(text)
     if re.search(r"^[mrwy]{0,3}c[1-6][es]?(?:t1|t2|flair|mprage)", words):  # tissue maps of SPM
+        return True
+    if re.search(rf"\b(?:{_STRUCTURE_AT_THE_END})$", words) and not re.search(_SEQUENCE, words):
         return True
     words = re.sub(_NOT_A_MASK, " ", words)
     return bool(re.search(rf"\b(?:{_MASK})\b", words))

@@ -41,25 +41,25 @@ _OTHERS = (
      r"3 ?pl(?:ane)?s?(?: loc)?|plan ?scan|aahead|aah|loc|lok|calibration|shim|smart ?brain|scano|pilot"),
     ("diffusion imaging",
      r"[sd]*dwi\w*|dti\w*|diff\w*|[de]?adc\w*|average dc|apparent diff\w*|exponential (?:apparent|adc)|trace\w*|"
-     r"b ?\d{3,4}|b ?0|tensor\w*|resolve|noddi|dki|iso ?b|s?dw ?ssh|ssh ?dwi|ioptb"),
+     r"b ?\d{3,4}|b ?0(?! ?map)|tensor\w*|resolve|noddi|dki|iso ?b|s?dw ?ssh|ssh ?dwi|ioptb"),
     ("perfusion imaging",
      r"perf\w*|dsc|dce|\w?c?asl|pasl|(?:rel ?)?r?cb[fv]|r?mtt|ttp|tmax|d[iy]nami\w*|dyn|twist|leakage|ktrans|"
      r"m0 ?scan|gbp|pbp"),
     ("susceptibility imaging",
-     r"e?swi\w*|e?swan\w*|swip\w*|t2 ?star\w*|t2 ?gre|gre t2|hemo\w*|haemo\w*|hamo\w*|heme?|merge|medic|qsm|"
+     r"e?swi\w*|e?swan\w*|swip\w*|t2 ?star\w*|t2 ?gre|gre t2|hemo\w*|haemo\w*|hamo\w*|heme?|haem|ham|merge|medic|qsm|"
      r"s?t2w? ?ffe|ffe t2w?|t2 fl[23]d|fl[23]d t2|t2 flash|flash t2|ven ?bold|bsi|fsbb|mag images?|blutung|"
-     r"\w*bleeds?|sw ?ip|pha images|filt pha|gradient ?echo|gradientenecho|suscept\w*|suszept\w*"),
+     r"\w*bleeds?|sw ?ip|pha images|filt pha|suscept\w*|suszept\w*"),
     ("angiography",
      r"tof\w*|\d?mra|\d?mrv|angio\w*|pca|phase contrast|venogra\w*|inhance\w*|pc3d|3dpc|carotid\w*|arter\w*|venous|"
      r"circle of willis"),
     ("functional imaging or spectroscopy",
      r"bold|\w*f ?mri|resting|mrs|csi|spectro\w*|press|svs|steam|mrsi|moco ?series|sbref"),
     ("fluid-bright steady-state imaging",
-     r"ciss|ci3d|fiesta\w*|trufi\w*|true ?fisp|s?b ?[ft]fe|bssfp|balanced|dess|de3d|psif|basg|drive"),
+     r"ciss|ci3d|fiesta\w*|trufi\w*|true ?fisp|s?b ?[ft]fe|bssfp|balanced|dess|de3d|psif|basg|(?<!tse )drive(?! tse)"),
     ("fat- and fluid-suppressed imaging (STIR, DIR)", r"\w{0,3}stir\w*|dir|double inversion\w*|psir|fgatir"),
     ("a map of T1, T2 or another quantity",
      r"[bqr][0-2] ?map\w*|field ?map\w*|q?t[12] ?(?:rho)? ?map\w*|mapit|relaxom\w*|r2 ?star\w*|mdw|parametric|"
-     r"t1 ?rho|q ?t[12]|mp2rage (?:\w+ )*t1 (?:images?|map)|molli|r2 ?\*|pd ?map|proton density map|mtsat|mtr|"
+     r"t1 ?rho|q ?t[12]|mp2rage (?:\w+ )*t1 (?:images?|map)|molli|r2 ?\*|pd ?map|proton density map|mtsat|mtr\w*|"
      r"t[12] ?relax\w*|t[12] ?karte|phase ?diff|magnitude[12]|[tr]b1\w*|color ?map\w*|t[12] (?:values?|quant\w*)"),
     ("a phase image", r"pha|phase images?|phase map|ph\Z|phase\Z|part phase|phase ?mask|phasenbild\w*"),
     ("a real or imaginary image", r"imaginary|real\Z|real images?|part (?:real|imag)"),
@@ -84,6 +84,7 @@ _OTHERS_UNLESS_WEIGHTED = (
     ("a reformat or a projection", r"radial"),
 )
 """Words that mean something else beside T1, T2 or FLAIR: `FA_T1` may be a person's initials."""
+_GRADIENT_ECHO = r"(?:2d ?)?f?gre|mpgr|ge2d|gradient\w*|eg"
 _PROTON_DENSITY = r"pdw?\w{0,2}|proton(?: density)?|dual ?echo|dp"
 _FLAIR = r"[es]?t?2? ?flair\w*|\w{0,4}flair|tirm|dark ?fl\w*|dk ?fl\w*|da fl|t2f|fla|t2 ?w? ?ir ?flair|fluid att\w*"
 _STIR_LIKE = r"tirm (?:\w+ )*fs|fs (?:\w+ )*tirm"
@@ -140,12 +141,17 @@ def _other(words: str) -> str | None:
             return what
     if re.search(r"t2w? ?\*", words):
         return "susceptibility imaging"
-    if _weighted(words) is not None:
+    weighted = _weighted(words)
+    if _has(words, _GRADIENT_ECHO) and _is_weighted_by_susceptibility(words, weighted):
+        return "susceptibility imaging"
+    if weighted is not None:
         return None
-    for what, pattern in _OTHERS_UNLESS_WEIGHTED:
-        if _has(words, pattern):
-            return what
-    return "susceptibility imaging" if _has(words, r"(?:2d ?)?gre|ge2d") and not _has(words, r"3d|fsp") else None
+    return next((what for what, pattern in _OTHERS_UNLESS_WEIGHTED if _has(words, pattern)), None)
+
+
+def _is_weighted_by_susceptibility(words: str, weighted: Named | None) -> bool:
+    """Whether a gradient echo is: with T2 in its name, or in slices and with no weighting in its name."""
+    return not _has(words, r"3d|fsp") if weighted is None else weighted.sequence == "t2w"
 
 
 def _is_reformat(words: str) -> bool:
@@ -174,7 +180,36 @@ def _weighted(words: str) -> Named | None:
     return Named(T1, "T1") if t1 or _has(words, rf"mpr|{_AGENT_WORD}") else None
 
 
-_INITIALS = ("me", "da", "et", "po", "te", "tr", "rm", "nd", "ph", "fa", "fl", "no", "na", "df", "bb", "cs", "hr", "mt")
+_INITIALS = (
+    "me",
+    "da",
+    "et",
+    "po",
+    "te",
+    "tr",
+    "rm",
+    "nd",
+    "ph",
+    "fa",
+    "fl",
+    "no",
+    "na",
+    "df",
+    "bb",
+    "cs",
+    "hr",
+    "mt",
+    "dl",
+    "ap",
+    "pa",
+    "ws",
+    "we",
+    "lr",
+    "rl",
+    "std",
+    "vol",
+    "volume",
+)
 """Words of sequences that a name may hold as a person's initials."""
 _NUMBER_WITH_UNIT = re.compile(r"^(?:\d+(?:mm|iso|mmiso|min|ml)|p[2-4]|b\d{1,4}|[23]d|3t|[es]?t[12]\w{0,4})$")
 

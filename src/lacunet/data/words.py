@@ -22,11 +22,13 @@ _SEQUENCES = """
     image images
 """
 _TECHNIQUE = """
-    ax axial axi tra trans transv transverse transversal transversale cor coronal kor koronar koronal coro sag sagittal
-    sagital sagitale sagittale obl oblique oax osag ocor 3d 2d plane planes 3plane fs fatsat fat sat spair spir dixon
-    water isotropic iso ns grappa sense asset arc wip norm nd dis2d dis3d nav moco multi band sms cs csense fast quick
-    high res hr hires thin slice slices mm 3t ray single double dose late delayed delay dyn dynamic scan series
-    seq se1 raw orig original mr mri rm irm ph e1 e2 tr te bb black blood vessel wall view ultra motion corr corrected
+    ax axial axi tra trans transv transverse transversal transversale cor coronal kor koronar koronal coro sag
+    sagittal sagital sagitale sagittale obl oblique oax osag ocor 3d 2d plane planes 3plane fs fatsat fat sat spair
+    spir dixon water isotropic iso ns grappa sense asset arc wip norm nd dis2d dis3d nav moco multi band sms cs
+    csense fast quick high res hr hires thin slice slices mm 3t ray single double dose late delayed delay dyn
+    dynamic scan series seq se1 raw orig original mr mri rm irm ph e1 e2 tr te bb black blood vessel wall view ultra
+    motion corr corrected dl drb air sonic pat ipat cai acc ws we lr rl ap pa comp compressed sel fov vfl mpgr vol
+    volume tilt std standard routine
 """
 _AGENT = """
     gd gad gado gadolinium gadolinio gadovist gadavist gadobutrol gadoterate gadoterat gadopentetate dotarem magnevist
@@ -37,6 +39,9 @@ _AGENT = """
     senza dopo prima com sem antes depois met zonder med uden uten utan bez po przed pred wo none and et und
 """
 _BODY = "kopf brain head cranial cranium neuro schaedel hirn cerveau encephale cerebro cabeza testa encefalo skull"
+_USES = (
+    "navi navigation neuronavigation neuronavi stealth brainlab planning planung stereotactic stereotaxie tumor tumour"
+)
 _OTHERS = (
     "sub report asset mask masks maske seg segs segm segmentation dseg probseg label roi lesion gehirn masked stripped"
 )
@@ -44,7 +49,7 @@ _OTHERS = (
 SEQUENCE_WORDS = frozenset((_SEQUENCES + _TECHNIQUE + _AGENT).split())
 """Words about a sequence: its name, plane, technique, contrast agent."""
 
-SHOWN = SEQUENCE_WORDS | frozenset((_BODY + " " + _OTHERS).split())
+SHOWN = SEQUENCE_WORDS | frozenset(" ".join((_BODY, _USES, _OTHERS)).split())
 """All words that may be shown."""
 
 HIDDEN = "…"
