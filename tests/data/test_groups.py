@@ -35,7 +35,7 @@ ONE_PATIENT = [
     ("004_anna_T2 005_anna_FLAIR 007_anna_T1ce", "anna", "t2w t2f t1c"),
     ("post_T1 T2 FLAIR", "x", "t1c t2w t2f"),
     ("T1_AX T1_AX_POST_GAD T2_AX FLAIR_AX", "x", "t1n t1c t2w t2f"),
-    ("AX_T1_POST_p7 AX_T2_p7 AX_FLAIR_p7", "p7", "t1c t2w t2f"),
+    ("AX_T1_POST_p07 AX_T2_p07 AX_FLAIR_p07", "p07", "t1c t2w t2f"),
     ("p01_sag_t1_post p01_ax_t2 p01_cor_flair", "p01", "t1c t2w t2f"),
     ("anna_1964_t2 anna_flair", "anna", "t2w t2f"),
     ("p01_t1ce FLAIR", "p01", "t1c t2f"),
@@ -44,7 +44,11 @@ ONE_PATIENT = [
     ("T1_post/image T2/image FLAIR/image", "x", "t1c t2w t2f"),
     ("p01_t1/p01_t1 p01_t1ce/p01_t1ce p01_flair/p01_flair", "p01", "t1n t1c t2f"),
     ("004_T2/image 005_FLAIR/image 007_T1ce/image", "x", "t2w t2f t1c"),
-    ("UCSF-PDGM-0004_T1 UCSF-PDGM-0004_T1c UCSF-PDGM-0004_T2 UCSF-PDGM-0004_FLAIR", "UCSF-PDGM-0004", "t1n t1c t2w t2f"),
+    (
+        "UCSF-PDGM-0004_T1 UCSF-PDGM-0004_T1c UCSF-PDGM-0004_T2 UCSF-PDGM-0004_FLAIR",
+        "UCSF-PDGM-0004",
+        "t1n t1c t2w t2f",
+    ),
 ]
 
 
@@ -126,20 +130,20 @@ def test_every_file_and_folder_is_accounted_for(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "IM1").write_bytes(b"\0" * 128 + b"DICM")
     (tmp_path / "lost_t2.nii.gz").symlink_to(tmp_path / "nowhere")
+    archive = "is an archive; lacunet import reads it, or unpack it"
+    derived = "lies in a folder of derivatives, results of other programs; give that folder itself to use it"
     told = {str(one.path.relative_to(tmp_path)): one.reason for one in survey(tmp_path, GLIOMA).left_out}
     assert told == {
         "a/.hidden.nii.gz": "is hidden",
         "a/a_ADC.nii.gz": "its name says diffusion imaging",
         "a/notes.txt": "is no image",
-        "b": "gave no case: 1 file: its name says no sequence; 1 file: is an archive; lacunet import reads it, or unpack it",
+        "b": f"gave no case: 1 file: its name says no sequence; 1 file: {archive}",
         "b/b_pred.nii.gz": "its name says no sequence",
-        "b/export.zip": "is an archive; lacunet import reads it, or unpack it",
+        "b/export.zip": archive,
         "c": "gave no case: 1 file: is DICOM; lacunet import reads it",
         "c/IM1": "is DICOM; lacunet import reads it",
-        "derivatives": "gave no case: 1 file: lies in a folder of derivatives, results of other programs; give that "
-        "folder itself to use it",
-        "derivatives/c/sub-1_T1w.nii.gz": "lies in a folder of derivatives, results of other programs; give that folder "
-        "itself to use it",
+        "derivatives": f"gave no case: 1 file: {derived}",
+        "derivatives/c/sub-1_T1w.nii.gz": derived,
         "empty": "gave no case: it holds no file",
         "lost_t2.nii.gz": "is a link to nothing; if git-annex or DataLad keeps the content, get it first",
     }

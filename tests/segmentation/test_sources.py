@@ -318,7 +318,7 @@ def test_cases_are_told_from_exports(examination: Path, loose, predictor: Predic
     folder = next(iter(loose.values())).parent
     found = read_sources([examination, folder], GLIOMA)
     assert [files.name for files in found.cases] == ["anna"]
-    assert (found.exports, found.problems) == ([examination], [])
+    assert (found.exports, found.problems) == ([examination], ())
     with pytest.raises(DataError, match="no scans found"):
         read_sources([examination, folder], GLIOMA, may_import=False)
     problem = Problem("ben", "has two files for one place")

@@ -69,11 +69,9 @@ def predictor_of(
     return Predictor(loaded, device, precision, windows, mirror)
 
 
-def cases_of(
-    sources: Sequence[Path], given: dict[str, Path], name: str, task: Task
-) -> "Surveyed":
+def cases_of(sources: Sequence[Path], given: dict[str, Path], name: str, task: Task) -> "Surveyed":
     """The cases to segment: from folders and manifests, or from scans given one by one."""
-    from lacunet.data.find import Surveyed, case_from_files, survey_all  # noqa: F811
+    from lacunet.data.find import Surveyed, case_from_files, survey_all
 
     if given and sources:
         raise UsageError("give either folders or single scans (--t1c FILE ...), not both")

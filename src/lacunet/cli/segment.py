@@ -30,7 +30,7 @@ from lacunet.cli.options import (
     require_writable,
     task_of,
 )
-from lacunet.cli.terminal import print_segmented, print_survey, progress, say
+from lacunet.cli.terminal import dropped, print_left_out, print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
 from lacunet.segmentation.layout import Layout
 
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from lacunet.segmentation.sources import Sources
     from lacunet.segmentation.write import Segmented
     from lacunet.task import Task
+
+
+MOST_LINES = 10
+"""Lines about what is left out for one reason; `sources.csv` and `lacunet check` have all."""
 
 
 def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int = 7) -> None:
@@ -123,9 +127,11 @@ def segment(
         layout=layout,
         viewer=viewer,
     )
-    found = _sources_of(sources or [], given, name or "case", task, may_import)
+    found = _sources_of(sources or [], given, name, task, may_import)
     require_writable(output)
     predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
+    print_left_out(found.left_out, MOST_LINES)
+    left_out = len(found.left_out)
     targets = [task.modality(word) for word in onto or []]
     problems: list[Problem] = []
     done = 0
@@ -142,6 +148,7 @@ def segment(
         for result in results:
             if isinstance(result, Survey):
                 print_survey(result, task)
+                left_out += result.dropped
                 total += len(result.visits) - 1
                 bar.advanced("segmenting", number, total, "segmenting")
                 continue
@@ -152,22 +159,25 @@ def segment(
             else:
                 done += 1
                 print_segmented(result, task)
-    say(f"{done} of {done + len(problems)} cases in {output}")
+    say(f"{done} of {done + len(problems)} cases in {output}{'; ' + dropped(left_out) if left_out else ''}")
     exit_with(problems)
 
 
-def _sources_of(paths: Sequence[Path], given: dict[str, Path], name: str, task: "Task", may_import: bool) -> "Sources":
+def _sources_of(
+    paths: Sequence[Path], given: dict[str, Path], name: str | None, task: "Task", may_import: bool
+) -> "Sources":
     """What there is to segment; scans given one by one make a case, or overrule what an export's series are taken for.
 
     Raises:
         DataError: a folder holds neither cases nor an export, or two cases have one name.
-        UsageError: nothing is named, or scans are given beside cases or beside several exports.
+        UsageError: nothing is named, one name is given for several cases, or scans are given beside cases or beside
+            several exports.
     """
-    from lacunet.segmentation.sources import Sources, read_sources
+    from lacunet.segmentation.sources import Sources, named, read_sources
 
     if not paths:
-        return Sources(cases=cases_of([], given, name, task).cases)
-    found = read_sources(paths, task, may_import)
+        return Sources(cases=cases_of([], given, name or "case", task).cases)
+    found = named(read_sources(paths, task, may_import), name)
     if given and len(found.exports) > 1:
         raise UsageError(f"--{next(iter(given))} works with one source only, and there are {len(found.exports)}")
     if given and len(found.exports) < len(paths):

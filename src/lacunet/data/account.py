@@ -1,13 +1,17 @@
 """The account of a source: every file and folder that is not used, with its reason."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from lacunet.data.names import SUFFIXES, bare_name
-from lacunet.data.tree import PassedOver, Tree
+from lacunet.data.tree import PassedOver, Tree, label_of
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".7z", ".rar")
+
+
+COUNTED = ("is no image", "is hidden")
+"""Reasons whose files are counted, not listed one by one, where a person reads the account."""
 
 
 def account_of(tree: Tree, used: Collection[Path], reasons: Mapping[Path, str]) -> tuple[PassedOver, ...]:
@@ -23,7 +27,7 @@ def account_of(tree: Tree, used: Collection[Path], reasons: Mapping[Path, str]) 
     """
     sidecars = {path.with_name(bare_name(path.name) + ".json") for path in used}
     left = [
-        PassedOver(path, reasons.get(path) or reason_of(path))
+        PassedOver(path, reasons.get(path) or reason_of(path), label_of(path, tree.root))
         for path in tree.files
         if path not in used and path not in sidecars
     ]
@@ -56,30 +60,39 @@ def _empty_folders(tree: Tree, used: Collection[Path], left: Sequence[PassedOver
     alive = {folder for path in used for folder in path.parents}
     dead = [folder for folder in tree.folders if folder not in alive]
     topmost = [folder for folder in dead if folder.parent == tree.root or folder.parent in alive]
-    return [PassedOver(folder, f"gave no case: {_held_by(folder, left)}") for folder in topmost]
+    return [
+        PassedOver(folder, f"gave no case: {_held_by(folder, left)}", label_of(folder, tree.root)) for folder in topmost
+    ]
 
 
 def _held_by(folder: Path, left: Sequence[PassedOver]) -> str:
     reasons = Counter(one.reason for one in left if folder in one.path.parents)
     if not reasons:
         return "it holds no file"
-    said = [f"{count} {'file' if count == 1 else 'files'}: {reason}" for reason, count in reasons.most_common(3)]
+    said = [f"{counted_files(count)}: {reason}" for reason, count in reasons.most_common(3)]
     return "; ".join(said)
 
 
-def in_short(left_out: Sequence[PassedOver], root: Path) -> list[str]:
-    """Lines for a person: each image and folder by itself, files of other kinds counted by reason."""
+def in_short(left_out: Sequence[PassedOver], most: int | None = None) -> list[str]:
+    """Lines for a person: each file and folder with its reason; hidden files and files of other kinds are counted.
+
+    Args:
+        left_out: What is not used.
+        most: At most so many lines of one reason, then how many more there are; None: all.
+    """
     lines = []
-    counted: Counter[str] = Counter()
+    by_reason: dict[str, list[PassedOver]] = defaultdict(list)
     for one in left_out:
-        if one.reason in ("is no image", "is hidden"):
-            counted[one.reason] += 1
-        else:
-            lines.append(f"{_relative(one.path, root)}: {one.reason}")
-    for reason, count in counted.items():
-        lines.append(f"{count} {'file' if count == 1 else 'files'}: {reason}")
+        by_reason[one.reason].append(one)
+    for reason, members in by_reason.items():
+        shown = [] if reason in COUNTED else members[:most]
+        lines += [f"{one.label}: {reason}" for one in shown]
+        if rest := len(members) - len(shown):
+            more = f"{rest} more" if shown else counted_files(rest)
+            lines.append(f"{more}: {reason}")
     return lines
 
 
-def _relative(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+def counted_files(count: int) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {'file' if count == 1 else 'files'}"

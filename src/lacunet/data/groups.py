@@ -86,7 +86,9 @@ def _with_sequence_folders(files: Sequence[NamedFile], task: Task) -> list[Named
     whole = {folder for folder, members in by_folder.items() if _is_sequence_folder(folder, members, task)}
     around = {folder.parent for folder in whole}
     beside = {
-        folder for folder, (first, *more) in by_folder.items() if folder.parent in around and not more and not first.stem
+        folder
+        for folder, (first, *more) in by_folder.items()
+        if folder.parent in around and not more and not first.stem
     }
     return [in_sequence_folder(found, task) if _is_part(found, whole | beside) else found for found in files]
 

@@ -161,7 +161,7 @@ def _read_mask(path: Path, home: Path, name: str) -> NamedFile:
     tumour = is_tumour_mask(name)
     last = next((word for word in _REFERENCE_WORDS if _ends_with(name, word)), None)
     exact = last is not None and not names_mask(rest := name[: len(name) - len(last)]) and tumour is None
-    stem = rest.rstrip(SEPARATORS) if exact and not any(map(is_sequence_word, words_of(rest))) else stem_by_words(name)
+    stem = rest.rstrip(SEPARATORS) if exact and not any(map(_is_of_a_sequence, words_of(rest))) else stem_by_words(name)
     if exact or tumour:
         return NamedFile(path, home, stem, REFERENCE, exact=exact)
     reason = "is a mask by its name"
@@ -184,7 +184,7 @@ def _by_last_word(path: Path, home: Path, name: str, task: Task) -> NamedFile | 
         return None
     rest = name[: len(name) - len(word)]
     stem, role = rest.rstrip(SEPARATORS), task.modality(word)
-    if role != "t1c" and any(len(word) > 1 and is_sequence_word(word) for word in words_of(stem)):
+    if role != "t1c" and any(map(_is_of_a_sequence, words_of(stem))):
         return None
     return NamedFile(path, home, stem, role, _family(rest[-1:], word), exact=True)
 
@@ -208,6 +208,11 @@ def _by_words(path: Path, home: Path, text: str, name: str, task: Task) -> Named
     return NamedFile(path, home, stem, role, "plain")
 
 
+def _is_of_a_sequence(word: str) -> bool:
+    """Whether a word in front of a known name of a sequence belongs to it (`T2` in `p01_T2_FLAIR`), not to the case."""
+    return len(word) > 1 and word not in _ALSO_NAMES and is_sequence_word(word)
+
+
 def words_of(name: str) -> list[str]:
     """The words of a name, lower case."""
     return [word for word in re.split(r"[_\-. ()]+", name.lower()) if word]
@@ -216,15 +221,17 @@ def words_of(name: str) -> list[str]:
 def stem_by_words(name: str) -> str:
     """What is left of a name without the words about the sequence or the mask, joined by `_`."""
     words = [word for word in re.split(r"[_\-. ()]+", name) if word]
-    return "_".join(word for word in words if not is_sequence_word(word.lower()) and not _says_nothing(word.lower()))
+    first = words[:1] if words and re.fullmatch(r"[ps]\d", words[0], re.IGNORECASE) else []
+    return "_".join([*first, *(word for word in words[len(first) :] if _names_case(word.lower()))])
 
 
-def _says_nothing(word: str) -> bool:
-    """Words of masks, and words that any file may have: they name no case."""
-    return word in _EMPTY_WORDS or names_mask(word)
+def _names_case(word: str) -> bool:
+    """False for words of the sequence, of a mask, and for those that any file may have."""
+    return not (is_sequence_word(word) or word in _EMPTY_WORDS or names_mask(word))
 
 
-_EMPTY_WORDS = frozenset("image images img scan vol volume file nii stripped tumor tumour".split())
+_ALSO_NAMES = {"met", "con", "sin", "com", "sem", "med", "no", "se", "ge", "ir", "sub", "fa", "and"}
+_EMPTY_WORDS = {"image", "images", "img", "scan", "vol", "volume", "file", "nii", "stripped", "tumor", "tumour"}
 
 
 def _family(separator: str, word: str) -> str:

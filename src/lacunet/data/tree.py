@@ -10,10 +10,17 @@ from lacunet.errors import DataError
 
 @dataclass(frozen=True)
 class PassedOver:
-    """A file or folder that is not used, and why. Local: a path may hold a patient's name."""
+    """A file or folder that is not used, and why. Local: a path may hold a patient's name.
+
+    Attributes:
+        path: The file or folder.
+        reason: One clause: "is hidden".
+        label: Its path inside the source, for people.
+    """
 
     path: Path
     reason: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,15 @@ def read_tree(root: Path) -> Tree:
         raise DataError(f"{root}: cannot be opened ({error.strerror or error})") from error
     for path, reason in _below(root, ()):
         if reason is not None:
-            passed.append(PassedOver(path, reason))
+            passed.append(PassedOver(path, reason, label_of(path, root)))
         else:
             (folders if path.is_dir() else files).append(path)
     return Tree(root, tuple(files), tuple(folders), tuple(passed))
+
+
+def label_of(path: Path, root: Path) -> str:
+    """The path inside the source; that of a folder ends with a slash."""
+    return f"{path.relative_to(root).as_posix()}{'/' * path.is_dir()}"
 
 
 def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, str | None]]:

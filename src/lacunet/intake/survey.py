@@ -11,7 +11,7 @@ No text that leaves this module can name a patient: see `words` for descriptions
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -101,7 +101,10 @@ def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task) 
         beside = 0
     else:
         raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM, NIfTI or .mha files")
-    return replace(survey, notes=(*survey.notes, *_notes(contents, pile, beside)))
+    notes = _notes(contents, pile, beside)
+    return replace(
+        survey, notes=(*survey.notes, *notes), passed_over=survey.passed_over + _passed_over(contents, pile, beside)
+    )
 
 
 def _what_else(contents: Contents, pile: Pile) -> str:
@@ -120,6 +123,12 @@ def _notes(contents: Contents, pile: Pile, beside: int) -> list[str]:
     if beside:
         notes.append(f"{_files(beside)} in NIfTI passed over, since the source holds DICOM")
     return notes + [f"{count} passed over: {reason}" for reason, count in sorted(contents.passed_over.items()) if count]
+
+
+def _passed_over(contents: Contents, pile: Pile, beside: int) -> int:
+    """The number of files that `_notes` tells of."""
+    strangers = sum(not is_image(path) and path.suffix.lower() != ".json" for path in pile.others)
+    return sum(pile.damaged.values()) + strangers + pile.directories + beside + sum(contents.passed_over.values())
 
 
 def _files(count: int) -> str:
@@ -243,7 +252,17 @@ def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes
     if not done:
         raise DataError(problems[0])
     kind = "bids" if any(one.source == "bids" for loose in visits for one in loose.files) else "nifti"
-    return Survey(kind, tuple(done), tuple(left_out))
+    empty = _folders_without_scans(contents.root, [one.path for loose in visits for one in loose.files])
+    notes = (f"{counted(empty, 'folder', 'folders')} gave no scan",) if empty else ()
+    return Survey(kind, tuple(done), tuple(left_out), notes, empty)
+
+
+def _folders_without_scans(root: Path, used: Sequence[Path]) -> int:
+    """Number of folders directly in the source with no file of a visit."""
+    alive = {folder for path in used for folder in path.parents}
+    with suppress(OSError):
+        return sum(folder.is_dir() and folder.name[:1] != "." and folder not in alive for folder in root.iterdir())
+    return 0
 
 
 def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,6 +57,20 @@ def read_sources(paths: Sequence[Path], task: Task, may_import: bool = True) -> 
     exports = [path for path in paths if may_import and needs_import(path, task)]
     found = survey_all([path for path in paths if path not in exports], task)
     return Sources(found.cases, exports, found.problems, found.left_out)
+
+
+def named(found: Sources, name: str | None) -> Sources:
+    """The same with the one case called `name`; an export is named when it is imported.
+
+    Raises:
+        UsageError: there are several cases.
+    """
+    count = len(found.cases) + len(found.exports) + len(found.problems)
+    if name is None or count == 0:
+        return found
+    if count > 1:
+        raise UsageError(f"--name {name}: there are {count} cases; leave it out, or give the files of one")
+    return replace(found, cases=[replace(case, name=name) for case in found.cases])
 
 
 def segment(
