@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lacunet.case import ImageFile
+from lacunet.data.agent import says_agent
 from lacunet.data.masks import is_tumour_mask, names_mask
 from lacunet.data.sequences import OTHER, T1, is_sequence_word, sequence_named
-from lacunet.data.words import says_agent
 from lacunet.errors import DataError, UsageError
 from lacunet.task import Task
 

@@ -45,6 +45,7 @@ _TAGS = [
     "ImageOrientationPatient", "ImagePositionPatient", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
     "PixelRepresentation", "PhotometricInterpretation", "DiffusionBValue", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "AcquisitionContrast", "ComplexImageComponent", "BurnedInAnnotation",
+    "RescaleType",
 ]  # fmt: skip
 
 
@@ -92,6 +93,9 @@ class Header:
         texts: Series description, protocol and sequence names: typed by people, may contain names.
         agent: By `ContrastBolusAgent`: True: given, False: stated as not given, None: not stated.
         time: Acquisition time as a number for sorting (YYYYMMDDhhmmss.f); None where missing.
+        photometric: `MONOCHROME2`, ... in capitals.
+        acquired: AcquisitionContrast and ComplexImageComponent, in capitals.
+        unit: Of the values (RescaleType); "" where missing.
     """
 
     path: Path
@@ -122,6 +126,9 @@ class Header:
     slices: tuple[Slice, ...]
     multi_frame: bool
     colour: bool
+    photometric: str
+    acquired: tuple[str, ...]
+    unit: str
 
 
 def require_pydicom() -> None:
@@ -228,6 +235,9 @@ def _header(path: Path, data: "Dataset") -> Header:
         slices=slices,
         multi_frame=len(slices) > 1 or _text(data, "SOPClassUID") in _ENHANCED,
         colour=(_integer(data, "SamplesPerPixel") or 1) > 1,
+        photometric=_text(data, "PhotometricInterpretation").upper(),
+        acquired=(*_words(data, "AcquisitionContrast"), *_words(data, "ComplexImageComponent")),
+        unit=str(_in_groups(data, "PixelValueTransformationSequence", "RescaleType") or ""),
     )
 
 

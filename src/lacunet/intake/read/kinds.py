@@ -1,6 +1,8 @@
 """What kind of image a series is, by its header: a usable scan, or a document, a map, a localiser and so on."""
 
+from lacunet.data.sequences import sequence_named
 from lacunet.data.words import has
+from lacunet.intake.identify.image_type import kind_by_types, kind_by_unit
 from lacunet.intake.read.series import Series, wrong_stack
 
 _NO_IMAGES = {
@@ -15,7 +17,13 @@ _OTHER_MODALITIES = {
     "OT": "an image of no stated kind", "SC": "a screenshot",
     "XC": "a photograph", "ES": "an endoscopy", "SM": "a slide",
 }  # fmt: skip
-_SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"
+_CLASSES = (
+    ("1.2.840.10008.5.1.4.1.1.7", "is a screenshot or a scanned page, not a scan"),
+    ("1.2.840.10008.5.1.4.1.1.4.2", "is spectroscopy, not an image"),
+    ("1.2.840.10008.5.1.4.1.1.66", "holds raw data or a segmentation, not a scan"),
+    ("1.2.840.10008.5.1.4.1.1.30", "is a map of a quantity, not a weighted image"),
+)
+"""Beginnings of SOPClassUIDs."""
 
 
 def why_not(series: Series) -> str | None:
@@ -27,65 +35,37 @@ def _wrong_kind(series: Series) -> str | None:
     first = series.first
     if first.modality in _NO_IMAGES:
         return f"is {_NO_IMAGES[first.modality]}, not a scan"
-    if first.sop_class.startswith(_SCREENSHOT):
-        return "is a screenshot or a scanned page, not a scan"
+    for beginning, reason in _CLASSES:
+        if first.sop_class == beginning or first.sop_class.startswith(beginning + "."):
+            return reason
     if first.modality in _OTHER_MODALITIES:
         return f"is {_OTHER_MODALITIES[first.modality]}, not an MR scan"
     if first.modality != "MR":
         return "is no MR scan" if first.modality.isalpha() else "does not say that it is an MR scan"
     if not (first.rows and first.columns):
         return "holds no pixels"
-    return "is in colour, as maps and screenshots are" if first.colour else None
-
-
-def _wrong_map(series: Series) -> str | None:
-    """Localisers, derived maps and reformats, by ImageType and by description."""
-    first = series.first
-    types = {word for kind in (first.image_type, *(one.frame_type for one in series.slices)) for word in kind}
-    texts = first.texts[:2]
-    if types & {"LOCALIZER", "LOCALISER", "SCOUT"} or has(texts, _LOCALISER):
-        return "is a localiser"
-    if types & {"ADC", "FA", "TRACEW", "TRACE", "DIFFUSION", "EXP", "EADC", "TENSOR", "DIFFUSION_ANISO", "MD"}:
-        return "is a diffusion map"
-    if types & {
-        "CBF",
-        "CBV",
-        "RCBV",
-        "MTT",
-        "TTP",
-        "TMAX",
-        "PERFUSION",
-        "GBP",
-        "PBP",
-        "ASL",
-        "RELCBV",
-        "RELCBF",
-        "RELMTT",
-    }:
-        return "is a perfusion map"
-    if types & {
-        "MPR",
-        "REFORMATTED",
-        "PROJECTION IMAGE",
-        "MIP",
-        "MINIP",
-        "MIN_IP",
-        "MAX_IP",
-        "CURVED",
-        "RESLICED",
-        "MNIP",
-    }:
-        return "is a reformat or a projection of another series"
-    if series.derived and has(texts, r"\bmprs?\b"):
-        return "is a reformat of another series"
-    if types & {"SUBTRACT", "SUBTRACTION", "SUB"}:
-        return "is a subtraction of two series"
-    if types & {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}:
-        return "holds phase, real or imaginary values, not a magnitude image"
+    if first.colour:
+        return "is in colour, as maps and screenshots are"
+    if first.photometric == "MONOCHROME1":
+        return (
+            "is stored with inverted grey (MONOCHROME1): bright tissue has low values; convert it, or give it by its "
+            "number if its values are right"
+        )
     return None
 
 
-_LOCALISER = (
-    r"\b(?:localizer|localiser|localizador|lokalizer|locator|scout|survey|topogram\w*|ubersicht|"
-    r"3 ?pl(?:ane)?s?(?: loc)?|3plane|plan scan|aahead|loc|calibration|shim|smartbrain)\b"
-)
+def _wrong_map(series: Series) -> str | None:
+    """Localisers, derived maps, reformats and phase images, by ImageType, by the unit of the values and by words."""
+    first = series.first
+    types = {word for kind in (first.image_type, *(one.frame_type for one in series.slices)) for word in kind}
+    if kind := kind_by_types(types | set(first.acquired)):
+        return kind
+    named = next((found for text in first.texts[:2] if (found := sequence_named(text))), None)
+    if named is not None and named.what == "a localiser":
+        return "is a localiser"
+    if any(one.b_value for one in series.slices):
+        return "is diffusion imaging (it has a b-value)"
+    mpr = has(first.texts[:2], r"\bmprs?\b") and not has(first.texts[:2], r"\b(?:ns|p[234]|iso|grappa)\b")
+    if series.derived and mpr:  # with those words it is MPRAGE, as Siemens abbreviates it
+        return "is a reformat of another series"
+    return kind_by_unit(first.unit)

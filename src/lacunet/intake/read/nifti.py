@@ -9,6 +9,7 @@ from typing import Any
 
 from lacunet.data.groups import Group, grouped, is_public, is_scan
 from lacunet.data.names import ESTIMATE, MASK, REFERENCE, SUFFIXES, NamedFile, bare_name, read_name
+from lacunet.data.sequences import OTHER, sequence_named
 from lacunet.intake.identify.clues import Clues
 from lacunet.task import Task
 
@@ -92,7 +93,9 @@ def _file(number: int, found: NamedFile, aside: str = "") -> LooseFile:
     role = found.role if found.exact and is_scan(found) else None
     source = "bids" if _BIDS_NAME.match(found.path.name) else "nifti"
     said = (sidecar.get(name) for name in ("SeriesDescription", "ProtocolName"))
-    texts = (*(text for text in said if isinstance(text, str)), found.text)
+    described = tuple(text for text in said if isinstance(text, str))
+    named = sequence_named(found.text)  # a map may have the sidecar of the scan that it was calculated from
+    texts = (found.text, *described) if named and named.sequence == OTHER else (*described, found.text)
     reason = aside or _no_scan_by_name(found)
     return LooseFile(number, found.path, _clues(texts, role, sidecar), sidecar, source, found.text, reason)
 
@@ -124,7 +127,7 @@ def _clues(texts: tuple[str, ...], role: str | None, sidecar: Mapping[str, Any])
         return value * 1000.0 if isinstance(value, int | float) and 0 < value < 100 else None
 
     agent = sidecar.get("ContrastBolusIngredient")
-    sequence = sidecar.get("ScanningSequence")
+    sequence, types = sidecar.get("ScanningSequence"), sidecar.get("ImageType")
     return Clues(
         texts=texts,
         role=role,
@@ -134,6 +137,7 @@ def _clues(texts: tuple[str, ...], role: str | None, sidecar: Mapping[str, Any])
         sequence=tuple(re.split(r"[^A-Z]+", sequence.upper())) if isinstance(sequence, str) else (),
         agent=str(agent).upper() not in ("", "NONE", "NO") if isinstance(agent, str) else None,
         time=_time(sidecar),
+        image_type=tuple(str(word).upper() for word in types) if isinstance(types, list) else (),
     )
 
 

@@ -202,4 +202,5 @@ def clues_of(series: Series) -> Clues:
         sequence=first.sequence,
         agent=first.agent,
         time=min(times) if times else None,
+        image_type=(*first.image_type, *first.acquired),
     )
