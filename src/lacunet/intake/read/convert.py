@@ -62,7 +62,7 @@ def convert(series: Series, path: Path) -> Converted:
         raise DataError(f"{series.label}: is no stack of slices with stated positions and pixel spacing")
     with TemporaryDirectory(prefix="dcm-", dir=path.parent) as folder:
         image, said = _stack(series, Path(folder))
-        image = _scaled(_as_in_files(image, series), series)
+        image = _scaled(image, series)
     if not series.even:
         image = _evenly(image, series)
     with whole_file(path) as temporary:
@@ -97,9 +97,9 @@ def _evenness(series: Series) -> list[str]:
     return []
 
 
-def _stack(series: Series, folder: Path) -> tuple[Path, str]:
+def _stack(series: Series, folder: Path) -> tuple["nib.Nifti1Image", str]:
     """The image that dcm2niix makes of the files, and what it printed. Files that differ where they should not, or of
-    which it makes no single image, are given to it as a plain series.
+    which it makes no image that agrees with the headers, are given to it as a plain series.
 
     Raises:
         DataError: it makes none of that either.
@@ -116,18 +116,26 @@ def _stack(series: Series, folder: Path) -> tuple[Path, str]:
         outputs.mkdir()
         prepare(series, inputs)
         said = _run(inputs, outputs, series.label)
-        results = [path for path in sorted(outputs.glob("*.nii")) if "_Eq" not in path.name]  # interpolated ones
-        if len(results) == 1:
-            return results[0], said
-        problem = problem or _problem(series, len(results), said)
+        try:
+            return _as_in_files(_only(outputs, series, said), series), said
+        except DataError as error:
+            problem = problem or error
     assert problem is not None
     raise problem
 
 
-def _problem(series: Series, results: int, said: str) -> DataError:
+def _only(outputs: Path, series: Series, said: str) -> Path:
+    """The one image that there should be. Those that dcm2niix interpolated are ignored.
+
+    Raises:
+        DataError: there is none, or there are several.
+    """
+    results = [path for path in sorted(outputs.glob("*.nii")) if "_Eq" not in path.name]
     if not results:
-        return DataError(f"{series.label}: cannot be converted ({_in_words(said)})")
-    return DataError(f"{series.label}: falls into {results} images, and it cannot be told which is the scan")
+        raise DataError(f"{series.label}: cannot be converted ({_in_words(said)})")
+    if len(results) > 1:
+        raise DataError(f"{series.label}: falls into {len(results)} images, and it cannot be told which is the scan")
+    return results[0]
 
 
 def _link_all(series: Series, folder: Path) -> None:
@@ -138,7 +146,7 @@ def _link_all(series: Series, folder: Path) -> None:
 def _copy_plainly(series: Series, folder: Path) -> None:
     try:
         write_plain(series, folder)
-    except (AttributeError, KeyError, NotImplementedError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
         raise DataError(f"{series.label}: a file of it cannot be read ({type(error).__name__})") from None
 
 

@@ -190,7 +190,7 @@ def read_header(path: Path) -> Header | None:
             return header
     except UnreadableFile:
         raise
-    except (InvalidDicomError, AttributeError, ValueError, KeyError, TypeError, OSError, EOFError, NotImplementedError,
+    except (InvalidDicomError, AttributeError, ValueError, LookupError, TypeError, OSError, EOFError, NotImplementedError,
             struct.error, OverflowError, RecursionError, UnicodeError) as error:  # fmt: skip
         raise UnreadableFile(f"damaged or truncated ({type(error).__name__})") from None
 
@@ -200,7 +200,16 @@ def pixels_of(path: Path) -> bytes:
     try:
         with silently(), config.disable_value_validation():
             return bytes(pydicom.dcmread(path, force=True).get("PixelData") or b"")
-    except (InvalidDicomError, AttributeError, ValueError, KeyError, TypeError, OSError, EOFError, NotImplementedError):
+    except (
+        InvalidDicomError,
+        AttributeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        OSError,
+        EOFError,
+        NotImplementedError,
+    ):
         return b""
 
 

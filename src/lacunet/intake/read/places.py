@@ -24,6 +24,9 @@ UNEVEN_SHARE = 0.2
 """The same as a share of the distance between slices, for slices thinner than a millimetre: where one is missing in the
 middle, its neighbours are half a step off."""
 
+EXACT_MM = 1e-4
+"""Positions nearer to equal distances than this are exact; a line is fitted to all others."""
+
 ROUNDED_MM = 0.02
 """Positions rounded to 0.01 mm are less than this from equal distances; from here on the user is told."""
 

@@ -16,6 +16,9 @@ try:
 except ImportError:  # an extra that may be absent
     pass
 
+PLAIN_MM = 0.01
+"""Positions that are nearer to equal distances are left to the converter as they are."""
+
 _MR = "1.2.840.10008.5.1.4.1.1.4"
 _PIXELS = (
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated",
@@ -27,15 +30,17 @@ def is_plain(series: Series) -> bool:
     """Whether the files agree in all that may differ only by mistake, so that the converter may have them."""
     headers = series.headers
     numbers = {header.instance for header in headers}
+    settings = {
+        (one.series, one.acquisition, one.repetition_ms, one.inversion_ms, one.flip, one.maker) for one in headers
+    }
+    geometry = {(one.orientation, one.spacing, one.echo_ms) for one in series.slices}
     return (
         len(numbers) == len(headers) == len({header.sop_instance for header in headers})
         and None not in numbers
-        and len({(header.series, header.acquisition, header.repetition_ms, header.inversion_ms, header.flip)
-                 for header in headers}) == 1
-        and len({(one.orientation, one.spacing, one.echo_ms) for one in series.slices}) == 1
+        and len(settings) == len(geometry) == 1
         and not scales_differ(series)
-        and series.off_line_mm <= 0.01
-    )  # fmt: skip
+        and series.off_line_mm <= PLAIN_MM
+    )
 
 
 def scales_differ(series: Series) -> bool:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from lacunet.data.words import shown
 from lacunet.intake.read.header import Header, Slice
 from lacunet.intake.read.places import (
-    ROUNDED_MM,
+    EXACT_MM,
     SAME_PLACE_MM,
     UNEVEN_MM,
     directions,
@@ -104,7 +104,7 @@ class Series:
         positions = np.array([one.position for one in self.slices], float)
         count = len(positions)
         step = (positions[-1] - positions[0]) / (count - 1)
-        if count < 3 or self.off_line_mm <= ROUNDED_MM or not self.even:
+        if count < 3 or self.off_line_mm <= EXACT_MM or not self.even:
             return positions[0], step
         numbers = np.arange(count) - (count - 1) / 2
         step = numbers @ positions / (numbers @ numbers)
@@ -178,7 +178,7 @@ def group(headers: Iterable[Header]) -> list[Series]:
     found: list[tuple[int, list[Series]]] = []
     for parts in stacks_of(headers):
         number = parts[0].headers[0].number
-        series = [_sorted(_series(str(number if number is not None else "?"), part)) for part in parts]
+        series = [in_order(_series(str(number if number is not None else "?"), part)) for part in parts]
         found.append((number if number is not None else 10**9, series))
     found.sort(key=lambda entry: (entry[0], entry[1][0].first.time or 0.0, entry[1][0].first.series))
     return _numbered([series for _, series in found])
@@ -206,8 +206,8 @@ def _letters(k: int) -> str:
     return chr(97 + k) if k < 26 else _letters(k // 26 - 1) + chr(97 + k % 26)
 
 
-def _sorted(series: Series) -> Series:
-    """The series with files and slices sorted along the normal."""
+def in_order(series: Series) -> Series:
+    """The series with its files and slices sorted along the normal; as it is where positions are missing."""
     if not len(series.heights):
         return series
     order = np.argsort(series.heights, kind="stable")

@@ -54,9 +54,7 @@ def stacks_of(headers: Iterable[Header]) -> list[list[Stack]]:
     for files in _joined(headers):
         files, copies = _without_copies(files, lambda header: replace(header, path=Path()))
         parts = [part for alike_files in _split(files) for part in _acquisitions(alike_files)]
-        parts.sort(
-            key=lambda part: (part.headers[0].instance or 0, _echo(part.headers[0]), part.headers[0].sop_instance)
-        )
+        parts.sort(key=lambda part: _order(part.headers))
         found.append([
             Stack(
                 part.headers,
@@ -69,6 +67,13 @@ def stacks_of(headers: Iterable[Header]) -> list[list[Stack]]:
             for part in parts
         ])  # fmt: skip
     return found
+
+
+def _order(headers: Sequence[Header]) -> tuple[int, float, int, int, float, str]:
+    """Parts of a series are lettered by their first file: number, echo, acquisition, time."""
+    first = headers[0]
+    time = min(header.time or 0.0 for header in headers)
+    return first.instance or 0, _echo(first), first.acquisition or 0, first.temporal or 0, time, first.sop_instance
 
 
 # ---------------------------------------------------------------- copies
