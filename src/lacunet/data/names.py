@@ -11,7 +11,7 @@ from lacunet.case import ImageFile
 from lacunet.errors import DataError, UsageError
 from lacunet.task import Task
 
-SUFFIXES = (".nii.gz", ".nii", ".mha")
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".mgz", ".mgh.gz", ".mgh", ".hdr.gz", ".hdr")
 REFERENCE_WORDS = ("seg", "segm", "segmentation")
 REFERENCE = "reference"
 SEPARATORS = "_-. "

@@ -47,7 +47,7 @@ class LooseVisit:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name has the suffix of NIfTI or .mha."""
+    """Whether a file's name has the suffix of a format that is read."""
     return path.name.lower().endswith(SUFFIXES)
 
 
