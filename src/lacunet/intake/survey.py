@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lacunet.data.formats.pairs import files_of
+from lacunet.data.formats.pairs import VOXELS, files_of
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.sequences import OTHER
 from lacunet.data.words import manufacturer, shown
@@ -204,7 +204,7 @@ def _inside(wishes: Wishes) -> dict[str, Path | str]:
 
 
 def _is_own_file(wish: Path | str) -> bool:
-    return str(wish).lower().endswith(SUFFIXES) and Path(wish).is_file()
+    return str(wish).lower().endswith((*SUFFIXES, *VOXELS)) and Path(wish).is_file()
 
 
 def _series_wished(wish: Path | str, modality: str, study: Study, contents: Contents) -> str:
