@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.case import CaseFiles, Grid
+from lacunet.data.background import on_empty_background
 from lacunet.data.find import survey
 from lacunet.data.labels import decide_convention, pooled_values, to_inside, values_in
-from lacunet.data.nifti import check_intensities, require_same_grid
+from lacunet.data.nifti import require_same_grid
 from lacunet.data.tree import PassedOver
 from lacunet.data.volume import read_file, read_image
 from lacunet.errors import DataError, LabelError, Problem
@@ -134,7 +135,7 @@ def _examine(
             notes += said
             first = first or (file.path.name, grid)
             require_same_grid(file.path.name, grid, *first)
-            check_intensities(file.path.name, voxels, grid)
+            notes += on_empty_background(file.path.name, voxels, grid)[1]
         except DataError as error:
             problems.append(str(error))
     convention = case.convention or conventions.get(case.family) if case.reference is not None else None

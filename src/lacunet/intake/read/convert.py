@@ -1,4 +1,4 @@
-"""From DICOM series to NIfTI by dcm2niix, checked against the headers; and NIfTI without its free text.
+"""From DICOM series to NIfTI by dcm2niix, checked against the headers.
 
 dcm2niix (`pip install "lacunet[dicom]"`) is run without a shell, in a folder of its own, with a time limit, and on
 exactly the files of one series. It writes no sidecar: lacunet itself reads from the headers what it shows.
@@ -18,13 +18,15 @@ import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
 from lacunet.case import RAS_LPS, Grid, ImageFile
+from lacunet.data.geometry import corner_distance
 from lacunet.data.nifti import nifti_image, set_forms
-from lacunet.data.volume import corner_distance, read_file
+from lacunet.data.volume import read_file
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
 from lacunet.intake.read.converter_words import FAILURES, warnings_in_words
 from lacunet.intake.read.places import ROUNDED_MM, UNEVEN_MM
 from lacunet.intake.read.plain import is_plain, scales_differ, write_plain
+from lacunet.intake.read.plain_copy import without_text
 from lacunet.intake.read.series import Series, counted
 
 SECONDS = 300
@@ -220,7 +222,7 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     Raises:
         DataError: it has another size or position.
     """
-    image = _without_text(path, read_file(ImageFile(path))[1])
+    image = without_text(path)
     expected = expected_grid(series)
     turns = ornt_transform(io_orientation(image.affine), io_orientation(expected.affine))
     scale = image.header.get_slope_inter()
@@ -281,36 +283,3 @@ def expected_grid(series: Series) -> Grid:
     affine[:3, 1] = series.directions[1] * series.spacing[0]
     affine[:3, 2], affine[:3, 3] = step, start
     return Grid((series.first.columns, series.first.rows, len(series.slices)), RAS_LPS @ affine)
-
-
-# ---------------------------------------------------------------- NIfTI
-
-
-def clean_copy(source: Path, path: Path) -> None:
-    """Copy a NIfTI or .mha file without its free text (description, file names, extensions), its voxels unchanged.
-
-    Raises:
-        DataError: the file is damaged or no scan; `volume.read_file` checks it first.
-    """
-    voxels, grid, _ = read_file(ImageFile(source))
-    if source.name.lower().endswith(".mha"):
-        image = nib.Nifti1Image(voxels, grid.affine)
-        image.header.set_xyzt_units("mm")
-    else:
-        image = _without_text(source, grid)
-    with whole_file(path) as temporary:
-        nib.save(image, temporary)
-
-
-def _without_text(source: Path, grid: Grid) -> "nib.Nifti1Image":
-    """The image as stored (integers and scale kept), without its free text."""
-    loaded = nib.load(source)
-    stored = np.asanyarray(loaded.dataobj.get_unscaled()).reshape(grid.shape)
-    slope, intercept = loaded.dataobj.slope, loaded.dataobj.inter
-    image = type(loaded)(stored, loaded.affine, loaded.header)
-    for name in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):
-        if name in image.header:
-            image.header[name] = b""
-    image.header.extensions.clear()
-    image.header.set_slope_inter(slope, intercept)
-    return image
