@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lacunet.cli.import_ import Allow, Name, ShowNames, StripperName, Study, importer_of
+from lacunet.cli.import_ import Allow, Name, StripperName, Study, importer_of
 from lacunet.cli.options import (
     Device,
     MethodFile,
@@ -18,6 +18,7 @@ from lacunet.cli.options import (
     PrecisionName,
     Resume,
     Rules,
+    ShowNames,
     T1c,
     T1n,
     T2f,
@@ -103,6 +104,7 @@ def segment(
     like then say which series is which.
     """
     from lacunet.data.labels import known_convention
+    from lacunet.data.source_table import write_sources
     from lacunet.errors import Problem
     from lacunet.intake.found import Survey
     from lacunet.prediction.postprocess import get_rule
@@ -123,7 +125,7 @@ def segment(
         layout=layout,
         viewer=viewer,
     )
-    found = _sources_of(sources or [], given, name or "case", task, may_import)
+    found = _sources_of(sources or [], given, name, task, may_import, show_names)
     require_writable(output)
     predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
     targets = [task.modality(word) for word in onto or []]
@@ -152,24 +154,29 @@ def segment(
             else:
                 done += 1
                 print_segmented(result, task)
+    if not may_import:
+        write_sources(output, found.rows)
     say(f"{done} of {done + len(problems)} cases in {output}")
     exit_with(problems)
 
 
-def _sources_of(paths: Sequence[Path], given: dict[str, Path], name: str, task: "Task", may_import: bool) -> "Sources":
+def _sources_of(
+    paths: Sequence[Path], given: dict[str, Path], name: str | None, task: "Task", may_import: bool, show_names: bool
+) -> "Sources":
     """What there is to segment; scans given one by one make a case, or overrule what an export's series are taken for.
 
     Raises:
         DataError: a folder holds neither cases nor an export, or two cases have one name.
-        UsageError: nothing is named, or scans are given beside cases or beside several exports.
+        UsageError: nothing is named, scans are given beside cases or beside several exports, or one name for several
+            cases.
     """
-    from lacunet.segmentation.sources import Sources, read_sources
+    from lacunet.segmentation.sources import Sources, read_sources, under_name
 
     if not paths:
-        return Sources(cases=cases_of([], given, name, task)[0])
-    found = read_sources(paths, task, may_import)
+        return Sources(cases=cases_of([], given, name, task, show_names).cases)
+    found = read_sources(paths, task, may_import, show_names)
     if given and len(found.exports) > 1:
         raise UsageError(f"--{next(iter(given))} works with one source only, and there are {len(found.exports)}")
     if given and len(found.exports) < len(paths):
         raise UsageError("give either folders or single scans (--t1c FILE ...), not both")
-    return found
+    return under_name(found, name)

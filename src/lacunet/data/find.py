@@ -59,13 +59,13 @@ def survey(source: Path, task: Task, labels: str | None = None) -> tuple[list[Ca
     return sorted(cases, key=lambda case: case.name), [*problems, *doubles]
 
 
-def survey_all(sources: Sequence[Path], task: Task) -> tuple[list[CaseFiles], list[Problem]]:
+def survey_all(sources: Sequence[Path], task: Task, labels: str | None = None) -> tuple[list[CaseFiles], list[Problem]]:
     """`survey` of several sources together.
 
     Raises:
         DataError: see `survey`; or two sources hold cases of the same name.
     """
-    surveyed = [survey(source, task) for source in sources]
+    surveyed = [survey(source, task, labels) for source in sources]
     cases = [case for found, _ in surveyed for case in found]
     names = [case.name for case in cases]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -9,7 +9,6 @@ No text that leaves this module can name a patient: see `words` for descriptions
 `Survey` for what may be shown.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from lacunet.case import ImageFile
 from lacunet.data.names import SUFFIXES, bare_name
+from lacunet.data.pseudonyms import hidden_name, numbered
 from lacunet.data.sequences import OTHER
 from lacunet.data.volume import read_file
 from lacunet.data.words import manufacturer, shown
@@ -101,7 +101,7 @@ def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task) 
         beside = 0
     else:
         raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM, NIfTI or .mha files")
-    return replace(survey, notes=(*survey.notes, *_notes(contents, pile, beside)))
+    return replace(survey, notes=(*survey.notes, *_notes(contents, pile, beside)), root=contents.root)
 
 
 def _what_else(contents: Contents, pile: Pile) -> str:
@@ -195,6 +195,7 @@ def _candidate(series: Series, folder: Path, forced: str | None, task: Task) -> 
         warnings=converted.warnings,
         dicom=source,
         forced=forced,
+        inputs=tuple(instance.path for instance in source.instances),
     )
 
 
@@ -251,22 +252,10 @@ def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:
     """
     names: list[str] = []
     for loose in visits:
-        name = (loose.own if own else loose.name) or f"case-{_contents_hash(loose)}"
-        count = sum(taken == name or taken.startswith(f"{name}-again-") for taken in names)
-        names.append(f"{name}-again-{count + 1}" if count else name)
+        own_name = loose.own if own else loose.name
+        paths = [one.path for one in loose.files]
+        names.append(numbered(own_name, names) if own_name else hidden_name(paths, names))
     return names
-
-
-def _contents_hash(loose: LooseVisit) -> str:
-    """Eight hexadecimal digits of SHA-256 of the files of a visit, independent of their names."""
-    digests = []
-    for one in loose.files:
-        try:
-            with one.path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").digest())
-        except OSError:  # reported when the file is read
-            continue
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:8]
 
 
 def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, wishes: Wishes, task: Task) -> Visit:
@@ -331,7 +320,7 @@ def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, for
     remarks = tuple(note.replace(path.name, label) for note in notes)
     return Candidate(
         key=f"{one.number:06d}", label=label, path=path, grid=grid, clues=one.clues, guess=found, facts=facts,
-        warnings=remarks, forced=forced,
+        warnings=remarks, forced=forced, inputs=(one.path,),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@ is taken, with reasons."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ class Candidate:
     warnings: tuple[str, ...] = ()
     dicom: DicomSource | None = None
     forced: str | None = None
+    inputs: tuple[Path, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def _scan(one: Candidate, modality: str, why_it: str) -> Scan:
         facts=one.facts,
         warnings=one.warnings,
         dicom=one.dicom,
+        inputs=one.inputs,
     )
 
 

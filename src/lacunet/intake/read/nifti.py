@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lacunet.data.names import REFERENCE, SUFFIXES, bare_name, understand
+from lacunet.data.pseudonyms import is_pseudonym
 from lacunet.intake.identify.clues import Clues
 from lacunet.task import Task
 
 LARGEST_SIDECAR = 2**20
 _BIDS_NAME = re.compile(r"^(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?_", re.ASCII)
-_PUBLIC_NAME = re.compile(
-    r"^(?:brats[-_0-9a-z]*|brats-[a-z]+-\d+-\d+|tcga-\w\w-\w{4}|upenn-gbm-\d+_?\d*|ucsf-pdgm-\d+\w*|phantom-\d+(?:-\d+)?)$",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,8 @@ def _cases(key: tuple[str, ...], members: Sequence[LooseFile], task: Task) -> li
 
 
 def _public(name: str) -> str | None:
-    return name if _PUBLIC_NAME.match(name) else None
+    """The name itself, where it is a pseudonym with a number: `scans` or `b` could be anybody's."""
+    return name if is_pseudonym(name) and any(letter.isdigit() for letter in name) else None
 
 
 def _file(number: int, path: Path, task: Task) -> LooseFile:
