@@ -3,6 +3,3 @@ whether it says that contrast agent was given.
 
 Each line: the text, the sequence, and for T1 `after` or `before` contrast agent, or `?` where the words do not tell.
 """
-
-
-

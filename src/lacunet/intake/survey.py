@@ -9,14 +9,14 @@ No text that leaves this module can name a patient: see `words` for descriptions
 `Survey` for what may be shown.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lacunet.data.formats.pairs import VOXELS, files_of
+from lacunet.data.formats.pairs import VOXELS
 from lacunet.data.names import SUFFIXES, bare_name
+from lacunet.data.pseudonyms import hidden_name, numbered
 from lacunet.data.sequences import OTHER
 from lacunet.data.words import manufacturer, shown
 from lacunet.errors import DataError, UsageError
@@ -102,9 +102,8 @@ def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task) 
     else:
         raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM or NIfTI files")
     notes = _notes(contents, pile, beside)
-    return replace(
-        survey, notes=(*survey.notes, *notes), passed_over=survey.passed_over + _passed_over(contents, pile, beside)
-    )
+    passed_over = survey.passed_over + _passed_over(contents, pile, beside)
+    return replace(survey, notes=(*survey.notes, *notes), passed_over=passed_over, root=contents.root)
 
 
 def _what_else(contents: Contents, pile: Pile) -> str:
@@ -204,6 +203,7 @@ def _candidate(series: Series, folder: Path, forced: str | None, task: Task) -> 
         warnings=converted.warnings,
         dicom=source,
         forced=forced,
+        inputs=tuple(instance.path for instance in source.instances),
     )
 
 
@@ -272,23 +272,10 @@ def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:
     """
     names: list[str] = []
     for loose in visits:
-        name = (loose.own if own else loose.name) or f"case-{_contents_hash(loose)}"
-        count = sum(taken == name or taken.startswith(f"{name}-again-") for taken in names)
-        names.append(f"{name}-again-{count + 1}" if count else name)
+        own_name = loose.own if own else loose.name
+        paths = [one.path for one in loose.files]
+        names.append(numbered(own_name, names) if own_name else hidden_name(paths, names))
     return names
-
-
-def _contents_hash(loose: LooseVisit) -> str:
-    """Eight hexadecimal digits of SHA-256 of the files of a visit, independent of their names."""
-    digests = []
-    for one in loose.files:
-        try:
-            for path in files_of(one.path):
-                with path.open("rb") as file:
-                    digests.append(hashlib.file_digest(file, "sha256").digest())
-        except OSError:  # reported when the file is read
-            continue
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:8]
 
 
 def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, wishes: Wishes, task: Task) -> Visit:
@@ -361,7 +348,7 @@ def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, for
     remarks = tuple(note.replace(one.path.name, label) for note in notes)
     return Candidate(
         key=f"{one.number:06d}", label=label, path=path, grid=grid, clues=one.clues, guess=found, facts=facts,
-        warnings=remarks, forced=forced,
+        warnings=remarks, forced=forced, inputs=(one.path,),
     )  # fmt: skip
 
 
