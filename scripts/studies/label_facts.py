@@ -7,6 +7,8 @@ python scripts/studies/label_facts.py DATA [--split FILE:PART]
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from lacunet.data.content import equal_neighbours, share_of_brain
 from lacunet.data.labelled import labelled, named_part
 from lacunet.data.volume import read_voxels
@@ -28,7 +30,7 @@ def main() -> None:
         if case.reference is not None:
             reference = read_voxels(case.reference.path)
             masks.append(equal_neighbours(reference))
-            shares.append(share_of_brain(reference, images))
+            shares.append(share_of_brain(reference, np.logical_or.reduce([image != 0 for image in images])))
     print(
         f"{len(cases)} cases: equal neighbours in scans at most {max(scans):.2f}, "
         f"in references at least {min(masks):.2f};"

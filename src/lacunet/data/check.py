@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lacunet.case import CaseFiles, Grid
 from lacunet.data.background import on_empty_background
+from lacunet.data.content import refuse_labels, refuse_whole_brain
 from lacunet.data.hidden_names import all_without_names, survey_named
 from lacunet.data.labels import decide_convention, pooled_values, to_inside, values_in
 from lacunet.data.nifti import require_same_grid
@@ -135,18 +138,22 @@ def _examine(
     problems: list[str] = []
     notes: list[str] = []
     first: tuple[str, Grid] | None = None
+    brain: np.ndarray | None = None
     for file in case.images.values():
         try:
             voxels, grid, said = read_image(file)
             notes += said
             first = first or (file.path.name, grid)
             require_same_grid(file.path.name, grid, *first)
-            notes += on_empty_background(file.path.name, voxels, grid)[1]
+            refuse_labels(file.path.name, voxels)
+            voxels, remarks = on_empty_background(file.path.name, voxels, grid)
+            notes += remarks
+            brain = voxels != 0 if brain is None or brain.shape != voxels.shape else brain | (voxels != 0)
         except DataError as error:
             problems.append(str(error))
     convention = case.convention or conventions.get(case.family) if case.reference is not None else None
     try:
-        notes += _examine_reference(case, first, convention, task)
+        notes += _examine_reference(case, first, brain, convention, task)
     except DataError as error:
         problems.append(str(error))
     return CaseFindings(
@@ -164,7 +171,7 @@ def _examine(
 
 
 def _examine_reference(
-    case: CaseFiles, first: tuple[str, Grid] | None, convention: str | None, task: Task
+    case: CaseFiles, first: tuple[str, Grid] | None, brain: np.ndarray | None, convention: str | None, task: Task
 ) -> Sequence[str]:
     if case.reference is None:
         return ()
@@ -172,6 +179,8 @@ def _examine_reference(
     voxels, grid, notes = read_file(case.reference)
     if first is not None:
         require_same_grid(name, grid, *first)
+    if brain is not None and brain.shape == voxels.shape:
+        refuse_whole_brain(name, voxels, brain)
     if convention is None:
         return notes
     _, note = to_inside(voxels, convention, task, name)

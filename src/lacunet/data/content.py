@@ -1,11 +1,10 @@
 """What voxels alone tell: an image of labels is no scan, and a mask of the whole brain is no tumour."""
 
-from collections.abc import Sequence
-
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
 from lacunet.case import Grid
+from lacunet.errors import DataError, LabelError
 
 MOST_LABELS = 8
 """An image of at most so many whole values is a mask. A scan of 8 bits has dozens."""
@@ -26,16 +25,41 @@ MOST_OF_THE_BRAIN = 0.6
 Tumours of BraTS reach 0.18 (`scripts/studies/label_facts.py DATA`)."""
 
 _SAMPLE = 50_021
+_LABELS = "holds a few whole values only, as a mask does, and is no scan"
 
 
 def why_no_scan(voxels: Shaped[np.ndarray, "x y z"], grid: Grid) -> str | None:
     """Why an image is no scan, by its voxels; None where it may be one."""
     if holds_labels(voxels):
-        return "holds a few whole values only, as a mask does, and is no scan"
+        return _LABELS
     signal = int(np.count_nonzero(voxels != voxels.flat[0]))
     if signal * grid.voxel_ml < LEAST_SIGNAL_ML and signal < LEAST_SIGNAL_SHARE * voxels.size:
         return f"has signal in {signal * grid.voxel_ml:.0f} ml only, and shows no head"
     return None
+
+
+def refuse_labels(name: str, voxels: Shaped[np.ndarray, "x y z"]) -> None:
+    """Refuse a mask that is given as a scan.
+
+    Raises:
+        DataError: the image holds labels.
+    """
+    if holds_labels(voxels):
+        raise DataError(f"{name}: {_LABELS}; give the scan itself, or leave the file out")
+
+
+def refuse_whole_brain(name: str, reference: Shaped[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"]) -> None:
+    """Refuse a reference that is no mask of a tumour.
+
+    Raises:
+        LabelError: it covers most of the brain.
+    """
+    share = share_of_brain(reference, brain)
+    if share > MOST_OF_THE_BRAIN:
+        raise LabelError(
+            f"{name}: covers {share:.0%} of the brain; is it a mask of the brain or of its tissues? Give the mask of "
+            "the tumour as reference (a column 'reference' in a manifest.csv), or move this file away"
+        )
 
 
 def holds_labels(voxels: Shaped[np.ndarray, "x y z"]) -> bool:
@@ -64,7 +88,6 @@ def _are_whole(values: Shaped[np.ndarray, "..."]) -> bool:
     return values.dtype.kind in "iub" or bool((values == np.rint(values)).all())
 
 
-def share_of_brain(reference: Shaped[np.ndarray, "x y z"], images: Sequence[Shaped[np.ndarray, "x y z"]]) -> float:
-    """The share of the brain, the voxels where an image has signal, that a reference labels."""
-    brain = np.logical_or.reduce([image != 0 for image in images])
+def share_of_brain(reference: Shaped[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"]) -> float:
+    """The share of the brain that a reference labels."""
     return float(np.count_nonzero(reference[brain])) / max(int(brain.sum()), 1)

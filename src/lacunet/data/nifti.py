@@ -9,6 +9,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from lacunet.case import Case, CaseFiles, Grid
 from lacunet.data.background import on_empty_background
+from lacunet.data.content import refuse_labels, refuse_whole_brain
 from lacunet.data.formats.nifti_header import SYNTHETIC
 from lacunet.data.geometry import CORNER_TOLERANCE_MM, corner_distance, triple
 from lacunet.data.labels import to_disk, to_inside
@@ -51,6 +52,7 @@ def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True
         if native is None:
             native, first = grid, file.path.name
         require_same_grid(file.path.name, grid, first, native)
+        refuse_labels(file.path.name, voxels)
         voxels, remarks = on_empty_background(file.path.name, voxels, grid)
         images[modality] = to_ras(voxels, native)
         notes += [*said, *remarks]
@@ -59,6 +61,8 @@ def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True
     reference = None
     if want_reference and files.reference is not None:
         reference, said = _read_reference(files, native, first, task)
+        brain = np.logical_or.reduce([image != 0 for image in images.values()])
+        refuse_whole_brain(files.reference.path.name, reference, brain)
         notes += said
     return Case(files.name, files.person, images, ras_grid(native), native, reference, tuple(dict.fromkeys(notes)))
 

@@ -166,7 +166,7 @@ USED_WHOLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", USED_WHOLE, ids=named)
+@pytest.mark.parametrize("fault", USED_WHOLE, ids=[fault.name for fault in USED_WHOLE])
 def test_a_fault_that_costs_no_slice(examination, image, affine, tmp_path, fault) -> None:
     examination.write(image, affine, 6, "FLAIR", "t2f")
     rewrite(examination.folder, fault.change)
@@ -229,7 +229,7 @@ SCALES = [
 ]
 
 
-@pytest.mark.parametrize("fault", SCALES, ids=named)
+@pytest.mark.parametrize("fault", SCALES, ids=[fault.name for fault in SCALES])
 def test_slices_of_different_scales_come_out_true(examination, image, affine, tmp_path, fault) -> None:
     examination.write(image, affine, 6, "FLAIR", "t2f")
     rewrite(examination.folder, fault.change)

@@ -14,6 +14,7 @@ from lacunet.data.background import (
     on_empty_background,
     signal_of,
 )
+from lacunet.data.content import refuse_labels
 from lacunet.data.nifti import ras_grid, require_same_grid, to_ras
 from lacunet.data.volume import read_image
 from lacunet.errors import DataError, GeometryError
@@ -68,6 +69,7 @@ def read_source(modality: str, path: Path) -> Source:
     except DataError as error:  # the message may hold the whole path, and so a patient's name
         raise type(error)(f"{modality}: {str(error).replace(str(path), path.name)}") from error
     check_signal(f"{modality}: {path.name}", voxels)
+    refuse_labels(f"{modality}: {path.name}", voxels)
     extents = [size * spacing for size, spacing in zip(grid.shape, grid.spacing, strict=True)]
     if min(grid.shape) < LEAST_SLICES_TO_REGISTER or min(extents) < LEAST_EXTENT_MM:
         axis = int(np.argmin(extents))

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from lacunet.case import Grid, ImageFile
+from lacunet.data.content import why_no_scan
 from lacunet.data.sequences import OTHER, T1
 from lacunet.data.volume import read_image
+from lacunet.errors import DataError
 from lacunet.intake.found import DicomSource, Facts, LeftOut, Scan
 from lacunet.intake.identify.classify import T1_FAMILY, Opinion, compared, contradiction, described
 from lacunet.intake.identify.clues import (
@@ -71,7 +73,7 @@ class Chosen:
 
 def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
     """Judge each candidate by its header, its study and its image, then take the best for each modality."""
-    images = [read_image(ImageFile(one.path))[0] for one in candidates]
+    candidates, images, left_out = _without_masks(candidates, task)
     numbers = [features(image, one.grid) for image, one in zip(images, candidates, strict=True)]
     prints = [_fingerprint(image, one.grid) for image, one in zip(images, candidates, strict=True)]
     del images
@@ -79,7 +81,6 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
     said = [one.forced or guessed.modality for one, guessed in zip(candidates, guesses, strict=True)]
     opinions = compared(numbers, known_t1=[k for k, modality in enumerate(said) if modality in (T1, *T1_FAMILY)])
     weighed: list[Candidate] = []
-    left_out: list[LeftOut] = []
     seen: dict[str, Candidate] = {}
     for one, guessed, opinion, print_ in zip(candidates, guesses, opinions, prints, strict=True):
         if print_ in seen and one.forced is None:
@@ -98,6 +99,28 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
             scans[modality] = _scan(best.candidate, modality, best.reason)
             left_out += best.others
     return Chosen(scans, tuple(left_out))
+
+
+def _without_masks(
+    candidates: Sequence[Candidate], task: Task
+) -> tuple[list[Candidate], list[np.ndarray], list[LeftOut]]:
+    """The candidates that may be scans by their voxels, their images, and the others with their reasons.
+
+    Raises:
+        DataError: the user gave a mask for a sequence.
+    """
+    kept, images, left_out = [], [], []
+    for one in candidates:
+        image = read_image(ImageFile(one.path))[0]
+        reason = why_no_scan(image, one.grid)
+        if reason is None:
+            kept.append(one)
+            images.append(image)
+        elif one.forced:
+            raise DataError(f"{one.label}: given as {task.titles[one.forced]}, but it {reason}")
+        else:
+            left_out.append(LeftOut(one.label, reason))
+    return kept, images, left_out
 
 
 def _fingerprint(image: np.ndarray, grid: Grid) -> str:
