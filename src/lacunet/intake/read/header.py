@@ -190,8 +190,8 @@ def read_header(path: Path) -> Header | None:
             return header
     except UnreadableFile:
         raise
-    except (InvalidDicomError, AttributeError, ValueError, LookupError, TypeError, OSError, EOFError, NotImplementedError,
-            struct.error, OverflowError, RecursionError, UnicodeError) as error:  # fmt: skip
+    except (InvalidDicomError, AttributeError, ValueError, LookupError, TypeError, OSError, EOFError,
+            NotImplementedError, struct.error, OverflowError, RecursionError) as error:  # fmt: skip
         raise UnreadableFile(f"damaged or truncated ({type(error).__name__})") from None
 
 
