@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from lacunet.case import RAS_LPS, Grid
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
-from lacunet.intake.read.header import silently
+from lacunet.intake.read.quiet import silently
 from lacunet.intake.read.series import Series
 from lacunet.segmentation.dicom_source import SourceSeries, read_source
 from lacunet.task import Task

@@ -628,6 +628,24 @@ def test_a_converter_that_hangs_or_fails_leaves_the_series_out(examination, imag
     assert [path for path in work.rglob("*") if path.is_file()] == []
 
 
+def test_warnings_of_the_converter_are_passed_on_in_plain_words(examination, images, affine, work, monkeypatch) -> None:
+    examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
+    right = convert._program()
+    program = work.parent / "program"
+    program.write_text(
+        f"#!/bin/sh\n{right} \"$@\"\necho 'Warning: Slices skipped for Mustermann'\necho 'Warning: Mustermann'\n",
+        encoding="utf-8",
+    )
+    program.chmod(0o700)
+    monkeypatch.setattr(convert, "_program", lambda: str(program))
+    with survey_source(examination.folder, work, GLIOMA) as survey:
+        said = survey.visits[0].scans["t2f"].warnings
+    assert said == (
+        "some slices do not follow each other in one line, and may have been skipped",
+        "dcm2niix warned once of something lacunet does not know",
+    )
+
+
 def test_a_result_that_lies_elsewhere_is_refused(examination, images, affine, work, monkeypatch) -> None:
     examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
     right = convert.expected_grid

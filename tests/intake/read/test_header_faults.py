@@ -376,6 +376,15 @@ def test_the_same_pixels_under_another_uid_are_a_copy(examination, image, affine
     assert convert(series, tmp_path / "scan.nii.gz").warnings == ("5 files were there twice",)
 
 
+def test_copies_of_copies_are_counted_too(examination, image, affine) -> None:
+    uid = generate_uid()
+    for number in (1, 2):
+        for path in examination.write(image, affine, 4, "T2", "t2w", series=uid, suffix=f".{number}"):
+            path.with_name(f"{path.name}.copy").write_bytes(path.read_bytes())
+    (series,) = found_in(examination.folder)
+    assert (len(series.headers), series.copies) == (SLICES, 3 * SLICES)
+
+
 def test_other_pixels_at_one_place_are_not_taken_for_a_copy(examination, image, affine) -> None:
     uid = generate_uid()
     tags_of_all = {"AcquisitionTime": "101010"}

@@ -18,14 +18,16 @@ _WARNINGS: tuple[tuple[str, str | None], ...] = (
     (r"slope|intercept|32-bit float|Philips Scaling", None),
     (r"Interslice distance varies|equalize slice distances|slices not equidistant|gap\+thick", None),
     (r"order is not spatial|ascending instance number|Instance number \(0020,0013\) not found", None),
-    (r"varying acquisition numbers", None),
+    (r"varying acquisition numbers|suggests a different order|sorted order|Volume number does not vary", None),
+    (r"slice thickness|voxel size|Pixel Data|UINT16->INT16", None),
     (r"transfer syntax|preamble", None),
     # of no concern for one image of a head
-    (r"gradients?|bvec|B0|diffusion|DTI|Eddy|DWI", None),
-    (r"SliceTiming|Slice timing|RTIA|phase encoding|Seconds between volumes|TR =|fmap|BIDS|MultiBand", None),
-    (r"manufacturer|Patient Position|PrivateCreator|Protocol Block|protocol data block|ParallelReduction|XA", None),
-    (r"overlay|icon|PhysioLogging|CMRR|CSA|MRS", None),
+    (r"gradients?\b|\bbvec|\bB0\b|diffusion|\bDTI\b|\bEddy\b|\bDWI\b", None),
+    (r"SliceTiming|Slice timing|RTIA|phase encoding|Seconds between volumes|\bTR =|\bfmap\b|\bBIDS\b", None),
+    (r"determine manufacturer|Patient Position|PrivateCreator|Protocol Block|protocol data block|\bXA", None),
+    (r"\boverlay|\bicon\b|PhysioLogging|\bCMRR\b|\bCSA\b|\bMRS\b|ParallelReduction", None),
     (r"row order preserved|not actively supported|more recent than stable|not the latest", None),
+    (r"repetition ?time|slice times|HyperBand|M0Type|echoes\. See|FrameReferenceTime", None),
     # passed on
     (
         r"missing|repeated, but number of slices|not divisible by",
@@ -35,9 +37,12 @@ _WARNINGS: tuple[tuple[str, str | None], ...] = (
     (r"gantry tilt", "its slices lie aslant to the direction in which they are stacked"),
     (r"orientation varies|slice orientation", "its slices do not lie in one direction"),
     (r"PixelSpacing|dimensions? var|bit depth varies|bits allocated varies", "its slices differ in size"),
+    (r"flipped|single slice|Bogus spatial", "where its slices lie, or in which order, could not be confirmed"),
+    (r"scramble SeriesInstanceUID", "a program that changed its UIDs may have removed what is needed"),
+    (r"QUADRUPED", "its header states an animal"),
     (r"mirrored", "left and right of a single slice cannot be told"),
-    (r"not large enough|fread error|decompress|JPEG|RLE", "a file of it is shorter than it says, or damaged"),
-    (r"icon|PALETTE", "its colours are not those of an MR scan"),
+    (r"not large enough|fread error|corrupt|decompress|JPEG|RLE", "a file of it is shorter than it says, or damaged"),
+    (r"PALETTE", "its colours are not those of an MR scan"),
     (r"ReferencedFrameNumber|issue 888", "what its frames say of their positions disagrees"),
 )
 """Pattern -> words, or None where nothing needs to be said. The first that fits counts."""

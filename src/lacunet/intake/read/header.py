@@ -5,12 +5,9 @@ two files are of one person. The key is drawn anew each time the program starts.
 """
 
 import hashlib
-import logging
 import secrets
 import struct
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lacunet.errors import UsageError
+from lacunet.intake.read.quiet import silently
 
 try:
     import pydicom
@@ -197,43 +195,9 @@ def read_header(path: Path) -> Header | None:
             return header
     except UnreadableFile:
         raise
-    except (InvalidDicomError, AttributeError, ValueError, LookupError, TypeError, OSError, EOFError, OverflowError,
-            NotImplementedError, RecursionError, UnicodeError, struct.error) as error:  # fmt: skip
+    except (InvalidDicomError, AttributeError, ValueError, LookupError, TypeError, OSError, EOFError,
+            NotImplementedError, struct.error, OverflowError, RecursionError) as error:  # fmt: skip
         raise UnreadableFile(f"damaged or truncated ({type(error).__name__})") from None
-
-
-def pixels_of(path: Path) -> bytes:
-    """The pixels of a file as they are stored, perhaps compressed; empty where they cannot be read."""
-    try:
-        with silently(), config.disable_value_validation():
-            return bytes(pydicom.dcmread(path, force=True).get("PixelData") or b"")
-    except (
-        InvalidDicomError,
-        AttributeError,
-        ValueError,
-        LookupError,
-        TypeError,
-        OSError,
-        EOFError,
-        NotImplementedError,
-    ):
-        return b""
-
-
-@contextmanager
-def silently() -> Iterator[None]:
-    """Silence the warnings and the logs of pydicom and highdicom, since they may repeat values, also names."""
-    logs = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
 
 
 def _is_directory(dataset: "Dataset") -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lacunet.intake.read.header import Header, silently
+from lacunet.intake.read.header import Header
+from lacunet.intake.read.quiet import silently
 from lacunet.intake.read.series import Series
 
 try:

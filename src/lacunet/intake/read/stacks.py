@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lacunet.intake.read.header import Header, Slice, pixels_of
+from lacunet.intake.read.header import Header, Slice
 from lacunet.intake.read.places import ORIENTATION_TOLERANCE, SAME_PLACE_MM, alike, directions, heights, is_even
+from lacunet.intake.read.quiet import pixels_of
 
 LEAST_SLICES_OF_A_SERIES = 8
 """A series with fewer slices is a localiser or incomplete."""
@@ -52,13 +53,13 @@ def stacks_of(headers: Iterable[Header]) -> list[list[Stack]]:
     """The stacks of every series. Each file is in one stack, or counted as a copy in one."""
     found = []
     for files in _joined(headers):
-        files, copies = _without_copies(files, lambda header: replace(header, path=Path()))
-        parts = [part for alike_files in _split(files) for part in _acquisitions(alike_files)]
+        files, copies = _without_copies(files, lambda header: replace(header, path=Path()), Counter())
+        parts = [part for alike_files in _split(files) for part in _acquisitions(alike_files, copies)]
         parts.sort(key=lambda part: _order(part.headers))
         found.append([
             Stack(
                 part.headers,
-                part.copies + sum(copies[header.path] for header in part.headers),
+                part.copies,
                 (
                     *_notes_of_joining(part.headers),
                     *_notes_of_splitting(part.headers, [one.headers for one in parts if one is not part]),
@@ -79,19 +80,21 @@ def _order(headers: Sequence[Header]) -> tuple[int, float, int, int, float, str]
 # ---------------------------------------------------------------- copies
 
 
-def _without_copies(headers: Sequence[Header], same: Callable[[Header], object]) -> tuple[list[Header], Counter[Path]]:
+def _without_copies(
+    headers: Sequence[Header], same: Callable[[Header], object], before: Counter[Path]
+) -> tuple[list[Header], Counter[Path]]:
     """The files without those that have both the same key and the same pixels as an earlier one; how many were set
-    aside for each that is kept."""
+    aside for each that is kept, with those set aside before."""
     by_key: dict[object, list[Header]] = defaultdict(list)
     for header in headers:
         by_key[same(header)].append(header)
-    kept, copies = [], Counter[Path]()
+    kept, copies = [], Counter(before)
     for files in by_key.values():
         seen: dict[str, Path] = {}
         for header in files:
             print_ = _fingerprint(header.path) if len(files) > 1 else ""
             if print_ in seen:
-                copies[seen[print_]] += 1
+                copies[seen[print_]] += 1 + copies.pop(header.path, 0)
             else:
                 seen[print_] = header.path
                 kept.append(header)
@@ -256,16 +259,15 @@ def _covers(other: Sequence[Header], own: Sequence[Header]) -> bool:
 # ---------------------------------------------------------------- several acquisitions in one
 
 
-def _acquisitions(headers: Sequence[Header]) -> list[Stack]:
+def _acquisitions(headers: Sequence[Header], copies: Counter[Path]) -> list[Stack]:
     """Two acquisitions of the same or of interleaved slices are split where a number, the time or the order gives whole
     stacks; places that hold the same pixels twice are copies."""
     if len(headers[0].slices) > 1 or not len(_heights(headers)):
-        return [Stack(tuple(headers))]
+        return [Stack(tuple(headers), sum(copies[header.path] for header in headers))]
     groups = _place_groups(headers)
-    copies: Counter[Path] = Counter()
     if len(headers) <= (groups.max() + 1) * MOST_TIMES:
         place = {header.path: int(group) for header, group in zip(headers, groups, strict=True)}
-        headers, copies = _without_copies(headers, lambda header: place[header.path])
+        headers, copies = _without_copies(headers, lambda header: place[header.path], copies)
         headers = sorted(headers, key=lambda header: (header.instance or 0, header.sop_instance))
     parts = next((parts for parts in _ways_to_part(headers) if _are_whole(parts)), None) or [list(headers)]
     return [Stack(tuple(part), sum(copies[header.path] for header in part)) for part in parts]
