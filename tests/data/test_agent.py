@@ -1,4 +1,4 @@
-"""Whether descriptions in many languages say that contrast agent was given: `after`, `before` (or without), or `?` where
+"""Whether descriptions in many languages say that contrast agent was given: `after`, `before` (or without), `?` where
 they do not tell or contradict themselves."""
 
 import pytest
