@@ -1,5 +1,6 @@
 """Which sequence words and numbers tell, and what of the words is shown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from lacunet.case import Grid
 from lacunet.data.agent import says_agent
 from lacunet.data.words import SHOWN, manufacturer, shown
 from lacunet.intake.found import Facts
-from lacunet.intake.identify.choose import FIRST_OF_ALIKE, FIRST_OF_UNLIKE, Candidate, best_of, weigh
+from lacunet.intake.identify.choose import FIRST_OF_ALIKE, FIRST_OF_UNLIKE, Candidate, best_of, settled, weigh
 from lacunet.intake.identify.classify import Opinion
 from lacunet.intake.identify.clues import Clues, Guess, guess, with_agent_by_order
 from lacunet.task import GLIOMA
@@ -131,10 +132,10 @@ def opinion(**probabilities: float) -> Opinion:
     (Guess("t2w", "x", 0.9), opinion(t2f=1.0), "t2w", "x"),
     (Guess("t2w", "x", 0.6), opinion(t2f=1.0), "t2f", "the image looks like FLAIR, while x"),
     (Guess("t1", "x", 0.9), opinion(t1c=0.9, t1n=0.1), "t1c", "the image shows contrast agent (90% sure)"),
-    (Guess("t1", "x", 0.9), opinion(t1c=0.89, t1n=0.11), "unknown", "the image is not sure (89% for after it)"),
-    (Guess("t1", "x", 0.9), opinion(t1c=0.71, t1n=0.29), "unknown", "say so, with --t1c or --t1n"),
+    (Guess("t1", "x", 0.9), opinion(t1c=0.89, t1n=0.11), "t1", "the image is not sure (89% for after it)"),
+    (Guess("t1", "x", 0.9), opinion(t1c=0.71, t1n=0.29), "t1", "nothing says whether contrast agent was given"),
     (Guess("t1", "x", 0.9), opinion(t1n=0.71, t1c=0.29), "t1n", "nothing speaks of contrast agent"),
-    (Guess("unknown", "x", 0.0), opinion(t1c=0.89, t1n=0.11), "unknown", "the image is not sure"),
+    (Guess("unknown", "x", 0.0), opinion(t1c=0.89, t1n=0.11), "t1", "the image is not sure"),
     (Guess("unknown", "x", 0.0), opinion(t1n=0.89, t1c=0.11), "t1n", "nothing speaks of contrast agent"),
     (Guess("unknown", "x", 0.0), opinion(t1c=0.95, t1n=0.05), "t1c", "the image looks like T1ce (95% sure)"),
     (Guess("t1n", "x", 0.6), opinion(t1c=0.95, t1n=0.05), "t1n", "the image does not tell"),
@@ -166,6 +167,20 @@ def test_a_contradiction_of_a_sure_header_is_a_warning() -> None:
 
 
 # ---------------------------------------------------------------- the best of several
+
+
+def test_an_undecided_t1_is_taken_as_before_contrast_agent_only_where_there_is_no_other_t1() -> None:
+    undecided = replace(candidate("1", (1, 1, 1)), guess=Guess("t1", "x", 0.6))
+    flair, before, after = (
+        replace(candidate("2", (1, 1, 5)), guess=Guess(modality, "x", 0.9)) for modality in ("t2f", "t1n", "t1c")
+    )
+    alone, _ = settled([undecided, flair])
+    assert alone.guess.modality == "t1n"
+    assert "if it is after it, say so with --t1c" in alone.guess.warnings[0]
+    for other in (before, after):
+        left, kept = settled([undecided, other])
+        assert (left.guess.modality, kept) == ("unknown", other)
+        assert left.guess.reason == "x; --t1c or --t1n says which it is"
 
 
 def candidate(key: str, spacing: tuple[float, float, float], size: int = 200, **changes) -> Candidate:
