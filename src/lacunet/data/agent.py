@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lacunet.data.words import SHOWN, divided, spaced
+from lacunet.data.words import KNOWN as KNOWN_WORDS
+from lacunet.data.words import divided, spaced
 
 NOT, GIVEN, AGENT, HINT, OTHER_THING, TECHNIQUE, JOIN, FILLER, KNOWN, STRANGE, UNCLEAR = (
     "not", "given", "agent", "hint", "other thing", "technique", "join", "filler", "known", "strange", "unclear",
@@ -144,7 +145,7 @@ def _word(token: str) -> Word:
             return Word(token, part)
     if token == "unclear":
         return Word(token, UNCLEAR)
-    known = token in SHOWN or any(letter.isdigit() for letter in token)
+    known = token in KNOWN_WORDS or any(letter.isdigit() for letter in token)
     return Word(token, KNOWN if known else STRANGE)
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from lacunet.data.masks import names_mask
-from lacunet.data.words import SEQUENCE_WORDS, plain
+from lacunet.data.words import INITIALS, SEQUENCE_WORDS, plain
 
 T1, OTHER = "t1", "other"
 
@@ -180,37 +180,8 @@ def _weighted(words: str) -> Named | None:
     return Named(T1, "T1") if t1 or _has(words, rf"mpr|{_AGENT_WORD}") else None
 
 
-_INITIALS = (
-    "me",
-    "da",
-    "et",
-    "po",
-    "te",
-    "tr",
-    "rm",
-    "nd",
-    "ph",
-    "fa",
-    "fl",
-    "no",
-    "na",
-    "df",
-    "bb",
-    "cs",
-    "hr",
-    "mt",
-    "dl",
-    "ap",
-    "pa",
-    "ws",
-    "we",
-    "lr",
-    "rl",
-    "std",
-    "vol",
-    "volume",
-)
-"""Words of sequences that a name may hold as a person's initials."""
+_AMBIGUOUS = INITIALS | {"fa", "df", "fl", "no", "std", "vol", "volume"}
+"""Words of sequences that may also be a person's initials, or name nothing."""
 _NUMBER_WITH_UNIT = re.compile(r"^(?:\d+(?:mm|iso|mmiso|min|ml)|p[2-4]|b\d{1,4}|[23]d|3t|[es]?t[12]\w{0,4})$")
 
 
@@ -218,5 +189,5 @@ def is_sequence_word(token: str) -> bool:
     """Whether one lower-case token of a file name is about the sequence (its name, plane, contrast agent, technique)
     rather than about the patient."""
     words = re.findall(r"[a-z0-9*]+", plain(token))
-    known = SEQUENCE_WORDS.difference(_INITIALS)
+    known = SEQUENCE_WORDS - _AMBIGUOUS
     return bool(words) and all(word in known or _NUMBER_WITH_UNIT.match(word) is not None for word in words)

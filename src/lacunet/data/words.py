@@ -6,7 +6,7 @@ list are ever shown or written, as it spells them; the rest becomes "…".
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 from lacunet.data.languages import latin
 
@@ -49,7 +49,37 @@ _OTHERS = (
 SEQUENCE_WORDS = frozenset((_SEQUENCES + _TECHNIQUE + _AGENT).split())
 """Words about a sequence: its name, plane, technique, contrast agent."""
 
-SHOWN = SEQUENCE_WORDS | frozenset(" ".join((_BODY, _USES, _OTHERS)).split())
+KNOWN = SEQUENCE_WORDS | frozenset(" ".join((_BODY, _USES, _OTHERS)).split())
+"""All words that have a meaning here."""
+
+INITIALS = frozenset(
+    [
+        "me",
+        "da",
+        "et",
+        "po",
+        "te",
+        "tr",
+        "rm",
+        "nd",
+        "ph",
+        "na",
+        "bb",
+        "cs",
+        "hr",
+        "mt",
+        "dl",
+        "ap",
+        "pa",
+        "ws",
+        "we",
+        "lr",
+        "rl",
+    ]
+)
+"""Known words that may also be a person's initials."""
+
+SHOWN = KNOWN - INITIALS
 """All words that may be shown."""
 
 HIDDEN = "…"
@@ -97,10 +127,10 @@ def plain(text: str) -> str:
     return re.sub(r"[a-z0-9]+", lambda found: divided(found[0]), " ".join(text.split()))
 
 
-@cache
+@lru_cache(maxsize=4096)
 def divided(token: str) -> str:
     """A lower-case token, its words with spaces between them where it is made of known words and no word itself."""
-    if len(token) < 4 or token in SHOWN or not _GLUED.search(token):
+    if not 4 <= len(token) <= 40 or token in KNOWN or not _GLUED.search(token):
         return token
     return " ".join(_division(token) or [token])
 
