@@ -105,6 +105,7 @@ class CaseFiles:
         reference: The annotator's mask, or None.
         family: The naming family that the case was recognised by: `brats2018`, `brats2023`, `msd`, `manifest`, ...
         convention: The label convention of the reference, by name, or None where there is no reference.
+        names_shown: False: texts about the case name no file that may be called after a person.
     """
 
     name: str
@@ -113,3 +114,4 @@ class CaseFiles:
     reference: ImageFile | None
     family: str
     convention: str | None
+    names_shown: bool = True

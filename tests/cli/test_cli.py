@@ -120,15 +120,15 @@ def test_segment_puts_a_viewer_into_the_page_or_leaves_it_out(lacunet, model, co
 
 
 def test_failures_are_listed_at_the_end_and_the_status_is_one(lacunet, model, cohort, tmp_path):
-    bad = tmp_path / "cases" / "bad-00001-000"
+    bad = tmp_path / "cases" / "case-00001-000"
     bad.mkdir(parents=True)
     for modality in ("t1c", "t2f"):
-        nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)), bad / f"bad-00001-000-{modality}.nii.gz")
+        nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)), bad / f"case-00001-000-{modality}.nii.gz")
     status, out, err = lacunet("segment", cohort, tmp_path / "cases", "-o", tmp_path / "out", "--model", model)
     assert status == 1
     assert "2 of 3 cases" in out
     assert "1 problem:" in err
-    assert "bad-00001-000" in err
+    assert "case-00001-000" in err
     assert "Traceback" not in err
 
 

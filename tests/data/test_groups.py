@@ -130,6 +130,7 @@ def test_every_file_and_folder_is_accounted_for(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "IM1").write_bytes(b"\0" * 128 + b"DICM")
     (tmp_path / "lost_t2.nii.gz").symlink_to(tmp_path / "nowhere")
+    dicom = "is DICOM; give its folder to lacunet import"
     archive = "is an archive; lacunet import reads it, or unpack it"
     derived = "lies in a folder of derivatives, results of other programs; give that folder itself to use it"
     told = {str(one.path.relative_to(tmp_path)): one.reason for one in survey(tmp_path, GLIOMA).left_out}
@@ -140,8 +141,8 @@ def test_every_file_and_folder_is_accounted_for(tmp_path: Path) -> None:
         "b": f"gave no case: 1 file: its name says no sequence; 1 file: {archive}",
         "b/b_pred.nii.gz": "its name says no sequence",
         "b/export.zip": archive,
-        "c": "gave no case: 1 file: is DICOM; lacunet import reads it",
-        "c/IM1": "is DICOM; lacunet import reads it",
+        "c": f"gave no case: 1 file: {dicom}",
+        "c/IM1": dicom,
         "derivatives": f"gave no case: 1 file: {derived}",
         "derivatives/c/sub-1_T1w.nii.gz": derived,
         "empty": "gave no case: it holds no file",

@@ -113,7 +113,7 @@ def test_what_is_written_is_the_answer(predictor, cohort, tmp_path):
     record = json.loads(done.places.record.read_text())
     assert list(record) == [
         "case", "subset", "acquired", "volumes_ml", "expected_dice", "expected_dice_from", "calibration", "warnings",
-        "label_convention", "masks", "postprocessing", "provenance", "seconds",
+        "label_convention", "masks", "postprocessing", "provenance", "seconds", "inputs_sha256",
     ]  # fmt: skip
     assert (record["subset"], record["label_convention"]) == ("t2f", "brats2018")
     assert (record["expected_dice"], record["expected_dice_from"], record["calibration"]) == ({}, None, None)
@@ -159,6 +159,8 @@ def test_a_bids_derivative_holds_the_same_mask(predictor, cohort, tmp_path):
     name = bids.places.stem
     assert files == sorted(
         [
+            ".bidsignore",
+            "sources.csv",
             "dataset_description.json",
             "desc-lacunet_dseg.tsv",
             f"{name}.html",

@@ -18,6 +18,7 @@ from lacunet.data.find import case_from_files, find_cases
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import make_phantom
 from lacunet.data.prepare import Preparation
+from lacunet.data.pseudonyms import contents_hash
 from lacunet.errors import DataError, OutputError, Problem, UnpreparedError, UsageError
 from lacunet.intake.align.rigid import Rigid, carry
 from lacunet.intake.found import Survey
@@ -256,8 +257,8 @@ def test_a_zip_goes_in_and_a_bids_derivative_comes_out(predictor: Predictor, alo
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     stem = "sub-01/ses-2/anat/sub-01_ses-2"
     assert written == [
-        "dataset_description.json", "desc-lacunet_dseg.tsv", f"{stem}_desc-lacunet_dseg.json",
-        f"{stem}_desc-lacunet_dseg.nii.gz", f"{stem}_desc-lacunet_xfm.json",
+        ".bidsignore", "dataset_description.json", "desc-lacunet_dseg.tsv", "sources.csv",
+        f"{stem}_desc-lacunet_dseg.json", f"{stem}_desc-lacunet_dseg.nii.gz", f"{stem}_desc-lacunet_xfm.json",
         f"{stem}_space-t1c_desc-lacunet_dseg.dcm", f"{stem}_space-t1c_desc-lacunet_dseg.nii.gz", "sub-01_ses-2.html",
     ]  # fmt: skip
     assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
@@ -318,6 +319,8 @@ def test_cases_are_told_from_exports(examination: Path, loose, predictor: Predic
     folder = next(iter(loose.values())).parent
     found = read_sources([examination, folder], GLIOMA)
     assert [files.name for files in found.cases] == ["anna"]
+    hidden = read_sources([folder], GLIOMA, show_names=False)
+    assert [files.name for files in hidden.cases] == [f"case-{contents_hash(loose.values())}"]
     assert (found.exports, found.problems) == ([examination], ())
     with pytest.raises(DataError, match="no scans found"):
         read_sources([examination, folder], GLIOMA, may_import=False)

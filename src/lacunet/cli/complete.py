@@ -12,6 +12,7 @@ from lacunet.cli.options import (
     Overwrite,
     PrecisionName,
     Resume,
+    ShowNames,
     T1c,
     T1n,
     T2f,
@@ -37,7 +38,8 @@ def complete(
     t1c: T1c = None,
     t2w: T2w = None,
     t2f: T2f = None,
-    name: Annotated[str, typer.Option(help="Name of the case when scans are given one by one.")] = "case",
+    name: Annotated[str | None, typer.Option(help="Name of the case when scans are given one by one.")] = None,
+    show_names: ShowNames = False,
     subset: Annotated[
         str | None,
         typer.Option(help="Show the network only these sequences, and estimate all others, scanned or not."),
@@ -55,15 +57,15 @@ def complete(
     given = given_scans(t1n, t1c, t2w, t2f)
     task = task_of(model)
     settings = CompleteSettings(task.subset(subset) if subset else None, overwrite, resume)
-    found = cases_of(sources or [], given, name, task)
-    cases, problems = found.cases, list(found.problems)
+    found = cases_of(sources or [], given, name, task, show_names)
+    problems = list(found.problems)
     require_writable(output)
     predictor = predictor_of(model, device, precision, window, method_file)
     done = 0
     with progress() as bar:
-        bar.advanced("completing", 0, len(cases), "completing")
-        for number, result in enumerate(complete_cases(predictor, cases, output, settings), start=1):
-            bar.advanced("completing", number, len(cases), "completing")
+        bar.advanced("completing", 0, len(found.cases), "completing")
+        for number, result in enumerate(complete_cases(predictor, found.cases, output, settings), start=1):
+            bar.advanced("completing", number, len(found.cases), "completing")
             if isinstance(result, Completed):
                 done += 1
                 print_completed(result, task)

@@ -9,6 +9,7 @@ from lacunet.cli.options import (
     Output,
     Overwrite,
     Resume,
+    ShowNames,
     T1c,
     T1n,
     T2f,
@@ -32,7 +33,6 @@ Study = Annotated[
 ]
 StripperName = Annotated[Stripper, typer.Option("--stripper", help="What removes the skull.")]
 Allow = Annotated[bool, typer.Option("--allow", help="Go on even if a step of import is judged to have failed.")]
-ShowNames = Annotated[bool, typer.Option("--show-names", help="Show file names, which may hold the name of a patient.")]
 
 
 def import_(

@@ -12,7 +12,7 @@ from lacunet.prediction.choices import Mirror, Precision
 from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
-    from lacunet.data.find import Surveyed
+    from lacunet.data.hidden_names import Surveyed
     from lacunet.errors import Problem
     from lacunet.prediction.predictor import Predictor
 
@@ -31,6 +31,7 @@ MethodFile = Annotated[Path | None, typer.Option(help="Python file of a method o
 Labels = Annotated[str | None, typer.Option(help="Label convention of the references, where the data cannot tell.")]
 Rules = Annotated[list[str] | None, typer.Option("--postprocess", help="A rule that changes masks; may be repeated.")]
 TaskName = Annotated[str, typer.Option("--task", help="glioma, mets, or a JSON file that describes a task.")]
+ShowNames = Annotated[bool, typer.Option("--show-names", help="Show file names, which may hold the name of a patient.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 T1n = Annotated[Path | None, typer.Option("--t1n", "--t1", help="The T1 scan, without contrast.")]
@@ -69,17 +70,19 @@ def predictor_of(
     return Predictor(loaded, device, precision, windows, mirror)
 
 
-def cases_of(sources: Sequence[Path], given: dict[str, Path], name: str, task: Task) -> "Surveyed":
+def cases_of(
+    sources: Sequence[Path], given: dict[str, Path], name: str | None, task: Task, show_names: bool
+) -> "Surveyed":
     """The cases to segment: from folders and manifests, or from scans given one by one."""
-    from lacunet.data.find import Surveyed, case_from_files, survey_all
+    from lacunet.data.hidden_names import Surveyed, case_given, survey_named
 
     if given and sources:
         raise UsageError("give either folders or single scans (--t1c FILE ...), not both")
     if given:
-        return Surveyed((case_from_files(given, name, task),))
+        return Surveyed([case_given(given, name or "case", task, show_names)])
     if not sources:
         raise UsageError("nothing to segment: name a case folder, a folder of cases, or scans (--t1c FILE --t2f FILE)")
-    return survey_all(sources, task)
+    return survey_named(sources, task, show_names)
 
 
 def given_scans(t1n: Path | None, t1c: Path | None, t2w: Path | None, t2f: Path | None) -> dict[str, Path]:

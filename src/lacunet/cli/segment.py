@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lacunet.cli.import_ import Allow, Name, ShowNames, StripperName, Study, importer_of
+from lacunet.cli.import_ import Allow, Name, StripperName, Study, importer_of
 from lacunet.cli.options import (
     Device,
     MethodFile,
@@ -18,6 +18,7 @@ from lacunet.cli.options import (
     PrecisionName,
     Resume,
     Rules,
+    ShowNames,
     T1c,
     T1n,
     T2f,
@@ -107,6 +108,7 @@ def segment(
     like then say which series is which.
     """
     from lacunet.data.labels import known_convention
+    from lacunet.data.source_table import write_sources
     from lacunet.errors import Problem
     from lacunet.intake.found import Survey
     from lacunet.prediction.postprocess import get_rule
@@ -127,7 +129,7 @@ def segment(
         layout=layout,
         viewer=viewer,
     )
-    found = _sources_of(sources or [], given, name, task, may_import)
+    found = _sources_of(sources or [], given, name, task, may_import, show_names)
     require_writable(output)
     predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
     print_left_out(found.left_out, MOST_LINES)
@@ -159,12 +161,13 @@ def segment(
             else:
                 done += 1
                 print_segmented(result, task)
+    write_sources(output, found.rows)
     say(f"{done} of {done + len(problems)} cases in {output}{'; ' + dropped(left_out) if left_out else ''}")
     exit_with(problems)
 
 
 def _sources_of(
-    paths: Sequence[Path], given: dict[str, Path], name: str | None, task: "Task", may_import: bool
+    paths: Sequence[Path], given: dict[str, Path], name: str | None, task: "Task", may_import: bool, show_names: bool
 ) -> "Sources":
     """What there is to segment; scans given one by one make a case, or overrule what an export's series are taken for.
 
@@ -173,13 +176,13 @@ def _sources_of(
         UsageError: nothing is named, one name is given for several cases, or scans are given beside cases or beside
             several exports.
     """
-    from lacunet.segmentation.sources import Sources, named, read_sources
+    from lacunet.segmentation.sources import Sources, read_sources, under_name
 
     if not paths:
-        return Sources(cases=cases_of([], given, name or "case", task).cases)
-    found = named(read_sources(paths, task, may_import), name)
+        return Sources(cases=cases_of([], given, name, task, show_names).cases)
+    found = read_sources(paths, task, may_import, show_names)
     if given and len(found.exports) > 1:
         raise UsageError(f"--{next(iter(given))} works with one source only, and there are {len(found.exports)}")
     if given and len(found.exports) < len(paths):
         raise UsageError("give either folders or single scans (--t1c FILE ...), not both")
-    return found
+    return under_name(found, name)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lacunet.cli.options import Labels, TaskName, exit_with
+from lacunet.cli.options import Labels, ShowNames, TaskName, exit_with
 from lacunet.cli.terminal import print_left_out, print_models, print_summary, say
 from lacunet.task import Task, get_task
 
@@ -50,11 +50,12 @@ def check(
     data: Annotated[Path, typer.Argument(help="Folder of cases, or a manifest.csv.")],
     labels: Labels = None,
     task: TaskName = "glioma",
+    show_names: ShowNames = False,
 ) -> None:
     """What is there, what is missing, what is wrong."""
     from lacunet.data.check import check as examine
 
-    findings = examine(data, get_task(task), labels)
+    findings = examine(data, get_task(task), labels, show_names)
     for case in findings.cases:
         grid = (
             f"{'x'.join(map(str, case.shape))}, {' x '.join(f'{s:g}' for s in case.spacing)} mm"

@@ -4,6 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from lacunet.data.formats.pairs import files_of
+from lacunet.data.formats.unread import why_unreadable
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.tree import PassedOver, Tree, label_of
 
@@ -26,6 +28,7 @@ def account_of(tree: Tree, used: Collection[Path], reasons: Mapping[Path, str]) 
         In the order of paths; sidecars of used images are not listed.
     """
     sidecars = {path.with_name(bare_name(path.name) + ".json") for path in used}
+    sidecars |= {part for path in used for part in files_of(path)}
     left = [
         PassedOver(path, reasons.get(path) or reason_of(path), label_of(path, tree.root))
         for path in tree.files
@@ -40,8 +43,10 @@ def reason_of(path: Path) -> str:
     name = path.name.lower()
     if name.endswith(SUFFIXES):
         return "is not taken for any case"
+    if reason := why_unreadable(path):
+        return reason
     if _is_dicom(path):
-        return "is DICOM; lacunet import reads it"
+        return "is DICOM; give its folder to lacunet import"
     if name.endswith(ARCHIVES):
         return "is an archive; lacunet import reads it, or unpack it"
     return "is no image"

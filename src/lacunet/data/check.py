@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.case import CaseFiles, Grid
-from lacunet.data.find import survey
+from lacunet.data.background import on_empty_background
+from lacunet.data.hidden_names import all_without_names, survey_named
 from lacunet.data.labels import decide_convention, pooled_values, to_inside, values_in
-from lacunet.data.nifti import check_intensities, require_same_grid
+from lacunet.data.nifti import require_same_grid
 from lacunet.data.tree import PassedOver
 from lacunet.data.volume import read_file, read_image
 from lacunet.errors import DataError, LabelError, Problem
@@ -71,14 +72,20 @@ class Findings:
         return (*self.problems, *of_cases)
 
 
-def check(source: Path, task: Task, labels: str | None = None) -> Findings:
+def check(source: Path, task: Task, labels: str | None = None, show_names: bool = True) -> Findings:
     """Read everything below `source` and report what is there and what is wrong. A faulty case does not stop it.
+
+    Args:
+        source: A folder of cases, or a manifest.
+        task: Says which modalities there are.
+        labels: The convention of all references, by name.
+        show_names: Name cases and files as they are; False: no name that may be a person's (`data.pseudonyms`).
 
     Raises:
         DataError: the source is empty, or its layout as a whole cannot be understood.
         UsageError: `labels` is no convention of the task.
     """
-    found = survey(source, task, labels)
+    found = survey_named([source], task, show_names, labels)
     cases = found.cases
     values = {case.name: _values(case) for case in cases}
     conventions, undecided = _conventions(cases, values, task, labels)
@@ -88,7 +95,7 @@ def check(source: Path, task: Task, labels: str | None = None) -> Findings:
         families=dict(sorted(Counter(case.family for case in cases).items())),
         subsets=dict(Counter(task.subset_name(case.images) for case in cases)),
         problems=(*found.problems, *found.questions, *undecided),
-        left_out=found.left_out,
+        left_out=tuple(found.left_out),
     )
 
 
@@ -134,7 +141,7 @@ def _examine(
             notes += said
             first = first or (file.path.name, grid)
             require_same_grid(file.path.name, grid, *first)
-            check_intensities(file.path.name, voxels, grid)
+            notes += on_empty_background(file.path.name, voxels, grid)[1]
         except DataError as error:
             problems.append(str(error))
     convention = case.convention or conventions.get(case.family) if case.reference is not None else None
@@ -151,8 +158,8 @@ def _examine(
         spacing=first[1].spacing if first else None,
         values=tuple(sorted(values)) if values is not None else None,
         convention=convention,
-        notes=tuple(dict.fromkeys(notes)),
-        problems=tuple(problems),
+        notes=tuple(dict.fromkeys(all_without_names(notes, case))),
+        problems=all_without_names(problems, case),
     )
 
 

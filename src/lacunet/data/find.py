@@ -89,13 +89,13 @@ def _what_else(left_out: Sequence[PassedOver]) -> str:
     return f"{'; '.join(reasons[:3])}; " if reasons else ""
 
 
-def survey_all(sources: Sequence[Path], task: Task) -> Surveyed:
+def survey_all(sources: Sequence[Path], task: Task, labels: str | None = None) -> Surveyed:
     """`survey` of several sources together.
 
     Raises:
         DataError: see `survey`; or two sources hold cases of the same name.
     """
-    surveyed = [survey(source, task) for source in sources]
+    surveyed = [survey(source, task, labels) for source in sources]
     names = [case.name for found in surveyed for case in found.cases]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

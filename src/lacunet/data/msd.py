@@ -50,7 +50,7 @@ def _images(folder: Path, channels: Mapping[str, int]) -> dict[str, dict[str, Im
     by_channel = {number: modality for modality, number in channels.items()}
     images: dict[str, dict[str, ImageFile]] = defaultdict(dict)
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.name.lower().endswith((".nii.gz", ".nii")):
+        if path.name.startswith(".") or not path.name.lower().endswith(SUFFIXES):
             continue
         name = bare_name(path.name)
         split = re.fullmatch(r"(.+)_(\d{4})", name)
@@ -101,7 +101,7 @@ def _convention(fields: Any) -> str | None:
 def _case(
     name: str, images: Mapping[str, ImageFile], labels_folder: Path, convention: str | None, task: Task
 ) -> CaseFiles:
-    masks = [labels_folder / f"{name}{suffix}" for suffix in (".nii.gz", ".nii")]
+    masks = [labels_folder / f"{name}{suffix}" for suffix in SUFFIXES]
     reference = next((ImageFile(mask) for mask in masks if mask.is_file()), None)
     return CaseFiles(
         name, person_of(name), in_task_order(images, task), reference, "msd", convention if reference else None

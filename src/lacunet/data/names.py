@@ -14,7 +14,7 @@ from lacunet.data.sequences import OTHER, T1, is_sequence_word, sequence_named
 from lacunet.errors import DataError, UsageError
 from lacunet.task import Task
 
-SUFFIXES = (".nii.gz", ".nii", ".mha")
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".mgz", ".mgh.gz", ".mgh", ".hdr.gz", ".hdr")
 REFERENCE = "reference"
 MASK = "mask"
 ESTIMATE = "estimate"

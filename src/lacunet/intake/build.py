@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from lacunet.case import Grid
 from lacunet.data.nifti import nifti_image, ras_grid, to_ras
+from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.errors import DataError, OutputError
 from lacunet.files import whole_folder
 from lacunet.intake.align import quality
@@ -31,7 +32,7 @@ from lacunet.intake.align.register import Volume, refine, register, volume_of
 from lacunet.intake.align.rigid import Rigid, carry, from_itk, grown, to_itk
 from lacunet.intake.align.source import Source, on_one_grid, read_source
 from lacunet.intake.align.strip import choose_stripper, consensus, sequences_for, strip, stripper_version, upright_grid
-from lacunet.intake.record import FILE_NAME, HowFound, ImportRecord, Placed, Step, write_record
+from lacunet.intake.record import HowFound, ImportRecord, Placed, Step, write_record
 from lacunet.progress import Progress, Silent
 from lacunet.task import Task
 
@@ -102,7 +103,7 @@ def import_case(
     """Make `folder/NAME/NAME-t1c.nii.gz` ... and `import.json` from scans in any state; whole or not at all.
 
     Args:
-        scans: A NIfTI or .mha file for each acquired modality.
+        scans: A file (NIfTI, .mha, .nrrd, .mgz) for each acquired modality.
         folder: The folder of cases.
         name: The case's name.
         task: Knows the modalities.
@@ -145,7 +146,7 @@ def import_case(
         for modality, image in images.items():
             written = nifti_image(image.astype(np.float32, copy=False), grid.affine)
             nib.save(written, temporary / f"{name}-{modality}.nii.gz")
-        write_record(temporary / FILE_NAME, record)
+        write_record(temporary / IMPORT_RECORD, record)
     return record
 
 

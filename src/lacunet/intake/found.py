@@ -5,7 +5,7 @@ logged and written. `DicomSource` is not: it stays in memory, for results that r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 Triple = tuple[float, float, float]
@@ -86,6 +86,7 @@ class Scan:
         facts: What its header says.
         warnings: Sentences that a reader must not miss: "labelled T2, looks like FLAIR".
         dicom: Its DICOM files; None for NIfTI.
+        inputs: The files as given, of DICOM in the order of slices. Local only: their names may name a person.
     """
 
     path: Path
@@ -96,6 +97,7 @@ class Scan:
     facts: Facts
     warnings: tuple[str, ...] = ()
     dicom: DicomSource | None = None
+    inputs: tuple[Path, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class Survey:
         left_out: Of the source as a whole: other studies, files that could not be read.
         notes: "12 files were no images and were passed over".
         passed_over: Number of files that the notes are about.
+        root: The folder that holds all files; of an archive it exists within the `with` block only. Local only.
     """
 
     kind: str
@@ -151,6 +154,7 @@ class Survey:
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     passed_over: int = 0
+    root: Path | None = field(default=None, repr=False)
 
     @property
     def dropped(self) -> int:

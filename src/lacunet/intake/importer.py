@@ -13,11 +13,14 @@ from tempfile import TemporaryDirectory
 from lacunet.case import CaseFiles
 from lacunet.data.find import case_from_files
 from lacunet.data.find import survey as cases_by_name
+from lacunet.data.names import SUFFIXES
+from lacunet.data.pseudonyms import IMPORT_RECORD
+from lacunet.data.source_table import SourceRow, failed_rows, relative, sha256_of, write_sources
 from lacunet.errors import DataError, LacunetError, Problem, UsageError
 from lacunet.intake.build import ImportSettings, import_case
 from lacunet.intake.found import Survey, Visit
 from lacunet.intake.read.archive import is_archive
-from lacunet.intake.record import FILE_NAME, HowFound, ImportRecord, read_record
+from lacunet.intake.record import HowFound, ImportRecord, read_record
 from lacunet.intake.survey import Wishes, survey_source
 from lacunet.progress import Progress, Silent
 from lacunet.task import GLIOMA, Task
@@ -66,24 +69,35 @@ class Importer:
             folder: The folder of cases.
             resume: Skip cases that exist already.
 
+        `sources.csv` in `folder` says which case is whose.
+
         Yields:
             First what the source holds, then the result of each visit.
 
         Raises:
             DataError: the source holds nothing usable.
+            OutputError: `sources.csv` cannot be written.
             UsageError: a wish names a series, file or study that is not there, or one name is given for several visits.
         """
         with self.surveyed(source) as (survey, _):
             yield survey
             for visit in survey.visits:
                 path = folder / self.name_of(visit)
+                rows: list[SourceRow] = []
                 try:
-                    if resume and (path / FILE_NAME).is_file():
+                    if resume and (path / IMPORT_RECORD).is_file():
                         yield Imported(path, visit, read_record(path), skipped=True)
-                    else:
-                        yield Imported(path, visit, self.imported(visit, folder))
+                        continue
+                    rows = self.source_rows(survey, visit, source)
+                    done = Imported(path, visit, self.imported(visit, folder))
                 except LacunetError as error:
+                    if not (path / IMPORT_RECORD).exists():  # else the rows are those of the case that is there
+                        write_sources(folder, failed_rows(rows, str(error)))
                     yield Problem(self.name_of(visit), str(error))
+                else:
+                    write_sources(folder, rows)
+                    yield done
+            write_sources(folder, rows_left_out(survey, source))
 
     @contextmanager
     def surveyed(self, source: Path) -> Iterator[tuple[Survey, Path]]:
@@ -101,6 +115,23 @@ class Importer:
         """The name of the case of a visit."""
         return self.name or visit.name
 
+    def source_rows(self, survey: Survey, visit: Visit, source: Path) -> list[SourceRow]:
+        """For `sources.csv`: the scans of a visit, and what was left out of it."""
+        name, where = self.name_of(visit), str(source.absolute())
+        root = survey.root or source.absolute()
+        used = [
+            SourceRow(
+                name,
+                where,
+                modality,
+                scan.label,
+                tuple(relative(path, root) for path in scan.inputs),
+                sha256_of(scan.inputs),
+            )
+            for modality, scan in visit.scans.items()
+        ]
+        return [*used, *(SourceRow(name, where, series=one.label, reason=one.reason) for one in visit.left_out)]
+
     def imported(self, visit: Visit, folder: Path) -> ImportRecord:
         """Import one visit into `folder`; see `import_case` for the errors."""
         found = found_in(visit)
@@ -117,11 +148,16 @@ def needs_import(source: Path, task: Task) -> bool:
     """Whether a source is an archive, or a file or folder in which no scans are found by known names, or in which a
     scan is recognised only by words put together, so that its image should be looked at."""
     if source.is_file():
-        return is_archive(source.name) or source.suffix.lower() not in (".csv", ".gz", ".nii", ".mha")
+        return is_archive(source.name) or not source.name.lower().endswith((".csv", ".gz", *SUFFIXES))
     try:
         return cases_by_name(source, task).by_words
     except DataError:
         return source.is_dir()
+
+
+def rows_left_out(survey: Survey, source: Path) -> list[SourceRow]:
+    """For `sources.csv`: what was left out of a source as a whole."""
+    return [SourceRow("", str(source.absolute()), series=one.label, reason=one.reason) for one in survey.left_out]
 
 
 def found_in(visit: Visit) -> HowFound:

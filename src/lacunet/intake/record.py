@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from lacunet.case import CaseFiles, Grid
+from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.errors import DataError
 from lacunet.files import write_json
 from lacunet.intake.align.quality import Judgement
 from lacunet.intake.align.rigid import Rigid
 from lacunet.task import Task
-
-FILE_NAME = "import.json"
 
 CONVENTION = (
     "scan_to_case: rows of a matrix, (x, y, z, 1) in mm of the scan -> mm of the case, both RAS+ as NIfTI affines"
@@ -132,7 +131,7 @@ def read_record(folder: Path) -> ImportRecord:
     Raises:
         DataError: it does not exist, or is damaged.
     """
-    path = folder / FILE_NAME
+    path = folder / IMPORT_RECORD
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         return ImportRecord(
@@ -159,7 +158,7 @@ def record_of(files: CaseFiles) -> ImportRecord | None:
         DataError: import.json exists and is damaged.
     """
     folder = next(iter(files.images.values())).path.parent
-    return read_record(folder) if (folder / FILE_NAME).is_file() else None
+    return read_record(folder) if (folder / IMPORT_RECORD).is_file() else None
 
 
 def import_facts(record: ImportRecord, task: Task) -> dict[str, str]:

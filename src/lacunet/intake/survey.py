@@ -9,24 +9,24 @@ No text that leaves this module can name a patient: see `words` for descriptions
 `Survey` for what may be shown.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lacunet.case import ImageFile
+from lacunet.data.formats.pairs import VOXELS
 from lacunet.data.names import SUFFIXES, bare_name
+from lacunet.data.pseudonyms import hidden_name, numbered
 from lacunet.data.sequences import OTHER
-from lacunet.data.volume import read_file
 from lacunet.data.words import manufacturer, shown
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import DicomSource, Facts, Instance, LeftOut, Survey, Visit
 from lacunet.intake.identify.choose import Candidate, choose
 from lacunet.intake.identify.clues import Clues, Guess, guess
 from lacunet.intake.read.archive import Contents, unpacked
-from lacunet.intake.read.convert import clean_copy, convert
+from lacunet.intake.read.convert import convert
 from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, loose_visits
+from lacunet.intake.read.plain_copy import clean_copy
 from lacunet.intake.read.series import Series, counted
 from lacunet.intake.read.study import (
     Pile,
@@ -100,11 +100,10 @@ def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task) 
         survey = _survey_loose(images, contents, work, wishes, task)
         beside = 0
     else:
-        raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM, NIfTI or .mha files")
+        raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM or NIfTI files")
     notes = _notes(contents, pile, beside)
-    return replace(
-        survey, notes=(*survey.notes, *notes), passed_over=survey.passed_over + _passed_over(contents, pile, beside)
-    )
+    passed_over = survey.passed_over + _passed_over(contents, pile, beside)
+    return replace(survey, notes=(*survey.notes, *notes), passed_over=passed_over, root=contents.root)
 
 
 def _what_else(contents: Contents, pile: Pile) -> str:
@@ -204,6 +203,7 @@ def _candidate(series: Series, folder: Path, forced: str | None, task: Task) -> 
         warnings=converted.warnings,
         dicom=source,
         forced=forced,
+        inputs=tuple(instance.path for instance in source.instances),
     )
 
 
@@ -213,7 +213,7 @@ def _inside(wishes: Wishes) -> dict[str, Path | str]:
 
 
 def _is_own_file(wish: Path | str) -> bool:
-    return str(wish).lower().endswith(SUFFIXES) and Path(wish).is_file()
+    return str(wish).lower().endswith((*SUFFIXES, *VOXELS)) and Path(wish).is_file()
 
 
 def _series_wished(wish: Path | str, modality: str, study: Study, contents: Contents) -> str:
@@ -272,22 +272,10 @@ def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:
     """
     names: list[str] = []
     for loose in visits:
-        name = (loose.own if own else loose.name) or f"case-{_contents_hash(loose)}"
-        count = sum(taken == name or taken.startswith(f"{name}-again-") for taken in names)
-        names.append(f"{name}-again-{count + 1}" if count else name)
+        own_name = loose.own if own else loose.name
+        paths = [one.path for one in loose.files]
+        names.append(numbered(own_name, names) if own_name else hidden_name(paths, names))
     return names
-
-
-def _contents_hash(loose: LooseVisit) -> str:
-    """Eight hexadecimal digits of SHA-256 of the files of a visit, independent of their names."""
-    digests = []
-    for one in loose.files:
-        try:
-            with one.path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").digest())
-        except OSError:  # reported when the file is read
-            continue
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:8]
 
 
 def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, wishes: Wishes, task: Task) -> Visit:
@@ -337,8 +325,7 @@ def _label(one: LooseFile, wishes: Wishes) -> str:
 def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, forced: str | None) -> Candidate:
     path = folder / f"file-{one.number}.nii.gz"
     try:
-        clean_copy(one.path, path)
-        _, grid, notes = read_file(ImageFile(path))
+        grid, notes = clean_copy(one.path, path)
     except DataError as error:
         said = str(error).replace(str(one.path), label).replace(one.path.name, label)
         raise type(error)(said) from None
@@ -358,10 +345,10 @@ def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, for
         shape=grid.shape,
         spacing=grid.spacing,
     )
-    remarks = tuple(note.replace(path.name, label) for note in notes)
+    remarks = tuple(note.replace(one.path.name, label) for note in notes)
     return Candidate(
         key=f"{one.number:06d}", label=label, path=path, grid=grid, clues=one.clues, guess=found, facts=facts,
-        warnings=remarks, forced=forced,
+        warnings=remarks, forced=forced, inputs=(one.path,),
     )  # fmt: skip
 
 

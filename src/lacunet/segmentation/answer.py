@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lacunet.case import Case, CaseFiles
+from lacunet.data.hidden_names import all_without_names, names_of_files
 from lacunet.data.nifti import load_case
 from lacunet.errors import UsageError
 from lacunet.evaluation.metrics import region_masks, volume_ml
@@ -111,7 +112,7 @@ def ask(
     expected = expected_of(model, subset, volumes, names, predictor.mirror, card_expectation(model, subset))
     imported = origin.record if origin else record_of(files)
     warnings = [
-        *case.notes,
+        *all_without_names(case.notes, files),
         *(imported.warnings if imported else ()),
         *contradictions(case.images, case.grid, model.task),
         *expected.warnings,
@@ -128,7 +129,7 @@ def ask(
         volumes=volumes,
         expected=expected,
         warnings=warnings,
-        provenance=provenance_of(predictor, files, subset),
+        provenance=provenance_of(predictor, [] if origin else scan_names(files, subset)),
         imported=imported,
         origin=origin,
         seconds=time.monotonic() - started,
@@ -153,8 +154,19 @@ def subset_in_use(case: Case, subset: Subset | None, model: Model) -> Subset:
     return subset
 
 
-def provenance_of(predictor: Predictor, files: CaseFiles, subset: Subset) -> dict[str, str]:
-    """The software, the model and the scans that a result comes from."""
+def scan_names(files: CaseFiles, subset: Subset) -> list[str]:
+    """The names of a case's files, where they may be shown; the modality of the others."""
+    names = names_of_files(files)
+    return [names[files.images[modality].path] for modality in subset]
+
+
+def provenance_of(predictor: Predictor, scans: Sequence[str]) -> dict[str, str]:
+    """The software, the model and the scans that a result comes from.
+
+    Args:
+        predictor: Has the model.
+        scans: Names of files that may be shown; empty where the files do not outlast the result.
+    """
     model = predictor.model
     facts = {
         "lacunet": version("lacunet"),
@@ -162,7 +174,7 @@ def provenance_of(predictor: Predictor, files: CaseFiles, subset: Subset) -> dic
         "weights (sha256)": model.sha256,
         "trained on": str(model.card.get("data", "not stated")),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "scans": ", ".join(files.images[modality].path.name for modality in subset),
+        **({"scans": ", ".join(scans)} if scans else {}),
         "network grid": f"{model.preparation.spacing:g} mm",
         "computed on": f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}",
     }

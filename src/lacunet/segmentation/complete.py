@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.case import CaseFiles
+from lacunet.data.hidden_names import all_without_names, errors_without_names
 from lacunet.data.nifti import ESTIMATE_DEVIATION, ESTIMATE_MEAN, load_case, scaled_estimate, write_estimate
+from lacunet.data.source_table import inputs_of, rows_of_files, write_sources
 from lacunet.errors import LacunetError, ModelError, Problem
 from lacunet.files import write_json
 from lacunet.prediction.predictor import Predictor
-from lacunet.segmentation.answer import provenance_of, subset_in_use
+from lacunet.segmentation.answer import provenance_of, scan_names, subset_in_use
 from lacunet.segmentation.completion_page import CompletionView, write_completion_page
 from lacunet.segmentation.layout import places, refuse_to_replace
+from lacunet.segmentation.segment import failed
 from lacunet.task import Subset
 
 NO_SCAN = (
@@ -74,24 +77,35 @@ def complete_cases(
     for files in cases:
         try:
             record = _record(folder, files.name)
-            if settings.resume and record.is_file():
-                yield Completed(files.name, record.parent, (), (), skipped=True)
-            else:
-                yield complete_case(predictor, files, folder, settings)
+        except LacunetError as error:
+            yield Problem(files.name, str(error))
+            continue
+        if settings.resume and record.is_file():
+            yield Completed(files.name, record.parent, (), (), skipped=True)
+            continue
+        try:
+            yield complete_case(predictor, files, folder, settings)
         except ModelError:  # this model can complete no case
             raise
         except LacunetError as error:
-            yield Problem(files.name, str(error))
+            yield failed(files.name, rows_of_files(files), str(error), folder, record)
 
 
 def complete_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: CompleteSettings) -> Completed:
     """Write `folder/NAME/NAME-t1c-synthetic.nii.gz` for each absent modality, `report.html`, `completion.json` last.
+
+    `sources.csv` in `folder` says whose case it is.
 
     Raises:
         DataError: a scan is not what it should be.
         ModelError: the model does not estimate sequences, or was kept without the part that does.
         OutputError: the results cannot be written.
     """
+    with errors_without_names(files):
+        return _complete(predictor, files, folder, settings)
+
+
+def _complete(predictor: Predictor, files: CaseFiles, folder: Path, settings: CompleteSettings) -> Completed:
     model, at = predictor.model, _record(folder, files.name)
     case = load_case(files, model.task, want_reference=False)
     subset = subset_in_use(case, settings.subset, model)
@@ -101,11 +115,13 @@ def complete_case(predictor: Predictor, files: CaseFiles, folder: Path, settings
     estimates = {name: scaled_estimate(values, shown) for name, values in predictor.complete(case, subset).items()}
     for modality, values in estimates.items():
         write_estimate(at.with_name(file_name(files.name, modality)), values, shown, modality, like)
-    facts = provenance_of(predictor, files, subset) | {"intensities of the estimates": UNITS}
-    warnings = [*NO_SCAN, *case.notes]
+    facts = provenance_of(predictor, scan_names(files, subset)) | {"intensities of the estimates": UNITS}
+    warnings = [*NO_SCAN, *all_without_names(case.notes, files)]
     tumour = predictor(case, subset).labels()
     view = CompletionView(case.name, model.task, case.images, case.grid, subset, estimates, tumour, warnings, facts)
     write_completion_page(at.with_name("report.html"), view)
+    rows = rows_of_files(files)
+    write_sources(folder, rows)
     record = {
         "case": case.name,
         "subset": model.task.subset_name(subset),
@@ -114,6 +130,7 @@ def complete_case(predictor: Predictor, files: CaseFiles, folder: Path, settings
         "intensities": UNITS,
         "warnings": warnings,
         "provenance": facts,
+        "inputs_sha256": inputs_of(rows),
     }
     write_json(at, record)
     return Completed(case.name, at.parent, subset, tuple(estimates))

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from lacunet.data.source_table import FILE_NAME
 from lacunet.errors import DataError, OutputError
 from lacunet.files import write_json, write_text
 from lacunet.task import Task
@@ -28,6 +29,7 @@ class Places:
         record: For programs; written last, so that it says that the case is done.
         stem: How the names of the other files in the mask's folder begin.
         layout: `plain` or `bids`.
+        top: The output folder, for what is there once for all cases.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class Places:
     record: Path
     stem: str
     layout: Layout
+    top: Path
 
     def probability(self, region: str) -> Path:
         """The map of one region."""
@@ -70,7 +73,7 @@ def places(folder: Path, name: str, layout: Layout = "plain") -> Places:
     if layout == "bids":
         return _bids(folder, bids_name(name))
     own = folder / name
-    return Places(own, own / f"{name}-mask.nii.gz", own / "report.html", own / "case.json", name, layout)
+    return Places(own, own / f"{name}-mask.nii.gz", own / "report.html", own / "case.json", name, layout, folder)
 
 
 def _bids(folder: Path, stem: str) -> Places:
@@ -83,6 +86,7 @@ def _bids(folder: Path, stem: str) -> Places:
         record=anatomy / f"{segmented}.json",
         stem=stem,
         layout="bids",
+        top=folder,
     )
 
 
@@ -128,6 +132,8 @@ def refuse_to_replace(result: Path) -> None:
 def begin_bids(folder: Path, task: Task, disk: dict[str, int]) -> None:
     """Write the top of a BIDS derivative: `dataset_description.json`, and what the integers of its masks mean.
 
+    `.bidsignore` names `sources.csv`, which is private and no part of BIDS.
+
     Args:
         folder: The derivative.
         task: Names the labels.
@@ -142,3 +148,4 @@ def begin_bids(folder: Path, task: Task, disk: dict[str, int]) -> None:
     write_json(folder / "dataset_description.json", description)
     rows = ["index\tname", "0\tbackground", *(f"{value}\t{label}" for label, value in disk.items())]
     write_text(folder / "desc-lacunet_dseg.tsv", "\n".join(rows) + "\n")
+    write_text(folder / ".bidsignore", f"{FILE_NAME}\n")

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lacunet.case import CaseFiles
+from lacunet.data.hidden_names import errors_without_names
 from lacunet.data.labels import labels_on_disk
-from lacunet.errors import LacunetError, Problem, UnpreparedError
+from lacunet.data.source_table import SourceRow, failed_rows, rows_of_files, write_sources
+from lacunet.errors import LacunetError, OutputError, Problem, UnpreparedError, UsageError
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import ask
 from lacunet.segmentation.layout import Places, begin_bids, places, refuse_to_replace, require_apart
@@ -21,8 +24,23 @@ if TYPE_CHECKING:  # it loads the packages of registration, which a case that is
 MakeReady = Callable[[CaseFiles], AbstractContextManager[tuple[CaseFiles, "Origin"]]]
 """Imports a case whose scans have skulls or grids of their own, for as long as the context lasts."""
 
-SegmentInto = Callable[[Places], Segmented]
-"""Segments one case and writes its results to these files."""
+SegmentInto = Callable[[Places, Sequence[SourceRow]], Segmented]
+"""Segments one case and writes its results to these files; the rows say whose it is."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case that is to be segmented.
+
+    Attributes:
+        name: The case.
+        rows: Gives the rows of `sources.csv`; reads all files of the case.
+        segment_into: Segments it.
+    """
+
+    name: str
+    rows: Callable[[], list[SourceRow]]
+    segment_into: SegmentInto
 
 
 def segment_cases(
@@ -45,12 +63,17 @@ def segment_cases(
         DataError: two cases would have the same result files.
         OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
     """
-    each = [(files.name, partial(_prepared, predictor, files, settings, make_ready)) for files in cases]
+    each = [
+        Job(files.name, partial(rows_of_files, files), partial(_prepared, predictor, files, settings, make_ready))
+        for files in cases
+    ]
     yield from segment_each(each, folder, settings, predictor.model.task)
 
 
 def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: SegmentSettings) -> Segmented:
     """Segment one case into `folder`: the mask, the page and, last of all, the record (`layout.places`).
+
+    `sources.csv` in `folder` says whose case it is.
 
     Args:
         predictor: The model.
@@ -63,16 +86,18 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
         OutputError: the results cannot be written.
         UsageError: the case lacks a modality of `settings.subset`.
     """
-    return ask_and_write(predictor, files, settings, places(folder, files.name, settings.layout))
+    at = places(folder, files.name, settings.layout)
+    with errors_without_names(files):
+        return ask_and_write(predictor, files, settings, at, rows_of_files(files))
 
 
 def segment_each(
-    each: Sequence[tuple[str, SegmentInto]], folder: Path, settings: SegmentSettings, task: Task
+    each: Sequence[Job], folder: Path, settings: SegmentSettings, task: Task
 ) -> Iterator[Segmented | Problem]:
     """The loop over cases; one that fails is a `Problem` and the others are still done.
 
     Args:
-        each: The name of each case, and what segments it.
+        each: The cases.
         folder: Where results go.
         settings: Whether results are replaced or skipped, and how they are laid out.
         task: Names the labels.
@@ -81,23 +106,54 @@ def segment_each(
         DataError: two cases would have the same result files.
         OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
     """
-    _begin([name for name, _ in each], folder, settings, task)
-    for name, segment_into in each:
+    _begin([job.name for job in each], folder, settings, task)
+    for job in each:
         try:
-            at = places(folder, name, settings.layout)
-            if settings.resume and at.record.is_file():
-                yield Segmented(name, at, {}, (), skipped=True)
-            else:
-                yield segment_into(at)
+            at = places(folder, job.name, settings.layout)
         except LacunetError as error:
-            yield Problem(name, str(error))
+            yield Problem(job.name, str(error))
+            continue
+        if settings.resume and at.record.is_file():
+            yield Segmented(job.name, at, {}, (), skipped=True)
+            continue
+        rows = job.rows()
+        try:
+            yield job.segment_into(at, rows)
+        except UsageError as error:  # nothing was tried
+            yield Problem(job.name, str(error))
+        except LacunetError as error:
+            yield failed(job.name, rows, str(error), folder, at.record)
+
+
+def failed(name: str, rows: Sequence[SourceRow], why: str, folder: Path, record: Path) -> Problem:
+    """The problem of a case, and its rows in `sources.csv`, where no earlier result of the case is there.
+
+    Args:
+        name: The case.
+        rows: Whose it is.
+        why: The error.
+        folder: The output folder.
+        record: Says that an earlier result is there.
+    """
+    try:
+        if not record.exists():
+            write_sources(folder, failed_rows(rows, why))
+    except OutputError as error:
+        why = why if why == str(error) else f"{why}; {error}"
+    return Problem(name, why)
 
 
 def ask_and_write(
-    predictor: Predictor, files: CaseFiles, settings: SegmentSettings, at: Places, origin: "Origin | None" = None
+    predictor: Predictor,
+    files: CaseFiles,
+    settings: SegmentSettings,
+    at: Places,
+    rows: Sequence[SourceRow],
+    origin: "Origin | None" = None,
 ) -> Segmented:
     """Segment one case; see `answer.ask` and `write.write` for arguments and errors."""
-    return write(ask(predictor, files, settings.subset, settings.rules, settings.reference, origin), at, settings)
+    answer = ask(predictor, files, settings.subset, settings.rules, settings.reference, origin)
+    return write(answer, at, settings, rows)
 
 
 def _begin(names: Sequence[str], folder: Path, settings: SegmentSettings, task: Task) -> None:
@@ -111,13 +167,19 @@ def _begin(names: Sequence[str], folder: Path, settings: SegmentSettings, task: 
 
 
 def _prepared(
-    predictor: Predictor, files: CaseFiles, settings: SegmentSettings, make_ready: MakeReady | None, at: Places
+    predictor: Predictor,
+    files: CaseFiles,
+    settings: SegmentSettings,
+    make_ready: MakeReady | None,
+    at: Places,
+    rows: Sequence[SourceRow],
 ) -> Segmented:
     """Segment a case as it is, or import it first where it needs that."""
-    try:
-        return ask_and_write(predictor, files, settings, at)
-    except UnpreparedError:
-        if make_ready is None:
-            raise
-    with make_ready(files) as (ready, origin):
-        return ask_and_write(predictor, ready, settings, at, origin)
+    with errors_without_names(files):
+        try:
+            return ask_and_write(predictor, files, settings, at, rows)
+        except UnpreparedError:
+            if make_ready is None:
+                raise
+        with make_ready(files) as (ready, origin):
+            return ask_and_write(predictor, ready, settings, at, rows, origin)

@@ -8,17 +8,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lacunet.case import CaseFiles
-from lacunet.data.find import survey_all
+from lacunet.data.hidden_names import all_without_names, survey_named
+from lacunet.data.source_table import SourceRow, write_sources
 from lacunet.data.tree import PassedOver
 from lacunet.errors import DataError, LacunetError, Problem, UsageError
 from lacunet.intake.align.rigid import Rigid
 from lacunet.intake.build import import_case
 from lacunet.intake.found import Scan, Survey, Visit
-from lacunet.intake.importer import Importer, needs_import
+from lacunet.intake.importer import Importer, needs_import, rows_left_out
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.layout import Places
 from lacunet.segmentation.native import Origin, OriginalScan
-from lacunet.segmentation.segment import ask_and_write, segment_cases, segment_each
+from lacunet.segmentation.segment import Job, ask_and_write, segment_cases, segment_each
 from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import Subset, Task
 
@@ -35,42 +36,45 @@ class Sources:
         exports: Archives and folders that are imported first.
         problems: Cases that were found and cannot be segmented.
         left_out: Files and folders beside the cases that are not used, each with its reason.
+        rows: For `sources.csv`: the files of these problems.
     """
 
     cases: Sequence[CaseFiles] = ()
     exports: Sequence[Path] = ()
     problems: Sequence[Problem] = ()
     left_out: Sequence[PassedOver] = ()
+    rows: Sequence[SourceRow] = ()
 
 
-def read_sources(paths: Sequence[Path], task: Task, may_import: bool = True) -> Sources:
+def read_sources(paths: Sequence[Path], task: Task, may_import: bool = True, show_names: bool = True) -> Sources:
     """Tell cases from exports.
 
     Args:
         paths: Case folders, folders of cases, manifests, archives, DICOM folders.
         task: Knows the modalities.
         may_import: Accept exports; otherwise every path must hold cases.
+        show_names: Name cases and files as they are; False: no name that may be a person's (`data.pseudonyms`).
 
     Raises:
         DataError: a folder holds neither, or two cases have one name.
     """
     exports = [path for path in paths if may_import and needs_import(path, task)]
-    found = survey_all([path for path in paths if path not in exports], task)
-    return Sources(found.cases, exports, found.problems, found.left_out)
+    found = survey_named([path for path in paths if path not in exports], task, show_names)
+    return Sources(found.cases, exports, found.problems, found.left_out, found.rows)
 
 
-def named(found: Sources, name: str | None) -> Sources:
-    """The same with the one case called `name`; an export is named when it is imported.
+def under_name(found: Sources, name: str | None) -> Sources:
+    """The same, where the user gives the one case that there is a name; an export is named when it is imported.
 
     Raises:
         UsageError: there are several cases.
     """
-    count = len(found.cases) + len(found.exports) + len(found.problems)
-    if name is None or count == 0:
-        return found
-    if count > 1:
+    count = len(found.cases) + len(found.exports)
+    if count > 1 and name is not None:
         raise UsageError(f"--name {name}: there are {count} cases; leave it out, or give the files of one")
-    return replace(found, cases=[replace(case, name=name) for case in found.cases])
+    if name is None or not found.cases:
+        return found
+    return replace(found, cases=[replace(found.cases[0], name=name, person=name)])
 
 
 def segment(
@@ -100,11 +104,16 @@ def segment(
         UsageError: one name is given for several sources or visits.
     """
     settings, importer = settings or SegmentSettings(), importer or Importer(task=predictor.model.task)
-    found = sources if isinstance(sources, Sources) else read_sources(sources, predictor.model.task)
+    if isinstance(sources, Sources):
+        found = sources
+    else:
+        found = read_sources(sources, predictor.model.task, show_names=importer.wishes.show_names)
+    found = under_name(found, importer.name)
     yield from found.problems
     make_ready = partial(made_ready, importer=importer, targets=targets)
     yield from segment_cases(predictor, found.cases, folder, settings, make_ready)
     yield from segment_exports(predictor, importer, found.exports, folder, settings, targets)
+    write_sources(folder, found.rows)
 
 
 def segment_exports(
@@ -166,10 +175,15 @@ def segment_export(
     with importer.surveyed(export) as (survey, work):
         yield survey
         each = [
-            (importer.name_of(visit), partial(_imported, predictor, importer, visit, work, settings, targets))
+            Job(
+                importer.name_of(visit),
+                partial(importer.source_rows, survey, visit, export),
+                partial(_imported, predictor, importer, visit, work, settings, targets),
+            )
             for visit in survey.visits
         ]
         yield from segment_each(each, folder, settings, predictor.model.task)
+        write_sources(folder, rows_left_out(survey, export))
 
 
 def _imported(
@@ -180,13 +194,14 @@ def _imported(
     settings: SegmentSettings,
     targets: Sequence[str],
     at: Places,
+    rows: Sequence[SourceRow],
 ) -> Segmented:
     """Import a visit and segment it."""
     wanted = wanted_targets(tuple(visit.scans), targets, importer.task)  # before import, which takes minutes
     record = importer.imported(visit, work)
     scans = {name: original_scan(visit.scans[name], placed.scan_to_case) for name, placed in record.scans.items()}
     origin = Origin(scans, wanted, record)
-    return ask_and_write(predictor, importer.files_of(work, record), settings, at, origin)
+    return ask_and_write(predictor, importer.files_of(work, record), settings, at, rows, origin)
 
 
 @contextmanager
@@ -204,6 +219,7 @@ def made_ready(files: CaseFiles, importer: Importer, targets: Sequence[str] = ()
     wanted = wanted_targets(tuple(scans), targets, importer.task)
     with TemporaryDirectory(prefix="lacunet-") as folder:
         record = import_case(scans, Path(folder), files.name, importer.task, importer.settings, importer.progress)
+        record = replace(record, warnings=all_without_names(record.warnings, files))
         originals = {name: OriginalScan(scans[name], placed.scan_to_case) for name, placed in record.scans.items()}
         yield importer.files_of(Path(folder), record), Origin(originals, wanted, record)
 

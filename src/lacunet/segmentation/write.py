@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lacunet.data.nifti import write_image, write_mask
+from lacunet.data.source_table import SourceRow, inputs_of, write_sources
 from lacunet.files import write_json
 from lacunet.intake.record import import_facts
 from lacunet.prediction.postprocess import Rule
@@ -92,6 +93,8 @@ class CaseRecord:
         postprocessing: Names of the rules, in order.
         provenance: As on the page.
         seconds: From loading the case to writing its page.
+        inputs_sha256: By modality, of the file as given; of DICOM, of its files one after another in the order of
+            slices.
     """
 
     case: str
@@ -107,15 +110,17 @@ class CaseRecord:
     postprocessing: Sequence[str]
     provenance: Mapping[str, str]
     seconds: float
+    inputs_sha256: Mapping[str, str]
 
 
-def write(answer: Answer, at: Places, settings: SegmentSettings) -> Segmented:
+def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[SourceRow] = ()) -> Segmented:
     """Write what was answered; the record comes last, so that it says that the case is done.
 
     Args:
         answer: Of one case.
         at: Where its results go.
         settings: What is written.
+        rows: For `sources.csv`: whose case it is; without any, nobody is told.
 
     Raises:
         DataError: a scan from before import cannot be read any more.
@@ -133,7 +138,9 @@ def write(answer: Answer, at: Places, settings: SegmentSettings) -> Segmented:
     write_case_page(at.page, view_of(answer, warnings, facts, settings.viewer))
     seconds = answer.seconds + time.monotonic() - started
     names = [path.name for path in (at.mask, *masks)]
-    write_json(at.record, asdict(_record(answer, settings.convention, names, warnings, facts, seconds)))
+    write_sources(at.top, rows)
+    record = _record(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
+    write_json(at.record, asdict(record))
     return Segmented(answer.case.name, at, answer.volumes, warnings, masks)
 
 
@@ -163,6 +170,7 @@ def _record(
     warnings: Sequence[str],
     facts: Mapping[str, str],
     seconds: float,
+    inputs: Mapping[str, str],
 ) -> CaseRecord:
     task, expectation = answer.task, answer.expected.expectation
     return CaseRecord(
@@ -179,4 +187,5 @@ def _record(
         postprocessing=answer.rules,
         provenance=facts,
         seconds=round(seconds, 2),
+        inputs_sha256=inputs,
     )

@@ -4,7 +4,7 @@ is taken, with reasons."""
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,7 @@ class Candidate:
     warnings: tuple[str, ...] = ()
     dicom: DicomSource | None = None
     forced: str | None = None
+    inputs: tuple[Path, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def _scan(one: Candidate, modality: str, why_it: str) -> Scan:
         facts=one.facts,
         warnings=(*one.warnings, *one.guess.warnings),
         dicom=one.dicom,
+        inputs=one.inputs,
     )
 
 

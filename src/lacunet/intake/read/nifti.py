@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lacunet.data.groups import Group, grouped, is_public, is_scan
+from lacunet.data.groups import Group, grouped, is_scan
 from lacunet.data.names import ESTIMATE, MASK, REFERENCE, SUFFIXES, NamedFile, bare_name, read_name
+from lacunet.data.pseudonyms import is_pseudonym
 from lacunet.data.sequences import OTHER, sequence_named
 from lacunet.intake.identify.clues import Clues
 from lacunet.task import Task
@@ -83,9 +84,8 @@ def loose_visits(paths: Sequence[Path], task: Task) -> tuple[list[LooseVisit], l
 def _visit_of(group: Group, numbers: Mapping[Path, int]) -> LooseVisit:
     files = tuple(_file(numbers[found.path], found) for found in group.files)
     bids = any(_BIDS_NAME.match(found.path.name) for found in group.files)
-    public = group.name if bids or is_public(group.name) else None
-    folder = group.home.name
-    return LooseVisit(public or (folder if is_public(folder) else None), group.name, files, bool(group.question))
+    name = group.name if bids else _public(group.name) or _public(group.home.name)
+    return LooseVisit(name, group.name, files, bool(group.question))
 
 
 def _file(number: int, found: NamedFile, aside: str = "") -> LooseFile:
@@ -105,6 +105,11 @@ def _no_scan_by_name(found: NamedFile) -> str:
     if found.role == REFERENCE:
         return "is a mask by its name"
     return found.reason if found.role in (MASK, ESTIMATE) else ""
+
+
+def _public(name: str) -> str | None:
+    """The name itself, where it is a pseudonym with a number: `scans` or `b` could be anybody's."""
+    return name if is_pseudonym(name) and any(letter.isdigit() for letter in name) else None
 
 
 def _sidecar(path: Path) -> Mapping[str, Any]:

@@ -1,0 +1,175 @@
+"""`sources.csv` beside the results: which result is whose. It names files as they are, so it must not be sent on.
+
+    write_sources(results, [SourceRow("case-3f2a91bc", "/scans/a", role="t1c", files=("gd.nii.gz",), sha256=...)])
+
+Only the user who ran lacunet may read it.
+"""
+
+import csv
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lacunet.errors import OutputError
+from lacunet.files import whole_file
+
+if TYPE_CHECKING:  # it needs numpy, which `lacunet --help` does not
+    from lacunet.case import CaseFiles
+
+FILE_NAME = "sources.csv"
+BETWEEN_FILES = "; "
+
+PATIENCE_SECONDS = 30.0
+"""How long a process waits for another that writes the same table; a lock that is older was left behind."""
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """One scan of a case, or what was left out.
+
+    Attributes:
+        case: The case's name in the results; "" for what belongs to none.
+        source: The folder or archive, as an absolute path.
+        role: The modality, or `reference`; "" for what was left out.
+        series: What the scan is called on the terminal and in the results: `series 4 (T1 … KM)`.
+        files: Below the source; of DICOM in the order of slices.
+        sha256: Of the files, one after another, as `cat FILES | sha256sum` prints it; "" where none could be read.
+        reason: Why it was left out, or why the case failed; "" for a scan that was used.
+    """
+
+    case: str
+    source: str
+    role: str = ""
+    series: str = ""
+    files: tuple[str, ...] = ()
+    sha256: str = ""
+    reason: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(SourceRow))
+
+
+def write_sources(folder: Path, rows: Sequence[SourceRow]) -> None:
+    """Add rows to the table of an output folder, whole or not at all; those there of the same cases are replaced.
+
+    Rows of no case are replaced by those of the same source.
+
+    Args:
+        folder: Where the results lie.
+        rows: Of one or several cases; nothing is done without any.
+
+    Raises:
+        OutputError: the table cannot be written, or the file of that name is another one.
+    """
+    if not rows:
+        return
+    path = folder / FILE_NAME
+    new = [{**asdict(row), "files": BETWEEN_FILES.join(row.files)} for row in rows]
+    keys = {_key(row) for row in new}
+    with _alone(path), whole_file(path) as temporary:
+        kept = [row for row in _read(path) if _key(row) not in keys]
+        temporary.touch(mode=0o600, exist_ok=False)  # before the first name is in it
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS)
+            writer.writeheader()
+            writer.writerows([*kept, *new])
+
+
+def failed_rows(rows: Sequence[SourceRow], why: str) -> list[SourceRow]:
+    """The rows of a case that failed."""
+    return [replace(row, reason=row.reason or f"failed: {why}") for row in rows]
+
+
+def rows_of_files(files: "CaseFiles") -> list[SourceRow]:
+    """A row for each scan of a case that was found by its file names, and for its reference."""
+    by_role = {role: image.path for role, image in files.images.items()}
+    if files.reference is not None:
+        by_role["reference"] = files.reference.path
+    source = common_folder(list(by_role.values()))
+    digests = {path: sha256_of([path]) for path in set(by_role.values())}
+    return [
+        SourceRow(files.name, str(source), role, files=(relative(path, source),), sha256=digests[path])
+        for role, path in by_role.items()
+    ]
+
+
+def inputs_of(rows: Sequence[SourceRow]) -> dict[str, str]:
+    """SHA-256 of the input of each scan, by modality, as `case.json` keeps it."""
+    return {row.role: row.sha256 for row in rows if row.role and row.role != "reference"}
+
+
+def sha256_of(paths: Sequence[Path]) -> str:
+    """SHA-256 of files one after another, as 64 hexadecimal digits; "" where there is none, or one cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        for path in paths:
+            with path.open("rb") as stream:
+                while chunk := stream.read(2**20):
+                    digest.update(chunk)
+    except OSError:  # reported when the file is read as a scan
+        return ""
+    return digest.hexdigest() if paths else ""
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A file's path below a folder; its absolute path where it does not lie there."""
+    path, folder = path.absolute(), folder.absolute()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """The lowest folder that holds all files."""
+    parents = [path.absolute().parent for path in paths]
+    try:
+        return Path(os.path.commonpath(parents))
+    except ValueError:  # on several drives
+        return parents[0]
+
+
+def _key(row: dict[str, str]) -> tuple[str, str]:
+    return (row["case"], "" if row["case"] else row["source"])
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    """The rows that are there."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            csv.field_size_limit(2**27)  # one cell names all files of a series
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+    except FileNotFoundError:
+        return []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise OutputError(f"{path}: is no table of sources that lacunet wrote; move it away ({error})") from error
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise OutputError(f"{path}: is no table of sources that lacunet wrote; move it away")
+    return rows
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Only one process at a time is within the block: results of several go into one folder."""
+    lock = path.with_name(f".{path.name}.lock")
+    began = time.monotonic()
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, mode=0o600))
+            break
+        except FileExistsError:
+            if time.monotonic() - began > PATIENCE_SECONDS:
+                with suppress(FileNotFoundError):
+                    lock.unlink()
+            time.sleep(0.02)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            lock.unlink()
