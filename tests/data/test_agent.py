@@ -241,6 +241,102 @@ T1 mit/ohne KM | ?
 T1 ohne/mit KM | ?
 T1 con e senza mdc | ?
 T1 sin y con contraste | ?
+T1w_without_contrast | before
+T1_woC | before
+T1_wC | after
+T1 noC | before
+t1_pre-gd | before
+T1-preGd | before
+T1preC | before
+T1postC | after
+T1_Gd_pre | before
+AX T1 SE +GAD | after
+T1 SE AX (GD) | after
+T1 SE cor C+ (Gd) | after
+AX T1 no Gd | before
+T1W TSE AX +C FS | after
+T1 FSE pre/without | before
+AX T1 (no contrast) | before
+AX T1 contrast-free | before
+T1 kontrastmittelfrei | before
+T1 KM-frei | before
+T1 ohne Kontrast | before
+T1 tra nach Gd | after
+T1 n. Gd | after
+T1 post Kontrast | after
+T1 prekontrast | before
+T1 natywne | before
+T1 po kontrastu | after
+T1 pred kontrastem | before
+T1 SE ennen varjoainetta | before
+T1 varjoaineen jälkeen | after
+T1 ilman varjoainetta | before
+T1 kontrast öncesi aksiyel | before
+T1 KONTRASTSIZ | before
+T1 IVKM sonrası | after
+T1 kontrast madde sonrası | after
+T1 kontrast madde öncesi | before
+T1 контраст | after
+T1 +контраст | after
+T1 до КУ | before
+T1 после КУ | after
+T1 без КУ | before
+T1 с КУ | after
+T1 без внутривенного контрастирования | before
+T1 трансв. до в/в контраста | before
+T1 对比前 | before
+T1 对比后 | after
+T1 增强后 矢状 | after
+T1 平扫 轴位 | before
+T1造影前Ax | before
+T1(造影後) | after
+T1 Gd前 | before
+T1 Gd後 | after
+Gd造影 T1 | after
+造影剤使用 T1 | after
+造影剤未使用 T1 | before
+T1 조영제 사용 | after
+T1 조영제 미사용 | before
+T1 senza e con mdc | ?
+T1 dopo mdc | after
+T1 prima mdc | before
+T1 senza contrasto | before
+T1 con contrasto | after
+T1 sin contraste ev | before
+T1 post contraste | after
+T1 con gadolinio | after
+T1 pre gadolinio | before
+T1 sem gadolínio | before
+T1 após gadolínio | after
+T1 antes gadolínio | before
+T1 IV+ gado | after
+T1 avant PDC | before
+T1 après PDC | after
+T1 post-injection | after
+T1 Gado- | before
+T1 gado + | after
+T1 SANS GADO | before
+T1 voor KM | before
+T1 na KM | after
+T1 met KM | after
+T1 efter kontrastmedel | after
+T1 utan kontrastmedel | before
+T1 με σκιαγραφικό | after
+T1 πριν σκιαγραφικό | before
+T1 sebelum kontras | before
+T1 trước tiêm | before
+T1 sau tiêm thuốc | after
+post OP Kontrolle T1 | ?
+T1 prä-OP | ?
+T1 postoperativ | ?
+T1 præop | ?
+T1 pre-treatment | ?
+T1 post-treatment Gd | after
+T1 post proc | ?
+T1 post recon | after
+T1_preproc | ?
+T1_post_processed | ?
+T1 post ictal | ?
 """
 
 ANSWERS = {"after": True, "before": False, "?": None}

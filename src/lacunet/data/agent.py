@@ -19,7 +19,7 @@ NOT, GIVEN, AGENT, HINT, OTHER_THING, TECHNIQUE, JOIN, FILLER, KNOWN, STRANGE, U
 
 _WITHOUT = (
     "without ohne kein keine keinen sans sin senza sem zonder geen bez uden uten utan ilman non no not none "
-    "ingen inget ej fara brez ilma nelkul tanpa khong olmadan yok nao nein nee wo ss siz suz sense be "
+    "ingen inget ej fara brez ilma nelkul tanpa khong olmadan yok nao nein nee wo ss siz suz frei free vrij sense be "
     "absent negative nil"
 )
 _BEFORE = (
@@ -31,6 +31,8 @@ _AFTER = (
     "after post nach apres dopo despues depois despre apos pos tras po na efter etter jalkeen nakon poslije "
     "posle parast pec dupa sonrasi sonra sau setelah sesudah despres"
 )
+_BEHIND = "frei free vrij siz suz yok nelkul oncesi once elott sonrasi sonra jalkeen"
+"""Words that stand behind their noun: `kontrast öncesi`."""
 _ALONE = (
     "without ohne sans sin senza sem zonder uden uten utan ilman bez vor avant before nach apres after with mit "
     "avec con com met med dopo przed wo"
@@ -47,13 +49,13 @@ _PARTS = tuple(
          r"inj\w*|mdc)"),
         (NOT, r"kontras\w*?(?:siz|suz|los|frei|ita|talan|mentes)\w*|tehostamat\w*|contrastless|t1w?n|t1w?pre"),
         (NOT, r"nati[fv]\w*|natyw\w*|natiiv\w*|plain|blanco|blank|basale"),
-        (GIVEN, r"(?:post|pos|nach|after|apres)(?:c|ce|con|km|gd|gad\w*|contr\w*|kontr\w*|enh\w*|inj\w*|mdc|iv)"),
+        (GIVEN, r"wc|(?:post|pos|nach|after|apres)(?:c|ce|con|km|gd|gad\w*|contr\w*|kontr\w*|enh\w*|inj\w*|mdc|iv)"),
         (GIVEN, r"t1w?(?:c|ce|gd|gad|post|km)|(?:c|ce|gd|gad)t1w?|kontras\w*?(?:li|lu|zott|zos|iga)|tehosteella"),
         (AGENT, r"contrast\w*|contras\b|kontras\w*|gd|gd(?:dtpa|bopta|dota|hpdo3a)|gad|gado|gad[ao][bdlptvx]\w*|"
          r"dotarem|magnevist|prohance|multihance|omniscan|clariscan|vueway|elucirem|primovist|eovist|omniscan|"
-         r"optimark|km|mdc|mdk|civ|ce|ktr|cem|infus\w*|contr|kontr|inj|injek\w*|injec\w*|inyec\w*|iniez\w*|enh|enhanc\w*|tehost\w*|"
-         r"varjoaine\w*|gbca"),
-        (HINT, r"c|k|kl|kk|iv|mc|ka|pdc|cm|m|cont|agent\w*|dye|bolus"),
+         r"optimark|(?:iv)?km|mdc|mdk|civ|ce|ktr|cem|infus\w*|contr|kontr|inj|injek\w*|injec\w*|inyec\w*|"
+         r"iniez\w*|enh|enhanc\w*|tehost\w*|varjoaine\w*|gbca"),
+        (HINT, r"c|k|kl|kk|iv|mc|ka|pdc|cm|m|cont|agent\w*|dye|bolus|tiem|thuoc"),
         (OTHER_THING, r"ops?|oper\w*|surg\w*|resec\w*|resek\w*|chir\w*|crani\w*|kranio\w*|biop\w*|rt|xrt|srt|srs|"
          r"radi\w*|chemo\w*|chimio\w*|therap\w*|treat\w*|tx|rx|tmz|gk|gamma\w*|cyber\w*|ablat\w*|litt|laser|"
          r"foss\w*|proc\w*|mortem|partum|natal|ictal|trauma\w*|stroke|scan|sat\w*|implant\w*|shunt|dbs|embol\w*|"
@@ -66,7 +68,7 @@ _PARTS = tuple(
         (FILLER, r"the|of|de|du|des|la|le|les|del|della|di|da|do|l|d|an|am|administration|admin|administ\w*|gabe|"
          r"gift|medium|media|mittel|mean\w*|podani\w*|podanie|aplikac\w*|verabreichung|middel|agente|moyen|mezzo|"
          r"meio|medio|liquide|produit|produkt|latk\w*|srodk\w*|anyag|adas\w*|vs|der|des|dem|intraven\w*|mit-?tel|"
-         r"aine\w*|material"),
+         r"aine\w*|material|madde\w*"),
     )
 )  # fmt: skip
 _WEAK_NOT = frozenset((_WITHOUT + " " + _BEFORE).split())
@@ -79,10 +81,12 @@ _SIGNS = tuple((re.compile(pattern), words) for pattern, words in (
     (r"\bw\s?[/\\]\s?o(?:ut)?\b|\bw\.o\.?(?![a-z])|\bs\s?/\s?(?=(?:c|civ|gd|gad\w*|mdc|iv|km)\b)|\bu\s?/\s?(?=(?:k|km|kontrast)\b)",
      " without "),
     (r"\bo\s?[/.]?\s?(?=km\b|kontrast)|\bs\s?/\s?(?=contrast)|\bu\s?[/.]?\s?(?=kontrast|km\b|gd\b)", " without "),
-    (r"\bn\s?[/.]?\s?(?=km\b|kontrast)", " after "),
-    (r"\bv\s?[/.]?\s?(?=km\b|kontrast)", " before "),
+    (r"\bn\s?[/.]?\s?(?=km\b|kontrast|gd\b)", " after "),
+    (r"\bv\s?[/.]?\s?(?=km\b|kontrast|gd\b)", " before "),
     (r"\bc\s?/\s?(?=contrast)", " with "),
     (r"\b(without|with|wo|w|pre|post|non|no)[ -]+con\b(?! (?:contr|kontr|g|m|c))", r"\1 contrast "),
+    (rf"(?<![a-z])({_SIGNED})\s*[前전]", r" before \1 "),
+    (rf"(?<![a-z])({_SIGNED})\s*[後后후]", r" after \1 "),
     (r"\bs (?=kontrast|kl\b)", " with "),
     (r"\bc\s?/\s?(?=(?:c|civ|gd|gad\w*|mdc|iv|km)\b)|\bm\s?/\s?(?=(?:k|km|kontrast)\b)|\bw\s?/", " with "),
     (rf"\b({_SIGNED})(?:\s?\(\s?-\s?\)|\s?-(?=\s*(?:[)\],;:]|\Z))|-(?!\w))", r" without \1 "),
@@ -191,7 +195,7 @@ def _about(row: Sequence[Word], k: int) -> int | None:
     if following in (AGENT, HINT):
         return after
     if k and row[k - 1].part in (AGENT, HINT):
-        if word.weak and following == STRANGE:
+        if word.weak and following == STRANGE and word.text not in _BEHIND.split():
             raise _Unclear
         return k - 1
     return (

@@ -28,7 +28,7 @@ _TECHNIQUE = """
     csense fast quick high res hr hires thin slice slices mm 3t ray single double dose late delayed delay dyn
     dynamic scan series seq se1 raw orig original mr mri rm irm ph e1 e2 tr te bb black blood vessel wall view ultra
     motion corr corrected dl drb air sonic pat ipat cai acc ws we lr rl ap pa comp compressed sel fov vfl mpgr vol
-    volume tilt std standard routine
+    volume tilt std standard routine aksiyel aksial koronal sajital
 """
 _AGENT = """
     gd gad gado gadolinium gadolinio gadovist gadavist gadobutrol gadoterate gadoterat gadopentetate dotarem magnevist
