@@ -333,7 +333,7 @@ T1 præop | ?
 T1 pre-treatment | ?
 T1 post-treatment Gd | after
 T1 post proc | ?
-T1 post recon | after
+T1 post recon | ?
 T1_preproc | ?
 T1_post_processed | ?
 T1 post ictal | ?

@@ -397,6 +397,65 @@ sub-1_T2starmap | other
 sub-1_task-rest_bold | other
 sub-1_magnitude1 | other
 sub-1_phasediff | other
+Ax T2 FLAIR FS +C | t2f
+t2_tirm_fs_cor | unknown
+T1 MPRAGE MPR | other
+Ax SWI mIP | other
+R2* | other
+R2star map | other
+T1_relax | other
+T2_relax | other
+PD_map | other
+UNI_Images | t1 | ?
+MP2RAGE_UNI | t1 | ?
+MP2RAGE INV2 | other
+mp2rage_T1map | other
+T1_inv | t1 | ?
+T1 mag | t1 | ?
+DIR SPACE | other
+T1-IR-FSPGR | t1 | ?
+FLAIR SPACE POST | t2f
+T2 BLADE TRA | t2w
+T2W MultiVane XD | t2w
+SAG T1 BLADE | t1 | ?
+spoiled gradient | t1 | ?
+T1 FSE fat sat | t1 | ?
+T1_tse_fs_tra | t1 | ?
+Synthetic MR T2 | t2w
+T2 synth map | other
+ASL CBF | other
+DSC Perfusion post | other
+T1 DCE dynamic | other
+DWI b0 | other
+TraceW | other
+T1_bet | t1 | ?
+T1_N4 | t1 | ?
+T1_reg | t1 | ?
+T1_to_MNI | t1 | ?
+T1_MNI | t1 | ?
+flair_in_t1 | t2f
+T1_in_FLAIR | t1 | ?
+t2_coreg_to_t1c | t2w
+t1c_reg_t1 | t1 | after
+rT1 | t1 | ?
+wT1 | t1 | ?
+mT1 | t1 | ?
+T1_noskull | t1 | ?
+T1_defaced | t1 | ?
+T1_label | other
+T1 prob map | other
+T1_probabilities | other
+gm_probseg | other
+FLAIR_lesions | other
+flair_wmh | other
+WMH | other
+T1 Segmentierung | other
+segmentazione | other
+tumor_roi | other
+prediction | other
+GTV | other
+t1_reg_to_t1c | t1 | ?
+t1c_in_t1_space | t1 | after
 """
 
 MASKS = """

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lacunet.data.words import KNOWN as KNOWN_WORDS
-from lacunet.data.words import divided, spaced
+from lacunet.data.words import divided, this_scan
 
 NOT, GIVEN, AGENT, HINT, OTHER_THING, TECHNIQUE, JOIN, FILLER, KNOWN, STRANGE, UNCLEAR = (
     "not", "given", "agent", "hint", "other thing", "technique", "join", "filler", "known", "strange", "unclear",
@@ -58,10 +58,11 @@ _PARTS = tuple(
         (HINT, r"c|k|kl|kk|iv|mc|ka|pdc|cm|m|cont|agent\w*|dye|bolus|tiem|thuoc"),
         (OTHER_THING, r"ops?|oper\w*|surg\w*|resec\w*|resek\w*|chir\w*|crani\w*|kranio\w*|biop\w*|rt|xrt|srt|srs|"
          r"radi\w*|chemo\w*|chimio\w*|therap\w*|treat\w*|tx|rx|tmz|gk|gamma\w*|cyber\w*|ablat\w*|litt|laser|"
-         r"foss\w*|proc\w*|mortem|partum|natal|ictal|trauma\w*|stroke|scan|sat\w*|implant\w*|shunt|dbs|embol\w*|"
-         r"transplant\w*|central|frontal|motor|label\w*|reg\w*|coreg\w*|align\w*|norm\w*|filter\w*|n4|moco|"
-         r"seizure|relapse|recurr\w*|operac\w*|ameliyat\w*|leikkau\w*|eingriff|bestr\w*|strahl\w*|imrt|icu|"
-         r"hosp\w*|admission|discharge|birth|\d+(?:h|hrs?|d|days?|w|wks?|weeks?|mo|months?|y|yrs?|years?)"),
+         r"foss\w*|recon\w*|reform\w*|proc\w*|mortem|partum|natal|ictal|trauma\w*|stroke|scan|sat\w*|implant\w*|"
+         r"shunt|dbs|embol\w*|transplant\w*|central|frontal|motor|label\w*|reg\w*|coreg\w*|align\w*|norm\w*|"
+         r"filter\w*|n4|moco|seizure|relapse|recurr\w*|operac\w*|ameliyat\w*|leikkau\w*|eingriff|bestr\w*|"
+         r"strahl\w*|imrt|icu|hosp\w*|admission|discharge|birth|\d+(?:h|hrs?|d|days?|w|wks?|weeks?|mo|months?|y|"
+         r"yrs?|years?)"),
         (TECHNIQUE, r"fs|fat\w*|spair|spir|dixon|angle|gap|gating|trigger\w*|ecg|motion|mt|mtc|arc|sense|grappa|flow|"
          r"fett\w*|graisse|grasa|skull|dis|filter|wrap|coil|sound"),
         (JOIN, r"and|und|et|y|e|i|en|og|och|or|oder|ou|o|eller|ve|ja|a|nebo|oraz"),
@@ -106,12 +107,14 @@ class Word:
     Attributes:
         text: Lower case.
         part: `NOT`, `GIVEN`, `AGENT` ...
+        complete: Whether it holds its noun already: "precontrast", "t1c".
         weak: Whether it speaks of contrast agent only beside a word for it: "vor", "with"; "pre" and "post" always do.
     """
 
     text: str
     part: str
     weak: bool = False
+    complete: bool = False
 
 
 class _Unclear(Exception):
@@ -129,7 +132,7 @@ def says_agent(texts: Sequence[str]) -> bool | None:
 
 def _row(text: str) -> list[Word]:
     """The words of a text with their parts; words that change nothing are left out."""
-    text = spaced(text)
+    text = this_scan(text)
     for pattern, said in _SIGNS:
         text = pattern.sub(said, text)
     tokens = " ".join(divided(token) for token in re.findall(r"[^\W_]+", text)).split()
@@ -146,7 +149,7 @@ def _word(token: str) -> Word:
         return Word(token, GIVEN, token != "post")
     for part, pattern in _PARTS:
         if pattern.match(token):
-            return Word(token, part)
+            return Word(token, part, complete=True)
     if token == "unclear":
         return Word(token, UNCLEAR)
     known = token in KNOWN_WORDS or any(letter.isdigit() for letter in token)
@@ -181,6 +184,8 @@ def _about(row: Sequence[Word], k: int) -> int | None:
         _Unclear: with and without in one; or it cannot be told what it is about.
     """
     word, after = row[k], k + 1
+    if word.complete:
+        return k
     coordinated = False
     while after < len(row) and (row[after].part == JOIN or row[after].part in (NOT, GIVEN)):
         coordinated |= row[after].part in (NOT, GIVEN) and row[after].part != word.part

@@ -8,7 +8,7 @@ _MASK = (
     r"(?:\w*mask|masks|maskfile|maske|masken|masque|mascara|maschera|masker|maska|maski)"
     r"|segs?|[dpa]?seg|probseg|pveseg|segm|segment(?:s|ed|e)?|segmenta\w*|segmentierung"
     r"|labels?|lbl|labelmap|rois?|voi|lesions?|lasion\w*|lesione|lesioni|lesao|lesiones|laesie|leesioon"
-    r"|aparc\w*|parc|parcellat\w*|pve|probmap|probabilit\w*|[gcp]tv\d*|annot\w*|contours?|kontur\w*|delineation"
+    r"|aparc\w*|parc|parcellat\w*|pve|prob ?map|wmh|probabilit\w*|[gcp]tv\d*|annot\w*|contours?|kontur\w*|delineation"
     r"|outlines?|ground ?truth|truth|predictions?|rtss|rtstruct\w*|pseg|synthseg|wmparc"
 )
 _TISSUE_OF_SPM = r"^[mrwy]{0,3}c[1-6][es]?(?:t1|t2|flair|mprage)"

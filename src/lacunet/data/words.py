@@ -117,6 +117,21 @@ def spaced(text: str) -> str:
     return _DOTTED.sub(lambda found: found[0].replace(".", "") + " ", text)
 
 
+_ANOTHER = r"(?:[es]?t[12]\w{0,3}|flair|mprage|mni\w*|atlas|template|native)\b"
+_ALIGNED_WITH = re.compile(
+    rf"\b(?:space|res|from|to)-[a-z0-9]+\b|(?<=\w)[ .-]+(?:2|to|in|into|onto|on|"
+    rf"(?:reg|registered|coreg|aligned)[ .-]+to|reg|coreg|reg2)[ .-]*{_ANOTHER}(?: ?space\b)?|\b{_ANOTHER}[ .-]?space\b"
+)
+_SEQUENCE_LEFT = re.compile(r"t[12]|flair|mprage|spgr|bravo|tirm|dwi|adc|swi|pd")
+
+
+def this_scan(text: str) -> str:
+    """As `spaced`, without the name of another scan or space that this one lies on: `FLAIR_to_T1` becomes `flair`."""
+    words = spaced(text)
+    alone = _ALIGNED_WITH.sub(" ", words)
+    return alone if _SEQUENCE_LEFT.search(alone) else words
+
+
 def plain(text: str) -> str:
     """As `spaced`, with every separator except + and * a space, and words that are written as one divided.
 
