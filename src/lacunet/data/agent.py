@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lacunet.data.words import SHOWN, divided, spaced
+from lacunet.data.words import KNOWN as KNOWN_WORDS
+from lacunet.data.words import divided, this_scan
 
 NOT, GIVEN, AGENT, HINT, OTHER_THING, TECHNIQUE, JOIN, FILLER, KNOWN, STRANGE, UNCLEAR = (
     "not", "given", "agent", "hint", "other thing", "technique", "join", "filler", "known", "strange", "unclear",
@@ -18,7 +19,7 @@ NOT, GIVEN, AGENT, HINT, OTHER_THING, TECHNIQUE, JOIN, FILLER, KNOWN, STRANGE, U
 
 _WITHOUT = (
     "without ohne kein keine keinen sans sin senza sem zonder geen bez uden uten utan ilman non no not none "
-    "ingen inget ej fara brez ilma nelkul tanpa khong olmadan yok nao nein nee wo ss siz suz sense be "
+    "ingen inget ej fara brez ilma nelkul tanpa khong olmadan yok nao nein nee wo ss siz suz frei free vrij sense be "
     "absent negative nil"
 )
 _BEFORE = (
@@ -30,6 +31,8 @@ _AFTER = (
     "after post nach apres dopo despues depois despre apos pos tras po na efter etter jalkeen nakon poslije "
     "posle parast pec dupa sonrasi sonra sau setelah sesudah despres"
 )
+_BEHIND = "frei free vrij siz suz yok nelkul oncesi once elott sonrasi sonra jalkeen"
+"""Words that stand behind their noun: `kontrast öncesi`."""
 _ALONE = (
     "without ohne sans sin senza sem zonder uden uten utan ilman bez vor avant before nach apres after with mit "
     "avec con com met med dopo przed wo"
@@ -46,26 +49,27 @@ _PARTS = tuple(
          r"inj\w*|mdc)"),
         (NOT, r"kontras\w*?(?:siz|suz|los|frei|ita|talan|mentes)\w*|tehostamat\w*|contrastless|t1w?n|t1w?pre"),
         (NOT, r"nati[fv]\w*|natyw\w*|natiiv\w*|plain|blanco|blank|basale"),
-        (GIVEN, r"(?:post|pos|nach|after|apres)(?:c|ce|con|km|gd|gad\w*|contr\w*|kontr\w*|enh\w*|inj\w*|mdc|iv)"),
+        (GIVEN, r"wc|(?:post|pos|nach|after|apres)(?:c|ce|con|km|gd|gad\w*|contr\w*|kontr\w*|enh\w*|inj\w*|mdc|iv)"),
         (GIVEN, r"t1w?(?:c|ce|gd|gad|post|km)|(?:c|ce|gd|gad)t1w?|kontras\w*?(?:li|lu|zott|zos|iga)|tehosteella"),
         (AGENT, r"contrast\w*|contras\b|kontras\w*|gd|gd(?:dtpa|bopta|dota|hpdo3a)|gad|gado|gad[ao][bdlptvx]\w*|"
          r"dotarem|magnevist|prohance|multihance|omniscan|clariscan|vueway|elucirem|primovist|eovist|omniscan|"
-         r"optimark|km|mdc|mdk|civ|ce|ktr|cem|infus\w*|contr|kontr|inj|injek\w*|injec\w*|inyec\w*|iniez\w*|enh|enhanc\w*|tehost\w*|"
-         r"varjoaine\w*|gbca"),
-        (HINT, r"c|k|kl|kk|iv|mc|ka|pdc|cm|m|cont|agent\w*|dye|bolus"),
+         r"optimark|(?:iv)?km|mdc|mdk|civ|ce|ktr|cem|infus\w*|contr|kontr|inj|injek\w*|injec\w*|inyec\w*|"
+         r"iniez\w*|enh|enhanc\w*|tehost\w*|varjoaine\w*|gbca"),
+        (HINT, r"c|k|kl|kk|iv|mc|ka|pdc|cm|m|cont|agent\w*|dye|bolus|tiem|thuoc"),
         (OTHER_THING, r"ops?|oper\w*|surg\w*|resec\w*|resek\w*|chir\w*|crani\w*|kranio\w*|biop\w*|rt|xrt|srt|srs|"
          r"radi\w*|chemo\w*|chimio\w*|therap\w*|treat\w*|tx|rx|tmz|gk|gamma\w*|cyber\w*|ablat\w*|litt|laser|"
-         r"foss\w*|proc\w*|mortem|partum|natal|ictal|trauma\w*|stroke|scan|sat\w*|implant\w*|shunt|dbs|embol\w*|"
-         r"transplant\w*|central|frontal|motor|label\w*|reg\w*|coreg\w*|align\w*|norm\w*|filter\w*|n4|moco|"
-         r"seizure|relapse|recurr\w*|operac\w*|ameliyat\w*|leikkau\w*|eingriff|bestr\w*|strahl\w*|imrt|icu|"
-         r"hosp\w*|admission|discharge|birth|\d+(?:h|hrs?|d|days?|w|wks?|weeks?|mo|months?|y|yrs?|years?)"),
+         r"foss\w*|recon\w*|reform\w*|proc\w*|mortem|partum|natal|ictal|trauma\w*|stroke|scan|sat\w*|implant\w*|"
+         r"shunt|dbs|embol\w*|transplant\w*|central|frontal|motor|label\w*|reg\w*|coreg\w*|align\w*|norm\w*|"
+         r"filter\w*|n4|moco|seizure|relapse|recurr\w*|operac\w*|ameliyat\w*|leikkau\w*|eingriff|bestr\w*|"
+         r"strahl\w*|imrt|icu|hosp\w*|admission|discharge|birth|\d+(?:h|hrs?|d|days?|w|wks?|weeks?|mo|months?|y|"
+         r"yrs?|years?)"),
         (TECHNIQUE, r"fs|fat\w*|spair|spir|dixon|angle|gap|gating|trigger\w*|ecg|motion|mt|mtc|arc|sense|grappa|flow|"
          r"fett\w*|graisse|grasa|skull|dis|filter|wrap|coil|sound"),
         (JOIN, r"and|und|et|y|e|i|en|og|och|or|oder|ou|o|eller|ve|ja|a|nebo|oraz"),
         (FILLER, r"the|of|de|du|des|la|le|les|del|della|di|da|do|l|d|an|am|administration|admin|administ\w*|gabe|"
          r"gift|medium|media|mittel|mean\w*|podani\w*|podanie|aplikac\w*|verabreichung|middel|agente|moyen|mezzo|"
          r"meio|medio|liquide|produit|produkt|latk\w*|srodk\w*|anyag|adas\w*|vs|der|des|dem|intraven\w*|mit-?tel|"
-         r"aine\w*|material"),
+         r"aine\w*|material|madde\w*"),
     )
 )  # fmt: skip
 _WEAK_NOT = frozenset((_WITHOUT + " " + _BEFORE).split())
@@ -78,10 +82,12 @@ _SIGNS = tuple((re.compile(pattern), words) for pattern, words in (
     (r"\bw\s?[/\\]\s?o(?:ut)?\b|\bw\.o\.?(?![a-z])|\bs\s?/\s?(?=(?:c|civ|gd|gad\w*|mdc|iv|km)\b)|\bu\s?/\s?(?=(?:k|km|kontrast)\b)",
      " without "),
     (r"\bo\s?[/.]?\s?(?=km\b|kontrast)|\bs\s?/\s?(?=contrast)|\bu\s?[/.]?\s?(?=kontrast|km\b|gd\b)", " without "),
-    (r"\bn\s?[/.]?\s?(?=km\b|kontrast)", " after "),
-    (r"\bv\s?[/.]?\s?(?=km\b|kontrast)", " before "),
+    (r"\bn\s?[/.]?\s?(?=km\b|kontrast|gd\b)", " after "),
+    (r"\bv\s?[/.]?\s?(?=km\b|kontrast|gd\b)", " before "),
     (r"\bc\s?/\s?(?=contrast)", " with "),
     (r"\b(without|with|wo|w|pre|post|non|no)[ -]+con\b(?! (?:contr|kontr|g|m|c))", r"\1 contrast "),
+    (rf"(?<![a-z])({_SIGNED})\s*[前전]", r" before \1 "),
+    (rf"(?<![a-z])({_SIGNED})\s*[後后후]", r" after \1 "),
     (r"\bs (?=kontrast|kl\b)", " with "),
     (r"\bc\s?/\s?(?=(?:c|civ|gd|gad\w*|mdc|iv|km)\b)|\bm\s?/\s?(?=(?:k|km|kontrast)\b)|\bw\s?/", " with "),
     (rf"\b({_SIGNED})(?:\s?\(\s?-\s?\)|\s?-(?=\s*(?:[)\],;:]|\Z))|-(?!\w))", r" without \1 "),
@@ -101,12 +107,14 @@ class Word:
     Attributes:
         text: Lower case.
         part: `NOT`, `GIVEN`, `AGENT` ...
+        complete: Whether it holds its noun already: "precontrast", "t1c".
         weak: Whether it speaks of contrast agent only beside a word for it: "vor", "with"; "pre" and "post" always do.
     """
 
     text: str
     part: str
     weak: bool = False
+    complete: bool = False
 
 
 class _Unclear(Exception):
@@ -124,7 +132,7 @@ def says_agent(texts: Sequence[str]) -> bool | None:
 
 def _row(text: str) -> list[Word]:
     """The words of a text with their parts; words that change nothing are left out."""
-    text = spaced(text)
+    text = this_scan(text)
     for pattern, said in _SIGNS:
         text = pattern.sub(said, text)
     tokens = " ".join(divided(token) for token in re.findall(r"[^\W_]+", text)).split()
@@ -141,10 +149,10 @@ def _word(token: str) -> Word:
         return Word(token, GIVEN, token != "post")
     for part, pattern in _PARTS:
         if pattern.match(token):
-            return Word(token, part)
+            return Word(token, part, complete=True)
     if token == "unclear":
         return Word(token, UNCLEAR)
-    known = token in SHOWN or any(letter.isdigit() for letter in token)
+    known = token in KNOWN_WORDS or any(letter.isdigit() for letter in token)
     return Word(token, KNOWN if known else STRANGE)
 
 
@@ -176,6 +184,8 @@ def _about(row: Sequence[Word], k: int) -> int | None:
         _Unclear: with and without in one; or it cannot be told what it is about.
     """
     word, after = row[k], k + 1
+    if word.complete:
+        return k
     coordinated = False
     while after < len(row) and (row[after].part == JOIN or row[after].part in (NOT, GIVEN)):
         coordinated |= row[after].part in (NOT, GIVEN) and row[after].part != word.part
@@ -190,7 +200,7 @@ def _about(row: Sequence[Word], k: int) -> int | None:
     if following in (AGENT, HINT):
         return after
     if k and row[k - 1].part in (AGENT, HINT):
-        if word.weak and following == STRANGE:
+        if word.weak and following == STRANGE and word.text not in _BEHIND.split():
             raise _Unclear
         return k - 1
     return (

@@ -8,9 +8,10 @@ _MASK = (
     r"(?:\w*mask|masks|maskfile|maske|masken|masque|mascara|maschera|masker|maska|maski)"
     r"|segs?|[dpa]?seg|probseg|pveseg|segm|segment(?:s|ed|e)?|segmenta\w*|segmentierung"
     r"|labels?|lbl|labelmap|rois?|voi|lesions?|lasion\w*|lesione|lesioni|lesao|lesiones|laesie|leesioon"
-    r"|aparc\w*|parc|parcellat\w*|pve|probmap|probabilit\w*|[gcp]tv\d*|annot\w*|contours?|kontur\w*|delineation"
+    r"|aparc\w*|parc|parcellat\w*|pve|prob ?map|wmh|probabilit\w*|[gcp]tv\d*|annot\w*|contours?|kontur\w*|delineation"
     r"|outlines?|ground ?truth|truth|predictions?|rtss|rtstruct\w*|pseg|synthseg|wmparc"
 )
+_TISSUE_OF_SPM = r"^[mrwy]{0,3}c[1-6][es]?(?:t1|t2|flair|mprage)"
 _NOT_A_MASK = r"\b(?:readout|epi|rs|multi|k space) (?:segmented|seg)\b"
 _STRUCTURE_AT_THE_END = (
     r"gt|wt|tc|et|tumou?r|whole ?tumou?r|tumou?r core|core|enhancing(?: tumou?r)?|o?edema|necrosis|ncr|wm|gm|csf|"
@@ -39,7 +40,7 @@ def names_mask(text: str) -> bool:
     `T1_masked` and `T1_brain` are scans without skull, not masks.
     """
     words = plain(text)
-    if re.search(r"^[mrwy]{0,3}c[1-6][es]?(?:t1|t2|flair|mprage)", words):  # tissue maps of SPM
+    if re.search(_TISSUE_OF_SPM, words):
         return True
     if re.search(rf"\b(?:{_STRUCTURE_AT_THE_END})$", words) and not re.search(_SEQUENCE, words):
         return True
@@ -50,6 +51,8 @@ def names_mask(text: str) -> bool:
 def is_tumour_mask(text: str) -> bool | None:
     """Whether a mask is the tumour's by its name (True) or another structure's (False); None: the name does not say."""
     words = plain(text)
+    if re.search(_TISSUE_OF_SPM, words):
+        return False
     other = bool(re.search(rf"\b(?:{_OTHER_STRUCTURE})\b", words))
     organ_of_tumour = re.sub(rf"\b(?:{_ORGAN}) (?={_TUMOUR}\b)", " ", words)
     still_other = bool(re.search(rf"\b(?:{_OTHER_STRUCTURE})\b", organ_of_tumour))

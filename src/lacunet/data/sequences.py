@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from lacunet.data.masks import names_mask
-from lacunet.data.words import SEQUENCE_WORDS, plain
+from lacunet.data.words import INITIALS, SEQUENCE_WORDS, plain, this_scan
 
 T1, OTHER = "t1", "other"
 
@@ -28,12 +28,6 @@ class Named:
 
 
 _BIDS_SUBJECT = re.compile(r"^sub-[^_\W]+_(?:ses-[^_\W]+_)?", re.IGNORECASE)
-_SPACE_OF_ANOTHER = re.compile(r"(?:^|_)(?:space|res|from|to)-[a-z0-9]+(?=_|$)", re.IGNORECASE)
-_ANOTHER = r"(?:[es]?t[12]\w{0,3}|flair|mprage|mni\w*|atlas|template|native)"
-_ALIGNED_WITH = (
-    rf"(?<=\w) (?:2|to|in|into|onto|on|(?:reg|registered|coreg|aligned) to|reg|coreg|reg2) ?{_ANOTHER}(?: space)?\b"
-    rf"|\b{_ANOTHER} ?space\b"
-)
 
 _OTHERS = (
     ("a localiser",
@@ -55,10 +49,11 @@ _OTHERS = (
     ("functional imaging or spectroscopy",
      r"bold|\w*f ?mri|resting|mrs|csi|spectro\w*|press|svs|steam|mrsi|moco ?series|sbref"),
     ("fluid-bright steady-state imaging",
-     r"ciss|ci3d|fiesta\w*|trufi\w*|true ?fisp|s?b ?[ft]fe|bssfp|balanced|dess|de3d|psif|basg|(?<!tse )drive(?! tse)"),
+     r"ciss|ci3d|fiesta\w*|trufi\w*|true ?fisp|s?b ?[ft]fe|bssfp|balanced|dess|de3d|psif|basg|"
+     r"(?<!tse )drive(?! tse)"),
     ("fat- and fluid-suppressed imaging (STIR, DIR)", r"\w{0,3}stir\w*|dir|double inversion\w*|psir|fgatir"),
     ("a map of T1, T2 or another quantity",
-     r"[bqr][0-2] ?map\w*|field ?map\w*|q?t[12] ?(?:rho)? ?map\w*|mapit|relaxom\w*|r2 ?star\w*|mdw|parametric|"
+     r"[bqr][0-2] ?map\w*|field ?map\w*|q?t[12] ?(?:rho)? ?map\w*|mapit|relaxom\w*|r2 ?star\w*|mdw|parametric|maps?|"
      r"t1 ?rho|q ?t[12]|mp2rage (?:\w+ )*t1 (?:images?|map)|molli|r2 ?\*|pd ?map|proton density map|mtsat|mtr\w*|"
      r"t[12] ?relax\w*|t[12] ?karte|phase ?diff|magnitude[12]|[tr]b1\w*|color ?map\w*|t[12] (?:values?|quant\w*)"),
     ("a phase image", r"pha|phase images?|phase map|ph\Z|phase\Z|part phase|phase ?mask|phasenbild\w*"),
@@ -88,13 +83,13 @@ _GRADIENT_ECHO = r"(?:2d ?)?f?gre|mpgr|ge2d|gradient\w*|eg"
 _PROTON_DENSITY = r"pdw?\w{0,2}|proton(?: density)?|dual ?echo|dp"
 _FLAIR = r"[es]?t?2? ?flair\w*|\w{0,4}flair|tirm|dark ?fl\w*|dk ?fl\w*|da fl|t2f|fla|t2 ?w? ?ir ?flair|fluid att\w*"
 _STIR_LIKE = r"tirm (?:\w+ )*fs|fs (?:\w+ )*tirm"
-_T1_WORD = r"[es]?(?:3d)?t1\w{0,4}|(?:c|ce|gd|gad)t1\w?"
+_T1_WORD = r"[esrwm]?(?:3d)?t1\w{0,4}|(?:c|ce|gd|gad)t1\w?"
 _T1 = (
     _T1_WORD + r"|t1 weighted|w?mp ?2? ?rage\w*|\w?spgr|ir ?spgr|bravo|3d ?tfe|tfe|tfl\w*|"
-    r"(?:star)?vibe|e?thrive|lava\w*|unit1|uni ?den|uni images|3d geir|geir|irt1"
+    r"(?:star)?vibe|e?thrive|lava\w*|unit1|uni ?den|uni images|spoiled gradient\w*|3d geir|geir|irt1"
 )
 _AGENT_WORD = r"gd|gad|gado|gadolinium|ce"
-_T2 = r"[es]?t2(?!f\b|star|\*|s\b)\w{0,4}|frfse|haste|fase"
+_T2 = r"[esrwm]?t2(?!f\b|star|\*|s\b)\w{0,4}|frfse|haste|fase"
 _INVERTED_T2 = r"t2\w? (?:\w+ )*ir|ir (?:\w+ )*t2\w?"
 _SYNTHETIC = r"synth\w*|synt[12]\w?|sy|symri|magic"
 _REFORMATS_BESIDE = r"mp2?rage|flair|space|spc|tse|bravo|vibe|flash|cube|t2\w?|tirm|brain ?view|spgr|fspgr|dark"
@@ -106,7 +101,7 @@ def sequence_named(text: str) -> Named | None:
     """What a description or a name says; None where it names no sequence, or more than one."""
     if names_mask(_without_person(text)):
         return Named(OTHER, "a mask")
-    words = _words_of_this_scan(text)
+    words = plain(this_scan(_without_person(text)))
     if other := _other(words):
         return Named(OTHER, other)
     found = _weighted(words)
@@ -118,14 +113,6 @@ def sequence_named(text: str) -> Named | None:
 def _without_person(text: str) -> str:
     """A BIDS name without its subject and session."""
     return _BIDS_SUBJECT.sub("", text)
-
-
-def _words_of_this_scan(text: str) -> str:
-    """The plain words, without the subject of BIDS and without the name of another scan that this one lies on:
-    `FLAIR_to_T1`, `T2_space-T1w`."""
-    words = plain(_SPACE_OF_ANOTHER.sub("", _without_person(text)))
-    alone = re.sub(_ALIGNED_WITH, " ", words)
-    return alone if _weighted(alone) is not None else words
 
 
 def _has(words: str, pattern: str) -> bool:
@@ -180,37 +167,8 @@ def _weighted(words: str) -> Named | None:
     return Named(T1, "T1") if t1 or _has(words, rf"mpr|{_AGENT_WORD}") else None
 
 
-_INITIALS = (
-    "me",
-    "da",
-    "et",
-    "po",
-    "te",
-    "tr",
-    "rm",
-    "nd",
-    "ph",
-    "fa",
-    "fl",
-    "no",
-    "na",
-    "df",
-    "bb",
-    "cs",
-    "hr",
-    "mt",
-    "dl",
-    "ap",
-    "pa",
-    "ws",
-    "we",
-    "lr",
-    "rl",
-    "std",
-    "vol",
-    "volume",
-)
-"""Words of sequences that a name may hold as a person's initials."""
+_AMBIGUOUS = INITIALS | {"fa", "df", "fl", "no", "std", "vol", "volume"}
+"""Words of sequences that may also be a person's initials, or name nothing."""
 _NUMBER_WITH_UNIT = re.compile(r"^(?:\d+(?:mm|iso|mmiso|min|ml)|p[2-4]|b\d{1,4}|[23]d|3t|[es]?t[12]\w{0,4})$")
 
 
@@ -218,5 +176,5 @@ def is_sequence_word(token: str) -> bool:
     """Whether one lower-case token of a file name is about the sequence (its name, plane, contrast agent, technique)
     rather than about the patient."""
     words = re.findall(r"[a-z0-9*]+", plain(token))
-    known = SEQUENCE_WORDS.difference(_INITIALS)
+    known = SEQUENCE_WORDS - _AMBIGUOUS
     return bool(words) and all(word in known or _NUMBER_WITH_UNIT.match(word) is not None for word in words)

@@ -6,7 +6,7 @@ list are ever shown or written, as it spells them; the rest becomes "…".
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 from lacunet.data.languages import latin
 
@@ -28,7 +28,7 @@ _TECHNIQUE = """
     csense fast quick high res hr hires thin slice slices mm 3t ray single double dose late delayed delay dyn
     dynamic scan series seq se1 raw orig original mr mri rm irm ph e1 e2 tr te bb black blood vessel wall view ultra
     motion corr corrected dl drb air sonic pat ipat cai acc ws we lr rl ap pa comp compressed sel fov vfl mpgr vol
-    volume tilt std standard routine
+    volume tilt std standard routine aksiyel aksial koronal sajital
 """
 _AGENT = """
     gd gad gado gadolinium gadolinio gadovist gadavist gadobutrol gadoterate gadoterat gadopentetate dotarem magnevist
@@ -49,7 +49,37 @@ _OTHERS = (
 SEQUENCE_WORDS = frozenset((_SEQUENCES + _TECHNIQUE + _AGENT).split())
 """Words about a sequence: its name, plane, technique, contrast agent."""
 
-SHOWN = SEQUENCE_WORDS | frozenset(" ".join((_BODY, _USES, _OTHERS)).split())
+KNOWN = SEQUENCE_WORDS | frozenset(" ".join((_BODY, _USES, _OTHERS)).split())
+"""All words that have a meaning here."""
+
+INITIALS = frozenset(
+    [
+        "me",
+        "da",
+        "et",
+        "po",
+        "te",
+        "tr",
+        "rm",
+        "nd",
+        "ph",
+        "na",
+        "bb",
+        "cs",
+        "hr",
+        "mt",
+        "dl",
+        "ap",
+        "pa",
+        "ws",
+        "we",
+        "lr",
+        "rl",
+    ]
+)
+"""Known words that may also be a person's initials."""
+
+SHOWN = KNOWN - INITIALS
 """All words that may be shown."""
 
 HIDDEN = "…"
@@ -87,6 +117,21 @@ def spaced(text: str) -> str:
     return _DOTTED.sub(lambda found: found[0].replace(".", "") + " ", text)
 
 
+_ANOTHER = r"(?:[es]?t[12]\w{0,3}|flair|mprage|mni\w*|atlas|template|native)\b"
+_ALIGNED_WITH = re.compile(
+    rf"\b(?:space|res|from|to)-[a-z0-9]+\b|(?<=\w)[ .-]+(?:2|to|in|into|onto|on|"
+    rf"(?:reg|registered|coreg|aligned)[ .-]+to|reg|coreg|reg2)[ .-]*{_ANOTHER}(?: ?space\b)?|\b{_ANOTHER}[ .-]?space\b"
+)
+_SEQUENCE_LEFT = re.compile(r"t[12]|flair|mprage|spgr|bravo|tirm|dwi|adc|swi|pd")
+
+
+def this_scan(text: str) -> str:
+    """As `spaced`, without the name of another scan or space that this one lies on: `FLAIR_to_T1` becomes `flair`."""
+    words = spaced(text)
+    alone = _ALIGNED_WITH.sub(" ", words)
+    return alone if _SEQUENCE_LEFT.search(alone) else words
+
+
 def plain(text: str) -> str:
     """As `spaced`, with every separator except + and * a space, and words that are written as one divided.
 
@@ -97,10 +142,10 @@ def plain(text: str) -> str:
     return re.sub(r"[a-z0-9]+", lambda found: divided(found[0]), " ".join(text.split()))
 
 
-@cache
+@lru_cache(maxsize=4096)
 def divided(token: str) -> str:
     """A lower-case token, its words with spaces between them where it is made of known words and no word itself."""
-    if len(token) < 4 or token in SHOWN or not _GLUED.search(token):
+    if not 4 <= len(token) <= 40 or token in KNOWN or not _GLUED.search(token):
         return token
     return " ".join(_division(token) or [token])
 

@@ -1,5 +1,6 @@
 """Which sequence words and numbers tell, and what of the words is shown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from lacunet.case import Grid
 from lacunet.data.agent import says_agent
 from lacunet.data.words import SHOWN, manufacturer, shown
 from lacunet.intake.found import Facts
-from lacunet.intake.identify.choose import FIRST_OF_ALIKE, Candidate, best_of, weigh
+from lacunet.intake.identify.choose import FIRST_OF_ALIKE, FIRST_OF_UNLIKE, Candidate, best_of, settled, weigh
 from lacunet.intake.identify.classify import Opinion
 from lacunet.intake.identify.clues import Clues, Guess, guess, with_agent_by_order
 from lacunet.task import GLIOMA
@@ -75,6 +76,15 @@ def test_contrast_agent_in_the_header_and_in_words() -> None:
     assert guess(Clues(("FLAIR",), agent=True), GLIOMA).modality == "t2f"
 
 
+@pytest.mark.parametrize(("texts", "modality"), [
+    (("AX T1", "BRAIN WITH CONTRAST"), "t1"), (("AX T1", "BRAIN W/O CONTRAST"), "t1n"),
+    (("AX T1 +C", "BRAIN W/O"), "t1c"),
+    (("AX T1", "t1_se_tra KM"), "t1c"), (("AX T1", "BRAIN W/WO CONTRAST"), "t1"), (("AX T1", "BRAIN GAD"), "t1"),
+])  # fmt: skip
+def test_the_protocol_of_a_whole_examination_does_not_say_that_a_scan_is_after_contrast_agent(texts, modality) -> None:
+    assert guess(Clues(texts), GLIOMA).modality == modality
+
+
 def test_the_order_in_time_decides_where_nothing_else_does() -> None:
     clues = [Clues(("T1",), time=time) for time in (1.0, 3.0, 5.0, None)]
     after = Guess("t1c", "said", 0.9)
@@ -122,6 +132,13 @@ def opinion(**probabilities: float) -> Opinion:
     (Guess("t2w", "x", 0.9), opinion(t2f=1.0), "t2w", "x"),
     (Guess("t2w", "x", 0.6), opinion(t2f=1.0), "t2f", "the image looks like FLAIR, while x"),
     (Guess("t1", "x", 0.9), opinion(t1c=0.9, t1n=0.1), "t1c", "the image shows contrast agent (90% sure)"),
+    (Guess("t1", "x", 0.9), opinion(t1c=0.89, t1n=0.11), "t1", "the image is not sure (89% for after it)"),
+    (Guess("t1", "x", 0.9), opinion(t1c=0.71, t1n=0.29), "t1", "nothing says whether contrast agent was given"),
+    (Guess("t1", "x", 0.9), opinion(t1n=0.71, t1c=0.29), "t1n", "nothing speaks of contrast agent"),
+    (Guess("unknown", "x", 0.0), opinion(t1c=0.89, t1n=0.11), "t1", "the image is not sure"),
+    (Guess("unknown", "x", 0.0), opinion(t1n=0.89, t1c=0.11), "t1n", "nothing speaks of contrast agent"),
+    (Guess("unknown", "x", 0.0), opinion(t1c=0.95, t1n=0.05), "t1c", "the image looks like T1ce (95% sure)"),
+    (Guess("t1n", "x", 0.6), opinion(t1c=0.95, t1n=0.05), "t1n", "the image does not tell"),
     (Guess("t1", "x", 0.9), opinion(t1c=0.5, t1n=0.5), "t1n", "nothing speaks of contrast agent"),
     (Guess("unknown", "x", 0.0), opinion(t2f=0.95), "t2f", "the image looks like FLAIR (95% sure)"),
     (Guess("unknown", "x", 0.0), opinion(t2f=0.8, t2w=0.2), "unknown", "the image is not clear enough"),
@@ -132,6 +149,13 @@ def test_header_and_image_weighed(header: Guess, image: Opinion, modality: str, 
     found = weigh(header, image, GLIOMA)
     assert found.modality == modality
     assert words in found.reason
+
+
+@pytest.mark.parametrize("header", [Guess("t1", "x", 0.9), Guess("unknown", "x", 0.0)])
+def test_contrast_agent_by_the_image_alone_is_a_warning(header: Guess) -> None:
+    warning = "nothing says that contrast agent was given; taken as T1ce by the image alone (95% sure)"
+    assert weigh(header, opinion(t1c=0.95, t1n=0.05), GLIOMA).warnings == (warning,)
+    assert weigh(header, opinion(t1n=0.95, t1c=0.05), GLIOMA).warnings == ()
 
 
 def test_a_contradiction_of_a_sure_header_is_a_warning() -> None:
@@ -145,13 +169,40 @@ def test_a_contradiction_of_a_sure_header_is_a_warning() -> None:
 # ---------------------------------------------------------------- the best of several
 
 
+def test_an_undecided_t1_is_taken_as_before_contrast_agent_only_where_there_is_no_other_t1() -> None:
+    undecided = replace(candidate("1", (1, 1, 1)), guess=Guess("t1", "x", 0.6))
+    flair, before, after = (
+        replace(candidate("2", (1, 1, 5)), guess=Guess(modality, "x", 0.9)) for modality in ("t2f", "t1n", "t1c")
+    )
+    alone, _ = settled([undecided, flair])
+    assert alone.guess.modality == "t1n"
+    assert "if it is after it, say so with --t1c" in alone.guess.warnings[0]
+    for other in (before, after):
+        left, kept = settled([undecided, other])
+        assert (left.guess.modality, kept) == ("unknown", other)
+        assert left.guess.reason == "x; --t1c or --t1n says which it is"
+
+
 def candidate(key: str, spacing: tuple[float, float, float], size: int = 200, **changes) -> Candidate:
     spacing = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
     shape = tuple(round(size / step) for step in spacing)
     grid = Grid((shape[0], shape[1], shape[2]), np.diag([*spacing, 1.0]))
-    facts = Facts("", "dicom", None, None, None, None, None, None, changes.pop("three_d", None), grid.shape, spacing)
-    clues = Clues((), time=changes.pop("time", None))
-    return Candidate(key, f"series {key}", Path(key), grid, clues, Guess("t1c", "x", 0.9), facts, **changes)
+    facts = Facts(
+        changes.pop("words", ""),
+        "dicom",
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        changes.pop("three_d", None),
+        grid.shape,
+        spacing,
+    )
+    clues = Clues((), time=changes.pop("time", None), echo=changes.pop("echo", None))
+    guessed = Guess("t1c", "x", changes.pop("confidence", 0.9), calculated=changes.pop("calculated", False))
+    return Candidate(key, f"series {key}", Path(key), grid, clues, guessed, facts, **changes)
 
 
 @pytest.mark.parametrize(("better", "worse", "why"), [
@@ -162,7 +213,11 @@ def candidate(key: str, spacing: tuple[float, float, float], size: int = 200, **
     (candidate("1", (1, 1, 5)), candidate("2", (1, 1, 1), size=70), "it covers the whole head"),
     (candidate("1", (1, 1, 5), time=200.0), candidate("2", (1, 1, 5), time=100.0), "acquired later"),
     (candidate("1", (1, 1, 5), three_d=True), candidate("2", (1, 1, 4)), "acquired in 3-D rather than in slices"),
-    (candidate("1", (1, 1, 5)), candidate("10", (1, 1, 5)), FIRST_OF_ALIKE),
+    (candidate("2", (1, 1, 5)), candidate("10", (1, 1, 5)), FIRST_OF_ALIKE),
+    (candidate("4a", (1, 1, 5)), candidate("4b", (1, 1, 5)), FIRST_OF_ALIKE),
+    (candidate("2", (1, 1, 5), echo=90.0), candidate("3", (1, 1, 5), echo=95.0), FIRST_OF_ALIKE),
+    (candidate("2", (1, 1, 5)), candidate("1", (1, 1, 1), calculated=True), "it is original, the other was calculated"),
+    (candidate("2", (1, 1, 5)), candidate("1", (1, 1, 1), confidence=0.8), "its sequence is surer"),
     (candidate("2", (1, 1, 5), forced="t1c"), candidate("1", (1, 1, 1)), "the user gave it"),
 ])  # fmt: skip
 def test_the_better_candidate_wins_whatever_the_order(better: Candidate, worse: Candidate, why: str) -> None:
@@ -172,3 +227,19 @@ def test_the_better_candidate_wins_whatever_the_order(better: Candidate, worse: 
         assert best.reason == f"chosen over {worse.label}: {why}"
         (other,) = best.others
         assert other.reason == f"{better.label} is taken for this sequence instead: {why}"
+        assert best.candidate.warnings == ()
+
+
+@pytest.mark.parametrize("rival", [
+    candidate("10", (1, 1, 5), words="T2 FS"), candidate("10", (1, 1, 5), echo=20.0), candidate("10", (1, 5, 1)),
+])  # fmt: skip
+def test_that_nothing_decides_between_unlike_candidates_is_a_warning(rival: Candidate) -> None:
+    first = candidate("9", (1, 1, 5), echo=90.0)
+    for rivals in ([first, rival], [rival, first]):
+        best = best_of(rivals, "t2w")
+        assert best.candidate.key == "9"
+        assert best.reason == f"chosen over series 10: {FIRST_OF_UNLIKE}"
+        assert best.candidate.warnings == (
+            "series 9 and series 10 differ, and nothing decides which is better; the first is taken, "
+            "--t2w chooses the other",
+        )

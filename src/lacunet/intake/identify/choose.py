@@ -87,14 +87,12 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
             left_out.append(LeftOut(one.label, f"is a copy of {seen[print_].label}, voxel by voxel"))
             continue
         seen.setdefault(print_, one)
-        final = forced(one, opinion, task) if one.forced else weigh(guessed, opinion, task)
-        if final.modality in task.modalities:
-            weighed.append(replace(one, guess=final, warnings=(*one.warnings, *final.warnings)))
-        else:
-            left_out.append(LeftOut(one.label, final.reason))
+        weighed.append(replace(one, guess=forced(one, opinion, task) if one.forced else weigh(guessed, opinion, task)))
+    sure = settled(weighed)
+    left_out += [LeftOut(one.label, one.guess.reason) for one in sure if one.guess.modality not in task.modalities]
     scans = {}
     for modality in task.modalities:
-        if rivals := [one for one in weighed if one.guess.modality == modality]:
+        if rivals := [one for one in sure if one.guess.modality == modality]:
             best = best_of(rivals, modality)
             scans[modality] = _scan(best.candidate, modality, best.reason)
             left_out += best.others
@@ -137,7 +135,7 @@ def _scan(one: Candidate, modality: str, why_it: str) -> Scan:
         reason=reason,
         confidence=round(one.guess.confidence, 2),
         facts=one.facts,
-        warnings=one.warnings,
+        warnings=(*one.warnings, *one.guess.warnings),
         dicom=one.dicom,
         inputs=one.inputs,
     )
@@ -158,7 +156,8 @@ def weigh(guess: Guess, opinion: Opinion, task: Task) -> Guess:
     """The modality by header and image together.
 
     A header that names the sequence decides, and a contradiction by the image becomes a warning. Where the header names
-    none or contradicts itself, a confident image decides. Where neither is sure, the answer is "unknown".
+    none or contradicts itself, a confident image decides. Where neither is sure, the answer is "unknown", or `t1` where
+    only contrast agent is not decided.
     """
     if guess.modality == OTHER:
         return guess
@@ -233,14 +232,33 @@ def _t1_by_image(guess: Guess, opinion: Opinion, task: Task) -> Guess:
 
 def _without_word(found: Guess, opinion: Opinion) -> Guess:
     """A T1 scan of which nothing says whether contrast agent was given, and of which the image is not sure: before it,
-    with a warning, unless the image tends to the contrary."""
+    with a warning; undecided (`t1`) where the image tends to the contrary."""
     if opinion.modality != "t1c":
         return without_agent(found)
     reason = (
         f"{found.reason}; nothing says whether contrast agent was given, and the image is not sure "
-        f"({opinion.confidence:.0%} for after it); say so, with --t1c or --t1n"
+        f"({opinion.confidence:.0%} for after it)"
     )
-    return replace(found, modality=UNKNOWN, reason=reason, confidence=0.0)
+    return replace(found, modality=T1, reason=reason, confidence=min(found.confidence, WEAK))
+
+
+def settled(weighed: Sequence[Candidate]) -> list[Candidate]:
+    """Undecided T1 scans become T1 before contrast agent, with a warning, where there is no other T1; else their
+    sequence is unknown."""
+    alone = not any(one.guess.modality in T1_FAMILY for one in weighed)
+    return [_settle(one, alone) if one.guess.modality == T1 else one for one in weighed]
+
+
+def _settle(one: Candidate, alone: bool) -> Candidate:
+    if not alone:
+        reason = f"{one.guess.reason}; --t1c or --t1n says which it is"
+        return replace(one, guess=replace(one.guess, modality=UNKNOWN, reason=reason))
+    warning = (
+        "nothing says whether contrast agent was given, and the image is not sure; taken as T1 before contrast agent; "
+        "if it is after it, say so with --t1c"
+    )
+    guess = replace(one.guess, modality="t1n", warnings=(*one.guess.warnings, warning))
+    return replace(one, guess=guess)
 
 
 # ---------------------------------------------------------------- the best of several
