@@ -199,7 +199,7 @@ def test_of_several_sources_a_bad_one_does_not_stop_the_others(
     sources = [tmp_path / "empty", examination, examination]
     out, settings = segmented.places.folder.parent, SegmentSettings(resume=True)
     bad, survey, done, twice = segment_exports(predictor, Importer(), sources, out, settings)
-    assert bad == Problem("source 1", "holds no scan (it is empty); give DICOM, NIfTI or .mha files")
+    assert bad == Problem("source 1", "holds no scan (it is empty); give DICOM or NIfTI files")
     assert isinstance(survey, Survey)
     assert isinstance(done, Segmented)
     assert twice == Problem("source 3", f"{segmented.name}: another source holds the same case; it is left out")
