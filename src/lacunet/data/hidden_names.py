@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from lacunet.case import CaseFiles
 from lacunet.data.find import case_from_files, survey_all
@@ -140,9 +141,9 @@ class _Below:
         labels |= {source: "the source" for source in sources[:1] if len(sources) == 1}
         return cls(sources, labels, sorted(names))
 
-    def cleaned(self, text: str) -> str:
-        """A text without the names of what is below the sources."""
-        text = _replaced(text, _spellings_of(self.labels))
+    def cleaned(self, text: str, also: Mapping[str, str] = MappingProxyType({})) -> str:
+        """A text without the names of what is below the sources; `also` has more that is replaced."""
+        text = _replaced(text, {**_spellings_of(self.labels), **also})
         for source in self.sources:  # what is not there, as a manifest may name it
             folder = re.escape(str(source if source.is_dir() else source.parent))
             text = re.sub(rf"{folder}[/\\].*?(?=: |; | and |, |$)", "a file of the source", text)
@@ -164,7 +165,7 @@ class _Below:
         about = self.about(problem)
         named = any(_has_manifest(source) for source in self.sources) or is_pseudonym(problem.case)
         case = problem.case if named else hidden_name(about) if about else "a case"
-        return Problem(case, _replaced(self.cleaned(problem.message), {problem.case: case}))
+        return Problem(case, self.cleaned(problem.message, {problem.case: case}))
 
 
 def _has_manifest(source: Path) -> bool:

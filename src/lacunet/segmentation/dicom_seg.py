@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from lacunet.case import RAS_LPS, Grid
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
+from lacunet.intake.read.header import silently
 from lacunet.task import Task
 
 if TYPE_CHECKING:  # an extra that may be absent, and slow: each function imports what it needs
@@ -84,10 +85,12 @@ def write_dicom_seg(
         UsageError: `lacunet[dicom]` is not installed.
     """
     _require_highdicom()
-    headers = _headers(source)
+    with silently():
+        headers = _headers(source)
     try:
-        geometry, ordered = _geometry(headers)
-        segmentation = _segmentation(_on(geometry, labels, grid), ordered, model, task)
+        with silently():
+            geometry, ordered = _geometry(headers)
+            segmentation = _segmentation(_on(geometry, labels, grid), ordered, model, task)
     except (
         AttributeError,
         KeyError,
@@ -99,7 +102,7 @@ def write_dicom_seg(
             f"the headers of the source series lack what a DICOM SEG needs ({type(error).__name__} by highdicom); "
             "use the NIfTI mask"
         ) from error
-    with whole_file(path) as temporary:
+    with silently(), whole_file(path) as temporary:
         segmentation.save_as(temporary)
 
 

@@ -152,7 +152,7 @@ def read_header(path: Path) -> Header | None:
         UnreadableFile: damaged or truncated.
     """
     try:
-        with _silently(), config.disable_value_validation():
+        with silently(), config.disable_value_validation():
             with path.open("rb") as stream:
                 dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
                 rest = path.stat().st_size - stream.tell()
@@ -170,7 +170,7 @@ def read_header(path: Path) -> Header | None:
 
 
 @contextmanager
-def _silently() -> Iterator[None]:
+def silently() -> Iterator[None]:
     """Silence pydicom's warnings and log, since they may repeat values, also names."""
     log = logging.getLogger("pydicom")
     level = log.level
