@@ -1,6 +1,6 @@
 """DICOM series made from arrays, as several vendors would write them. Everything in them is invented."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,9 @@ class Examination:
         preamble: bool = True,
         slices: Sequence[int] | None = None,
         series: str | None = None,
+        each: Callable[[int], dict[str, Any]] | None = None,
     ) -> list[Path]:
-        """A classic series, one file a slice; voxels are whole numbers."""
+        """A classic series, one file a slice; voxels are whole numbers. `each` gives tags of slice k (None: drop)."""
         self.minutes += 5
         series = series or generate_uid()
         paths = []
@@ -71,7 +72,8 @@ class Examination:
             data.InstanceNumber = k + 1
             _place(data, affine, k)
             _pixels(data, volume[:, :, k].T[None])
-            _change(data, tags, drop)
+            own = each(k) if each else {}
+            _change(data, {**(tags or {}), **own}, [*drop, *(name for name, value in own.items() if value is None)])
             paths.append(self._save(data, f"{number:03d}-{k:03d}", suffix, compress, implicit, preamble))
         return paths
 

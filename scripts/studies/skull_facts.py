@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lacunet.case import ImageFile
-from lacunet.data.nifti import background_of
+from lacunet.data.background import background_of, signal_of
 from lacunet.data.volume import read_image
 from lacunet.intake.align.source import largest_section_cm2
 
@@ -29,8 +29,9 @@ def main() -> None:
 def facts_of(path: Path) -> tuple[float, float, float]:
     """Share of the faces that have one value; litres that differ from it; the largest axial section of those, cm2."""
     voxels, grid, _ = read_image(ImageFile(path))
-    value, share = background_of(voxels)
-    return share, float((voxels != value).sum()) * grid.voxel_ml / 1000, largest_section_cm2(voxels, grid)
+    background = background_of(voxels)
+    litres = float(signal_of(voxels, background).sum()) * grid.voxel_ml / 1000
+    return background.share, litres, largest_section_cm2(voxels, grid)
 
 
 if __name__ == "__main__":

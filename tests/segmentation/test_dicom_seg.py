@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ pydicom = pytest.importorskip("pydicom", reason="pip install 'lacunet[dicom]'")
 hd = pytest.importorskip("highdicom", reason="pip install 'lacunet[dicom]'")
 
 from dicom_made import labels_in  # noqa: E402
+from lacunet.intake.read.convert import expected_grid  # noqa: E402
+from lacunet.intake.read.header import read_header  # noqa: E402
+from lacunet.intake.read.series import Series, in_order  # noqa: E402
 from lacunet.segmentation.dicom_seg import FINDINGS, write_dicom_seg  # noqa: E402
 
 AXIAL = np.array([[1.0, 0, 0], [0, 1, 0]])
@@ -138,6 +143,182 @@ def test_a_source_that_lacks_more_is_refused_in_a_sentence(tmp_path: Path, tag: 
     with pytest.raises(DataError, match=r"lack what a DICOM SEG needs \(\w+ by highdicom\); use the NIfTI mask"):
         write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model", GLIOMA)
     assert not (tmp_path / "mask.dcm").exists()
+
+
+def change_headers(source: list[Path], change: Any) -> None:
+    """Change header k of a series, also to what DICOM does not allow."""
+    for k, path in enumerate(source):
+        with pydicom.config.disable_value_validation():
+            header = pydicom.dcmread(path)
+            for name, value in change(k).items():
+                if value is None:
+                    delattr(header, name)
+                else:
+                    setattr(header, name, value)
+            header.save_as(path)
+
+
+NOT_ALLOWED = [
+    ("PatientSex", "0000"), ("PatientSex", "U"), ("PatientSex", "female"), ("PatientBirthDate", "1964"),
+    ("PatientBirthDate", "19641399"), ("PatientBirthDate", "12.08.1964"), ("PatientID", "7" * 80),
+    ("PatientID", ["7", "8"]), ("StudyDate", "2024-01-02"), ("StudyTime", "noon"), ("StudyTime", "999999"),
+    ("StudyID", "a study with a long name"), ("AccessionNumber", "A" * 30), ("PatientName", "Doe^" + "J" * 80),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), NOT_ALLOWED, ids=[f"{name} {value}"[:24] for name, value in NOT_ALLOWED])
+def test_what_dicom_does_not_allow_is_left_empty_and_named(
+    tmp_path: Path, capfd: Any, name: str, value: str | list[str]
+) -> None:
+    source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
+    change_headers(source, lambda k: {name: value})
+    notes = write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model", GLIOMA)
+    assert notes == (f"{name} of the source holds a value that DICOM does not allow, and was left empty",)
+    assert str(pydicom.dcmread(tmp_path / "mask.dcm")[name].value or "") == ""
+    assert np.array_equal(labels_in(tmp_path / "mask.dcm")[0], labels_on(grid))
+    assert capfd.readouterr() == ("", "")
+
+
+def rounded_to(places: int) -> Any:
+    """The positions of the slices of the oblique series, as a scanner rounds them."""
+    directions = orthonormal(OBLIQUE)
+    start = np.array([-40.0, -50.0, 20.0])
+
+    def change(k: int) -> dict[str, Any]:
+        place = start + (4 - k) * 3.0 * np.cross(*directions)  # the files are named against their order
+        return {"ImagePositionPatient": [f"{value:.{places}f}" for value in place]}
+
+    return change
+
+
+AMISS = [
+    ("positions rounded to 0.01 mm", rounded_to(2), ()),
+    ("positions rounded to 0.1 mm", rounded_to(1), ()),
+    ("orientation jitters", lambda k: {
+        "ImageOrientationPatient": [f"{v + 1e-5 * (k % 2):.9f}" for v in orthonormal(OBLIQUE).ravel()]
+    }, ()),
+    ("pixel spacing jitters", lambda k: {"PixelSpacing": [f"{0.9 + 2e-5 * (k % 2):.6f}", "1.1"]}, ()),
+    ("no frame of reference", lambda k: {"FrameOfReferenceUID": None}, ("names no frame of reference",)),
+    ("frames of reference differ", lambda k: {"FrameOfReferenceUID": f"1.2.9.{k}"}, ("5 frames of reference",)),
+    ("a series for each slice", lambda k: {"SeriesInstanceUID": f"1.2.8.{k}"}, ()),
+    ("UIDs that are none", lambda k: {"StudyInstanceUID": "1.02.x", "SOPInstanceUID": f"1.2.x.{k}"},
+     ("StudyInstanceUID of the source is not one", "SOPInstanceUID of the source is not one")),
+    ("a series number that is none", lambda k: {"SeriesNumber": None}, ()),
+    ("a negative series number", lambda k: {"SeriesNumber": -5}, ()),
+    ("nothing of the patient", lambda k: {"PatientName": None, "PatientID": None, "PatientSex": None}, ()),
+    ("the patient in one file only", lambda k: {"PatientID": "7" if k == 0 else ""}, ()),
+    ("values elsewhere that are none", lambda k: {"PatientAge": "old", "PatientComments": "x" * 20000}, ()),
+    ("a name of one word", lambda k: {"PatientName": "Mustermann"}, ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "change", "words"), AMISS, ids=[row[0] for row in AMISS])
+def test_a_source_with_faults_gets_its_mask(
+    tmp_path: Path, capfd: Any, caplog: Any, name: str, change: Any, words: tuple[str, ...]
+) -> None:
+    source, grid = make_series(tmp_path / "series", OBLIQUE), grid_of(OBLIQUE)
+    change_headers(source, change)
+    mine = expected_grid(in_order(whole_series(source)))
+    notes = write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), mine, source, "model", GLIOMA)
+    assert len(notes) == len(words), notes
+    assert all(word in note for word, note in zip(words, notes, strict=True))
+    found, affine = labels_in(tmp_path / "mask.dcm")
+    assert np.array_equal(found, labels_on(grid))
+    np.testing.assert_allclose(affine, grid.affine, atol=0.12)
+    with pydicom.config.disable_value_validation():
+        mask = pydicom.dcmread(tmp_path / "mask.dcm")
+        referenced = {
+            (series.SeriesInstanceUID, instance.ReferencedSOPInstanceUID)
+            for series in mask.ReferencedSeriesSequence
+            for instance in series.ReferencedInstanceSequence
+        }
+    headers = whole_series(source).headers
+    assert referenced == {(header.series, header.sop_instance) for header in headers}
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+    if "one file only" in name:
+        assert mask.PatientID == "7"
+
+
+def whole_series(source: list[Path]) -> Series:
+    headers = [header for path in source if (header := read_header(path)) is not None]
+    return Series("4", tuple(headers), tuple(one for header in headers for one in header.slices))
+
+
+def test_a_character_set_that_is_none_does_not_stop_the_mask(tmp_path: Path) -> None:
+    source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
+    change_headers(source, lambda k: {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "M\u00fcller"})
+    for path in source:
+        path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"ISO_IR 999"))
+    (note,) = write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model", GLIOMA)
+    assert "SpecificCharacterSet of the source is not known" in note
+    assert pydicom.dcmread(tmp_path / "mask.dcm").SpecificCharacterSet == "ISO_IR 192"
+
+
+def test_files_of_one_uid_are_refused_with_the_reason(tmp_path: Path) -> None:
+    source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
+    change_headers(source, lambda k: {"SOPInstanceUID": "1.2.3"})
+    with pytest.raises(
+        DataError, match="5 files of the source series share 1 SOPInstanceUID, so that nothing can refer"
+    ):
+        write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model", GLIOMA)
+
+
+def test_frames_in_any_order_carry_their_own_labels(tmp_path: Path) -> None:
+    source, grid = make_series(tmp_path / "series", OBLIQUE), grid_of(OBLIQUE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = hd.legacy.LegacyConvertedEnhancedMRImage(
+            [pydicom.dcmread(path) for path in source], "1.2.3.77", 5, "1.2.3.78", 1
+        )
+    frames = list(whole.PerFrameFunctionalGroupsSequence)
+    whole.PerFrameFunctionalGroupsSequence = [frames[k] for k in (3, 0, 4, 1, 2)]
+    for k, frame in enumerate(whole.PerFrameFunctionalGroupsSequence):
+        place = frame.PlanePositionSequence[0].ImagePositionPatient
+        frame.PlanePositionSequence[0].ImagePositionPatient = [round(float(value), 2) for value in place]
+        frame.FrameContentSequence[0].DimensionIndexValues = [1, k + 1]
+    whole.save_as(tmp_path / "enhanced")
+    labels = labels_on(grid)
+    write_dicom_seg(tmp_path / "mask.dcm", labels, grid, [tmp_path / "enhanced"], "model", GLIOMA)
+    assert np.array_equal(labels_in(tmp_path / "mask.dcm")[0], labels)
+    heights = {k + 1: float(frame.PlanePositionSequence[0].ImagePositionPatient[2])
+               for k, frame in enumerate(whole.PerFrameFunctionalGroupsSequence)}  # fmt: skip
+    for group in pydicom.dcmread(tmp_path / "mask.dcm").PerFrameFunctionalGroupsSequence:
+        below = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+        assert group.PlanePositionSequence[0].ImagePositionPatient[2] == pytest.approx(heights[below], abs=0.02)
+
+
+def test_every_description_says_research_only(tmp_path: Path) -> None:
+    source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
+    write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "a model of a very long name " * 3, GLIOMA)
+    found = pydicom.dcmread(tmp_path / "mask.dcm")
+    said = [
+        found.SeriesDescription,
+        found.ContentDescription,
+        *(one.SegmentDescription for one in found.SegmentSequence),
+    ]
+    assert len(said) == 5
+    assert all(text.startswith("lacunet, research use only") for text in said)
+
+
+def test_what_libraries_say_of_a_name_is_never_printed(tmp_path: Path, capfd: Any) -> None:
+    """Highdicom logs names of one word, pydicom warns of values; neither has a handler here, so they would print."""
+    source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
+    change_headers(source, lambda k: {"PatientName": "Mustermann", "PatientID": "Mustermann" * 9})
+    command = [sys.executable, "-c", f"""
+from pathlib import Path
+import numpy as np
+from lacunet.case import Grid
+from lacunet.segmentation.dicom_seg import write_dicom_seg
+from lacunet.task import GLIOMA
+grid = Grid({grid.shape}, np.array({grid.affine.tolist()}))
+source = [Path(path) for path in {[str(path) for path in source]}]
+print(write_dicom_seg(Path({str(tmp_path / "mask.dcm")!r}), np.ones(grid.shape, np.uint8), grid, source, "m", GLIOMA))
+"""]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "PatientID of the source" in done.stdout
+    assert "Mustermann" not in done.stdout + done.stderr
+    assert done.stderr == ""
 
 
 def test_a_viewer_reads_names_codes_and_references(tmp_path: Path) -> None:

@@ -321,7 +321,7 @@ def test_cases_are_told_from_exports(examination: Path, loose, predictor: Predic
     assert [files.name for files in found.cases] == ["anna"]
     hidden = read_sources([folder], GLIOMA, show_names=False)
     assert [files.name for files in hidden.cases] == [f"case-{contents_hash(loose.values())}"]
-    assert (found.exports, found.problems) == ([examination], [])
+    assert (found.exports, found.problems) == ([examination], ())
     with pytest.raises(DataError, match="no scans found"):
         read_sources([examination, folder], GLIOMA, may_import=False)
     problem = Problem("ben", "has two files for one place")

@@ -19,7 +19,7 @@ from lacunet.cli.options import (
     given_scans,
     require_writable,
 )
-from lacunet.cli.terminal import print_imported, print_survey, progress, say
+from lacunet.cli.terminal import dropped, print_imported, print_survey, progress, say
 from lacunet.intake.align.choices import Stripper
 from lacunet.progress import Progress
 from lacunet.task import Task, get_task
@@ -66,7 +66,7 @@ def import_(
     overrule = given_scans(t1n, t1c, t2w, t2f)
     require_writable(output)
     problems: list[Problem] = []
-    done = 0
+    done, left_out = 0, 0
     with progress() as bar:
         bar.doing("looking")
         importer = Importer(
@@ -84,8 +84,11 @@ def import_(
                 problems.append(result)
             else:
                 print_survey(result, known)
+                left_out = result.dropped
     if done:
         say(f"\nlacunet segment {output} segments what was imported")
+    if left_out:
+        say(f"{done} {'case' if done == 1 else 'cases'} in {output}; {dropped(left_out)}")
     exit_with(problems)
 
 

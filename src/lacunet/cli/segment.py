@@ -31,7 +31,7 @@ from lacunet.cli.options import (
     require_writable,
     task_of,
 )
-from lacunet.cli.terminal import print_segmented, print_survey, progress, say
+from lacunet.cli.terminal import dropped, print_left_out, print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
 from lacunet.segmentation.layout import Layout
 
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from lacunet.segmentation.sources import Sources
     from lacunet.segmentation.write import Segmented
     from lacunet.task import Task
+
+
+MOST_LINES = 10
+"""Lines about what is left out for one reason; `sources.csv` and `lacunet check` have all."""
 
 
 def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int = 7) -> None:
@@ -128,6 +132,8 @@ def segment(
     found = _sources_of(sources or [], given, name, task, may_import, show_names)
     require_writable(output)
     predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
+    print_left_out(found.left_out, MOST_LINES)
+    left_out = len(found.left_out)
     targets = [task.modality(word) for word in onto or []]
     problems: list[Problem] = []
     done = 0
@@ -144,6 +150,7 @@ def segment(
         for result in results:
             if isinstance(result, Survey):
                 print_survey(result, task)
+                left_out += result.dropped
                 total += len(result.visits) - 1
                 bar.advanced("segmenting", number, total, "segmenting")
                 continue
@@ -154,9 +161,8 @@ def segment(
             else:
                 done += 1
                 print_segmented(result, task)
-    if not may_import:
-        write_sources(output, found.rows)
-    say(f"{done} of {done + len(problems)} cases in {output}")
+    write_sources(output, found.rows)
+    say(f"{done} of {done + len(problems)} cases in {output}{'; ' + dropped(left_out) if left_out else ''}")
     exit_with(problems)
 
 
@@ -167,8 +173,8 @@ def _sources_of(
 
     Raises:
         DataError: a folder holds neither cases nor an export, or two cases have one name.
-        UsageError: nothing is named, scans are given beside cases or beside several exports, or one name for several
-            cases.
+        UsageError: nothing is named, one name is given for several cases, or scans are given beside cases or beside
+            several exports.
     """
     from lacunet.segmentation.sources import Sources, read_sources, under_name
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lacunet.cli.options import Labels, ShowNames, TaskName, exit_with
-from lacunet.cli.terminal import print_models, print_summary, say
+from lacunet.cli.terminal import print_left_out, print_models, print_summary, say
 from lacunet.task import Task, get_task
 
 
@@ -69,4 +69,7 @@ def check(
     say(f"\n{len(findings.cases)} cases; " + "; ".join(f"{name}: {count}" for name, count in findings.subsets.items()))
     for family, count in findings.families.items():
         say(f"{family} names: {count} cases, labels {findings.conventions.get(family) or 'undecided or none'}")
+    print_left_out(findings.left_out)
+    if findings.left_out:
+        say(f"{len(findings.left_out)} files and folders are left out, as listed above")
     exit_with(findings.all_problems)

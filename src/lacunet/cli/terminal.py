@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from lacunet.comparison.comparison import Comparison
     from lacunet.comparison.numbers import Number
+    from lacunet.data.tree import PassedOver
     from lacunet.errors import Problem
     from lacunet.evaluation.summary import RegionMeans, Summary
     from lacunet.intake.found import Survey
@@ -97,6 +98,21 @@ def print_survey(survey: "Survey", task: Task) -> None:
         say(f"left out: {one.label}: {one.reason}")
     for line in survey.notes:
         say(f"note: {line}")
+
+
+def print_left_out(left_out: "Sequence[PassedOver]", most: int | None = None) -> None:
+    """What a source holds that is not used, with reasons; at most so many lines of one reason."""
+    from lacunet.data.account import in_short
+
+    for line in in_short(left_out, most):
+        say(f"left out: {line}")
+
+
+def dropped(count: int) -> str:
+    """`3 files or folders were left out, as listed above`."""
+    return "1 file or folder was left out, as listed above" if count == 1 else (
+        f"{count} files or folders were left out, as listed above"
+    )  # fmt: skip
 
 
 def print_imported(done: "Imported", task: Task) -> None:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.case import CaseFiles, Grid
+from lacunet.data.background import on_empty_background
 from lacunet.data.hidden_names import all_without_names, survey_named
 from lacunet.data.labels import decide_convention, pooled_values, to_inside, values_in
-from lacunet.data.nifti import check_intensities, require_same_grid
+from lacunet.data.nifti import require_same_grid
+from lacunet.data.tree import PassedOver
 from lacunet.data.volume import read_file, read_image
 from lacunet.errors import DataError, LabelError, Problem
 from lacunet.task import Subset, Task
@@ -53,6 +55,7 @@ class Findings:
         families: Naming family -> number of cases.
         subsets: Acquired subset, as `t1c+t2f` -> number of cases.
         problems: Problems of cases that could not be assembled, and of whole families.
+        left_out: Files and folders that are not used, each with its reason.
     """
 
     cases: tuple[CaseFindings, ...]
@@ -60,6 +63,7 @@ class Findings:
     families: Mapping[str, int]
     subsets: Mapping[str, int]
     problems: tuple[Problem, ...]
+    left_out: tuple[PassedOver, ...] = ()
 
     @property
     def all_problems(self) -> tuple[Problem, ...]:
@@ -82,7 +86,7 @@ def check(source: Path, task: Task, labels: str | None = None, show_names: bool 
         UsageError: `labels` is no convention of the task.
     """
     found = survey_named([source], task, show_names, labels)
-    cases, problems = found.cases, found.problems
+    cases = found.cases
     values = {case.name: _values(case) for case in cases}
     conventions, undecided = _conventions(cases, values, task, labels)
     return Findings(
@@ -90,7 +94,8 @@ def check(source: Path, task: Task, labels: str | None = None, show_names: bool 
         conventions=conventions,
         families=dict(sorted(Counter(case.family for case in cases).items())),
         subsets=dict(Counter(task.subset_name(case.images) for case in cases)),
-        problems=(*problems, *undecided),
+        problems=(*found.problems, *found.questions, *undecided),
+        left_out=tuple(found.left_out),
     )
 
 
@@ -136,7 +141,7 @@ def _examine(
             notes += said
             first = first or (file.path.name, grid)
             require_same_grid(file.path.name, grid, *first)
-            check_intensities(file.path.name, voxels, grid)
+            notes += on_empty_background(file.path.name, voxels, grid)[1]
         except DataError as error:
             problems.append(str(error))
     convention = case.convention or conventions.get(case.family) if case.reference is not None else None

@@ -1,25 +1,48 @@
-"""From a folder or a manifest to cases. Only names are read here, no voxels."""
+"""From a folder or a manifest to cases, and an account of all that is not used. Only names are read here, no voxels."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lacunet.case import CaseFiles, ImageFile
+from lacunet.data.account import account_of
+from lacunet.data.groups import Group, grouped, is_scan
 from lacunet.data.labels import known_convention
 from lacunet.data.manifest import read_manifest
 from lacunet.data.msd import read_msd
 from lacunet.data.names import (
     REFERENCE,
+    SUFFIXES,
     NamedFile,
     existing_file,
-    image_files,
     in_task_order,
     known_names,
     person_of,
-    understand,
 )
+from lacunet.data.sequences import T1
+from lacunet.data.tree import PassedOver, read_tree
 from lacunet.errors import DataError, Problem
 from lacunet.task import GLIOMA, Task
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """What the names in a source tell.
+
+    Attributes:
+        cases: Sorted by name.
+        problems: Faulty cases.
+        questions: Cases whose reference must be named by the user; they are among `cases`, without a reference.
+        left_out: Files and folders that are not used, each with its reason.
+        by_words: Whether a scan was recognised by words put together, so that its image should be looked at.
+    """
+
+    cases: tuple[CaseFiles, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    questions: tuple[Problem, ...] = ()
+    left_out: tuple[PassedOver, ...] = ()
+    by_words: bool = False
 
 
 def find_cases(source: Path | str, task: Task = GLIOMA, labels: str | None = None) -> list[CaseFiles]:
@@ -37,13 +60,13 @@ def find_cases(source: Path | str, task: Task = GLIOMA, labels: str | None = Non
         DataError: no case is there, two files are the same modality of a case, or two cases have the same name.
         UsageError: `labels` is no convention of the task.
     """
-    cases, problems = survey(Path(source), task, labels)
-    if problems:
-        raise DataError(problems[0].message)
-    return cases
+    found = survey(Path(source), task, labels)
+    if wrong := (*found.problems, *found.questions):
+        raise DataError(wrong[0].message)
+    return list(found.cases)
 
 
-def survey(source: Path, task: Task, labels: str | None = None) -> tuple[list[CaseFiles], list[Problem]]:
+def survey(source: Path, task: Task, labels: str | None = None) -> Surveyed:
     """As `find_cases`, but a faulty case becomes a problem and the others are returned: for cohorts, `lacunet check`.
 
     Raises:
@@ -52,26 +75,38 @@ def survey(source: Path, task: Task, labels: str | None = None) -> tuple[list[Ca
     """
     if labels is not None:
         known_convention(labels, task)
-    cases, problems = _read_layout(source, task, labels)
-    if not cases and not problems:
-        raise DataError(f"{source}: no scans found; {known_names(task)}")
-    cases, doubles = _without_doubles(cases)
-    return sorted(cases, key=lambda case: case.name), [*problems, *doubles]
+    found = _read_layout(source, task, labels)
+    if not found.cases and not found.problems:
+        raise DataError(f"{source}: no scans found; {_what_else(found.left_out)}{known_names(task)}")
+    cases, doubles = _without_doubles(found.cases)
+    ordered = tuple(sorted(cases, key=lambda case: case.name))
+    return replace(found, cases=ordered, problems=(*found.problems, *doubles))
 
 
-def survey_all(sources: Sequence[Path], task: Task, labels: str | None = None) -> tuple[list[CaseFiles], list[Problem]]:
+def _what_else(left_out: Sequence[PassedOver]) -> str:
+    """What an error adds where nothing is used: the first reasons."""
+    reasons = list(dict.fromkeys(f"{one.path.name} {one.reason}" for one in left_out if one.path.name[:1] != "."))
+    return f"{'; '.join(reasons[:3])}; " if reasons else ""
+
+
+def survey_all(sources: Sequence[Path], task: Task, labels: str | None = None) -> Surveyed:
     """`survey` of several sources together.
 
     Raises:
         DataError: see `survey`; or two sources hold cases of the same name.
     """
     surveyed = [survey(source, task, labels) for source in sources]
-    cases = [case for found, _ in surveyed for case in found]
-    names = [case.name for case in cases]
+    names = [case.name for found in surveyed for case in found.cases]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{', '.join(twice)}: more than one case of this name; segment them into different folders")
-    return cases, [problem for _, problems in surveyed for problem in problems]
+    return Surveyed(
+        cases=tuple(case for found in surveyed for case in found.cases),
+        problems=tuple(problem for found in surveyed for problem in found.problems),
+        questions=tuple(question for found in surveyed for question in found.questions),
+        left_out=tuple(one for found in surveyed for one in found.left_out),
+        by_words=any(found.by_words for found in surveyed),
+    )
 
 
 def case_from_files(
@@ -96,7 +131,7 @@ def case_from_files(
     return CaseFiles(name, person_of(name), in_task_order(images, task), mask, "files", convention)
 
 
-def _read_layout(source: Path, task: Task, labels: str | None) -> tuple[list[CaseFiles], list[Problem]]:
+def _read_layout(source: Path, task: Task, labels: str | None) -> Surveyed:
     if not source.exists():
         raise DataError(f"{source}: there is no such file or folder")
     if source.is_file():
@@ -104,62 +139,129 @@ def _read_layout(source: Path, task: Task, labels: str | None) -> tuple[list[Cas
             raise DataError(
                 f"{source}: is a file; give its folder, a manifest.csv, or one file per sequence (--t1c FILE)"
             )
-        return read_manifest(source, task, labels)
+        cases, problems = read_manifest(source, task, labels)
+        return Surveyed(tuple(cases), tuple(problems))
     if (source / "manifest.csv").is_file():
-        return read_manifest(source / "manifest.csv", task, labels)
+        cases, problems = read_manifest(source / "manifest.csv", task, labels)
+        return _with_account(source, Surveyed(tuple(cases), tuple(problems)), [source / "manifest.csv"], {})
     if (source / "imagesTr").is_dir() or (source / "dataset.json").is_file():
-        return read_msd(source, task, labels), []
+        msd = Surveyed(tuple(read_msd(source, task, labels)))
+        return _with_account(source, msd, [source / "dataset.json"], {})
     return _read_names(source, task, labels)
 
 
-def _read_names(source: Path, task: Task, labels: str | None) -> tuple[list[CaseFiles], list[Problem]]:
-    groups: dict[tuple[Path, str], list[NamedFile]] = defaultdict(list)
-    for path in image_files(source):
-        if found := understand(path, task):
-            groups[found.home, found.stem.lower()].append(found)
-    _adopt_lone_references(groups)
-    cases, problems = [], []
-    for group in groups.values():
+def _with_account(source: Path, found: Surveyed, used: Sequence[Path], reasons: Mapping[Path, str]) -> Surveyed:
+    """The same with all files and folders below the source that it does not use."""
+    taken = {image.path for case in found.cases for image in case.images.values()}
+    taken |= {case.reference.path for case in found.cases if case.reference is not None}
+    return replace(found, left_out=account_of(read_tree(source), taken | set(used), reasons))
+
+
+def _read_names(source: Path, task: Task, labels: str | None) -> Surveyed:
+    paths = [path for path in read_tree(source).files if path.name.lower().endswith(SUFFIXES)]
+    groups, reasons = grouped(paths, task)
+    cases, problems, questions = [], [], []
+    by_words = False
+    for group in groups:
+        reasons |= {found.path: found.reason for found in group.files if found.reason}
+        if not any(is_scan(found) or found.role == REFERENCE for found in group.files):
+            continue
         try:
-            cases.append(_case_of(group, task, labels))
+            case, question, unused = _case_of(group, task, labels)
         except DataError as error:
-            problems.append(Problem(group[0].stem, str(error)))
-    return cases, problems
+            problems.append(Problem(group.name, str(error)))
+            reasons |= {found.path: "belongs to a case with a problem" for found in group.files if not found.reason}
+            continue
+        reasons |= unused
+        cases.append(case)
+        questions += [Problem(case.name, question)] if question else []
+        by_words = by_words or not all(found.exact for found in group.scans)
+    read = Surveyed(tuple(cases), tuple(problems), tuple(questions), by_words=by_words)
+    return _with_account(source, read, (), reasons)
 
 
-def _adopt_lone_references(groups: dict[tuple[Path, str], list[NamedFile]]) -> None:
-    """In a folder with one case and one reference of another name, the reference belongs to the case
-    (BraTS20_Training_355 is such a folder)."""
-    by_home: dict[Path, list[tuple[Path, str]]] = defaultdict(list)
-    for key in groups:
-        by_home[key[0]].append(key)
-    for keys in by_home.values():
-        with_scans = [key for key in keys if any(found.role != REFERENCE for found in groups[key])]
-        lone = [key for key in keys if key not in with_scans]
-        if len(with_scans) == 1 and len(lone) == 1:
-            groups[with_scans[0]].extend(groups.pop(lone[0]))
+def _case_of(group: Group, task: Task, labels: str | None) -> tuple[CaseFiles, str, dict[Path, str]]:
+    """The case of a group; the question about its reference, if there is one; and why each other file is not used.
 
-
-def _case_of(group: Sequence[NamedFile], task: Task, labels: str | None) -> CaseFiles:
-    files: dict[str, Path] = {}
-    for found in group:
-        if found.role in files:
-            raise DataError(
-                f"{files[found.role]} and {found.path}: two files for {found.role} of case {found.stem}; "
-                "keep one, or name the right one in a manifest.csv"
-            )
-        files[found.role] = found.path
-    reference = files.pop(REFERENCE, None)
-    if not files:
+    Raises:
+        DataError: the group has a question, no scan, or two files for a modality.
+    """
+    if group.question:
+        raise DataError(group.question)
+    unused: dict[Path, str] = {}
+    files = _scans_by_role(group, unused)
+    reference, question = _reference_of(group, unused)
+    if not files and reference is not None:
         raise DataError(f"{reference}: a reference mask without any scan beside it; {known_names(task)}")
-    scans = [found for found in group if found.role != REFERENCE]
-    families = {found.family for found in scans if found.family}
+    if not files:
+        raise DataError(
+            f"{', '.join(found.path.name for found in group.scans)}: the name says T1, but not whether contrast agent "
+            "was given; call the file <case>_t1 or <case>_t1ce, or let lacunet import look at the image"
+        )
+    families = {found.family for found in group.scans if found.path in files.values() and found.family}
     family = families.pop() if len(families) == 1 else "mixed"
     convention = labels or ("brats2013" if family == "brats2013" else None)
     images = {modality: ImageFile(path) for modality, path in files.items()}
     mask = ImageFile(reference) if reference else None
-    name = scans[0].stem
-    return CaseFiles(name, person_of(name), in_task_order(images, task), mask, family, convention if mask else None)
+    name = group.name
+    case = CaseFiles(name, person_of(name), in_task_order(images, task), mask, family, convention if mask else None)
+    return case, question, unused
+
+
+def _scans_by_role(group: Group, unused: dict[Path, str]) -> dict[str, Path]:
+    """The file of each modality: one whose name follows a scheme word by word, else the only one by its words.
+
+    Raises:
+        DataError: two files that are equally good.
+    """
+    files: dict[str, Path] = {}
+    roles = list(dict.fromkeys(found.role for found in group.scans))
+    for role in roles:
+        members = [found for found in group.scans if found.role == role]
+        best = [found for found in members if found.exact] or members
+        if role == T1 or role is None:
+            continue
+        if len(best) > 1:
+            raise DataError(
+                f"{best[0].path} and {best[1].path}: two files for {role} of case {group.name}; "
+                "keep one, name the right one in a manifest.csv, or let lacunet import choose"
+            )
+        files[role] = best[0].path
+        unused |= {found.path: f"{best[0].path.name} is taken for {role}" for found in members if found not in best}
+    for found in group.scans:
+        if found.role == T1:
+            _place_t1(found, files, unused)
+    return files
+
+
+def _place_t1(found: NamedFile, files: dict[str, Path], unused: dict[Path, str]) -> None:
+    """A T1 whose name says nothing of contrast agent is the native one where another is known to be after it."""
+    if "t1c" in files and "t1n" not in files:
+        files["t1n"] = found.path
+        return
+    unused[found.path] = (
+        f"{files['t1n'].name} is taken for t1n"
+        if "t1n" in files
+        else "its name says T1, but not whether contrast agent was given; call it <case>_t1 or <case>_t1ce"
+    )
+
+
+def _reference_of(group: Group, unused: dict[Path, str]) -> tuple[Path | None, str]:
+    """The mask of the tumour by its name, or the question which of several it is.
+
+    A mask that is named as the case and `seg` comes first, then any `seg`, then one that says tumour.
+    """
+    masks = [found for found in group.files if found.role == REFERENCE]
+    ranks = [(found.stem.lower() == group.name.lower() and found.exact, found.exact) for found in masks]
+    best = [found for found, rank in zip(masks, ranks, strict=True) if rank == max(ranks)]
+    if len(best) > 1:
+        names = ", ".join(found.path.name for found in best)
+        unused |= {found.path: "is one of several masks that may be the reference" for found in masks}
+        return None, (
+            f"{names}: which of these masks is the tumour's reference? Call it <case>_seg, or name it in a manifest.csv"
+        )
+    unused |= {found.path: f"{best[0].path.name} is taken as reference" for found in masks if found not in best}
+    return (best[0].path, "") if best else (None, "")
 
 
 def _without_doubles(cases: Sequence[CaseFiles]) -> tuple[list[CaseFiles], list[Problem]]:

@@ -18,6 +18,7 @@ from lacunet.data.find import case_from_files, survey_all
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.pseudonyms import hidden_name, is_pseudonym, may_show_file, named_cases
 from lacunet.data.source_table import SourceRow, common_folder, relative, sha256_of
+from lacunet.data.tree import PassedOver
 from lacunet.data.words import HIDDEN, shown
 from lacunet.errors import LacunetError, Problem
 from lacunet.task import Task
@@ -57,11 +58,15 @@ class Surveyed:
     Attributes:
         cases: See `pseudonyms.named_cases`.
         problems: Cases that cannot be read.
-        rows: For `sources.csv`: which files the problems are about.
+        questions: Cases whose reference the user must name.
+        left_out: Files and folders that are not used; their labels and reasons name nobody.
+        rows: For `sources.csv`: which files the problems are about, and what is left out.
     """
 
     cases: Sequence[CaseFiles]
     problems: Sequence[Problem] = ()
+    questions: Sequence[Problem] = ()
+    left_out: Sequence[PassedOver] = ()
     rows: Sequence[SourceRow] = ()
 
 
@@ -79,15 +84,27 @@ def survey_named(sources: Sequence[Path], task: Task, show_names: bool = False, 
         UsageError: `labels` is no convention of the task.
     """
     try:
-        cases, problems = survey_all(sources, task, labels)
+        found = survey_all(sources, task, labels)
     except LacunetError as error:
         if show_names:
             raise
         raise type(error)(_Below.of(sources).cleaned(str(error))) from None
-    below = _Below.of(sources if problems else [])
-    shown_problems = problems if show_names else [below.problem(one) for one in problems]
-    rows = [below.row(was, one.case) for was, one in zip(problems, shown_problems, strict=True)]
-    return Surveyed(named_cases(cases, show_names), shown_problems, rows)
+    left_rows = [_row_left_out(one, sources) for one in found.left_out]
+    cases = named_cases(found.cases, show_names)
+    if show_names or not (found.problems or found.questions or found.left_out):
+        rows = [_Below.of(sources).row(one, one.case) for one in found.problems]
+        return Surveyed(cases, found.problems, found.questions, found.left_out, [*rows, *left_rows])
+    below = _Below.of(sources)
+    problems = [below.problem(one) for one in found.problems]
+    rows = [below.row(was, one.case) for was, one in zip(found.problems, problems, strict=True)]
+    questions = [below.problem(one) for one in found.questions]
+    left_out = [below.left_out(one) for one in found.left_out]
+    return Surveyed(cases, problems, questions, left_out, [*rows, *left_rows])
+
+
+def _row_left_out(one: PassedOver, sources: Sequence[Path]) -> SourceRow:
+    source = next((source for source in sources if one.path.is_relative_to(source)), one.path.parent)
+    return SourceRow("", str(source.absolute()), files=(relative(one.path, source),), reason=one.reason)
 
 
 def case_given(files: Mapping[str, Path], name: str, task: Task, show_names: bool = False) -> CaseFiles:
@@ -148,6 +165,12 @@ class _Below:
             folder = re.escape(str(source if source.is_dir() else source.parent))
             text = re.sub(rf"{folder}[/\\].*?(?=: |; | and |, |$)", "a file of the source", text)
         return _replaced(text, dict.fromkeys(self.names, HIDDEN))
+
+    def left_out(self, one: PassedOver) -> PassedOver:
+        """The same with a label and a reason that name nobody."""
+        parts = [part for part in one.label.split("/") if part]
+        shown_label = one.label if all(map(may_show_file, parts)) else self.labels.get(one.path, "a file of the source")
+        return replace(one, label=shown_label, reason=self.cleaned(one.reason))
 
     def about(self, problem: Problem) -> list[Path]:
         """The files that a problem names."""

@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import prod
 from pathlib import Path
+from types import EllipsisType
 
 import numpy as np
 
@@ -24,6 +26,9 @@ ROUNDING = 1e-3
 
 MOST_LABEL = 1000
 """Larger values are intensities, not labels."""
+
+PART = 2**20
+"""Voxels that are looked at together."""
 
 FAMILY_CONVENTIONS = {
     "brats2013": ("brats2013",),
@@ -126,7 +131,10 @@ def to_inside(voxels: np.ndarray, convention: str, task: Task, where: str = "mas
         )
     table = np.zeros(max(mapping) + 1, np.uint8)
     table[list(mapping)] = list(mapping.values())
-    return table[whole], note
+    labels = np.empty_like(whole, np.uint8)
+    for part in _parts(whole.shape):
+        labels[part] = table[whole[part]]
+    return labels, note
 
 
 def labels_on_disk(convention: str, task: Task) -> dict[str, int]:
@@ -152,29 +160,41 @@ def to_disk(labels: np.ndarray, convention: str, task: Task) -> np.ndarray:
 def _distinct(whole: np.ndarray) -> list[int]:
     """The values of an array of labels, ascending. By counting, since sorting takes ten times as long."""
     low = int(whole.min())
-    return [int(value) + low for value in np.flatnonzero(np.bincount((whole - low).ravel(order="K")))]
+    counts = np.zeros(int(whole.max()) - low + 1, np.int64)
+    for part in _parts(whole.shape):
+        counts += np.bincount((whole[part] - low).ravel(order="K"), minlength=counts.size)
+    return [int(value) + low for value in np.flatnonzero(counts)]
 
 
 def _whole_numbers(voxels: np.ndarray, where: str) -> tuple[np.ndarray, str | None]:
-    """Voxels as int32, and a note when they were not whole before."""
+    """Voxels as int16, and a note when they were not whole before."""
     if not np.isfinite(voxels).all():
         raise LabelError(f"{where}: has NaN or infinite labels; write it again from its source")
     if (largest := max(abs(float(voxels.min())), abs(float(voxels.max())))) > MOST_LABEL:
         raise LabelError(f"{where}: has values up to {largest:g}; labels are small whole numbers, is it a scan?")
     if voxels.dtype.kind in "iu":
-        return voxels.astype(np.int32), None
-    rounded = np.rint(voxels)
-    off = np.abs(voxels - rounded)
-    if off.max() > ROUNDING:
-        example = float(voxels.flat[int(off.argmax())])
+        return voxels.astype(np.int16), None
+    whole = np.empty_like(voxels, np.int16)
+    furthest, example = 0.0, 0.0
+    for part in _parts(voxels.shape):
+        rounded = np.rint(voxels[part])
+        off = np.abs(voxels[part] - rounded)
+        whole[part] = rounded
+        if off.max() > furthest:
+            furthest, example = float(off.max()), float(voxels[part].flat[int(off.argmax())])
+    if furthest > ROUNDING:
         raise LabelError(
             f"{where}: label {example:g} is not a whole number; was the mask resampled with interpolation? "
             "Resample it with nearest neighbours, or give the original"
         )
-    if off.max() == 0:
-        return rounded.astype(np.int32), None
-    example = float(voxels.flat[int(off.argmax())])
-    return rounded.astype(np.int32), f"{where}: labels rounded to whole numbers, such as {example!r}"
+    return whole, f"{where}: labels rounded to whole numbers, such as {example!r}" if furthest else None
+
+
+def _parts(shape: tuple[int, ...]) -> Iterator[tuple[EllipsisType, slice]]:
+    """Parts of an array along its last axis, so that what is computed of one part takes little memory."""
+    step = max(1, PART // max(1, prod(shape[:-1])))
+    for first in range(0, shape[-1], step):
+        yield ..., slice(first, first + step)
 
 
 def _readable_values(files: Sequence[ImageFile]) -> Iterator[set[int]]:

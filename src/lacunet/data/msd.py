@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lacunet.case import CaseFiles, ImageFile
-from lacunet.data.names import bare_name, image_files, in_task_order, modality_or_none, person_of, understand
+from lacunet.data.groups import is_scan
+from lacunet.data.names import SUFFIXES, bare_name, in_task_order, modality_or_none, person_of, read_name
+from lacunet.data.tree import read_tree
 from lacunet.errors import DataError
 from lacunet.task import Task
 
@@ -48,7 +50,7 @@ def _images(folder: Path, channels: Mapping[str, int]) -> dict[str, dict[str, Im
     by_channel = {number: modality for modality, number in channels.items()}
     images: dict[str, dict[str, ImageFile]] = defaultdict(dict)
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.name.lower().endswith((".nii.gz", ".nii")):
+        if path.name.startswith(".") or not path.name.lower().endswith(SUFFIXES):
             continue
         name = bare_name(path.name)
         split = re.fullmatch(r"(.+)_(\d{4})", name)
@@ -62,7 +64,8 @@ def _images(folder: Path, channels: Mapping[str, int]) -> dict[str, dict[str, Im
 def _understood_below(folder: Path, task: Task) -> bool:
     if folder.name.startswith(".") or folder.name.lower() in ("imagestr", "imagests", "labelstr"):
         return False
-    return any(understand(path, task) for path in image_files(folder))
+    images = [path for path in read_tree(folder).files if path.name.lower().endswith(SUFFIXES)]
+    return any(is_scan(found) and found.exact for found in (read_name(path, task) for path in images))
 
 
 def _channels(fields: Any, task: Task, description: Path) -> dict[str, int]:
@@ -98,7 +101,7 @@ def _convention(fields: Any) -> str | None:
 def _case(
     name: str, images: Mapping[str, ImageFile], labels_folder: Path, convention: str | None, task: Task
 ) -> CaseFiles:
-    masks = [labels_folder / f"{name}{suffix}" for suffix in (".nii.gz", ".nii")]
+    masks = [labels_folder / f"{name}{suffix}" for suffix in SUFFIXES]
     reference = next((ImageFile(mask) for mask in masks if mask.is_file()), None)
     return CaseFiles(
         name, person_of(name), in_task_order(images, task), reference, "msd", convention if reference else None

@@ -8,17 +8,14 @@ from jaxtyping import Float, Shaped
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 from lacunet.case import Case, CaseFiles, Grid
+from lacunet.data.background import on_empty_background
+from lacunet.data.formats.nifti_header import SYNTHETIC
+from lacunet.data.geometry import CORNER_TOLERANCE_MM, corner_distance, triple
 from lacunet.data.labels import to_disk, to_inside
-from lacunet.data.volume import CORNER_TOLERANCE_MM, SYNTHETIC, corner_distance, read_file, read_image, triple
+from lacunet.data.volume import nifti_forms, read_file, read_image
 from lacunet.errors import DataError, LabelError, OutputError, UnpreparedError
 from lacunet.files import whole_file
 from lacunet.task import GLIOMA, Task
-
-LARGEST_BRAIN_ML = 2600.0
-"""More signal than this is a head, not a brain: intracranial volumes reach about 2000 ml."""
-
-LEAST_BORDER_BACKGROUND = 0.5
-"""Share of the outermost voxels that are background in a skull-stripped scan (0.99 in BraTS, below 0.2 with skull)."""
 
 ESTIMATE_MEAN, ESTIMATE_DEVIATION = 1000, 100
 """Intensities of an estimated sequence: the mean of the brain, and one standard deviation."""
@@ -54,9 +51,9 @@ def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True
         if native is None:
             native, first = grid, file.path.name
         require_same_grid(file.path.name, grid, first, native)
-        check_intensities(file.path.name, voxels, grid)
+        voxels, remarks = on_empty_background(file.path.name, voxels, grid)
         images[modality] = to_ras(voxels, native)
-        notes += said
+        notes += [*said, *remarks]
     if native is None:
         raise DataError(f"{files.name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
     reference = None
@@ -129,65 +126,6 @@ def _codes(grid: Grid) -> str:
     return "".join(nib.aff2axcodes(grid.affine))
 
 
-# ---------------------------------------------------------------- intensities
-
-
-def check_intensities(name: str, voxels: np.ndarray, grid: Grid) -> None:
-    """Refuse a scan that is not skull-stripped with background 0.
-
-    Raises:
-        DataError: NaN or infinite voxels, a constant volume, or a background other than 0.
-        UnpreparedError: it shows a skull.
-    """
-    check_signal(name, voxels)
-    background, share = background_of(voxels)
-    if not looks_stripped(voxels, grid.voxel_ml):
-        raise UnpreparedError(
-            f"{name}: does not look skull-stripped ({share:.0%} of its outermost voxels are background, at least "
-            f"{LEAST_BORDER_BACKGROUND:.0%} is expected, and at most {LARGEST_BRAIN_ML:.0f} ml of signal); "
-            "remove the skull first (lacunet import)"
-        )
-    if background != 0:
-        raise DataError(
-            f"{name}: its background is {background:g}, not 0; was it normalised already? "
-            "Give the skull-stripped scan as it was before"
-        )
-
-
-def check_signal(name: str, voxels: np.ndarray) -> None:
-    """Refuse a volume with NaN or infinite voxels, or with one value everywhere.
-
-    Raises:
-        DataError: NaN or infinite voxels, or one value everywhere.
-    """
-    finite = np.isfinite(voxels)
-    if not finite.all():
-        raise DataError(f"{name}: {int((~finite).sum())} voxels are NaN or infinite; write it again from its source")
-    if (low := float(voxels.min())) == float(voxels.max()):
-        what = "all voxels are 0" if low == 0 else f"all voxels have the value {low:g}"
-        raise DataError(f"{name}: {what}; leave the file out if the sequence was not acquired")
-
-
-def background_of(voxels: np.ndarray) -> tuple[float, float]:
-    """The commonest value on the six faces of the volume, and the share of the faces that have it."""
-    faces = [voxels[0], voxels[-1], voxels[:, 0], voxels[:, -1], voxels[:, :, 0], voxels[:, :, -1]]
-    values, counts = np.unique(np.concatenate([face.ravel() for face in faces]), return_counts=True)
-    commonest = int(counts.argmax())
-    return float(values[commonest]), float(counts[commonest] / counts.sum())
-
-
-def looks_stripped(voxels: np.ndarray, voxel_ml: float) -> bool:
-    """False for a scan that clearly shows more than a brain.
-
-    Around a skull-stripped brain the background is one exact value; around a head it is noise. Where a scanner has
-    set the air to one value, a head still has more signal than any brain. On their faces the scans of BraTS have 0.99
-    background, and they have up to 1800 ml of brain.
-    """
-    background, share = background_of(voxels)
-    signal_ml = float(np.count_nonzero(voxels != background)) * voxel_ml
-    return share >= LEAST_BORDER_BACKGROUND and signal_ml <= LARGEST_BRAIN_ML
-
-
 # ---------------------------------------------------------------- writing
 
 
@@ -216,7 +154,8 @@ def write_mask(
         case: Whose grid it is.
         convention: What the integers on disk mean.
         task: Knows the conventions.
-        like: A NIfTI scan of the case; its qform, sform and units are copied exactly. None: both are the affine.
+        like: A scan of the case; where it is NIfTI, its qform, sform and units are copied exactly. Otherwise both are
+            the affine.
 
     Raises:
         OutputError: the file cannot be written, or its name has another suffix.
@@ -239,7 +178,7 @@ def write_estimate(path: Path, values: np.ndarray, case: Case, modality: str, li
         values: As `scaled_estimate` gives them.
         case: Whose grid it is.
         modality: What was estimated.
-        like: A NIfTI scan of the case; see `write_mask`.
+        like: A scan of the case; see `write_mask`.
     """
     units = f"{ESTIMATE_MEAN} = mean of the brain, {ESTIMATE_DEVIATION} = 1 SD"
     _write(path, values, case, f"{SYNTHETIC} {modality}, not a scan; {units}", like, f"SYNTHETIC {modality}")
@@ -260,15 +199,15 @@ def _write(path: Path, values: np.ndarray, case: Case, description: str, like: P
     if values.shape != case.grid.shape:
         raise ValueError(f"array of shape {values.shape} on a grid of {case.grid.shape}")
     image = nifti_image(to_native(values, case.native), case.native.affine)
-    if like is not None and not like.name.lower().endswith(".mha"):
-        _copy_forms(image.header, nib.load(like).header)
+    if like is not None and (forms := nifti_forms(like)) is not None:
+        copy_forms(image.header, forms)
     image.header["descrip"] = description.encode()[:79]
     image.header["intent_name"] = intent.encode()[:15]
     with whole_file(path) as temporary:
         nib.save(image, temporary)
 
 
-def _copy_forms(header: nib.Nifti1Header, original: nib.Nifti1Header) -> None:
+def copy_forms(header: nib.Nifti1Header, original: nib.Nifti1Header) -> None:
     """Copy what says where voxels lie, field by field: qform, sform and their codes, voxel sizes, units."""
     for name in (*_FORM_FIELDS, *_ROW_FIELDS):
         header[name] = original[name]

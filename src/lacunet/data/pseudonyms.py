@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lacunet.case import CaseFiles
+from lacunet.data.formats.pairs import files_of
 from lacunet.data.names import bare_name
 from lacunet.data.words import SHOWN
 
@@ -119,8 +120,9 @@ def contents_hash(paths: Iterable[Path]) -> str:
     digests = []
     for path in paths:
         try:
-            with path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").digest())
+            for part in files_of(path):
+                with part.open("rb") as file:
+                    digests.append(hashlib.file_digest(file, "sha256").digest())
         except OSError:  # reported when the file is read
             continue
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:8]

@@ -1,113 +1,170 @@
-"""From one file to voxels and their grid. A header is checked before memory is allocated by it."""
+"""From one file to voxels and their grid."""
 
+import errno
 import gzip
 import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
-from math import prod
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
-from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
-from nibabel.spatialimages import HeaderDataError
 
-from lacunet.case import RAS_LPS, Grid, ImageFile
-from lacunet.errors import DataError, GeometryError
+from lacunet.case import Grid, ImageFile
+from lacunet.data.formats.content import read_volume
+from lacunet.data.formats.metaimage import read_metaimage
+from lacunet.data.formats.mgh import read_mgh
+from lacunet.data.formats.nifti_header import read_nifti
+from lacunet.data.formats.nrrd import read_nrrd
+from lacunet.data.formats.stored import Stored, voxels_in
+from lacunet.data.formats.unread import why_unreadable
+from lacunet.data.geometry import sound_affine
+from lacunet.errors import DataError
 
-CORNER_TOLERANCE_MM = 0.1
-"""Scans lie on one grid when no corner of the volume is farther than this from the same corner of the other."""
+MOST_VOXELS = 2**27
+"""A header that claims more voxels per volume (512 cubed) is taken for damaged."""
 
-SHEAR_TOLERANCE = 1e-3
-"""Largest cosine between two voxel axes that still counts as a right angle."""
+MOST_VOLUMES = 64
+"""A header that claims more volumes is taken for damaged."""
 
-MOST_VOXELS = 2**28
-"""A header that claims more voxels per volume (645 cubed) is taken for damaged."""
-
-SPACINGS_MM = (0.05, 50.0)
-"""Distances between voxels that a scan of a head may have."""
-
-DEFLATE_RATIO = 1032
-"""Compressed data cannot grow more than this many times."""
-
-MOST_TRAILING = 2**20
-"""Bytes after the voxels that are still read, to check the checksum."""
-
-SYNTHETIC = "lacunet: SYNTHETIC"
-"""Start of the description in the header of an estimated sequence; such a file is never read as a scan."""
-
-_LENGTHS = {1: "metres", 3: "micrometres"}
-_UNREADABLE = (
-    ImageFileError,
-    HeaderDataError,
-    EOFError,
-    OSError,
-    zlib.error,
-    gzip.BadGzipFile,
-    ValueError,
-    OverflowError,
-    RuntimeError,
-)
+_HEADERS: Mapping[tuple[str, ...], Callable[[Path], Stored]] = {
+    (".mha",): read_metaimage,
+    (".nrrd",): read_nrrd,
+    (".mgh", ".mgz", ".mgh.gz"): read_mgh,
+}
+_ADVICE = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: "ask for the right to read it",
+    errno.EPERM: "ask for the right to read it",
+    errno.EISDIR: "give a file",
+    errno.ELOOP: "its link leads in a circle; give the file itself",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "close other programs",
+    errno.ENFILE: "close other programs",
+}
 
 
 @dataclass(frozen=True)
-class _Header:
-    """What a file claims about itself: dimensions, affine to mm (RAS+), notes for the user, size in bytes."""
+class StoredVoxels:
+    """A file as it is: voxels before their scale is applied, and its header.
 
-    shape: tuple[int, ...]
-    affine: np.ndarray
-    notes: tuple[str, ...] = ()
-    size: int = 0
+    Attributes:
+        voxels: In the type of the file (native byte order).
+        grid: Their grid.
+        stored: The header.
+        notes: For the user.
+    """
+
+    voxels: np.ndarray
+    grid: Grid
+    stored: Stored
+    notes: tuple[str, ...]
 
 
 def read_image(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
-    """Voxels (float32, as on disk), their grid, and notes about the file."""
-    voxels, grid, notes = read_file(file)
-    with np.errstate(over="ignore"):  # too large values become infinite, and are refused as such later
-        return voxels.astype(np.float32, copy=False), grid, notes
+    """Grey values (float32), their grid, and notes about the file.
 
-
-def read_voxels(path: Path) -> np.ndarray:
-    """The voxels of a 3-D file, in the type on disk unless the header scales them."""
-    return read_file(ImageFile(path))[0]
-
-
-def read_file(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
-    """Voxels in the type on disk (or as the header scales them), their grid, and notes about the file.
+    Takes 4 bytes of memory per voxel.
 
     Raises:
         DataError: the file is empty, truncated, no image, no grey values, or not 3-D.
         GeometryError: its spacing or affine is impossible.
     """
-    path = file.path
+    return _read(file, lambda _: np.dtype(np.float32))
+
+
+def read_file(file: ImageFile) -> tuple[np.ndarray, Grid, list[str]]:
+    """As `read_image`, but whole numbers keep their type on disk, unless the header scales them.
+
+    Takes as many bytes of memory per voxel as the result has: at most 8.
+    """
+    return _read(file, _own_type)
+
+
+def read_voxels(path: Path) -> np.ndarray:
+    """The voxels of a 3-D file, as `read_file` gives them."""
+    return read_file(ImageFile(path))[0]
+
+
+def read_stored(path: Path) -> StoredVoxels:
+    """A 3-D file as it is; see `read_image` for the errors."""
+    stored, grid, notes = _header(ImageFile(path))
+    with _explaining(path):
+        voxels, said = read_volume(stored, 0, stored.voxel.newbyteorder("="), as_stored=True)
+    return StoredVoxels(voxels, grid, stored, (*stored.notes, *notes, *said))
+
+
+def nifti_forms(path: Path) -> "nib.Nifti1Header | None":
+    """The header of a NIfTI file, for its qform, sform and units; None where it has no sound ones, or another format.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _explaining(path):
+        return _stored(path).forms
+
+
+def _read(file: ImageFile, kind: Callable[[Stored], np.dtype]) -> tuple[np.ndarray, Grid, list[str]]:
+    stored, grid, notes = _header(file)
+    with _explaining(file.path):
+        voxels, said = read_volume(stored, file.volume or 0, kind(stored))
+    return voxels, grid, [*stored.notes, *notes, *said]
+
+
+def _own_type(stored: Stored) -> np.dtype:
+    whole = stored.voxel.kind in "iu" and not stored.scaled
+    return stored.voxel.newbyteorder("=") if whole else np.dtype(np.float32)
+
+
+def _header(file: ImageFile) -> tuple[Stored, Grid, list[str]]:
+    """The header of a file, its grid, and notes about its dimensions."""
+    with _explaining(file.path):
+        stored = _stored(file.path)
+    shape, notes = _volume_shape(file, stored.shape)
+    return stored, Grid(shape, sound_affine(stored.name, stored.affine)), notes
+
+
+def _stored(path: Path) -> Stored:
+    """The header of a file, by the format that its name says; of any other name, NIfTI is expected."""
+    name = path.name.lower()
+    if path.stat().st_size == 0:
+        raise DataError(f"{path.name}: is empty; copy it again from its source")
+    if reason := why_unreadable(path):
+        raise DataError(f"{path.name}: {reason}")
+    read = next((read for suffixes, read in _HEADERS.items() if name.endswith(suffixes)), read_nifti)
+    return read(path)
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Turn the reason why a file cannot be read into an error that says what to do about it."""
     try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{path.name}: is empty; copy it again from its source")
-        is_mha = path.name.lower().endswith(".mha")
-        header = _mha_header(path) if is_mha else _nifti_header(path)
-        shape, notes = _volume_shape(file, header)
-        grid = Grid(shape, _sound_affine(path, header.affine))
-        voxels = _mha_voxels(path) if is_mha else _nifti_voxels(file, header)
-    except _UNREADABLE as error:
-        cause = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        cause = cause.replace(str(path), path.name)
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
-            f"{path.name}: cannot be read, truncated or not an image ({cause}); copy it again from its source"
+            f"{path.name}: cannot be read, truncated or damaged ({error}); copy it again from its source"
         ) from error
-    return voxels.reshape(shape), grid, [*header.notes, *notes]
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+        raise DataError(f"{path.name}: cannot be read ({cause}); {_advice(path, error)}") from error
 
 
-def _volume_shape(file: ImageFile, header: _Header) -> tuple[tuple[int, int, int], list[str]]:
+def _advice(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOENT and path.is_symlink():
+        return "it is a link to a file that is not there, fetch that file"
+    return _ADVICE.get(error.errno or 0, "check the disk")
+
+
+def _volume_shape(file: ImageFile, shape: tuple[int, ...]) -> tuple[tuple[int, int, int], list[str]]:
     """The three dimensions of the wanted volume."""
-    name, shape = file.path.name, header.shape
-    if len(shape) < 3 or min(shape, default=0) < 1 or min(shape[:3]) < 2:
+    name = file.path.name
+    if len(shape) < 3 or min(shape) < 1 or min(shape[:3]) < 2:
         raise DataError(f"{name}: has dimensions {shape}; a scan has three, each of at least 2 voxels")
-    if _voxels(shape[:3]) > MOST_VOXELS:
+    if voxels_in(shape[:3]) > MOST_VOXELS:
         raise DataError(f"{name}: its header claims {shape} voxels, more than {MOST_VOXELS}; is it damaged?")
     x, y, z = shape[:3]
-    volumes = _voxels(shape[3:])
+    volumes = voxels_in(shape[3:])
     if file.volume is None and volumes != 1:
         raise DataError(
             f"{name}: holds {volumes} volumes of {(x, y, z)} voxels; one volume per file is expected (4-D files only "
@@ -115,131 +172,7 @@ def _volume_shape(file: ImageFile, header: _Header) -> tuple[tuple[int, int, int
         )
     if file.volume is not None and (len(shape) != 4 or file.volume >= volumes):
         raise DataError(f"{name}: has dimensions {shape}, but dataset.json expects volume {file.volume} of a 4-D file")
+    if volumes > MOST_VOLUMES:
+        raise DataError(f"{name}: its header claims {volumes} volumes, more than {MOST_VOLUMES}; is it damaged?")
     trailing = file.volume is None and len(shape) > 3
     return (x, y, z), [f"{name}: dimensions {shape} read as {(x, y, z)}"] if trailing else []
-
-
-def _nifti_header(path: Path) -> _Header:
-    """The header, checked as it is in the file: nibabel would silently correct a negative spacing."""
-    with _opened(path) as stream:
-        start = stream.read(nib.Nifti2Header.sizeof_hdr)
-    kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(start)]
-    if not kinds:
-        raise DataError(f"{path.name}: is not a NIfTI file, whatever its name says; convert it to .nii.gz")
-    raw = kinds[0](start[: kinds[0].sizeof_hdr], check=False)
-    if bytes(raw["descrip"]).startswith(SYNTHETIC.encode()):
-        raise DataError(f"{path.name}: is an estimate that lacunet complete wrote, not a scan; leave it out")
-    shape = tuple(int(size) for size in raw["dim"][1 : int(raw["dim"][0]) + 1])
-    voxel = raw.get_data_dtype()
-    if voxel.kind not in "iuf":
-        raise DataError(f"{path.name}: has voxels of type {voxel}; grey values are expected, not colours or complex")
-    spacing = raw["pixdim"][1:4]
-    if not (np.isfinite(spacing).all() and (spacing > 0).all()):
-        raise GeometryError(f"{path.name}: spacing {triple(spacing)} mm in the header; positive numbers are expected")
-    if (unit := _LENGTHS.get(int(raw["xyzt_units"]) & 7)) is not None:
-        raise GeometryError(f"{path.name}: its header counts in {unit}; millimetres are expected")
-    size = max(int(raw["vox_offset"]), raw.single_vox_offset) + _voxels(shape) * voxel.itemsize
-    _require_possible_size(path, shape, size)
-    with LoggingOutputSuppressor():
-        header = kinds[0](raw.binaryblock, endianness=raw.endianness)
-    affine = np.asarray(header.get_best_affine(), float)
-    return _Header(shape, affine, tuple(_form_notes(path.name, header, shape)), size)
-
-
-def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
-
-
-def _voxels(shape: tuple[int, ...]) -> int:
-    return prod(max(size, 1) for size in shape)
-
-
-def _require_possible_size(path: Path, shape: tuple[int, ...], size: int) -> None:
-    """Refuse a header that claims more bytes than the file can hold, before allocating them."""
-    most = path.stat().st_size * (DEFLATE_RATIO if path.name.lower().endswith((".gz", ".mha")) else 1)
-    if size > most:
-        raise DataError(
-            f"{path.name}: its header claims {shape} voxels, more than the file holds; it is truncated or damaged, "
-            "copy it again from its source"
-        )
-
-
-def _form_notes(name: str, header: nib.Nifti1Header, shape: tuple[int, ...]) -> list[str]:
-    """A header may state twice, or not at all, where its voxels lie."""
-    codes = int(header["qform_code"]), int(header["sform_code"])
-    if codes == (0, 0):
-        return [f"{name}: its header does not say where left and right are; taken as in Analyze files"]
-    if min(codes) > 0:
-        apart = corner_distance(shape[:3], header.get_sform(), header.get_qform())
-        if not apart <= CORNER_TOLERANCE_MM:
-            return [f"{name}: sform and qform disagree by {apart:.1f} mm; the sform is used"]
-    return []
-
-
-def _nifti_voxels(file: ImageFile, header: _Header) -> np.ndarray:
-    """Read to the end of the file, so that a wrong checksum of the compressed data is detected."""
-    with _opened(file.path) as stream:
-        content = stream.read(header.size)
-        stream.read(MOST_TRAILING)
-    if len(content) < header.size:
-        raise EOFError(f"{len(content)} of {header.size} bytes are there")
-    kind = nib.Nifti1Image if nib.Nifti1Header.may_contain_header(content) else nib.Nifti2Image
-    with LoggingOutputSuppressor():
-        proxy = kind.from_bytes(content).dataobj
-    return np.asanyarray(proxy if file.volume is None else proxy[..., file.volume])
-
-
-def _mha_header(path: Path) -> _Header:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    if reader.GetNumberOfComponents() != 1 or "complex" in kind:
-        raise DataError(f"{path.name}: has several values per voxel; grey values are expected, not colours or complex")
-    shape = tuple(int(size) for size in reader.GetSize())
-    if len(shape) != 3:
-        raise DataError(f"{path.name}: has dimensions {shape}; a scan has three, each of at least 2 voxels")
-    _require_possible_size(path, shape, _voxels(shape))
-    return _Header(shape, affine_of_itk(reader))
-
-
-def affine_of_itk(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
-    """Voxel to mm (RAS+) of a 3-D image of SimpleITK, or of a reader that has read its header."""
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return np.asarray(RAS_LPS @ affine)
-
-
-def _mha_voxels(path: Path) -> np.ndarray:
-    """SimpleITK's arrays have axes z, y, x; ours x, y, z."""
-    return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))).transpose(2, 1, 0)
-
-
-def _sound_affine(path: Path, affine: np.ndarray) -> np.ndarray:
-    """The affine itself, where voxels are rectangular and of a possible size."""
-    name = path.name
-    if not np.isfinite(affine).all():
-        raise GeometryError(f"{name}: its affine has NaN or infinite entries; the header is damaged")
-    axes = affine[:3, :3]
-    spacing = np.linalg.norm(axes, axis=0)
-    low, high = SPACINGS_MM
-    if not ((spacing >= low) & (spacing <= high)).all():
-        raise GeometryError(f"{name}: spacing {triple(spacing)} mm; between {low} and {high} mm is expected")
-    cosines = (axes / spacing).T @ (axes / spacing) - np.eye(3)
-    if np.abs(cosines).max() > SHEAR_TOLERANCE:
-        raise GeometryError(
-            f"{name}: its voxel axes are not at right angles (a sheared affine); resample it on a regular grid"
-        )
-    return affine
-
-
-def corner_distance(shape: tuple[int, ...], one: np.ndarray, two: np.ndarray) -> float:
-    """Largest distance in mm between the positions that two affines give to a corner of the volume."""
-    corners = np.array([[x, y, z, 1] for x in (0, shape[0] - 1) for y in (0, shape[1] - 1) for z in (0, shape[2] - 1)])
-    return float(np.linalg.norm((corners @ (one - two).T)[:, :3], axis=1).max())
-
-
-def triple(numbers: "np.ndarray | tuple[float, ...]") -> str:
-    """`(1, 1, 5.5)`, for people."""
-    return "(" + ", ".join(f"{float(number):.4g}" for number in numbers) + ")"

@@ -5,32 +5,52 @@ list are ever shown or written, as it spells them; the rest becomes "…".
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
+from functools import cache
 
-_SHOWN = """
-    t1 t1w st1w st2w et1w et2w t1n t1ce t1c t1gd t1post t1pre t2 t2w t2f t2star t2* t1wi t2wi flair t2flair t1flair
-    tirm stir ir tse fse se frfse gre ge ffe tfe tfl spgr fspgr bravo mprage mp2rage rage space cube vista vibe
-    flash thrive lava propeller blade mvxd pd pdw dir swi swan swip hemo haemo dwi dti diff diffusion adc fa trace
-    tracew asl perf perfusion dsc dce cbf cbv mtt ttp tmax tof mra mrv pca angio bold fmri mrs csi press ciss fiesta
-    bffe trufi epi ep2d map localizer localiser loc scout survey plane planes 3plane sub subtraction mip minip mpr
-    reformat screenshot report calibration asset field fieldmap dark fluid darkfluid df fs fatsat fat sat spair spir
-    dixon water isotropic iso inv inversion
-    ax axial tra trans transverse transversal cor coronal kor koronar sag sagittal obl oblique 3d 2d
-    gd gad gado gadolinium post pre contrast c ce km kontrast nativ native mdc civ contraste inj injection gadovist
-    dotarem magnevist prohance multihance omniscan clariscan with without mit ohne nach vor avec sans apres avant
-    con sin senza com sem met zonder med uden utan
-    kopf brain head cranial cranium neuro schaedel hirn cerveau encephale cerebro cabeza testa encefalo skull
+from lacunet.data.languages import latin
+
+_SEQUENCES = """
+    t1 t1w st1w st2w et1w et2w st1 st2 t1n t1ce t1c ct1 t1gd t1wi t2 t2w t2f t2star t2* t2wi flair t2flair t1flair
+    fla tirm stir ir tse fse se frfse gre ge ffe tfe tfl spgr fspgr irspgr bravo mprage mp2rage uni den uniden rage
+    space spc cube vista vibe flash thrive lava propeller blade multivane mvxd pd pdw dir psir swi swan swip hemo
+    haemo heme hem dwi dti diff diffusion adc eadc fa trace tracew asl pcasl pasl perf perfusion dsc dce cbf cbv mtt
+    ttp tmax tof mra mrv pca angio bold fmri mrs csi press svs ciss fiesta bffe trufi drive epi ep2d fl2d fl3d haste
+    fase ssfse map localizer localiser loc scout survey calibration field fieldmap subtraction subtr mip minip mpr
+    mprs reformat reformatted recon rec screenshot inv inversion phase pha mag magnitude real imaginary qsm me medic
+    merge mt mtc magic synthetic synth symri dark fluid darkfluid da fl df weighted gewichtet pondere pesata pesado
+    image images
 """
+_TECHNIQUE = """
+    ax axial axi tra trans transv transverse transversal transversale cor coronal kor koronar koronal coro sag
+    sagittal sagital sagitale sagittale obl oblique oax osag ocor 3d 2d plane planes 3plane fs fatsat fat sat spair
+    spir dixon water isotropic iso ns grappa sense asset arc wip norm nd dis2d dis3d nav moco multi band sms cs
+    csense fast quick high res hr hires thin slice slices mm 3t ray single double dose late delayed delay dyn
+    dynamic scan series seq se1 raw orig original mr mri rm irm ph e1 e2 tr te bb black blood vessel wall view ultra
+    motion corr corrected dl drb air sonic pat ipat cai acc ws we lr rl ap pa comp compressed sel fov vfl mpgr vol
+    volume tilt std standard routine
+"""
+_AGENT = """
+    gd gad gado gadolinium gadolinio gadovist gadavist gadobutrol gadoterate gadoterat gadopentetate dotarem magnevist
+    prohance multihance omniscan clariscan vueway elucirem primovist contrast contraste contrasto kontrast
+    kontrastmittel kontrastu kontrastom kontrastem kontrasztanyag ce km mdc civ ktr inj injection injected enhanced enh
+    c t1post t1pre post pre precontrast postcontrast pregd postgd pregad postgad unenhanced nonenhanced noncontrast
+    nativ native natif nativo nativni plain without with before after ohne mit nach vor sans avec apres avant con sin
+    senza dopo prima com sem antes depois met zonder med uden uten utan bez po przed pred wo none and et und
+"""
+_BODY = "kopf brain head cranial cranium neuro schaedel hirn cerveau encephale cerebro cabeza testa encefalo skull"
+_USES = (
+    "navi navigation neuronavigation neuronavi stealth brainlab planning planung stereotactic stereotaxie tumor tumour"
+)
+_OTHERS = (
+    "sub report asset mask masks maske seg segs segm segmentation dseg probseg label roi lesion gehirn masked stripped"
+)
 
-SHOWN = frozenset(_SHOWN.split())
+SEQUENCE_WORDS = frozenset((_SEQUENCES + _TECHNIQUE + _AGENT).split())
+"""Words about a sequence: its name, plane, technique, contrast agent."""
+
+SHOWN = SEQUENCE_WORDS | frozenset(" ".join((_BODY, _USES, _OTHERS)).split())
 """All words that may be shown."""
-
-FOREIGN = {
-    "造影": "contrast", "增强": "contrast", "增強": "contrast", "平扫": "without contrast", "平掃": "without contrast",
-    "単純": "without contrast", "조영": "contrast", "контраст": "contrast", "矢状": "sag", "冠状": "cor", "横断": "ax",
-    "横轴": "ax", "水抑制": "flair",
-}  # fmt: skip
 
 HIDDEN = "…"
 
@@ -47,37 +67,54 @@ MANUFACTURERS = (
     "Esaote",
 )
 
-_WITHOUT = (
-    r"\b(?:ohne|sans|senza|sin|sem|zonder|uden|utan|bez|without|w o|wo|no|non|vor|avant|before|pre)\s+"
-    r"(?:i\s*v\s*)?(?:km|kontra\w*|contrast|contraste|contrasto|mdc|gd|gad|gado|gadolinium|inj|injection|civ|ce|iv)\w*"
-    r"|\b(?:nativ|native|unenhanced|precontrast|pregad|pregd|plain|t1pre|pre|nonenhanced)\b"
-    r"|\bc-|-\s?c\b(?=\s*$)|(?<=\s)-c\b|\b(?:w o|wo|without|ohne|sans|sin|senza|zonder)\s*$"
-)
-_BOTH = (
-    r"\b(?:with|mit|avec|con|pre|vor|w)\s(?:(?:and|und|et|y|e|or|oder)\s)?(?:without|ohne|sans|sin|post|nach|wo|w o)\b"
-    r"|\b(?:without|ohne|sans|sin|wo|w o)\s(?:and|und|et|y|e|or|oder)\s(?:with|mit|avec|con|w)\b"
-)
-_WITH = (
-    r"\bpost(?!\s*(?:fossa|erior|proc))\b|\bpost(?:gd|gad|gado|contrast|km|inj|con|c)\w*"
-    r"|\b(?:gd|gad|gado|gadolinium|gadovist|dotarem|magnevist|prohance|multihance|omniscan|clariscan)\b"
-    r"|\b(?:km|mdc|civ|ce|kontra\w*|contrast\w*|enhanced|enh|inj|injection|gadolin\w*|gadobut\w*|gadoter\w*)\b"
-    r"|(?:\+\s?c\b)|\bc\+|\bt1(?:c|ce|gd|post|gad)\b|\+\s?(?:km|gd|gad|gado|mdc)\b|\bt1w?\s?\+|"
-    r"\bt1w?[ ]c\b|\b(?:with|mit|avec|con|met)\s*$"
-)
+_CASES = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[a-z])(?=[A-Z][a-z]{2})|(?<=[0-9])(?=[A-Z][a-z])")
+_DOTTED = re.compile(r"(?<![^\W_])(?:[a-z]\.){2,}(?:[a-z](?![^\W_]))?")
+_GLUED = re.compile(r"t1|t2|flair|mprage|spgr|bravo|mask|seg|lesion|contrast|gad|post|nativ")
+_PIECES = """
+    sagittal coronal axial transversal propeller flair mprage spgr fspgr bravo space cube vibe flash blade tirm stir tse
+    fse swi dwi 3d 2d t1w t2w t1 t2 st1w st2w t1ce t1c ct1 ax tra cor sag gado gad gd km ce contrast postcontrast
+    precontrast post pre nativ native fs iso star dark fluid tumor tumour lesion brain skull head masked mask seg dseg
+    segmentation label roi wm gm csf gre se sub op weighted wi
+"""
+
+
+def spaced(text: str) -> str:
+    """Lower case without accents, words of other scripts translated, CamelCase divided, `m.d.c.` as `mdc`; signs stay.
+
+    `T1PostGd` becomes `t1 post gd`.
+    """
+    text = latin(_CASES.sub(" ", text))
+    return _DOTTED.sub(lambda found: found[0].replace(".", "") + " ", text)
 
 
 def plain(text: str) -> str:
-    """Lower case, without accents, known foreign words translated, every separator except + and * a space."""
-    text = text.replace("ß", "ss")
-    for foreign, word in FOREIGN.items():
-        text = text.replace(foreign, f" {word} ")
-    text = unicodedata.normalize("NFKD", text.lower())
-    text = "".join(letter for letter in text if not unicodedata.combining(letter))
-    for foreign, word in FOREIGN.items():
-        text = text.replace(unicodedata.normalize("NFKD", foreign), f" {word} ")
-    text = re.sub(r"([a-z0-9])-(?=[a-z0-9])", r"\1 ", text)
+    """As `spaced`, with every separator except + and * a space, and words that are written as one divided.
+
+    `t1axpost` becomes `t1 ax post`.
+    """
+    text = re.sub(r"([a-z0-9])-(?=[a-z0-9])", r"\1 ", spaced(text))
     text = re.sub(r"[^a-z0-9+*\-]+", " ", text)
-    return " ".join(text.split())
+    return re.sub(r"[a-z0-9]+", lambda found: divided(found[0]), " ".join(text.split()))
+
+
+@cache
+def divided(token: str) -> str:
+    """A lower-case token, its words with spaces between them where it is made of known words and no word itself."""
+    if len(token) < 4 or token in SHOWN or not _GLUED.search(token):
+        return token
+    return " ".join(_division(token) or [token])
+
+
+def _division(token: str) -> list[str] | None:
+    """The fewest known words that make up a token; None where there is no such division."""
+    if not token:
+        return []
+    divisions = (
+        [piece, *rest]
+        for piece in _PIECES.split()
+        if token.startswith(piece) and (rest := _division(token[len(piece) :])) is not None
+    )
+    return min(divisions, key=len, default=None)
 
 
 def shown(*texts: str) -> str:
@@ -101,16 +138,6 @@ def manufacturer(text: str) -> str | None:
     lower = text.lower()
     known = [name for name in MANUFACTURERS if re.search(rf"\b{name.lower()}\b", lower)]
     return known[0] if known else None
-
-
-def says_agent(texts: Sequence[str]) -> bool | None:
-    """Whether texts say that contrast agent was given (True) or not (False); None: they say neither, or both."""
-    plains = [plain(text) for text in texts]
-    if any(re.search(_BOTH, text) for text in plains):
-        return None
-    without = any(re.search(_WITHOUT, text) for text in plains)
-    given = any(re.search(_WITH, re.sub(_WITHOUT, " ", text)) for text in plains)
-    return given if given != without else None
 
 
 def has(texts: Sequence[str], pattern: str) -> bool:

@@ -103,7 +103,7 @@ def import_case(
     """Make `folder/NAME/NAME-t1c.nii.gz` ... and `import.json` from scans in any state; whole or not at all.
 
     Args:
-        scans: A NIfTI or .mha file for each acquired modality.
+        scans: A file (NIfTI, .mha, .nrrd, .mgz) for each acquired modality.
         folder: The folder of cases.
         name: The case's name.
         task: Knows the modalities.

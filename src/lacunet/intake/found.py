@@ -145,6 +145,7 @@ class Survey:
         visits: One for DICOM; one per subject and session for BIDS; never empty.
         left_out: Of the source as a whole: other studies, files that could not be read.
         notes: "12 files were no images and were passed over".
+        passed_over: Number of files that the notes are about.
         root: The folder that holds all files; of an archive it exists within the `with` block only. Local only.
     """
 
@@ -152,4 +153,10 @@ class Survey:
     visits: tuple[Visit, ...]
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    passed_over: int = 0
     root: Path | None = field(default=None, repr=False)
+
+    @property
+    def dropped(self) -> int:
+        """Number of scans, studies and files that are not used."""
+        return len(self.left_out) + sum(len(visit.left_out) for visit in self.visits) + self.passed_over

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from lacunet.case import CaseFiles
 from lacunet.data.find import case_from_files
 from lacunet.data.find import survey as cases_by_name
+from lacunet.data.names import SUFFIXES
 from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.data.source_table import SourceRow, failed_rows, relative, sha256_of, write_sources
 from lacunet.errors import DataError, LacunetError, Problem, UsageError
@@ -144,14 +145,14 @@ class Importer:
 
 
 def needs_import(source: Path, task: Task) -> bool:
-    """Whether a source is an archive, or a file or folder in which no scans are found by their names."""
+    """Whether a source is an archive, or a file or folder in which no scans are found by known names, or in which a
+    scan is recognised only by words put together, so that its image should be looked at."""
     if source.is_file():
-        return is_archive(source.name) or source.suffix.lower() not in (".csv", ".gz", ".nii", ".mha")
+        return is_archive(source.name) or not source.name.lower().endswith((".csv", ".gz", *SUFFIXES))
     try:
-        cases_by_name(source, task)
+        return cases_by_name(source, task).by_words
     except DataError:
         return source.is_dir()
-    return False
 
 
 def rows_left_out(survey: Survey, source: Path) -> list[SourceRow]:

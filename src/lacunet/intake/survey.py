@@ -10,23 +10,23 @@ No text that leaves this module can name a patient: see `words` for descriptions
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lacunet.case import ImageFile
+from lacunet.data.formats.pairs import VOXELS
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.pseudonyms import hidden_name, numbered
 from lacunet.data.sequences import OTHER
-from lacunet.data.volume import read_file
 from lacunet.data.words import manufacturer, shown
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import DicomSource, Facts, Instance, LeftOut, Survey, Visit
 from lacunet.intake.identify.choose import Candidate, choose
 from lacunet.intake.identify.clues import Clues, Guess, guess
 from lacunet.intake.read.archive import Contents, unpacked
-from lacunet.intake.read.convert import clean_copy, convert
-from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, is_reference, loose_visits, stem_of
+from lacunet.intake.read.convert import convert
+from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, loose_visits
+from lacunet.intake.read.plain_copy import clean_copy
 from lacunet.intake.read.series import Series, counted
 from lacunet.intake.read.study import (
     Pile,
@@ -100,8 +100,10 @@ def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task) 
         survey = _survey_loose(images, contents, work, wishes, task)
         beside = 0
     else:
-        raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM, NIfTI or .mha files")
-    return replace(survey, notes=(*survey.notes, *_notes(contents, pile, beside)), root=contents.root)
+        raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM or NIfTI files")
+    notes = _notes(contents, pile, beside)
+    passed_over = survey.passed_over + _passed_over(contents, pile, beside)
+    return replace(survey, notes=(*survey.notes, *notes), passed_over=passed_over, root=contents.root)
 
 
 def _what_else(contents: Contents, pile: Pile) -> str:
@@ -120,6 +122,12 @@ def _notes(contents: Contents, pile: Pile, beside: int) -> list[str]:
     if beside:
         notes.append(f"{_files(beside)} in NIfTI passed over, since the source holds DICOM")
     return notes + [f"{count} passed over: {reason}" for reason, count in sorted(contents.passed_over.items()) if count]
+
+
+def _passed_over(contents: Contents, pile: Pile, beside: int) -> int:
+    """The number of files that `_notes` tells of."""
+    strangers = sum(not is_image(path) and path.suffix.lower() != ".json" for path in pile.others)
+    return sum(pile.damaged.values()) + strangers + pile.directories + beside + sum(contents.passed_over.values())
 
 
 def _files(count: int) -> str:
@@ -205,7 +213,7 @@ def _inside(wishes: Wishes) -> dict[str, Path | str]:
 
 
 def _is_own_file(wish: Path | str) -> bool:
-    return str(wish).lower().endswith(SUFFIXES) and Path(wish).is_file()
+    return str(wish).lower().endswith((*SUFFIXES, *VOXELS)) and Path(wish).is_file()
 
 
 def _series_wished(wish: Path | str, modality: str, study: Study, contents: Contents) -> str:
@@ -225,14 +233,16 @@ def _series_wished(wish: Path | str, modality: str, study: Study, contents: Cont
 
 
 def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes: Wishes, task: Task) -> Survey:
-    visits = loose_visits(images, task)
+    visits, aside = loose_visits(images, task)
     if len(visits) > 1 and wishes.overrule:
         raise UsageError(
             f"the source holds {len(visits)} visits; a file for a sequence can be given for one visit only"
         )
     done: list[Visit] = []
-    left_out: list[LeftOut] = []
+    left_out = [LeftOut(_label(one, wishes), one.reason) for one in aside]
     problems: list[str] = []
+    if not visits:
+        raise DataError(f"the source: holds no scan ({'; '.join(f'{one.label} {one.reason}' for one in left_out[:8])})")
     for name, loose in zip(_names(visits, wishes.show_names), visits, strict=True):
         try:
             done.append(_loose_visit(name, loose, contents, work, wishes, task))
@@ -242,7 +252,17 @@ def _survey_loose(images: Sequence[Path], contents: Contents, work: Path, wishes
     if not done:
         raise DataError(problems[0])
     kind = "bids" if any(one.source == "bids" for loose in visits for one in loose.files) else "nifti"
-    return Survey(kind, tuple(done), tuple(left_out))
+    empty = _folders_without_scans(contents.root, [one.path for loose in visits for one in loose.files])
+    notes = (f"{counted(empty, 'folder', 'folders')} gave no scan",) if empty else ()
+    return Survey(kind, tuple(done), tuple(left_out), notes, empty)
+
+
+def _folders_without_scans(root: Path, used: Sequence[Path]) -> int:
+    """Number of folders directly in the source with no file of a visit."""
+    alive = {folder for path in used for folder in path.parents}
+    with suppress(OSError):
+        return sum(folder.is_dir() and folder.name[:1] != "." and folder not in alive for folder in root.iterdir())
+    return 0
 
 
 def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:
@@ -259,6 +279,8 @@ def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:
 
 
 def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, wishes: Wishes, task: Task) -> Visit:
+    if loose.question and not wishes.overrule:
+        raise DataError(_question(loose, wishes))
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
     inside = {_file_wished(wish, modality, loose, contents): modality for modality, wish in wishes.overrule.items()}
@@ -268,9 +290,8 @@ def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, w
         label = _label(one, wishes)
         found = guess(one.clues, task)
         modality = inside.get(one.path)
-        if modality is None and (is_reference(one.path, task) or found.modality == OTHER):
-            reason = "is a mask by its name" if is_reference(one.path, task) else found.reason
-            left_out.append(LeftOut(label, reason))
+        if modality is None and (one.reason or found.modality == OTHER):
+            left_out.append(LeftOut(label, one.reason or found.reason))
             continue
         try:
             candidates.append(_loose_candidate(one, label, folder, found, modality))
@@ -285,19 +306,26 @@ def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, w
     return _visit(name, candidates, left_out, task)
 
 
+def _question(loose: LooseVisit, wishes: Wishes) -> str:
+    labels = ", ".join(_label(one, wishes) for one in loose.files if not one.reason)
+    return (
+        f"{labels}: one sequence each, under different names; is this one patient or several? Put the files of each "
+        "patient into a folder of their own, or name the scans of one patient (--t1c FILE --t2f FILE)"
+    )
+
+
 def _label(one: LooseFile, wishes: Wishes) -> str:
     """`file 3 (T1 AX POST GAD)`: files are counted in the order of their names."""
     if wishes.show_names:
         return one.path.name
-    words = shown(stem_of(one.path, one.source))
+    words = shown(one.text)
     return f"file {one.number} ({words})" if words else f"file {one.number}"
 
 
 def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, forced: str | None) -> Candidate:
     path = folder / f"file-{one.number}.nii.gz"
     try:
-        clean_copy(one.path, path)
-        _, grid, notes = read_file(ImageFile(path))
+        grid, notes = clean_copy(one.path, path)
     except DataError as error:
         said = str(error).replace(str(one.path), label).replace(one.path.name, label)
         raise type(error)(said) from None
@@ -317,7 +345,7 @@ def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, for
         shape=grid.shape,
         spacing=grid.spacing,
     )
-    remarks = tuple(note.replace(path.name, label) for note in notes)
+    remarks = tuple(note.replace(one.path.name, label) for note in notes)
     return Candidate(
         key=f"{one.number:06d}", label=label, path=path, grid=grid, clues=one.clues, guess=found, facts=facts,
         warnings=remarks, forced=forced, inputs=(one.path,),
@@ -342,7 +370,8 @@ def _outside(wishes: Wishes, folder: Path, task: Task) -> list[Candidate]:
         if not _is_own_file(wish):
             continue
         label = f"the file given for {task.titles[modality]}"
-        one = LooseFile(0, Path(wish), Clues((bare_name(Path(wish).name),)), {}, "nifti")
+        name = bare_name(Path(wish).name)
+        one = LooseFile(0, Path(wish), Clues((name,)), {}, "nifti", name)
         made = _loose_candidate(one, label, folder / modality, guess(one.clues, task), modality)
         candidates.append(replace(made, key=modality))
     return candidates

@@ -1,7 +1,8 @@
 """A mask as a DICOM segmentation object, which a viewer lays over its source series. Needs the extra `dicom`."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,14 +15,19 @@ from lacunet.case import RAS_LPS, Grid
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
 from lacunet.intake.read.header import silently
+from lacunet.intake.read.series import Series
+from lacunet.segmentation.dicom_source import SourceSeries, read_source
 from lacunet.task import Task
 
 if TYPE_CHECKING:  # an extra that may be absent, and slow: each function imports what it needs
     import highdicom as hd
-    from pydicom import Dataset
 
-SAME_PLACE_MM = 0.01
-"""NIfTI keeps places as 32-bit floats, DICOM as decimal text: grids that differ by less are one grid."""
+SAME_PLACE_MM = 0.05
+"""NIfTI keeps places as 32-bit floats, DICOM as decimal text, often rounded to 0.01 mm: grids that differ by less are
+one grid."""
+
+RESEARCH = "lacunet, research use only"
+"""Stands in the description of the series, of the content and of each segment."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,6 @@ FINDINGS: Mapping[str, Finding] = {
 }
 """By the names of `Task.labels`. SNOMED has no word for an enhancing lesion; DICOM's own list takes it from NCIt."""
 
-MAY_BE_EMPTY = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
-    "AccessionNumber", "ReferringPhysicianName",
-)  # fmt: skip
-"""What a DICOM object takes over from its source."""
-
 TUMOUR = ("49755003", "SCT", "Morphologically Abnormal Structure")
 BRAIN = ("12738006", "SCT", "Brain")
 MACHINE_LEARNING = ("123110", "DCM", "Artificial Intelligence")
@@ -64,7 +64,7 @@ def write_dicom_seg(
     source: Sequence[Path],
     model: str,
     task: Task,
-) -> None:
+) -> tuple[str, ...]:
     """Write one binary segment per label of the task, whole or not at all.
 
     The object belongs to the patient and study of its source, so that an archive files it there: it carries their
@@ -78,6 +78,9 @@ def write_dicom_seg(
         model: Name and version of what made the mask, for the object's description.
         task: Names the labels.
 
+    Returns:
+        What was amiss in the headers of the source, for the user: names of attributes, never values.
+
     Raises:
         DataError: a source file cannot be read, the headers lack what is needed, or the mask does not lie on the
             source's grid.
@@ -85,25 +88,35 @@ def write_dicom_seg(
         UsageError: `lacunet[dicom]` is not installed.
     """
     _require_highdicom()
-    with silently():
-        headers = _headers(source)
-    try:
-        with silently():
-            geometry, ordered = _geometry(headers)
-            segmentation = _segmentation(_on(geometry, labels, grid), ordered, model, task)
-    except (
-        AttributeError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:  # its text may hold what the headers say
-        raise DataError(
-            f"the headers of the source series lack what a DICOM SEG needs ({type(error).__name__} by highdicom); "
-            "use the NIfTI mask"
-        ) from error
-    with silently(), whole_file(path) as temporary:
-        segmentation.save_as(temporary)
+    with silently(), _any_value():
+        try:
+            found = read_source(source)
+            geometry = _geometry(found.stack, str(found.headers[0].FrameOfReferenceUID))
+            segmentation = _segmentation(_on(geometry, labels, grid), found, model, task)
+        except (
+            AttributeError,
+            KeyError,
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # its text may hold what the headers say
+            raise DataError(
+                f"the headers of the source series lack what a DICOM SEG needs ({type(error).__name__} by highdicom); "
+                "use the NIfTI mask"
+            ) from None
+        with whole_file(path) as temporary:
+            segmentation.save_as(temporary)
+    return found.notes
+
+
+@contextmanager
+def _any_value() -> Iterator[None]:
+    """Let pydicom write what a source holds: what is taken over was checked, and UIDs must stay as they are."""
+    from pydicom import config
+
+    with config.disable_value_validation():
+        yield
 
 
 def _require_highdicom() -> None:
@@ -113,64 +126,27 @@ def _require_highdicom() -> None:
         raise UsageError("DICOM needs more packages: pip install 'lacunet[dicom]'") from error
 
 
-def _headers(source: Sequence[Path]) -> list["Dataset"]:
-    """The files without their pixels."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    if not source:
-        raise DataError("no DICOM files to refer to; a DICOM SEG needs the series that was segmented")
-    headers: list[Dataset] = []
-    for number, path in enumerate(source, start=1):
-        try:
-            header = pydicom.dcmread(path, stop_before_pixels=True)
-        except (OSError, InvalidDicomError, ValueError, EOFError) as error:  # its text may hold the file's name
-            raise DataError(
-                f"file {number} of {len(source)} of the source series cannot be read ({type(error).__name__}); "
-                "is it still there, and DICOM?"
-            ) from error
-        for name in MAY_BE_EMPTY:  # standard says: there, and empty where not known; many files lack them
-            if name not in header:
-                setattr(header, name, "")
-        headers.append(header)
-    return headers
-
-
-def _geometry(headers: list["Dataset"]) -> tuple["hd.VolumeGeometry", list["Dataset"]]:
-    """The grid of a series, and its files in the order of its slices."""
+def _geometry(stack: Series, frame_of_reference: str) -> "hd.VolumeGeometry":
+    """The grid of a series, at even steps; from its last slice to its first, since highdicom wants axes that are
+    right-handed as slices, rows, columns."""
     import highdicom as hd
 
-    if len(headers) == 1 and "NumberOfFrames" in headers[0]:
-        geometry = hd.Image.from_dataset(headers[0]).get_volume_geometry()
-        if geometry is None:
-            raise DataError("the frames of the source series do not make a volume: uneven or missing slices")
-        return geometry, headers
-    _, places = hd.spatial.get_series_volume_positions(headers)
-    if places is None:
-        raise DataError("the slices of the source series do not make a volume: uneven, doubled or missing slices")
-    ordered = [headers[index] for index in np.argsort(places)]
-    spacing = _between_slices(ordered)
-    first = ordered[0]
-    geometry = hd.VolumeGeometry.from_attributes(
-        image_position=first.ImagePositionPatient,
-        image_orientation=first.ImageOrientationPatient,
-        rows=first.Rows,
-        columns=first.Columns,
-        pixel_spacing=first.PixelSpacing,
-        spacing_between_slices=spacing,
-        number_of_frames=len(ordered),
+    assert stack.directions is not None
+    assert stack.spacing is not None
+    one = len(stack.slices) == 1
+    start, step = (np.array(stack.slices[0].position), np.zeros(3)) if one else stack.line
+    last = start + (len(stack.slices) - 1) * step
+    return hd.VolumeGeometry.from_attributes(
+        image_position=last.tolist(),
+        image_orientation=stack.directions.reshape(-1).tolist(),
+        rows=stack.first.rows,
+        columns=stack.first.columns,
+        pixel_spacing=list(stack.spacing),
+        spacing_between_slices=float(np.linalg.norm(step)) or stack.first.thickness or 1.0,
+        number_of_frames=len(stack.slices),
         coordinate_system="PATIENT",
-        frame_of_reference_uid=first.get("FrameOfReferenceUID"),
+        frame_of_reference_uid=frame_of_reference,
     )
-    return geometry, ordered
-
-
-def _between_slices(ordered: Sequence["Dataset"]) -> float:
-    """Millimetres from slice to slice; the thickness where there is one slice only."""
-    if len(ordered) == 1:
-        return float(ordered[0].get("SliceThickness") or 1.0)
-    first, last = (np.array(header.ImagePositionPatient, float) for header in (ordered[0], ordered[-1]))
-    return float(np.linalg.norm(last - first)) / (len(ordered) - 1)
 
 
 def _on(geometry: "hd.VolumeGeometry", labels: np.ndarray, grid: Grid) -> "hd.Volume":
@@ -196,17 +172,17 @@ def _shape(volume: Any) -> str:
     return " x ".join(map(str, volume.spatial_shape))
 
 
-def _segmentation(volume: "hd.Volume", ordered: list["Dataset"], model: str, task: Task) -> "hd.seg.Segmentation":
+def _segmentation(volume: "hd.Volume", source: SourceSeries, model: str, task: Task) -> "hd.seg.Segmentation":
     import highdicom as hd
 
-    entropy = [str(ordered[0].SeriesInstanceUID), model, hashlib.sha256(volume.array.tobytes()).hexdigest()]
-    return hd.seg.Segmentation(
-        source_images=ordered,
+    entropy = [source.series[0], model, hashlib.sha256(volume.array.tobytes()).hexdigest()]
+    segmentation = hd.seg.Segmentation(
+        source_images=source.headers,
         pixel_array=_one_channel_per_label(volume, task),
         segmentation_type="BINARY",
         segment_descriptions=_descriptions(model, task),
         series_instance_uid=_uid("series", *entropy),
-        series_number=int(ordered[0].get("SeriesNumber") or 0) + 9000,
+        series_number=max(source.number, 0) % 10**9 + 9000,
         sop_instance_uid=_uid("instance", *entropy),
         instance_number=1,
         manufacturer="lacunet",
@@ -214,15 +190,36 @@ def _segmentation(volume: "hd.Volume", ordered: list["Dataset"], model: str, tas
         software_versions=version("lacunet"),
         device_serial_number="0",
         content_label="TUMOUR",
-        content_description="Research, not for diagnosis",
+        content_description=f"{RESEARCH}, not for diagnosis",
         omit_empty_frames=bool(volume.array.any()),
-        series_description=f"lacunet tumour mask ({model})"[:64],
+        series_description=f"{RESEARCH}: tumour mask ({model})"[:64],
     )
+    for segment in segmentation.SegmentSequence:
+        segment.SegmentDescription = f"{RESEARCH}, not for diagnosis"
+    _refer_to_every_series(segmentation, source)
+    return segmentation
 
 
-def _one_channel_per_label(volume: "hd.Volume", task: Task) -> np.ndarray:
-    """Slices x rows x columns x labels, 0 or 1."""
-    return np.stack([volume.array == label for label in task.labels.values()], axis=-1).astype(np.uint8)
+def _refer_to_every_series(segmentation: "hd.seg.Segmentation", source: SourceSeries) -> None:
+    """Where every file has a SeriesInstanceUID of its own, name each with its file, as an archive knows them."""
+    from pydicom import Dataset
+
+    if len(set(source.series)) == 1:
+        return
+    items = []
+    for uid, header in zip(source.series, source.headers, strict=True):
+        instance, series = Dataset(), Dataset()
+        instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+        series.ReferencedInstanceSequence, series.SeriesInstanceUID = [instance], uid
+        items.append(series)
+    segmentation.ReferencedSeriesSequence = items
+
+
+def _one_channel_per_label(volume: "hd.Volume", task: Task) -> "hd.Volume":
+    """Slices x rows x columns x labels, 0 or 1, with their place, by which each slice is matched with one of the
+    source."""
+    channels = np.stack([volume.array == label for label in task.labels.values()], axis=-1).astype(np.uint8)
+    return volume.with_array(channels, channels={"SegmentNumber": list(range(1, len(task.labels) + 1))})
 
 
 def _descriptions(model: str, task: Task) -> list["hd.seg.SegmentDescription"]:

@@ -42,7 +42,7 @@ class Back:
 
     Attributes:
         masks: The files written.
-        notes: Why there is no DICOM SEG where one would be expected.
+        notes: Why there is no DICOM SEG where one would be expected, and what was amiss in a source's headers.
     """
 
     masks: tuple[Path, ...] = ()
@@ -91,7 +91,8 @@ def write_back(
         OutputError: a result cannot be written.
     """
     write_record(at.imported, origin.record)
-    masks, notes = [], []
+    masks: list[Path] = []
+    notes: list[str] = []
     for modality in origin.wanted:
         scan = origin.scans[modality]
         own = write_native_mask(at.native_mask(modality), regions, grid, scan.path, scan.scan_to_case, convention, task)
@@ -102,8 +103,9 @@ def write_back(
             continue
         _, native, _ = read_image(ImageFile(scan.path))
         try:
-            write_dicom_seg(at.dicom(modality), own, ras_grid(native), scan.dicom, model, task)
+            amiss = write_dicom_seg(at.dicom(modality), own, ras_grid(native), scan.dicom, model, task)
             masks.append(at.dicom(modality))
+            notes += [f"DICOM SEG of {task.titles[modality]}: {line}" for line in amiss]
         except (DataError, UsageError) as error:
             notes.append(f"no DICOM SEG of {task.titles[modality]}: {error}")
     return Back(tuple(masks), tuple(notes))

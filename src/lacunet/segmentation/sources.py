@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from lacunet.case import CaseFiles
 from lacunet.data.hidden_names import all_without_names, survey_named
 from lacunet.data.source_table import SourceRow, write_sources
+from lacunet.data.tree import PassedOver
 from lacunet.errors import DataError, LacunetError, Problem, UsageError
 from lacunet.intake.align.rigid import Rigid
 from lacunet.intake.build import import_case
@@ -34,12 +35,14 @@ class Sources:
         cases: Found by the names of their files.
         exports: Archives and folders that are imported first.
         problems: Cases that were found and cannot be segmented.
+        left_out: Files and folders beside the cases that are not used, each with its reason.
         rows: For `sources.csv`: the files of these problems.
     """
 
     cases: Sequence[CaseFiles] = ()
     exports: Sequence[Path] = ()
     problems: Sequence[Problem] = ()
+    left_out: Sequence[PassedOver] = ()
     rows: Sequence[SourceRow] = ()
 
 
@@ -57,20 +60,20 @@ def read_sources(paths: Sequence[Path], task: Task, may_import: bool = True, sho
     """
     exports = [path for path in paths if may_import and needs_import(path, task)]
     found = survey_named([path for path in paths if path not in exports], task, show_names)
-    return Sources(found.cases, exports, found.problems, found.rows)
+    return Sources(found.cases, exports, found.problems, found.left_out, found.rows)
 
 
 def under_name(found: Sources, name: str | None) -> Sources:
-    """The same, where the user gives the one case that there is a name.
+    """The same, where the user gives the one case that there is a name; an export is named when it is imported.
 
     Raises:
         UsageError: there are several cases.
     """
     count = len(found.cases) + len(found.exports)
+    if count > 1 and name is not None:
+        raise UsageError(f"--name {name}: there are {count} cases; leave it out, or give the files of one")
     if name is None or not found.cases:
         return found
-    if count > 1:
-        raise UsageError(f"--name {name}: there are {count} cases; leave it out")
     return replace(found, cases=[replace(found.cases[0], name=name, person=name)])
 
 

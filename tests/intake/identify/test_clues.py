@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lacunet.case import Grid
-from lacunet.data.words import SHOWN, manufacturer, says_agent, shown
+from lacunet.data.agent import says_agent
+from lacunet.data.words import SHOWN, manufacturer, shown
 from lacunet.intake.found import Facts
-from lacunet.intake.identify.choose import Candidate, _best, weigh
+from lacunet.intake.identify.choose import FIRST_OF_ALIKE, Candidate, best_of, weigh
 from lacunet.intake.identify.classify import Opinion
 from lacunet.intake.identify.clues import Clues, Guess, guess, with_agent_by_order
 from lacunet.task import GLIOMA
@@ -161,12 +162,13 @@ def candidate(key: str, spacing: tuple[float, float, float], size: int = 200, **
     (candidate("1", (1, 1, 5)), candidate("2", (1, 1, 1), size=70), "it covers the whole head"),
     (candidate("1", (1, 1, 5), time=200.0), candidate("2", (1, 1, 5), time=100.0), "acquired later"),
     (candidate("1", (1, 1, 5), three_d=True), candidate("2", (1, 1, 4)), "acquired in 3-D rather than in slices"),
-    (candidate("1", (1, 1, 5)), candidate("2", (1, 1, 5)), "it comes first"),
+    (candidate("1", (1, 1, 5)), candidate("10", (1, 1, 5)), FIRST_OF_ALIKE),
     (candidate("2", (1, 1, 5), forced="t1c"), candidate("1", (1, 1, 1)), "the user gave it"),
 ])  # fmt: skip
 def test_the_better_candidate_wins_whatever_the_order(better: Candidate, worse: Candidate, why: str) -> None:
     for rivals in ([better, worse], [worse, better]):
-        best, reason, (other,) = _best(rivals)
-        assert best is better
-        assert reason == f"chosen over {worse.label}: {why}"
+        best = best_of(rivals, "t1c")
+        assert best.candidate == better
+        assert best.reason == f"chosen over {worse.label}: {why}"
+        (other,) = best.others
         assert other.reason == f"{better.label} is taken for this sequence instead: {why}"

@@ -104,7 +104,26 @@ def test_a_link_is_followed_within_the_folder_and_not_out_of_it(tmp_path: Path) 
     with unpacked(source) as contents:
         assert names(contents) == ["in.nii.gz"]
         assert contents.passed_over["links that lead out of the folder"] == 2
-        assert contents.passed_over["links to folders or to nothing"] == 2
+        assert contents.passed_over["links to folders"] == 1
+        gone = "links to files that are not there (with git-annex or DataLad: get them first)"
+        assert contents.passed_over[gone] == 1
+
+
+def test_a_folder_of_a_datalad_repository_is_read_through_its_links(tmp_path: Path) -> None:
+    """The files lie in the store of the repository, above the folder; elsewhere above it nothing is read."""
+    store = tmp_path / "repository" / ".git" / "annex" / "objects" / "a1"
+    store.mkdir(parents=True)
+    (store / "SHA256E-s1--abc.dcm").write_bytes(b"x")
+    (tmp_path / "repository" / "secret.dcm").write_bytes(b"x")
+    source = tmp_path / "repository" / "sub-01" / "scans"
+    source.mkdir(parents=True)
+    (source / "one.dcm").symlink_to("../../.git/annex/objects/a1/SHA256E-s1--abc.dcm")
+    (source / "two.dcm").symlink_to("../../.git/annex/objects/a1/SHA256E-s1--not-fetched.dcm")
+    (source / "three.dcm").symlink_to("../../secret.dcm")
+    with unpacked(source) as contents:
+        assert names(contents) == ["one.dcm"]
+        gone = "links to files that are not there (with git-annex or DataLad: get them first)"
+        assert contents.passed_over == {gone: 1, "links that lead out of the folder": 1}
 
 
 def test_a_pipe_in_a_folder_is_passed_over_not_waited_for(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Shaped
 from scipy import ndimage
 
 from lacunet.case import RAS_LPS, Grid
-from lacunet.data.volume import affine_of_itk
 
 _RIGID_TOLERANCE = 1e-6
 """How far a matrix may be from a rotation and still be accepted as one (it was rounded when written)."""
@@ -139,6 +138,14 @@ def grid_of(image: sitk.Image) -> Grid:
     """The grid of a SimpleITK image."""
     x, y, z = image.GetSize()
     return Grid((int(x), int(y), int(z)), affine_of_itk(image))
+
+
+def affine_of_itk(image: sitk.Image) -> Float[np.ndarray, "4 4"]:
+    """Voxel to mm (RAS+) of a 3-D image of SimpleITK."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return np.asarray(RAS_LPS @ affine)
 
 
 def transform_of(motion: Rigid, centre: Vector) -> sitk.Euler3DTransform:

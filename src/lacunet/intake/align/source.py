@@ -7,15 +7,14 @@ import numpy as np
 from jaxtyping import Float
 
 from lacunet.case import Grid, ImageFile
-from lacunet.data.nifti import (
+from lacunet.data.background import (
     background_of,
-    check_intensities,
     check_signal,
     looks_stripped,
-    ras_grid,
-    require_same_grid,
-    to_ras,
+    on_empty_background,
+    signal_of,
 )
+from lacunet.data.nifti import ras_grid, require_same_grid, to_ras
 from lacunet.data.volume import read_image
 from lacunet.errors import DataError, GeometryError
 
@@ -36,9 +35,9 @@ class Source:
     Attributes:
         modality: Its sequence.
         path: Where it was read from.
-        voxels: Grey values, as on disk.
+        voxels: Grey values, as on disk; of a stripped scan the background is exactly 0.
         grid: Their grid.
-        stripped: Whether it shows only a brain, on a background of exactly 0.
+        stripped: Whether it shows only a brain.
         notes: Remarks from reading the file.
     """
 
@@ -62,7 +61,7 @@ def read_source(modality: str, path: Path) -> Source:
         DataError: it is damaged, not 3-D, empty, not finite, or covers too little of a head.
         GeometryError: its spacing or affine is impossible.
     """
-    if not path.is_file():
+    if not (path.exists() or path.is_symlink()):
         raise DataError(f"{modality}: {path.name}: there is no such file")
     try:
         voxels, grid, notes = read_image(ImageFile(path))
@@ -78,12 +77,18 @@ def read_source(modality: str, path: Path) -> Source:
         )
     stripped = is_stripped(voxels, grid)
     if stripped:
-        check_intensities(f"{modality}: {path.name}", voxels, grid)
-    return Source(modality, path, voxels, grid, stripped, tuple(notes))
+        voxels, said = on_empty_background(f"{modality}: {path.name}", voxels, grid)
+        notes += said
+    return Source(modality, path, voxels, grid, stripped, tuple(_of_modality(note, modality, path) for note in notes))
+
+
+def _of_modality(note: str, modality: str, path: Path) -> str:
+    """A note about a sequence: the file may be a temporary copy."""
+    return f"{modality}: " + note.removeprefix(f"{modality}: ").removeprefix(f"{path.name}: ")
 
 
 def is_stripped(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> bool:
-    """Whether a scan shows only a brain: exact background around it, and no section as large as a head's."""
+    """Whether a scan shows only a brain: one value around it, and no section as large as a head's."""
     if not looks_stripped(voxels, grid.voxel_ml):
         return False
     return largest_section_cm2(voxels, grid) <= LARGEST_BRAIN_SECTION_CM2
@@ -92,7 +97,7 @@ def is_stripped(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> bool:
 def largest_section_cm2(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> float:
     """The area with signal in the axial section that has the largest."""
     upright = ras_grid(grid)
-    signal = to_ras(voxels, grid) != background_of(voxels)[0]
+    signal = to_ras(signal_of(voxels, background_of(voxels)), grid)
     return float(signal.sum(axis=(0, 1)).max()) * upright.spacing[0] * upright.spacing[1] / 100.0
 
 

@@ -2,6 +2,7 @@
 is taken, with reasons."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from lacunet.intake.found import DicomSource, Facts, LeftOut, Scan
 from lacunet.intake.identify.classify import T1_FAMILY, Opinion, compared, contradiction, described
 from lacunet.intake.identify.clues import (
     FAIR,
+    GOOD,
     SURE,
     UNKNOWN,
     WEAK,
@@ -27,13 +29,18 @@ from lacunet.intake.identify.features import features
 from lacunet.task import Task
 
 IMAGE_ALONE = 0.9
-"""From this confidence on, the image decides the sequence where the header does not."""
+"""From this confidence on, the image decides the sequence, or whether contrast agent was given, where the header does
+not."""
 
 WHOLE_HEAD_MM = 100.0
 """A stack that covers less than this is chosen only where there is no other."""
 
 NEARLY_CUBES = 1.7
 """A scan whose voxels have a longest side of at most this many times the shortest counts as acquired in 3-D."""
+
+
+ALIKE = 0.1
+"""TR, TE and TI that differ by at most this share of the larger are those of one kind of scan."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +94,9 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
     scans = {}
     for modality in task.modalities:
         if rivals := [one for one in weighed if one.guess.modality == modality]:
-            best, reason, others = _best(rivals)
-            scans[modality] = _scan(best, modality, reason)
-            left_out += others
+            best = best_of(rivals, modality)
+            scans[modality] = _scan(best.candidate, modality, best.reason)
+            left_out += best.others
     return Chosen(scans, tuple(left_out))
 
 
@@ -142,9 +149,15 @@ def weigh(guess: Guess, opinion: Opinion, task: Task) -> Guess:
         agrees = "the image agrees" if opinion.modality == guess.modality else "the image shows T1"
         confidence = SURE if opinion.modality == guess.modality and guess.confidence >= FAIR else guess.confidence
         return replace(guess, reason=f"{guess.reason}; {agrees}", confidence=max(confidence, guess.confidence))
-    if guess.confidence <= WEAK and opinion.modality in task.modalities and opinion.confidence >= IMAGE_ALONE:
+    both_t1 = guess.modality in T1_FAMILY and opinion.modality in T1_FAMILY
+    if (
+        guess.confidence <= WEAK
+        and opinion.modality in task.modalities
+        and opinion.confidence >= IMAGE_ALONE
+        and not both_t1
+    ):
         reason = f"the image looks like {task.titles[opinion.modality]}, while {guess.reason}"
-        return Guess(opinion.modality, reason, FAIR, guess.warnings)
+        return Guess(opinion.modality, reason, FAIR, (*guess.warnings, *_by_image_alone(opinion, task)))
     if looks := contradiction(guess.modality, opinion):
         warning = f"labelled {task.titles[guess.modality]}, looks like {described(looks, task)}"
         return replace(guess, confidence=WEAK, warnings=(*guess.warnings, warning))
@@ -156,22 +169,35 @@ def _open(opinion: Opinion) -> bool:
 
 
 def _by_image(guess: Guess, opinion: Opinion, task: Task) -> Guess:
-    if opinion.family == "t1" and opinion.confidence < IMAGE_ALONE:
-        return without_agent(Guess(T1, f"{guess.reason}; the image looks like T1", WEAK))
     if opinion.modality in task.modalities and opinion.confidence >= IMAGE_ALONE:
         looks = f"the image looks like {task.titles[opinion.modality]} ({opinion.confidence:.0%} sure)"
-        return Guess(opinion.modality, f"{guess.reason}; {looks}", FAIR)
+        return Guess(opinion.modality, f"{guess.reason}; {looks}", FAIR, _by_image_alone(opinion, task))
+    if opinion.family == T1:
+        return _without_word(Guess(T1, f"{guess.reason}; the image looks like T1", WEAK), opinion)
     return replace(guess, reason=f"{guess.reason}, and the image is not clear enough")
+
+
+def _by_image_alone(opinion: Opinion, task: Task) -> tuple[str, ...]:
+    """A warning where the image alone says that contrast agent was given."""
+    if opinion.modality != "t1c":
+        return ()
+    return (
+        f"nothing says that contrast agent was given; taken as {task.titles['t1c']} by the image alone "
+        f"({opinion.confidence:.0%} sure)",
+    )
 
 
 def _t1_by_image(guess: Guess, opinion: Opinion, task: Task) -> Guess:
     """For T1 by its header, without information about contrast agent."""
-    if opinion.modality in T1_FAMILY:
+    if opinion.modality in T1_FAMILY and opinion.confidence >= IMAGE_ALONE:
         shows = "shows contrast agent" if opinion.modality == "t1c" else "shows no contrast agent"
         reason = (
             f"{guess.reason}; nothing is said of contrast agent, and the image {shows} ({opinion.confidence:.0%} sure)"
         )
-        return Guess(opinion.modality, reason, min(guess.confidence, FAIR), guess.warnings)
+        warnings = (*guess.warnings, *_by_image_alone(opinion, task))
+        return replace(
+            guess, modality=opinion.modality, reason=reason, confidence=min(guess.confidence, FAIR), warnings=warnings
+        )
     if looks := contradiction("t1n", opinion):
         if guess.confidence <= WEAK and looks in task.modalities:
             return Guess(
@@ -179,7 +205,19 @@ def _t1_by_image(guess: Guess, opinion: Opinion, task: Task) -> Guess:
             )
         warning = f"labelled T1, looks like {described(looks, task)}"
         return without_agent(replace(guess, warnings=(*guess.warnings, warning)))
-    return without_agent(guess)
+    return _without_word(guess, opinion)
+
+
+def _without_word(found: Guess, opinion: Opinion) -> Guess:
+    """A T1 scan of which nothing says whether contrast agent was given, and of which the image is not sure: before it,
+    with a warning, unless the image tends to the contrary."""
+    if opinion.modality != "t1c":
+        return without_agent(found)
+    reason = (
+        f"{found.reason}; nothing says whether contrast agent was given, and the image is not sure "
+        f"({opinion.confidence:.0%} for after it); say so, with --t1c or --t1n"
+    )
+    return replace(found, modality=UNKNOWN, reason=reason, confidence=0.0)
 
 
 # ---------------------------------------------------------------- the best of several
@@ -195,18 +233,46 @@ class Criterion:
     equal: float = 0.0
 
 
-def _best(rivals: Sequence[Candidate]) -> tuple[Candidate, str, list[LeftOut]]:
-    """The best, why it was chosen, and why each of the others was not."""
+@dataclass(frozen=True)
+class Best:
+    """The candidate that is taken for a sequence.
+
+    Attributes:
+        candidate: With a warning where nothing decides between it and another of a different kind.
+        reason: Why it was chosen; "" where it is the only one.
+        others: Why each of the others was not.
+    """
+
+    candidate: Candidate
+    reason: str
+    others: tuple[LeftOut, ...]
+
+
+def best_of(rivals: Sequence[Candidate], modality: str) -> Best:
+    """The best of the candidates for a modality."""
     best = rivals[0]
     for rival in rivals[1:]:
         best = rival if _compare(rival, best)[0] > 0 else best
-    others, reasons = [], []
+    others, reasons, doubts = [], [], []
     for rival in rivals:
         if rival is not best:
             why = _compare(best, rival)[1]
             others.append(LeftOut(rival.label, f"{best.label} is taken for this sequence instead: {why}"))
             reasons.append(f"{rival.label}: {why}")
-    return best, f"chosen over {'; '.join(reasons)}" if reasons else "", others
+            doubts += [_doubt(best, rival, modality)] if why == FIRST_OF_UNLIKE else []
+    reason = f"chosen over {'; '.join(reasons)}" if reasons else ""
+    return Best(replace(best, warnings=(*best.warnings, *doubts)), reason, tuple(others))
+
+
+FIRST_OF_UNLIKE = "it comes first; nothing else decides"
+FIRST_OF_ALIKE = "both are alike, and it comes first"
+
+
+def _doubt(best: Candidate, rival: Candidate, modality: str) -> str:
+    return (
+        f"{best.label} and {rival.label} differ, and nothing decides which is better; the first is taken, "
+        f"--{modality} chooses the other"
+    )
 
 
 def _compare(one: Candidate, other: Candidate) -> tuple[int, str]:
@@ -215,7 +281,39 @@ def _compare(one: Candidate, other: Candidate) -> tuple[int, str]:
         a, b = criterion.value(one), criterion.value(other)
         if abs(a - b) > criterion.equal * max(abs(a), abs(b)):
             return (1, criterion.words(one, other)) if a > b else (-1, criterion.words(other, one))
-    return (-1, "it comes first") if one.key > other.key else (1, "it comes first")
+    why = FIRST_OF_ALIKE if _alike(one, other) else FIRST_OF_UNLIKE
+    return (-1, why) if _in_order(one) > _in_order(other) else (1, why)
+
+
+def _in_order(one: Candidate) -> tuple[tuple[int, str], ...]:
+    """A key as people count: 4, 4a, 4b, 10."""
+    parts = re.findall(r"\d+|\D+", one.key)
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+
+
+def _alike(one: Candidate, other: Candidate) -> bool:
+    """Whether two scans are of one kind: the same words, the same numbers of the scanner, slices in one direction."""
+    same = all(
+        a is None or b is None or abs(a - b) <= ALIKE * max(abs(a), abs(b))
+        for a, b in (
+            (one.clues.repetition, other.clues.repetition),
+            (one.clues.echo, other.clues.echo),
+            (one.clues.inversion, other.clues.inversion),
+        )
+    )
+    return same and one.facts.words == other.facts.words and _across(one) == _across(other)
+
+
+def _across(one: Candidate) -> int | None:
+    """The axis of the body (0 right, 1 anterior, 2 superior) that the slices are stacked along; None for cubes."""
+    if _longest(one) <= NEARLY_CUBES * min(one.grid.spacing):
+        return None
+    column = one.grid.affine[:3, int(np.argmax(one.grid.spacing))]
+    return int(np.argmax(np.abs(column)))
+
+
+def _is_original(one: Candidate) -> bool:
+    return not (one.derived or one.guess.calculated or one.clues.image_type[:1] == ("DERIVED",))
 
 
 def _longest(one: Candidate) -> float:
@@ -240,10 +338,10 @@ def _when(one: Candidate) -> float:
 
 _CRITERIA = (
     Criterion(lambda one: one.forced is not None, lambda one, other: "the user gave it"),
-    Criterion(lambda one: not one.derived, lambda one, other: "it is original, the other was calculated"),
+    Criterion(_is_original, lambda one, other: "it is original, the other was calculated"),
     Criterion(lambda one: _coverage(one) >= WHOLE_HEAD_MM, lambda one, other: "it covers the whole head"),
     Criterion(lambda one: one.dicom is None or one.dicom.even, lambda one, other: "none of its slices is missing"),
-    Criterion(lambda one: one.guess.confidence >= FAIR, lambda one, other: "its sequence is surer"),
+    Criterion(lambda one: one.guess.confidence >= GOOD, lambda one, other: "its sequence is surer"),
     Criterion(_is_3d, lambda one, other: "acquired in 3-D rather than in slices"),
     Criterion(
         lambda one: 1.0 / _longest(one),

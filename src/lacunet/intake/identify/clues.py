@@ -9,8 +9,10 @@ study.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lacunet.data.agent import says_agent
 from lacunet.data.sequences import OTHER, T1, sequence_named
-from lacunet.data.words import has, says_agent
+from lacunet.data.words import has
+from lacunet.intake.identify.image_type import kind_by_types
 from lacunet.task import Task
 
 UNKNOWN = "unknown"
@@ -23,9 +25,10 @@ class Clues:
 
     Attributes:
         texts: Description, protocol, sequence name or file name, unchanged; never shown.
-        role: The modality by a known naming scheme (BraTS, BIDS), or None.
+        role: The modality by a known naming scheme (BraTS, BIDS), `t1` where it does not tell contrast agent, or None.
         agent: Whether contrast agent was given by the header; None: the header does not say.
         time: When it was acquired, as a number that sorts the images of a study.
+        image_type: ImageType and the like, in capitals.
     """
 
     texts: tuple[str, ...]
@@ -37,6 +40,7 @@ class Clues:
     sequence: tuple[str, ...] = ()
     agent: bool | None = None
     time: float | None = None
+    image_type: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ class Guess:
         agree".
         confidence: 0..1.
         warnings: Contradictions.
+        calculated: Whether it was calculated from other images although it is weighted like the sequence.
     """
 
     modality: str
     reason: str
     confidence: float
     warnings: tuple[str, ...] = ()
+    calculated: bool = False
 
 
 _DUAL_ECHO = r"\bpd\W*t2|\bt2\W*pd|dual ?echo"
@@ -62,6 +68,8 @@ _DUAL_ECHO = r"\bpd\W*t2|\bt2\W*pd|dual ?echo"
 
 def guess(clues: Clues, task: Task) -> Guess:
     """The sequence of one image by its words and its numbers, first each alone, then together."""
+    if kind := kind_by_types(clues.image_type):
+        return Guess(OTHER, kind, SURE)
     said = by_words(clues.texts) if clues.role is None else _by_role(clues.role, task)
     measured = by_numbers(clues)
     if said is not None and said.modality == OTHER:
@@ -92,16 +100,24 @@ def _title(modality: str, task: Task) -> str:
 
 
 def _by_role(role: str, task: Task) -> Guess:
-    return Guess(role, f"its name says {task.titles[role]}", GOOD)
+    return Guess(role, f"its name says {_title(role, task)}", GOOD)
 
 
 # ---------------------------------------------------------------- words
 
 
 def by_words(texts: Sequence[str]) -> Guess | None:
-    """The sequence by the first description that names one; None where none does."""
+    """The sequence by the first description that names one; None where none does.
+
+    A sequence name that the scanner wrote (`*ep_b0`) decides where it names none of lacunet's sequences.
+    """
+    written = (sequence_named(text) for text in texts if text.startswith("*"))
+    if scanner := next((found for found in written if found and found.sequence == OTHER), None):
+        return Guess(OTHER, f"its sequence name says {scanner.what}", GOOD)
     named = next((found for text in texts if (found := sequence_named(text))), None)
-    return Guess(named.sequence, f"its description says {named.what}", GOOD) if named else None
+    if named is None:
+        return None
+    return Guess(named.sequence, f"its description says {named.what}", GOOD, calculated=named.calculated)
 
 
 # ---------------------------------------------------------------- numbers
@@ -114,8 +130,8 @@ def by_numbers(clues: Clues) -> Guess | None:
         return None
     said = f"TR {tr:.0f} ms, TE {te:.0f} ms" + (f", TI {ti:.0f} ms" if ti else "")
     gradient = "GR" in clues.sequence and "SE" not in clues.sequence
-    if "EP" in clues.sequence and te < 150 and not ti:
-        return Guess(OTHER, f"its sequence is echo-planar ({said})", FAIR)
+    if "EP" in clues.sequence and not ti:
+        return Guess(OTHER, f"its sequence is echo-planar ({said})", GOOD)
     if ti and ti >= 1400 and tr >= 4000 and te >= 60:
         return Guess("t2f", f"{said} null fluid", GOOD)
     if ti and ti < 300 and tr > 1500 and te >= 15:
@@ -125,7 +141,7 @@ def by_numbers(clues: Clues) -> Guess | None:
     if gradient or (tr < 100 and not ti):
         if te < 12 and tr < 60:
             return Guess(T1, f"{said} weight T1", FAIR)
-        return Guess(OTHER, f"{said} are of a gradient echo weighted by susceptibility", FAIR) if te >= 12 else None
+        return Guess(OTHER, f"{said} are of a gradient echo weighted by susceptibility", GOOD) if te >= 12 else None
     if ti:
         return None
     if tr <= 1200 and te < 40:
@@ -140,11 +156,26 @@ def by_numbers(clues: Clues) -> Guess | None:
 # ---------------------------------------------------------------- contrast agent
 
 
+_OF_A_SERIES = r"\b[es]?t1|mp ?2? ?rage|spgr|bravo|tfe|vibe|lava|thrive|tfl|geir|\bmpr\b"
+
+
+def agent_by_words(texts: Sequence[str]) -> bool | None:
+    """Whether contrast agent was given, by the first description and by the others that name T1.
+
+    A protocol is often the whole examination's ("brain with contrast"): it tells only of scans without contrast agent.
+    """
+    own = [text for k, text in enumerate(texts) if k == 0 or has([text], _OF_A_SERIES)]
+    said = says_agent(own)
+    if said is not None or len(own) == len(texts):
+        return said
+    return False if says_agent([text for text in texts if text not in own]) is False else None
+
+
 def _with_agent(found: Guess, clues: Clues) -> Guess:
     """For T1: with or without contrast agent, where words or the header say so."""
     if found.modality != T1:
         return found
-    words = says_agent(clues.texts)
+    words = agent_by_words(clues.texts)
     if words is None and clues.agent is None:
         return found
     if words is None:
@@ -163,7 +194,13 @@ def _with_agent(found: Guess, clues: Clues) -> Guess:
         confidence = min(confidence, FAIR)
         warnings = (*warnings, "described as after contrast agent, but its header says none was given")
     given = words if words is not None else bool(clues.agent)
-    return Guess("t1c" if given else "t1n", f"{found.reason}, {said}", confidence, warnings)
+    return replace(
+        found,
+        modality="t1c" if given else "t1n",
+        reason=f"{found.reason}, {said}",
+        confidence=confidence,
+        warnings=warnings,
+    )
 
 
 def with_agent_by_order(guesses: Sequence[Guess], clues: Sequence[Clues]) -> list[Guess]:
@@ -184,13 +221,19 @@ def _by_order(found: Guess, clues: Clues, after: Sequence[float]) -> Guess:
         return found
     if clues.time < min(after):
         said = "acquired before the first scan with contrast agent"
-        return Guess("t1n", f"{found.reason}, {said}", min(found.confidence, FAIR), found.warnings)
+        return replace(found, modality="t1n", reason=f"{found.reason}, {said}", confidence=min(found.confidence, FAIR))
     said = "acquired after a scan with contrast agent"
-    return Guess("t1c", f"{found.reason}, {said}", min(found.confidence, FAIR), found.warnings)
+    return replace(found, modality="t1c", reason=f"{found.reason}, {said}", confidence=min(found.confidence, FAIR))
 
 
 def without_agent(found: Guess) -> Guess:
     """A T1 scan without any information about contrast agent is taken as before it: most scans after it say so."""
     reason = f"{found.reason}, and nothing speaks of contrast agent"
     warning = "nothing says whether contrast agent was given; taken as T1 before contrast agent"
-    return Guess("t1n", reason, min(found.confidence, WEAK), (*found.warnings, warning))
+    return replace(
+        found,
+        modality="t1n",
+        reason=reason,
+        confidence=min(found.confidence, WEAK),
+        warnings=(*found.warnings, warning),
+    )

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from lacunet.case import Grid, box_around
-from lacunet.data.nifti import background_of, looks_stripped
+from lacunet.data.background import background_of, looks_stripped, signal_of
 
 CUBE_MM = 3.0
 """Side of the cubes on which everything is measured."""
@@ -48,7 +48,7 @@ def standard(voxels: np.ndarray, grid: Grid) -> tuple[Cubes, Inside]:
     if not looks_stripped(voxels, grid.voxel_ml):
         volume = to_cubes(voxels, grid.spacing)
         return volume, inside_of_head(volume)
-    brain = voxels != background_of(voxels)[0]
+    brain = signal_of(voxels, background_of(voxels))
     box = box_around(brain, (3, 3, 3))
     volume = to_cubes(voxels[box], grid.spacing)
     return volume, to_cubes(brain[box].astype(np.float32), grid.spacing) > 0.95

@@ -19,7 +19,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -113,19 +113,21 @@ def is_archive(name: str) -> bool:
 
 
 def list_folder(folder: Path) -> Contents:
-    """The regular files below a folder. A link is followed only where it leads to a file inside the folder.
+    """The regular files below a folder. A link is followed only where it leads to a file inside the folder, or in the
+    store of the git-annex (or DataLad) repository that the folder is in.
 
     Raises:
         DataError: a folder cannot be opened, or there are more than `MOST_FILES` files.
     """
     root = folder.resolve()
+    trees = (root, *_stores(root))
     files: list[Path] = []
     passed: Counter[str] = Counter()
     waiting = [(root, 0)]
     while waiting:
         here, depth = waiting.pop()
         for entry in _entries(here):
-            reason = _reason_to_pass(entry, root, depth)
+            reason = _reason_to_pass(entry, trees, depth)
             if reason:
                 passed[reason] += 1
             elif entry.is_dir(follow_symlinks=False):
@@ -135,6 +137,15 @@ def list_folder(folder: Path) -> Contents:
         if len(files) > MOST_FILES:
             raise DataError(f"the source: more than {MOST_FILES} files; give the folder of one examination")
     return Contents(root, tuple(sorted(files)), dict(passed))
+
+
+def _stores(root: Path) -> list[Path]:
+    """Where the repository that a folder is in keeps its files: DataLad leaves links to there in place of them."""
+    repository = next((path for path in (root, *root.parents) if (path / ".git").exists()), None)
+    if repository is None:
+        return []
+    store = (repository / ".git").resolve() / "annex" / "objects"
+    return [store] if store.is_dir() else []
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -147,14 +158,16 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _reason_to_pass(entry: os.DirEntry[str], root: Path, depth: int) -> str | None:
+def _reason_to_pass(entry: os.DirEntry[str], trees: Sequence[Path], depth: int) -> str | None:
     if _is_hidden(entry.name):
         return "hidden files"
     if entry.is_symlink():
         target = Path(entry.path).resolve()
-        if not target.is_relative_to(root):
+        if not any(target.is_relative_to(tree) for tree in trees):
             return "links that lead out of the folder"
-        return None if target.is_file() else "links to folders or to nothing"
+        if not target.exists():
+            return "links to files that are not there (with git-annex or DataLad: get them first)"
+        return None if target.is_file() else "links to folders"
     if entry.is_dir(follow_symlinks=False):
         return "folders too deep inside" if depth >= DEEPEST else None
     if not entry.is_file(follow_symlinks=False):

@@ -1,4 +1,4 @@
-"""From DICOM series to NIfTI by dcm2niix, checked against the headers; and NIfTI without its free text.
+"""From DICOM series to NIfTI by dcm2niix, checked against the headers.
 
 dcm2niix (`pip install "lacunet[dicom]"`) is run without a shell, in a folder of its own, with a time limit, and on
 exactly the files of one series. It writes no sidecar: lacunet itself reads from the headers what it shows.
@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,11 +18,16 @@ import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
 from lacunet.case import RAS_LPS, Grid, ImageFile
+from lacunet.data.geometry import corner_distance
 from lacunet.data.nifti import nifti_image, set_forms
-from lacunet.data.volume import corner_distance, read_file
+from lacunet.data.volume import read_file
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
-from lacunet.intake.read.series import UNEVEN_MM, Series, counted
+from lacunet.intake.read.converter_words import FAILURES, warnings_in_words
+from lacunet.intake.read.places import ROUNDED_MM, UNEVEN_MM
+from lacunet.intake.read.plain import is_plain, scales_differ, write_plain
+from lacunet.intake.read.plain_copy import without_text
+from lacunet.intake.read.series import Series, counted
 
 SECONDS = 300
 """Time limit of dcm2niix for one series."""
@@ -56,25 +60,96 @@ def convert(series: Series, path: Path) -> Converted:
         DataError: dcm2niix fails or takes too long, or its result does not agree with the headers.
         UsageError: dcm2niix is not installed.
     """
+    if len(series.heights) < 2 or not series.spacing or min(series.spacing) <= 0:
+        raise DataError(f"{series.label}: is no stack of slices with stated positions and pixel spacing")
     with TemporaryDirectory(prefix="dcm-", dir=path.parent) as folder:
-        inputs, outputs = Path(folder) / "in", Path(folder) / "out"
-        inputs.mkdir()
-        outputs.mkdir()
-        for number, header in enumerate(series.headers):
-            _link(header.path, inputs / f"{number:06d}.dcm")
-        said = _run(inputs, outputs, series.label)
-        image = _as_in_files(_chosen(sorted(outputs.glob("*.nii")), series, said), series)
-    warnings = [f"{counted(series.copies, 'file was', 'files were')} there twice"] if series.copies else []
-    if uneven := series.unevenness_mm > UNEVEN_MM:
+        image, said = _stack(series, Path(folder))
+        image = _scaled(image, series)
+    if not series.even:
         image = _evenly(image, series)
-        missing = series.missing_slices
-        what = f"{counted(missing, 'slice is', 'slices are')} missing" if missing else "its slices are unevenly spaced"
-        warnings.append(
-            f"{what} (up to {series.largest_step_mm:.1f} mm apart); interpolated to steps of {series.step_mm:.1f} mm"
-        )
     with whole_file(path) as temporary:
         nib.save(image, temporary)
-    return Converted(path, read_file(ImageFile(path))[1], not uneven, tuple(warnings))
+    warnings = (*_copies(series), *series.notes, *_evenness(series), *warnings_in_words(said))
+    return Converted(path, read_file(ImageFile(path))[1], series.even, warnings)
+
+
+def _copies(series: Series) -> list[str]:
+    return [f"{counted(series.copies, 'file was', 'files were')} there twice"] if series.copies else []
+
+
+def _evenness(series: Series) -> list[str]:
+    """What was done about the positions of the slices."""
+    if not series.even:
+        missing = series.missing_slices
+        what = f"{counted(missing, 'slice is', 'slices are')} missing" if missing else "its slices are unevenly spaced"
+        turns = "; wide and narrow steps take turns, as where the slices of two stacks interleave"
+        return [
+            f"{what} (up to {series.largest_step_mm:.1f} mm apart); interpolated to steps of {series.step_mm:.1f} mm"
+            f"{turns if series.alternates else ''}"
+        ]
+    if series.sideways_mm > UNEVEN_MM:
+        return [
+            f"its slices are shifted sideways by up to {series.sideways_mm:.1f} mm against each other; this was kept"
+        ]
+    if series.off_line_mm > ROUNDED_MM:
+        return [
+            f"the positions of its slices are up to {series.off_line_mm:.2f} mm off equal distances, as rounded or "
+            "noisy numbers are; they were evened out"
+        ]
+    return []
+
+
+def _stack(series: Series, folder: Path) -> tuple["nib.Nifti1Image", str]:
+    """The image that dcm2niix makes of the files, and what it printed. Files that differ where they should not, or of
+    which it makes no image that agrees with the headers, are given to it as a plain series.
+
+    Raises:
+        DataError: it makes none of that either.
+        UsageError: dcm2niix cannot be run.
+    """
+    classic = len(series.headers) == len(series.slices)
+    ways = [_link_all, *([_copy_plainly] if classic else [])]
+    if classic and not is_plain(series):
+        ways = [_copy_plainly]
+    problem = None
+    for number, prepare in enumerate(ways):
+        inputs, outputs = folder / f"in-{number}", folder / f"out-{number}"
+        inputs.mkdir()
+        outputs.mkdir()
+        prepare(series, inputs)
+        said = _run(inputs, outputs, series.label)
+        try:
+            return _as_in_files(_only(outputs, series, said), series), said
+        except DataError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _only(outputs: Path, series: Series, said: str) -> Path:
+    """The one image that there should be. Those that dcm2niix interpolated are ignored.
+
+    Raises:
+        DataError: there is none, or there are several.
+    """
+    results = [path for path in sorted(outputs.glob("*.nii")) if "_Eq" not in path.name]
+    if not results:
+        raise DataError(f"{series.label}: cannot be converted ({_in_words(said)})")
+    if len(results) > 1:
+        raise DataError(f"{series.label}: falls into {len(results)} images, and it cannot be told which is the scan")
+    return results[0]
+
+
+def _link_all(series: Series, folder: Path) -> None:
+    for number, header in enumerate(series.headers):
+        _link(header.path, folder / f"{number:06d}.dcm")
+
+
+def _copy_plainly(series: Series, folder: Path) -> None:
+    try:
+        write_plain(series, folder)
+    except (AttributeError, LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
+        raise DataError(f"{series.label}: a file of it cannot be read ({type(error).__name__})") from None
 
 
 def _link(source: Path, target: Path) -> None:
@@ -131,38 +206,14 @@ def _run(inputs: Path, outputs: Path, label: str) -> str:
         ) from None
     except OSError as error:
         raise UsageError(f"dcm2niix cannot be run ({error.strerror}); install it again") from None
-    said = (done.stdout + done.stderr).decode("utf-8", "replace")
-    if done.returncode not in (0, 8) and not any(outputs.glob("*.nii")):
-        raise DataError(f"{label}: cannot be converted ({_in_words(said)})")
-    return said
-
-
-_MESSAGES = (
-    (
-        r"unsupported transfer syntax|compressed image|decode|JPEG|unable to decompress",
-        "its compression cannot be read here",
-    ),
-    (r"No valid DICOM|no valid DICOM", "dcm2niix finds no image in it"),
-    (r"missing images|Missing images|slices? missing", "slices are missing"),
-    (r"Unable to open|corrupt|truncated", "a file of it is damaged"),
-)
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
 def _in_words(said: str) -> str:
-    for pattern, words in _MESSAGES:
+    for pattern, words in FAILURES:
         if re.search(pattern, said, re.IGNORECASE):
             return words
     return "dcm2niix gave no image"
-
-
-def _chosen(results: Sequence[Path], series: Series, said: str) -> Path:
-    """The one volume that a stack of slices should become. Volumes that dcm2niix interpolated are ignored."""
-    as_acquired = [path for path in results if "_Eq" not in path.name]
-    if len(as_acquired) == 1:
-        return as_acquired[0]
-    if not results:
-        raise DataError(f"{series.label}: cannot be converted ({_in_words(said)})")
-    raise DataError(f"{series.label}: falls into {len(as_acquired)} images, and it cannot be told which is the scan")
 
 
 def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
@@ -171,7 +222,7 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     Raises:
         DataError: it has another size or position.
     """
-    image = _without_text(path, read_file(ImageFile(path))[1])
+    image = without_text(path)
     expected = expected_grid(series)
     turns = ornt_transform(io_orientation(image.affine), io_orientation(expected.affine))
     scale = image.header.get_slope_inter()
@@ -179,18 +230,35 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     image.header.set_slope_inter(*scale)  # turning forgets it
     if image.shape != expected.shape:
         raise DataError(f"{series.label}: became {image.shape} voxels, but its files hold {expected.shape}")
-    tolerance = max(CONVERSION_TOLERANCE_MM, 2 * series.largest_step_mm if series.unevenness_mm > UNEVEN_MM else 0.0)
+    tolerance = CONVERSION_TOLERANCE_MM if series.even else max(CONVERSION_TOLERANCE_MM, 2 * series.largest_step_mm)
     in_plane = corner_distance((*expected.shape[:2], 1), image.affine, expected.affine)
     apart = corner_distance(expected.shape, image.affine, expected.affine)
-    if in_plane > tolerance or (apart > tolerance and series.unevenness_mm <= UNEVEN_MM):
+    if in_plane > tolerance or (apart > tolerance and series.even):
         raise DataError(f"{series.label}: came to lie {apart:.1f} mm away from where its headers put it")
     set_forms(image, expected.affine)
     return image
 
 
+def _scaled(image: "nib.Nifti1Image", series: Series) -> "nib.Nifti1Image":
+    """Values by the slope and intercept of each slice, where these differ: NIfTI holds one pair for all slices, and
+    dcm2niix then keeps the stored numbers.
+
+    Philips states a second slope, with which values are comparable between slices whatever the first one is for.
+    """
+    voxels = np.asanyarray(image.dataobj)
+    if not scales_differ(series) or not np.issubdtype(voxels.dtype, np.integer):  # dcm2niix may have applied them
+        return image
+    slopes = np.array([one.slope for one in series.slices], np.float64)
+    values = voxels * slopes + np.array([one.intercept for one in series.slices])
+    own = [one.philips_slope for one in series.slices if one.philips_slope is not None]
+    if len(own) == len(slopes):
+        values = values / (slopes * np.array(own)) * (slopes[0] * own[0])
+    return nifti_image(values.astype(np.float32), image.affine)
+
+
 def _evenly(image: "nib.Nifti1Image", series: Series) -> "nib.Nifti1Image":
     """Slices interpolated linearly to equal distances, from the first to the last."""
-    positions = np.concatenate([[0.0], np.cumsum(np.abs(series.steps))])
+    positions = series.heights - series.heights[0]
     wanted = np.arange(0.0, positions[-1] + 0.01 * series.step_mm, series.step_mm)
     slope, intercept = image.header.get_slope_inter()
     voxels = np.asanyarray(image.dataobj).astype(np.float32) * (slope or 1.0) + (intercept or 0.0)
@@ -207,48 +275,11 @@ def expected_grid(series: Series) -> Grid:
 
     Voxel axes: column index, row index, slice.
     """
-    first, last = series.slices[0], series.slices[-1]
-    assert first.orientation is not None
-    assert first.spacing is not None
-    assert first.position is not None
-    assert last.position is not None
-    count = len(series.slices)
+    assert series.directions is not None
+    assert series.spacing is not None
+    start, step = series.line
     affine = np.eye(4)
-    affine[:3, 0] = np.array(first.orientation[:3]) * first.spacing[1]
-    affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
-    affine[:3, 2] = (np.array(last.position) - np.array(first.position)) / (count - 1)
-    affine[:3, 3] = first.position
-    return Grid((series.first.columns, series.first.rows, count), RAS_LPS @ affine)
-
-
-# ---------------------------------------------------------------- NIfTI
-
-
-def clean_copy(source: Path, path: Path) -> None:
-    """Copy a NIfTI or .mha file without its free text (description, file names, extensions), its voxels unchanged.
-
-    Raises:
-        DataError: the file is damaged or no scan; `volume.read_file` checks it first.
-    """
-    voxels, grid, _ = read_file(ImageFile(source))
-    if source.name.lower().endswith(".mha"):
-        image = nib.Nifti1Image(voxels, grid.affine)
-        image.header.set_xyzt_units("mm")
-    else:
-        image = _without_text(source, grid)
-    with whole_file(path) as temporary:
-        nib.save(image, temporary)
-
-
-def _without_text(source: Path, grid: Grid) -> "nib.Nifti1Image":
-    """The image as stored (integers and scale kept), without its free text."""
-    loaded = nib.load(source)
-    stored = np.asanyarray(loaded.dataobj.get_unscaled()).reshape(grid.shape)
-    slope, intercept = loaded.dataobj.slope, loaded.dataobj.inter
-    image = type(loaded)(stored, loaded.affine, loaded.header)
-    for name in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):
-        if name in image.header:
-            image.header[name] = b""
-    image.header.extensions.clear()
-    image.header.set_slope_inter(slope, intercept)
-    return image
+    affine[:3, 0] = series.directions[0] * series.spacing[1]
+    affine[:3, 1] = series.directions[1] * series.spacing[0]
+    affine[:3, 2], affine[:3, 3] = step, start
+    return Grid((series.first.columns, series.first.rows, len(series.slices)), RAS_LPS @ affine)

@@ -45,7 +45,13 @@ _TAGS = [
     "ImageOrientationPatient", "ImagePositionPatient", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
     "PixelRepresentation", "PhotometricInterpretation", "DiffusionBValue", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "AcquisitionContrast", "ComplexImageComponent", "BurnedInAnnotation",
+    "RescaleType",
+    "AcquisitionNumber", "TemporalPositionIdentifier", "RescaleSlope", "RescaleIntercept",
 ]  # fmt: skip
+
+
+_PHILIPS_CREATOR, _PHILIPS_SLOPE, _PHILIPS_FRAME = 0x20050010, 0x2005100E, 0x2005140F
+"""Philips' private block, the scale slope in it, and the item of a frame that holds such a block."""
 
 
 class UnreadableFile(Exception):
@@ -54,7 +60,14 @@ class UnreadableFile(Exception):
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice of a file: a classic file has one, a multi-frame file has many. Numbers as in the header (LPS+, mm)."""
+    """One slice of a file: a classic file has one, a multi-frame file has many. Numbers as in the header (LPS+, mm).
+
+    Attributes:
+        slope: A stored number becomes a value by `slope` and `intercept`; 1 and 0 where the header states none.
+        intercept: See `slope`.
+        philips_slope: Philips' own scale slope: the value divided by it and by `slope` is comparable between slices
+            even where `slope` is not; None for other makers.
+    """
 
     position: tuple[float, float, float] | None
     orientation: tuple[float, ...] | None
@@ -62,6 +75,9 @@ class Slice:
     echo_ms: float | None
     b_value: float | None
     frame_type: tuple[str, ...]
+    slope: float = 1.0
+    intercept: float = 0.0
+    philips_slope: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,12 @@ class Header:
         texts: Series description, protocol and sequence names: typed by people, may contain names.
         agent: By `ContrastBolusAgent`: True: given, False: stated as not given, None: not stated.
         time: Acquisition time as a number for sorting (YYYYMMDDhhmmss.f); None where missing.
+        photometric: `MONOCHROME2`, ... in capitals.
+        acquired: AcquisitionContrast and ComplexImageComponent, in capitals.
+        unit: Of the values (RescaleType); "" where missing.
+        acquisition: Number of the acquisition within the series.
+        temporal: Number of the time point within the series.
+        thickness: Of a slice, mm.
     """
 
     path: Path
@@ -122,6 +144,12 @@ class Header:
     slices: tuple[Slice, ...]
     multi_frame: bool
     colour: bool
+    photometric: str
+    acquired: tuple[str, ...]
+    unit: str
+    acquisition: int | None
+    temporal: int | None
+    thickness: float | None
 
 
 def require_pydicom() -> None:
@@ -154,7 +182,12 @@ def read_header(path: Path) -> Header | None:
     try:
         with silently(), config.disable_value_validation():
             with path.open("rb") as stream:
-                dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+                dataset = pydicom.dcmread(
+                    stream,
+                    stop_before_pixels=True,
+                    force=True,
+                    specific_tags=[*_TAGS, _PHILIPS_CREATOR, _PHILIPS_SLOPE],
+                )
                 rest = path.stat().st_size - stream.tell()
             if "DICOMDIR" in str(getattr(dataset.file_meta, "MediaStorageSOPClassUID", "")) or _is_directory(dataset):
                 return None
@@ -164,23 +197,43 @@ def read_header(path: Path) -> Header | None:
             return header
     except UnreadableFile:
         raise
-    except (InvalidDicomError, AttributeError, ValueError, KeyError, TypeError, OSError, EOFError, NotImplementedError,
-            struct.error, OverflowError, RecursionError, UnicodeError) as error:  # fmt: skip
+    except (InvalidDicomError, AttributeError, ValueError, LookupError, TypeError, OSError, EOFError, OverflowError,
+            NotImplementedError, RecursionError, UnicodeError, struct.error) as error:  # fmt: skip
         raise UnreadableFile(f"damaged or truncated ({type(error).__name__})") from None
+
+
+def pixels_of(path: Path) -> bytes:
+    """The pixels of a file as they are stored, perhaps compressed; empty where they cannot be read."""
+    try:
+        with silently(), config.disable_value_validation():
+            return bytes(pydicom.dcmread(path, force=True).get("PixelData") or b"")
+    except (
+        InvalidDicomError,
+        AttributeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        OSError,
+        EOFError,
+        NotImplementedError,
+    ):
+        return b""
 
 
 @contextmanager
 def silently() -> Iterator[None]:
-    """Silence pydicom's warnings and log, since they may repeat values, also names."""
-    log = logging.getLogger("pydicom")
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)
+    """Silence the warnings and the logs of pydicom and highdicom, since they may repeat values, also names."""
+    logs = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _is_directory(dataset: "Dataset") -> bool:
@@ -228,6 +281,12 @@ def _header(path: Path, data: "Dataset") -> Header:
         slices=slices,
         multi_frame=len(slices) > 1 or _text(data, "SOPClassUID") in _ENHANCED,
         colour=(_integer(data, "SamplesPerPixel") or 1) > 1,
+        photometric=_text(data, "PhotometricInterpretation").upper(),
+        acquired=(*_words(data, "AcquisitionContrast"), *_words(data, "ComplexImageComponent")),
+        unit=str(_in_groups(data, "PixelValueTransformationSequence", "RescaleType") or ""),
+        acquisition=_integer(data, "AcquisitionNumber"),
+        temporal=_integer(data, "TemporalPositionIdentifier"),
+        thickness=_number(_in_groups(data, "PixelMeasuresSequence", "SliceThickness")),
     )
 
 
@@ -361,6 +420,9 @@ def _slices(data: "Dataset") -> tuple[Slice, ...]:
         echo_ms=_number(data.get("EchoTime")),
         b_value=_number(data.get("DiffusionBValue")),
         frame_type=(),
+        slope=_number(data.get("RescaleSlope")) or 1.0,
+        intercept=_number(data.get("RescaleIntercept")) or 0.0,
+        philips_slope=_philips_slope(data),
     )
     return (one,) * max(_integer(data, "NumberOfFrames") or 1, 1)
 
@@ -378,7 +440,27 @@ def _frame(frame: "Dataset", shared: "Dataset | None") -> Slice:
         echo_ms=_number(value("MREchoSequence", "EffectiveEchoTime")),
         b_value=_number(value("MRDiffusionSequence", "DiffusionBValue")),
         frame_type=tuple(str(part).upper() for part in kind) if kind else (),
+        slope=_number(value("PixelValueTransformationSequence", "RescaleSlope")) or 1.0,
+        intercept=_number(value("PixelValueTransformationSequence", "RescaleIntercept")) or 0.0,
+        philips_slope=_philips_slope_of_frame(frame),
     )
+
+
+def _philips_slope_of_frame(frame: "Dataset") -> float | None:
+    element = frame.get(_PHILIPS_FRAME)
+    items = [] if element is None or isinstance(element.value, bytes) else element.value
+    return _philips_slope(items[0]) if items else None
+
+
+def _philips_slope(data: "Dataset") -> float | None:
+    """The private scale slope; None where there is none, or where it is zero."""
+    creator, element = data.get(_PHILIPS_CREATOR), data.get(_PHILIPS_SLOPE)
+    if creator is None or element is None or not str(creator.value).startswith("Philips MR"):
+        return None
+    value = element.value
+    if isinstance(value, bytes):  # an unknown private element of an implicit file
+        value = struct.unpack("<f", value)[0] if len(value) == 4 else None
+    return _number(value) or None
 
 
 def _triple(value: Any) -> tuple[float, float, float] | None:

@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lacunet.data.names import REFERENCE, SUFFIXES, bare_name, understand
+from lacunet.data.groups import Group, grouped, is_scan
+from lacunet.data.names import ESTIMATE, MASK, REFERENCE, SUFFIXES, NamedFile, bare_name, read_name
 from lacunet.data.pseudonyms import is_pseudonym
+from lacunet.data.sequences import OTHER, sequence_named
 from lacunet.intake.identify.clues import Clues
 from lacunet.task import Task
 
@@ -19,13 +20,25 @@ _BIDS_NAME = re.compile(r"^(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?_", re.ASCI
 
 @dataclass(frozen=True)
 class LooseFile:
-    """One NIfTI file with the content of its name and sidecar."""
+    """One NIfTI file with the content of its name and sidecar.
+
+    Attributes:
+        number: Its place in the order of the names.
+        path: The file.
+        clues: What its name and its sidecar say.
+        sidecar: The content of its sidecar.
+        source: `bids` or `nifti`.
+        text: What its name says of the sequence; may hold a patient's name.
+        reason: Why it is no scan by its name; "" where it may be one.
+    """
 
     number: int
     path: Path
     clues: Clues
     sidecar: Mapping[str, Any]
     source: str
+    text: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,100 +49,67 @@ class LooseVisit:
         name: A name that may be shown; None: its own name may be a patient's.
         own: Its own name: the stem of its files, or the name of its folder.
         files: In the order of their paths.
+        question: Whether there is a doubt that these are the files of one person; the user must decide.
     """
 
     name: str | None
     own: str
     files: tuple[LooseFile, ...]
+    question: bool = False
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name has the suffix of NIfTI or .mha."""
+    """Whether a file's name has the suffix of a format that is read here."""
     return path.name.lower().endswith(SUFFIXES)
 
 
-def loose_visits(paths: Sequence[Path], task: Task) -> list[LooseVisit]:
-    """Group image files by person and visit.
+def loose_visits(paths: Sequence[Path], task: Task) -> tuple[list[LooseVisit], list[LooseFile]]:
+    """The visits among image files, by the grouping that every command uses; and the files that belong to none.
 
-    BIDS names state person and visit. Otherwise the files of one folder are one visit, unless their names are known and
-    give the same modality to several cases. Where every folder holds a single file (a folder per sequence), the folder
-    above is the visit.
+    A visit has at least one file that may be a scan.
     """
-    files = [_file(number, path, task) for number, path in enumerate(paths, 1) if is_image(path)]
-    found: dict[tuple[str, ...], list[LooseFile]] = defaultdict(list)
-    for one in files:
-        found[_visit_key(one, task)].append(one)
-    found = _folder_per_sequence(found)
-    visits = []
-    for key, members in found.items():
-        visits += _cases(key, members, task)
-    return visits
+    images = [path for path in paths if is_image(path)]
+    numbers = {path: number for number, path in enumerate(images, 1)}
+    groups, reasons = grouped(images, task)
+    visits, aside = [], [_file(numbers[path], read_name(path, task), reason) for path, reason in reasons.items()]
+    for group in groups:
+        visit = _visit_of(group, numbers)
+        if all(one.reason for one in visit.files):
+            aside += visit.files
+        else:
+            visits.append(visit)
+    return visits, aside
 
 
-def _visit_key(one: LooseFile, task: Task) -> tuple[str, ...]:
-    if match := _BIDS_NAME.match(one.path.name):
-        return ("bids", "_".join(part for part in match.groups() if part))
-    known = understand(one.path, task)
-    home = known.home if known else one.path.parent
-    return ("folder", str(home))
+def _visit_of(group: Group, numbers: Mapping[Path, int]) -> LooseVisit:
+    files = tuple(_file(numbers[found.path], found) for found in group.files)
+    bids = any(_BIDS_NAME.match(found.path.name) for found in group.files)
+    name = group.name if bids else _public(group.name) or _public(group.home.name)
+    return LooseVisit(name, group.name, files, bool(group.question))
 
 
-def _folder_per_sequence(found: Mapping[tuple[str, ...], list[LooseFile]]) -> dict[tuple[str, ...], list[LooseFile]]:
-    """Sibling folders of one file each are one visit."""
-    merged: dict[tuple[str, ...], list[LooseFile]] = {}
-    folders = {key: members for key, members in found.items() if key[0] == "folder"}
-    above: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for key in folders:
-        above[str(Path(key[1]).parent)].append(key)
-    for key, members in found.items():
-        siblings = above[str(Path(key[1]).parent)] if key[0] == "folder" else []
-        alone = len(siblings) > 1 and all(len(folders[sibling]) == 1 for sibling in siblings)
-        visit = ("folder", str(Path(key[1]).parent)) if alone else key
-        merged.setdefault(visit, []).extend(members)
-    return merged
+def _file(number: int, found: NamedFile, aside: str = "") -> LooseFile:
+    sidecar = _sidecar(found.path)
+    role = found.role if found.exact and is_scan(found) else None
+    source = "bids" if _BIDS_NAME.match(found.path.name) else "nifti"
+    said = (sidecar.get(name) for name in ("SeriesDescription", "ProtocolName"))
+    described = tuple(text for text in said if isinstance(text, str))
+    named = sequence_named(found.text)  # a map may have the sidecar of the scan that it was calculated from
+    texts = (found.text, *described) if named and named.sequence == OTHER else (*described, found.text)
+    reason = aside or _no_scan_by_name(found)
+    return LooseFile(number, found.path, _clues(texts, role, sidecar), sidecar, source, found.text, reason)
 
 
-def _cases(key: tuple[str, ...], members: Sequence[LooseFile], task: Task) -> list[LooseVisit]:
-    if key[0] == "bids":
-        return [LooseVisit(key[1], key[1], tuple(members))]
-    stems: dict[str, list[LooseFile]] = defaultdict(list)
-    for one in members:
-        known = understand(one.path, task)
-        stems[known.stem if known else ""].append(one)
-    named = {stem: files for stem, files in stems.items() if stem}
-    roles = [one.clues.role for files in named.values() for one in files if one.clues.role]
-    if len(named) > 1 and len(set(roles)) < len(roles):
-        return [LooseVisit(_public(stem), stem, tuple(files)) for stem, files in named.items()]
-    stem, folder = next(iter(named)) if len(named) == 1 else "", Path(key[1]).name
-    return [LooseVisit(_public(stem) or _public(folder), stem or folder, tuple(members))]
+def _no_scan_by_name(found: NamedFile) -> str:
+    """Why a file is no scan, where its name alone tells; a sidecar or the image may tell more of the others."""
+    if found.role == REFERENCE:
+        return "is a mask by its name"
+    return found.reason if found.role in (MASK, ESTIMATE) else ""
 
 
 def _public(name: str) -> str | None:
     """The name itself, where it is a pseudonym with a number: `scans` or `b` could be anybody's."""
     return name if is_pseudonym(name) and any(letter.isdigit() for letter in name) else None
-
-
-def _file(number: int, path: Path, task: Task) -> LooseFile:
-    sidecar = _sidecar(path)
-    known = understand(path, task)
-    role = known.role if known and known.role != REFERENCE else None
-    source = "bids" if _BIDS_NAME.match(path.name) else "nifti"
-    texts = tuple(
-        str(sidecar[name]) for name in ("SeriesDescription", "ProtocolName") if isinstance(sidecar.get(name), str)
-    )
-    return LooseFile(number, path, _clues((*texts, stem_of(path, source)), role, sidecar), sidecar, source)
-
-
-def stem_of(path: Path, source: str) -> str:
-    """A file's name without its suffix; of a `bids` file also without the subject, which names a person."""
-    bare = bare_name(path.name)
-    return bare if source == "nifti" else bare.split("_", 1)[1]
-
-
-def is_reference(path: Path, task: Task) -> bool:
-    """Whether a file is a mask by its name."""
-    known = understand(path, task)
-    return known is not None and known.role == REFERENCE
 
 
 def _sidecar(path: Path) -> Mapping[str, Any]:
@@ -152,7 +132,7 @@ def _clues(texts: tuple[str, ...], role: str | None, sidecar: Mapping[str, Any])
         return value * 1000.0 if isinstance(value, int | float) and 0 < value < 100 else None
 
     agent = sidecar.get("ContrastBolusIngredient")
-    sequence = sidecar.get("ScanningSequence")
+    sequence, types = sidecar.get("ScanningSequence"), sidecar.get("ImageType")
     return Clues(
         texts=texts,
         role=role,
@@ -162,6 +142,7 @@ def _clues(texts: tuple[str, ...], role: str | None, sidecar: Mapping[str, Any])
         sequence=tuple(re.split(r"[^A-Z]+", sequence.upper())) if isinstance(sequence, str) else (),
         agent=str(agent).upper() not in ("", "NONE", "NO") if isinstance(agent, str) else None,
         time=_time(sidecar),
+        image_type=tuple(str(word).upper() for word in types) if isinstance(types, list) else (),
     )
 
 

@@ -1,4 +1,4 @@
-"""From headers to series: files that belong together, in the order of their slices; and why a series is not used.
+"""From headers to series: files that belong together, in the order of their slices; and why a stack is not used.
 
 A DICOM series may hold several images (echoes, magnitude and phase, three planes of a localiser): it is split so
 that each part is one stack of slices of one shape. The parts of a series are called `4a`, `4b`.
@@ -10,34 +10,26 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float
 
-from lacunet.data.words import has, shown
+from lacunet.data.words import shown
 from lacunet.intake.read.header import Header, Slice
-
-LEAST_SLICES_OF_A_SERIES = 8
-"""A series with fewer slices is a localiser or incomplete."""
+from lacunet.intake.read.places import (
+    EXACT_MM,
+    SAME_PLACE_MM,
+    UNEVEN_MM,
+    directions,
+    heights,
+    is_even,
+    orientations,
+)
+from lacunet.intake.read.stacks import LEAST_SLICES_OF_A_SERIES, Stack, stacks_of
 
 LEAST_COVERAGE_MM = 60.0
 """A stack thinner than this does not show a whole head."""
 
-UNEVEN_MM = 0.25
-"""Slices farther than this from equal distances are interpolated, with a warning."""
-
-_NO_IMAGES = {
-    "SR": "a report", "KO": "a list of marked images", "PR": "a display setting", "SEG": "a segmentation",
-    "RTSTRUCT": "drawn contours", "RTPLAN": "a treatment plan", "RTDOSE": "a dose map", "REG": "a registration",
-    "DOC": "a document", "RWV": "a table of values", "AU": "a recording",
-}  # fmt: skip
-_OTHER_MODALITIES = {
-    "CT": "a CT", "PT": "a PET", "NM": "a nuclear medicine scan", "US": "an ultrasound",
-    "CR": "a radiograph", "DX": "a radiograph",
-    "XA": "an angiogram", "RF": "a fluoroscopy", "MG": "a mammogram",
-    "OT": "an image of no stated kind", "SC": "a screenshot",
-    "XC": "a photograph", "ES": "an endoscopy", "SM": "a slide",
-}  # fmt: skip
-_SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"
-_KINDS = {"M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY"}
-_LEVEL_MS = 3.0
+STRAIGHT = 0.005
+"""A stack whose slices are shifted sideways by less than this share of its height is straight: rounding does that."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +40,15 @@ class Series:
         key: `4`, or `4a`, `4b` for parts of one series: the user's name for it.
         headers: Of its files, in the order of the slices.
         slices: Of all its files, in that order.
-        copies: Number of files that were there twice.
+        copies: Number of files that hold the same as one of these, and are not used.
+        notes: What was joined or split off to make it, for the user.
     """
 
     key: str
     headers: tuple[Header, ...]
     slices: tuple[Slice, ...]
     copies: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def first(self) -> Header:
@@ -67,20 +61,76 @@ class Series:
         words = shown(*self.first.texts)
         return f"series {self.key} ({words})" if words else f"series {self.key}"
 
+    @property
+    def files(self) -> int:
+        """Number of files that it accounts for: those in use and copies of them."""
+        return len(self.headers) + self.copies
+
+    @cached_property
+    def directions(self) -> Float[np.ndarray, "2 3"] | None:
+        """Unit vectors along the rows and down the columns (LPS+); None where the header does not state them."""
+        return directions(self.slices)
+
     @cached_property
     def normal(self) -> np.ndarray | None:
         """Unit vector across the slices (LPS+); None where the header does not give their orientation."""
-        orientation = self.slices[0].orientation
-        if orientation is None:
+        return None if self.directions is None else np.cross(*self.directions)
+
+    @cached_property
+    def spacing(self) -> tuple[float, float] | None:
+        """Millimetres between rows, and between columns: the median; None where a slice does not state them."""
+        given = [one.spacing for one in self.slices if one.spacing is not None]
+        if len(given) < len(self.slices):
             return None
-        normal = np.cross(orientation[:3], orientation[3:])
-        length = float(np.linalg.norm(normal))
-        return normal / length if length > 0.9 else None
+        row, column = np.median(np.array(given, float), axis=0)
+        return float(row), float(column)
+
+    @cached_property
+    def heights(self) -> np.ndarray:
+        """The position of each slice along the normal, mm, ascending; empty where positions are missing."""
+        return heights(self.slices, self.normal)
 
     @cached_property
     def steps(self) -> np.ndarray:
         """Millimetres between neighbouring slices; empty where positions are missing."""
-        return np.diff(_positions(self.slices, self.normal))
+        return np.diff(self.heights)
+
+    @cached_property
+    def line(self) -> tuple[np.ndarray, np.ndarray]:
+        """The position of the first slice and the step to the next (LPS+, mm), equal distances assumed.
+
+        From the first slice to the last; where positions are rounded or jitter, the straight line that fits them best.
+        """
+        positions = np.array([one.position for one in self.slices], float)
+        count = len(positions)
+        step = (positions[-1] - positions[0]) / (count - 1)
+        if count < 3 or self.off_line_mm <= EXACT_MM or not self.even:
+            return positions[0], step
+        numbers = np.arange(count) - (count - 1) / 2
+        step = numbers @ positions / (numbers @ numbers)
+        assert self.normal is not None
+        if np.linalg.norm(step - self.normal * (step @ self.normal)) <= STRAIGHT * np.linalg.norm(step):
+            step = self.normal * (step @ self.normal)
+        return positions.mean(axis=0) - step * (count - 1) / 2, step
+
+    @cached_property
+    def even(self) -> bool:
+        """Whether slices lie at equal distances, as nearly as matters."""
+        return is_even(self.heights)
+
+    @cached_property
+    def off_line_mm(self) -> float:
+        """Largest distance of a slice from its place at equal distances on the line from the first to the last."""
+        positions = np.array([one.position for one in self.slices], float)
+        return float(np.linalg.norm(positions - np.linspace(positions[0], positions[-1], len(positions)), axis=1).max())
+
+    @cached_property
+    def sideways_mm(self) -> float:
+        """Largest distance of a slice, within its plane, from the straight line through the stack."""
+        positions = np.array([one.position for one in self.slices], float)
+        ends = np.interp(self.heights, self.heights[[0, -1]], [0.0, 1.0])
+        line = positions[0] + ends[:, None] * (positions[-1] - positions[0])
+        return float(np.linalg.norm(positions - line, axis=1).max())
 
     @property
     def coverage_mm(self) -> float:
@@ -98,12 +148,13 @@ class Series:
         return float(np.abs(self.steps).max()) if len(self.steps) else 0.0
 
     @property
-    def unevenness_mm(self) -> float:
-        """Largest distance of a slice from its position at equal distances."""
-        positions = _positions(self.slices, self.normal)
-        if len(positions) < 3:
-            return 0.0
-        return float(np.abs(positions - np.linspace(positions[0], positions[-1], len(positions))).max())
+    def alternates(self) -> bool:
+        """Whether wide and narrow steps take turns, as where the slices of two stacks interleave."""
+        if len(self.steps) < 4:
+            return False
+        one, other = self.steps[0::2], self.steps[1::2]
+        apart = abs(float(np.median(one) - np.median(other)))
+        return apart > UNEVEN_MM and max(float(np.ptp(one)), float(np.ptp(other))) < 0.5 * apart
 
     @property
     def missing_slices(self) -> int:
@@ -123,23 +174,19 @@ def counted(count: int, one: str, many: str) -> str:
 
 
 def group(headers: Iterable[Header]) -> list[Series]:
-    """Group files to series, split where geometry, echo or kind differ, sorted by series number."""
-    by_series: dict[str, dict[str, Header]] = defaultdict(dict)
-    copies: dict[str, int] = defaultdict(int)
-    for header in headers:
-        if header.sop_instance in by_series[header.series]:
-            copies[header.series] += 1
-        by_series[header.series].setdefault(header.sop_instance, header)
+    """Group files to series, split where geometry, echo, kind or acquisition differ, sorted by series number."""
     found: list[tuple[int, list[Series]]] = []
-    for uid, files in by_series.items():
-        parts = _split(list(files.values()))
-        number = parts[0][0].number
-        series = [Series(str(number if number is not None else "?"), tuple(part), _slices(part)) for part in parts]
-        series = [_sorted(one) for one in series]
-        series[0] = replace(series[0], copies=copies[uid])
+    for parts in stacks_of(headers):
+        number = parts[0].headers[0].number
+        series = [in_order(_series(str(number if number is not None else "?"), part)) for part in parts]
         found.append((number if number is not None else 10**9, series))
     found.sort(key=lambda entry: (entry[0], entry[1][0].first.time or 0.0, entry[1][0].first.series))
     return _numbered([series for _, series in found])
+
+
+def _series(key: str, part: Stack) -> Series:
+    slices = tuple(one for header in part.headers for one in header.slices)
+    return Series(key, part.headers, slices, part.copies, part.notes)
 
 
 def _numbered(found: Sequence[list[Series]]) -> list[Series]:
@@ -159,146 +206,48 @@ def _letters(k: int) -> str:
     return chr(97 + k) if k < 26 else _letters(k // 26 - 1) + chr(97 + k % 26)
 
 
-def _split(headers: Sequence[Header]) -> list[list[Header]]:
-    parts: dict[tuple[object, ...], list[Header]] = defaultdict(list)
-    for header in headers:
-        parts[_split_key(header)].append(header)
-    merged = [sorted(part, key=lambda header: (header.instance or 0, header.sop_instance)) for part in parts.values()]
-    return sorted(
-        merged, key=lambda part: (part[0].instance or 0, part[0].slices[0].echo_ms or 0.0, part[0].sop_instance)
-    )
-
-
-def _split_key(header: Header) -> tuple[object, ...]:
-    if header.multi_frame:
-        return ("multi-frame", header.sop_instance)
-    one = header.slices[0]
-    orientation = tuple(round(value, 2) + 0.0 for value in one.orientation) if one.orientation else None
-    spacing = tuple(round(value, 3) for value in one.spacing) if one.spacing else None
-    echo = round(one.echo_ms / _LEVEL_MS) if one.echo_ms is not None else None
-    kind = tuple(word for word in header.image_type if word in _KINDS)
-    return header.modality, header.rows, header.columns, orientation, spacing, echo, kind, header.colour
-
-
-def _slices(headers: Sequence[Header]) -> tuple[Slice, ...]:
-    return tuple(one for header in headers for one in header.slices)
-
-
-def _positions(slices: Sequence[Slice], normal: np.ndarray | None) -> np.ndarray:
-    """The position of each slice along the normal, mm; empty where a slice has none."""
-    if normal is None or any(one.position is None for one in slices):
-        return np.zeros(0)
-    return np.asarray(np.array([one.position for one in slices], float) @ normal)
-
-
-def _sorted(series: Series) -> Series:
-    """The series with files and slices sorted along the normal."""
-    positions = _positions(series.slices, series.normal)
-    if not len(positions):
+def in_order(series: Series) -> Series:
+    """The series with its files and slices sorted along the normal; as it is where positions are missing."""
+    if not len(series.heights):
         return series
-    order = np.argsort(positions, kind="stable")
+    order = np.argsort(series.heights, kind="stable")
     slices = tuple(series.slices[k] for k in order)
     if len(series.headers) != len(series.slices):
         return replace(series, slices=slices)
     return replace(series, headers=tuple(series.headers[k] for k in order), slices=slices)
 
 
-# ---------------------------------------------------------------- series that are not used
+# ---------------------------------------------------------------- stacks that are not used
 
 
-def why_not(series: Series) -> str | None:
-    """Why a series is left out, whichever sequence it is; None for a usable stack of MR slices of a head."""
-    return _wrong_kind(series) or _wrong_map(series) or _wrong_stack(series)
-
-
-def _wrong_kind(series: Series) -> str | None:
-    first = series.first
-    if first.modality in _NO_IMAGES:
-        return f"is {_NO_IMAGES[first.modality]}, not a scan"
-    if first.sop_class.startswith(_SCREENSHOT):
-        return "is a screenshot or a scanned page, not a scan"
-    if first.modality in _OTHER_MODALITIES:
-        return f"is {_OTHER_MODALITIES[first.modality]}, not an MR scan"
-    if first.modality != "MR":
-        return "is no MR scan" if first.modality.isalpha() else "does not say that it is an MR scan"
-    if not (first.rows and first.columns):
-        return "holds no pixels"
-    return "is in colour, as maps and screenshots are" if first.colour else None
-
-
-def _wrong_map(series: Series) -> str | None:
-    """Localisers, derived maps and reformats, by ImageType and by description."""
-    first = series.first
-    types = {word for kind in (first.image_type, *(one.frame_type for one in series.slices)) for word in kind}
-    texts = first.texts[:2]
-    if types & {"LOCALIZER", "LOCALISER", "SCOUT"} or has(texts, _LOCALISER):
-        return "is a localiser"
-    if types & {"ADC", "FA", "TRACEW", "TRACE", "DIFFUSION", "EXP", "EADC", "TENSOR", "DIFFUSION_ANISO", "MD"}:
-        return "is a diffusion map"
-    if types & {
-        "CBF",
-        "CBV",
-        "RCBV",
-        "MTT",
-        "TTP",
-        "TMAX",
-        "PERFUSION",
-        "GBP",
-        "PBP",
-        "ASL",
-        "RELCBV",
-        "RELCBF",
-        "RELMTT",
-    }:
-        return "is a perfusion map"
-    if types & {
-        "MPR",
-        "REFORMATTED",
-        "PROJECTION IMAGE",
-        "MIP",
-        "MINIP",
-        "MIN_IP",
-        "MAX_IP",
-        "CURVED",
-        "RESLICED",
-        "MNIP",
-    }:
-        return "is a reformat or a projection of another series"
-    if series.derived and has(texts, r"\bmprs?\b"):
-        return "is a reformat of another series"
-    if types & {"SUBTRACT", "SUBTRACTION", "SUB"}:
-        return "is a subtraction of two series"
-    if types & {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}:
-        return "holds phase, real or imaginary values, not a magnitude image"
-    return None
-
-
-_LOCALISER = (
-    r"\b(?:localizer|localiser|localizador|lokalizer|locator|scout|survey|topogram\w*|ubersicht|"
-    r"3 ?pl(?:ane)?s?(?: loc)?|3plane|plan scan|aahead|loc|calibration|shim|smartbrain)\b"
-)
-
-
-def _wrong_stack(series: Series) -> str | None:
-    """Too few slices, repeated slices, or slices without position."""
+def wrong_stack(series: Series) -> str | None:
+    """Too few slices, repeated slices, or slices without position; None where the stack is sound."""
     count = len(series.slices)
     if count < LEAST_SLICES_OF_A_SERIES:
         return f"has {count} slice{'s' * (count > 1)}, too few for a head (at least {LEAST_SLICES_OF_A_SERIES})"
-    if series.normal is None or not len(series.steps):
+    if (planes := orientations(series.slices)) > 1:
+        return f"holds slices in {planes} directions, as a localiser does"
+    if not len(series.steps):
         return "does not say where its slices lie (position or orientation missing)"
-    if series.slices[0].spacing is None or min(series.slices[0].spacing) <= 0:
+    if series.spacing is None or min(series.spacing) <= 0:
         return "has no pixel spacing, or one that is not positive"
-    still = int((np.abs(series.steps) < 1e-3).sum())
-    if still:
-        times = count / max(count - still, 1)
-        kind = (
-            "diffusion"
-            if len({one.b_value for one in series.slices}) > 1
-            else "a time series, several echoes or copies"
-        )
-        return f"holds the same slices {times:.0f} times or more ({kind})" if times >= 1.9 else (
-            f"has {still} slices twice at one place; it cannot be told which belong together"
-        )  # fmt: skip
+    return _repeated(series) or _too_thin(series)
+
+
+def _repeated(series: Series) -> str | None:
+    count = len(series.slices)
+    still = int((series.steps < SAME_PLACE_MM).sum())
+    if still == count - 1:
+        return f"states one position for all its {count} slices, or holds one slice {count} times"
+    times = count / max(count - still, 1)
+    if times >= 1.9:
+        diffusion = len({one.b_value for one in series.slices}) > 1
+        kind = "diffusion" if diffusion else "a time series, several echoes or copies"
+        return f"holds the same slices {times:.0f} times or more ({kind})"
+    return f"has {still} slices twice at one place; it cannot be told which belong together" if still else None
+
+
+def _too_thin(series: Series) -> str | None:
     if series.coverage_mm < LEAST_COVERAGE_MM:
         return f"covers {series.coverage_mm:.0f} mm only, less than a head (at least {LEAST_COVERAGE_MM:.0f} mm)"
     return None

@@ -11,7 +11,9 @@ from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import LeftOut
 from lacunet.intake.identify.clues import Clues, guess
 from lacunet.intake.read.header import Header, UnreadableFile, looks_like_dicom, read_header, require_pydicom
-from lacunet.intake.read.series import Series, counted, group, why_not
+from lacunet.intake.read.kinds import why_not
+from lacunet.intake.read.neighbours import with_neighbours
+from lacunet.intake.read.series import Series, counted, group
 from lacunet.task import Task
 
 
@@ -121,7 +123,7 @@ def studies_of(headers: Sequence[Header]) -> list[Study]:
         date = max((header.study_date for header in files), default="")
         time = max((header.study_time for header in files), default="")
         shown = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else ""
-        found.append(Study(uid, shown, time, tuple(group(files))))
+        found.append(Study(uid, shown, time, tuple(with_neighbours(group(files)))))
     return sorted(found, key=lambda study: (study.date, study.time, study.uid), reverse=True)
 
 
@@ -201,4 +203,5 @@ def clues_of(series: Series) -> Clues:
         sequence=first.sequence,
         agent=first.agent,
         time=min(times) if times else None,
+        image_type=(*first.image_type, *first.acquired),
     )
