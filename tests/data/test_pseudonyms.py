@@ -119,7 +119,7 @@ def test_problems_and_errors_below_a_source_name_numbers_and_words(tmp_path):
     assert problem.case == f"case-{contents_hash([one, two])}"
     assert problem.message.startswith("file 1 (… T1C) and file 2 (… T1CE): two files for t1c of case case-")
     assert "Meier" not in problem.message
-    (row,) = found.rows
+    row = found.rows[0]
     assert (row.case, row.source) == (problem.case, str(source / "anna"))
     assert row.files == ("Meier_T1c.nii", "Meier_T1ce.nii")
     assert str(one) in row.reason
