@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from lacunet.case import CaseFiles
 from lacunet.data.find import case_from_files, survey_all
@@ -97,7 +98,8 @@ def survey_named(sources: Sequence[Path], task: Task, show_names: bool = False, 
     problems = [below.problem(one) for one in found.problems]
     rows = [below.row(was, one.case) for was, one in zip(found.problems, problems, strict=True)]
     questions = [below.problem(one) for one in found.questions]
-    left_out = [below.left_out(one) for one in found.left_out]
+    reasons = {reason: below.cleaned(reason) for reason in {one.reason for one in found.left_out}}
+    left_out = [replace(below.left_out(one), reason=reasons[one.reason]) for one in found.left_out]
     return Surveyed(cases, problems, questions, left_out, [*rows, *left_rows])
 
 
@@ -130,11 +132,13 @@ class _Below:
     Attributes:
         sources: What the user named.
         labels: Image -> `file 3 (T1 … KM)`, counted over all sources; folder or other file -> other words.
+        spellings: Every way in which a message may name one of these -> its label.
         names: Parts of names of files and folders that may be a person's.
     """
 
     sources: Sequence[Path]
     labels: Mapping[Path, str]
+    spellings: Mapping[str, str]
     names: Sequence[str]
 
     @classmethod
@@ -155,21 +159,21 @@ class _Below:
             names.update(part for part in _beginnings(bare_name(path.name)) if not may_show_file(part))
         labels |= {source: f"source {number}" for number, source in enumerate(sources, 1)}
         labels |= {source: "the source" for source in sources[:1] if len(sources) == 1}
-        return cls(sources, labels, sorted(names))
+        return cls(sources, labels, _spellings_of(labels), sorted(names))
 
-    def cleaned(self, text: str) -> str:
-        """A text without the names of what is below the sources."""
-        text = _replaced(text, _spellings_of(self.labels))
+    def cleaned(self, text: str, also: Mapping[str, str] = MappingProxyType({})) -> str:
+        """A text without the names of what is below the sources; `also` has more that is replaced."""
+        text = _replaced(text, {**self.spellings, **also})
         for source in self.sources:  # what is not there, as a manifest may name it
             folder = re.escape(str(source if source.is_dir() else source.parent))
             text = re.sub(rf"{folder}[/\\].*?(?=: |; | and |, |$)", "a file of the source", text)
         return _replaced(text, dict.fromkeys(self.names, HIDDEN))
 
     def left_out(self, one: PassedOver) -> PassedOver:
-        """The same with a label and a reason that name nobody."""
+        """The same with a label that names nobody."""
         parts = [part for part in one.label.split("/") if part]
         shown_label = one.label if all(map(may_show_file, parts)) else self.labels.get(one.path, "a file of the source")
-        return replace(one, label=shown_label, reason=self.cleaned(one.reason))
+        return replace(one, label=shown_label)
 
     def about(self, problem: Problem) -> list[Path]:
         """The files that a problem names."""
@@ -187,7 +191,7 @@ class _Below:
         about = self.about(problem)
         named = any(_has_manifest(source) for source in self.sources) or is_pseudonym(problem.case)
         case = problem.case if named else hidden_name(about) if about else "a case"
-        return Problem(case, _replaced(self.cleaned(problem.message), {problem.case: case}))
+        return Problem(case, self.cleaned(problem.message, {problem.case: case}))
 
 
 def _has_manifest(source: Path) -> bool:

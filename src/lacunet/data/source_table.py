@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,12 +141,12 @@ def _read(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as stream:
             csv.field_size_limit(2**27)  # one cell names all files of a series
             reader = csv.DictReader(stream)
-            rows = list(reader)
+            columns, rows = tuple(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
         return []
     except (UnicodeDecodeError, csv.Error) as error:
         raise OutputError(f"{path}: is no table of sources that lacunet wrote; move it away ({error})") from error
-    if tuple(reader.fieldnames or ()) != COLUMNS:
+    if columns != COLUMNS:
         raise OutputError(f"{path}: is no table of sources that lacunet wrote; move it away")
     return rows
 
@@ -155,21 +155,25 @@ def _read(path: Path) -> list[dict[str, str]]:
 def _alone(path: Path) -> Iterator[None]:
     """Only one process at a time is within the block: results of several go into one folder."""
     lock = path.with_name(f".{path.name}.lock")
-    began = time.monotonic()
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, mode=0o600))
-            break
-        except FileExistsError:
-            if time.monotonic() - began > PATIENCE_SECONDS:
-                with suppress(FileNotFoundError):
-                    lock.unlink()
-            time.sleep(0.02)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _take(lock)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
     try:
         yield
     finally:
-        with suppress(FileNotFoundError):
-            lock.unlink()
+        lock.unlink(missing_ok=True)
+
+
+def _take(lock: Path) -> None:
+    """Make the file, which only one process can; a file that stays there for long was left behind."""
+    began = time.monotonic()
+    while True:
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, mode=0o600))
+            return
+        except FileExistsError:
+            if time.monotonic() - began > PATIENCE_SECONDS:
+                lock.unlink(missing_ok=True)
+            time.sleep(0.02)
