@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lacunet.case import ImageFile
+from lacunet.data.called import by_label
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.sequences import OTHER
 from lacunet.data.volume import read_file
 from lacunet.data.words import manufacturer, shown
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import DicomSource, Facts, Instance, LeftOut, Survey, Visit
+from lacunet.intake.identify.cautions import cautions_of, subject_of_all
 from lacunet.intake.identify.choose import Candidate, choose
 from lacunet.intake.identify.clues import Clues, Guess, guess
 from lacunet.intake.read.archive import Contents, unpacked
@@ -39,6 +41,7 @@ from lacunet.intake.read.study import (
     short_hash,
     studies_of,
 )
+from lacunet.intake.read.subject import subject_beside
 from lacunet.task import Task
 
 
@@ -195,6 +198,7 @@ def _candidate(series: Series, folder: Path, forced: str | None, task: Task) -> 
         warnings=converted.warnings,
         dicom=source,
         forced=forced,
+        subject=subject_of_all(header.subject for header in series.headers),
     )
 
 
@@ -328,10 +332,10 @@ def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, for
         shape=grid.shape,
         spacing=grid.spacing,
     )
-    remarks = tuple(note.replace(path.name, label) for note in notes)
+    remarks = tuple(by_label(note, path, label).removeprefix(f"{label}: ") for note in notes)
     return Candidate(
         key=f"{one.number:06d}", label=label, path=path, grid=grid, clues=one.clues, guess=found, facts=facts,
-        warnings=remarks, forced=forced,
+        warnings=remarks, forced=forced, subject=subject_beside(one.path),
     )  # fmt: skip
 
 
@@ -372,4 +376,6 @@ def _visit(name: str, candidates: Sequence[Candidate], left_out: Sequence[LeftOu
     for one in candidates:
         if one.path not in used:
             one.path.unlink(missing_ok=True)
-    return Visit(name, chosen.scans, everything)
+    subjects = {one.label: one.subject for one in candidates if one.path in used}
+    cautions = cautions_of(subjects, any(one.subject.under_age for one in candidates))
+    return Visit(name, chosen.scans, everything, cautions=cautions)

@@ -8,8 +8,10 @@ from lacunet.case import CaseFiles
 from lacunet.data.nifti import ESTIMATE_DEVIATION, ESTIMATE_MEAN, load_case, scaled_estimate, write_estimate
 from lacunet.errors import LacunetError, ModelError, Problem
 from lacunet.files import write_json
+from lacunet.intake.found import pictures_allowed
+from lacunet.intake.record import record_of
 from lacunet.prediction.predictor import Predictor
-from lacunet.segmentation.answer import provenance_of, subset_in_use
+from lacunet.segmentation.answer import cautions_of_case, provenance_of, subset_in_use
 from lacunet.segmentation.completion_page import CompletionView, write_completion_page
 from lacunet.segmentation.layout import places, refuse_to_replace
 from lacunet.task import Subset
@@ -102,9 +104,13 @@ def complete_case(predictor: Predictor, files: CaseFiles, folder: Path, settings
     for modality, values in estimates.items():
         write_estimate(at.with_name(file_name(files.name, modality)), values, shown, modality, like)
     facts = provenance_of(predictor, files, subset) | {"intensities of the estimates": UNITS}
-    warnings = [*NO_SCAN, *case.notes]
+    cautions = cautions_of_case(files, record_of(files), model.task)
+    warnings = [*NO_SCAN, *(caution.sentence for caution in cautions), *case.notes]
     tumour = predictor(case, subset).labels()
-    view = CompletionView(case.name, model.task, case.images, case.grid, subset, estimates, tumour, warnings, facts)
+    pictured = pictures_allowed(cautions)
+    view = CompletionView(
+        case.name, model.task, case.images, case.grid, subset, estimates, tumour, warnings, facts, pictured
+    )
     write_completion_page(at.with_name("report.html"), view)
     record = {
         "case": case.name,

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from lacunet.case import RAS_LPS, Grid
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
-from lacunet.task import Task
+from lacunet.task import IN_BRACKETS, Subset, Task
 
 if TYPE_CHECKING:  # an extra that may be absent, and slow: each function imports what it needs
     import highdicom as hd
@@ -63,6 +63,7 @@ def write_dicom_seg(
     source: Sequence[Path],
     model: str,
     task: Task,
+    subset: Subset | None = None,
 ) -> None:
     """Write one binary segment per label of the task, whole or not at all.
 
@@ -76,6 +77,7 @@ def write_dicom_seg(
         source: The files of the series the mask was made for: its slices, or one multi-frame file.
         model: Name and version of what made the mask, for the object's description.
         task: Names the labels.
+        subset: The modalities that the model used; a label that they cannot show is called inferred. None: all.
 
     Raises:
         DataError: a source file cannot be read, the headers lack what is needed, or the mask does not lie on the
@@ -87,7 +89,7 @@ def write_dicom_seg(
     headers = _headers(source)
     try:
         geometry, ordered = _geometry(headers)
-        segmentation = _segmentation(_on(geometry, labels, grid), ordered, model, task)
+        segmentation = _segmentation(_on(geometry, labels, grid), ordered, model, task, subset or task.modalities)
     except (
         AttributeError,
         KeyError,
@@ -193,7 +195,9 @@ def _shape(volume: Any) -> str:
     return " x ".join(map(str, volume.spatial_shape))
 
 
-def _segmentation(volume: "hd.Volume", ordered: list["Dataset"], model: str, task: Task) -> "hd.seg.Segmentation":
+def _segmentation(
+    volume: "hd.Volume", ordered: list["Dataset"], model: str, task: Task, subset: Subset
+) -> "hd.seg.Segmentation":
     import highdicom as hd
 
     entropy = [str(ordered[0].SeriesInstanceUID), model, hashlib.sha256(volume.array.tobytes()).hexdigest()]
@@ -201,7 +205,7 @@ def _segmentation(volume: "hd.Volume", ordered: list["Dataset"], model: str, tas
         source_images=ordered,
         pixel_array=_one_channel_per_label(volume, task),
         segmentation_type="BINARY",
-        segment_descriptions=_descriptions(model, task),
+        segment_descriptions=_descriptions(model, task, subset),
         series_instance_uid=_uid("series", *entropy),
         series_number=int(ordered[0].get("SeriesNumber") or 0) + 9000,
         sop_instance_uid=_uid("instance", *entropy),
@@ -222,17 +226,18 @@ def _one_channel_per_label(volume: "hd.Volume", task: Task) -> np.ndarray:
     return np.stack([volume.array == label for label in task.labels.values()], axis=-1).astype(np.uint8)
 
 
-def _descriptions(model: str, task: Task) -> list["hd.seg.SegmentDescription"]:
+def _descriptions(model: str, task: Task, subset: Subset) -> list["hd.seg.SegmentDescription"]:
     import highdicom as hd
     from pydicom.sr.coding import Code
 
     algorithm = hd.AlgorithmIdentificationSequence(
         name=f"lacunet {model}"[:64], family=Code(*MACHINE_LEARNING), version=version("lacunet")
     )
+    evidence = task.label_evidence(subset)
     return [
         hd.seg.SegmentDescription(
             segment_number=number,
-            segment_label=FINDINGS[label].title if label in FINDINGS else label,
+            segment_label=f"{FINDINGS[label].title if label in FINDINGS else label}{IN_BRACKETS[evidence[label]]}",
             segmented_property_category=Code(*TUMOUR),
             segmented_property_type=Code(*(FINDINGS[label].code if label in FINDINGS else TUMOUR)),
             algorithm_type="AUTOMATIC",

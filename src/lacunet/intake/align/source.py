@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from lacunet.case import Grid, ImageFile
+from lacunet.case import Grid
+from lacunet.data.called import read_called
 from lacunet.data.nifti import (
     background_of,
     check_intensities,
@@ -16,7 +17,6 @@ from lacunet.data.nifti import (
     require_same_grid,
     to_ras,
 )
-from lacunet.data.volume import read_image
 from lacunet.errors import DataError, GeometryError
 
 LEAST_EXTENT_MM = 40.0
@@ -55,31 +55,39 @@ class Source:
         return max(self.grid.spacing)
 
 
-def read_source(modality: str, path: Path) -> Source:
-    """Read and check one scan. Messages name the modality and the file's own name, never its folder.
+def read_source(modality: str, path: Path, label: str | None = None) -> Source:
+    """Read and check one scan. Messages and notes name the modality and the scan, never its folder.
+
+    Args:
+        modality: Its sequence.
+        path: A NIfTI or .mha file.
+        label: The scan's name for people; None: the file's own name.
 
     Raises:
         DataError: it is damaged, not 3-D, empty, not finite, or covers too little of a head.
         GeometryError: its spacing or affine is impossible.
     """
+    name = path.name if label is None else label
     if not path.is_file():
-        raise DataError(f"{modality}: {path.name}: there is no such file")
+        raise DataError(f"{modality}: {name}: there is no such file")
     try:
-        voxels, grid, notes = read_image(ImageFile(path))
-    except DataError as error:  # the message may hold the whole path, and so a patient's name
-        raise type(error)(f"{modality}: {str(error).replace(str(path), path.name)}") from error
-    check_signal(f"{modality}: {path.name}", voxels)
+        found, grid, notes = read_called(path, name)
+    except DataError as error:
+        raise type(error)(f"{modality}: {error}") from None
+    with np.errstate(over="ignore"):  # too large values become infinite, and are refused as such
+        voxels = found.astype(np.float32, copy=False)
+    check_signal(f"{modality}: {name}", voxels)
     extents = [size * spacing for size, spacing in zip(grid.shape, grid.spacing, strict=True)]
     if min(grid.shape) < LEAST_SLICES_TO_REGISTER or min(extents) < LEAST_EXTENT_MM:
         axis = int(np.argmin(extents))
         raise DataError(
-            f"{modality}: {path.name}: covers {extents[axis]:.0f} mm in {grid.shape[axis]} slices; at least "
+            f"{modality}: {name}: covers {extents[axis]:.0f} mm in {grid.shape[axis]} slices; at least "
             f"{LEAST_EXTENT_MM:.0f} mm and {LEAST_SLICES_TO_REGISTER} slices are needed to register it; leave it out"
         )
     stripped = is_stripped(voxels, grid)
     if stripped:
-        check_intensities(f"{modality}: {path.name}", voxels, grid)
-    return Source(modality, path, voxels, grid, stripped, tuple(notes))
+        check_intensities(f"{modality}: {name}", voxels, grid)
+    return Source(modality, path, voxels, grid, stripped, notes)
 
 
 def is_stripped(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> bool:

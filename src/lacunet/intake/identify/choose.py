@@ -3,7 +3,7 @@ is taken, with reasons."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from lacunet.case import Grid, ImageFile
 from lacunet.data.sequences import OTHER, T1
 from lacunet.data.volume import read_image
 from lacunet.intake.found import DicomSource, Facts, LeftOut, Scan
+from lacunet.intake.identify.cautions import Subject
 from lacunet.intake.identify.classify import T1_FAMILY, Opinion, compared, contradiction, described
 from lacunet.intake.identify.clues import (
     FAIR,
@@ -51,6 +52,7 @@ class Candidate:
     warnings: tuple[str, ...] = ()
     dicom: DicomSource | None = None
     forced: str | None = None
+    subject: Subject = field(default_factory=Subject)
 
 
 @dataclass(frozen=True)

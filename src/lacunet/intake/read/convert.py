@@ -19,6 +19,7 @@ import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
 from lacunet.case import RAS_LPS, Grid, ImageFile
+from lacunet.data.called import read_called
 from lacunet.data.nifti import nifti_image, set_forms
 from lacunet.data.volume import corner_distance, read_file
 from lacunet.errors import DataError, UsageError
@@ -74,7 +75,7 @@ def convert(series: Series, path: Path) -> Converted:
         )
     with whole_file(path) as temporary:
         nib.save(image, temporary)
-    return Converted(path, read_file(ImageFile(path))[1], not uneven, tuple(warnings))
+    return Converted(path, read_called(path, series.label)[1], not uneven, tuple(warnings))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -171,7 +172,7 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     Raises:
         DataError: it has another size or position.
     """
-    image = _without_text(path, read_file(ImageFile(path))[1])
+    image = _without_text(path, read_called(path, series.label)[1])
     expected = expected_grid(series)
     turns = ornt_transform(io_orientation(image.affine), io_orientation(expected.affine))
     scale = image.header.get_slope_inter()

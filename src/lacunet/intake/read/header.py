@@ -11,13 +11,15 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lacunet.errors import UsageError
+from lacunet.intake.identify.cautions import Subject
+from lacunet.intake.read.subject import TAGS, subject_of
 
 try:
     import pydicom
@@ -44,7 +46,8 @@ _TAGS = [
     "Manufacturer", "Rows", "Columns", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
     "ImageOrientationPatient", "ImagePositionPatient", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
     "PixelRepresentation", "PhotometricInterpretation", "DiffusionBValue", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "AcquisitionContrast", "ComplexImageComponent", "BurnedInAnnotation",
+    "PerFrameFunctionalGroupsSequence", "AcquisitionContrast", "ComplexImageComponent",
+    "AnatomicRegionSequence", *TAGS,
 ]  # fmt: skip
 
 
@@ -92,6 +95,7 @@ class Header:
         texts: Series description, protocol and sequence names: typed by people, may contain names.
         agent: By `ContrastBolusAgent`: True: given, False: stated as not given, None: not stated.
         time: Acquisition time as a number for sorting (YYYYMMDDhhmmss.f); None where missing.
+        subject: What it says of whom and what the image shows, without an age or a date.
     """
 
     path: Path
@@ -122,6 +126,7 @@ class Header:
     slices: tuple[Slice, ...]
     multi_frame: bool
     colour: bool
+    subject: Subject = field(default_factory=Subject)
 
 
 def require_pydicom() -> None:
@@ -228,7 +233,14 @@ def _header(path: Path, data: "Dataset") -> Header:
         slices=slices,
         multi_frame=len(slices) > 1 or _text(data, "SOPClassUID") in _ENHANCED,
         colour=(_integer(data, "SamplesPerPixel") or 1) > 1,
+        subject=subject_of(lambda tag: _text(data, tag), _anatomy(data)),
     )
+
+
+def _anatomy(data: "Dataset") -> str:
+    """The meaning of the code of what a file shows, of all frames or of the first."""
+    regions = _in_groups(data, "FrameAnatomySequence", "AnatomicRegionSequence")
+    return _text(regions[0], "CodeMeaning") if regions else ""
 
 
 # ---------------------------------------------------------------- persons
