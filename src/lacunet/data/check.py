@@ -145,8 +145,8 @@ def _examine(
             notes += said
             first = first or (file.path.name, grid)
             require_same_grid(file.path.name, grid, *first)
-            refuse_labels(file.path.name, voxels)
             voxels, remarks = on_empty_background(file.path.name, voxels, grid)
+            refuse_labels(file.path.name, voxels)
             notes += remarks
             brain = voxels != 0 if brain is None or brain.shape != voxels.shape else brain | (voxels != 0)
         except DataError as error:

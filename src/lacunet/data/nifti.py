@@ -52,8 +52,8 @@ def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True
         if native is None:
             native, first = grid, file.path.name
         require_same_grid(file.path.name, grid, first, native)
-        refuse_labels(file.path.name, voxels)
         voxels, remarks = on_empty_background(file.path.name, voxels, grid)
+        refuse_labels(file.path.name, voxels)
         images[modality] = to_ras(voxels, native)
         notes += [*said, *remarks]
     if native is None:
