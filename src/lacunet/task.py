@@ -5,16 +5,29 @@ A task is data, not code: for another disease or another set of modalities, make
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lacunet.errors import UsageError, nearest
 
 Subset = tuple[str, ...]
 """A non-empty set of modalities, in the task's order."""
+
+Evidence = Literal["seen", "partly inferred", "inferred"]
+"""Whether the sequences that were used can show a region at all, or a model concludes it from the others."""
+
+IN_BRACKETS: Mapping[Evidence, str] = {
+    "seen": "",
+    "partly inferred": " (partly inferred)",
+    "inferred": " (inferred, not seen)",
+}
+"""What stands behind a volume."""
+
+ENHANCEMENT = {"et": ("t1c",)}
+"""Contrast agent shows where it was given, and nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,8 @@ class Task:
         regions: Scored unions of labels, in their one order.
         painting: How region masks become labels: regions in the order in which they are painted, each with its label.
         conventions: Label conventions on disk by name: value on disk -> label inside.
+        shown_by: Region -> the modalities that can show it. Without all of them a model infers the region from the
+            others. A region that is not here can be seen in every modality.
     """
 
     name: str
@@ -40,6 +55,7 @@ class Task:
     regions: Mapping[str, tuple[int, ...]]
     painting: tuple[tuple[str, int], ...]
     conventions: Mapping[str, Mapping[int, int]]
+    shown_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def subsets(self) -> tuple[Subset, ...]:
@@ -89,6 +105,31 @@ class Task:
         chosen = set(subset)
         return tuple(modality in chosen for modality in self.modalities)
 
+    def evidence(self, subset: Iterable[str]) -> dict[str, Evidence]:
+        """By region: whether these modalities can show it.
+
+        The smallest region around one that is inferred is partly inferred: its volume counts the inner one.
+        """
+        used = set(subset)
+        inferred = {region for region, modalities in self.shown_by.items() if used.isdisjoint(modalities)}
+        around = {self._smallest_around(region) for region in inferred} - inferred
+        return {
+            region: "inferred" if region in inferred else "partly inferred" if region in around else "seen"
+            for region in self.regions
+        }
+
+    def label_evidence(self, subset: Iterable[str]) -> dict[str, Evidence]:
+        """By label: that of the region which paints it."""
+        found = self.evidence(subset)
+        painter = {label: region for region, label in self.painting}
+        return {name: found[painter[label]] if label in painter else "seen" for name, label in self.labels.items()}
+
+    def _smallest_around(self, region: str) -> str | None:
+        """The region with the fewest labels that has all of this one's and more."""
+        inner = set(self.regions[region])
+        around = [name for name, labels in self.regions.items() if inner < set(labels)]
+        return min(around, key=lambda name: len(self.regions[name]), default=None)
+
     def to_json(self) -> dict[str, Any]:
         """For model files; `from_json` reads it back."""
         return asdict(self)
@@ -108,7 +149,14 @@ class Task:
                 name: {int(disk): label for disk, label in mapping.items()}
                 for name, mapping in fields["conventions"].items()
             },
+            shown_by=_shown_by(fields),
         )
+
+
+def _shown_by(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What a file says, or, where it says nothing, that enhancement shows after contrast agent only."""
+    said = fields.get("shown_by", ENHANCEMENT if "t1c" in fields["modalities"] else {})
+    return {region: tuple(modalities) for region, modalities in said.items() if region in fields["regions"]}
 
 
 GLIOMA = Task(
@@ -150,6 +198,7 @@ GLIOMA = Task(
         "brats2024": {0: 0, 1: 1, 2: 2, 3: 3, 4: 0},
         "nnunet": {0: 0, 1: 2, 2: 1, 3: 3},
     },
+    shown_by=ENHANCEMENT,
 )
 """Adult glioma from T1, T1ce, T2 and FLAIR, with the regions of BraTS."""
 

@@ -26,6 +26,7 @@ from lacunet.evaluation.page import (
 )
 from lacunet.evaluation.scores import Row
 from lacunet.evaluation.summary import Means, Summary
+from lacunet.intake.found import Caution
 from lacunet.report.page import join_words, millilitres
 from lacunet.report.pictures import cuts, outline, pictures, png_uri, window
 from lacunet.report.planes import AXIAL, CORONAL, SAGITTAL, busiest, section, size_mm
@@ -513,3 +514,25 @@ def test_a_browser_has_nothing_to_complain_about(tmp_path):
     both = case_page(case_view()).replace("</body>", "") + evaluation_page(evaluation_view()).split("<body>")[1]
     (tmp_path / "both.html").write_text(both, encoding="utf-8")
     assert "patient 7" in browse(tmp_path / "both.html", tmp_path / "profile")
+
+
+def test_a_volume_that_no_sequence_can_show_is_called_inferred_at_every_place():
+    view = replace(case_view(), images={"t2f": toy_image()}, subset=("t2f",), volume_words={"et": "80 %: 1.0 to 30.0"})
+    line = headline(view)
+    assert "tumour core 31.0 ml (partly inferred), enhancing tumour 22.5 ml (inferred, not seen), from FLAIR" in line
+    page = case_page(view).split("</style>")[1]
+    places = [match.end() for match in re.finditer(r"22\.5", page)]
+    assert len(places) == 2
+    assert all(page[place : place + 60].count("inferred, not seen") == 1 for place in places)
+    assert "inferred" not in case_page(case_view()).split("</style>")[1]
+
+
+def test_cautions_come_first_and_burned_in_text_takes_every_picture_away():
+    child = Caution("age", "the patient is <b>under 18</b>")
+    page = case_page(replace(case_view(), cautions=[child], viewer=True)).split("</style>", 1)[1]
+    assert page.index("The patient is &lt;b&gt;under 18") < page.index("Whole tumour 84.1 ml")
+    assert "data:image/png" in page
+    burned = Caution("burned-in text", "text is burned into T1ce")
+    page = case_page(replace(case_view(), cautions=[burned], viewer=True)).split("</style>", 1)[1]
+    assert "text in them may name the patient" in page
+    assert not any(word in page for word in ("data:image/png", "<image", "viewer-data", "<canvas"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lacunet.models.folder import model_name
-from lacunet.task import Task
+from lacunet.task import IN_BRACKETS, Task
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -74,11 +74,16 @@ def progress() -> Iterator[Bar]:
 
 
 def print_segmented(done: "Segmented", task: Task) -> None:
-    """One line for a case, then its files and warnings."""
+    """What a person must know first, one line of volumes, then the files and the other warnings of a case."""
     if done.skipped:
         say(f"{done.name}: done before")
         return
-    volumes = ", ".join(f"{task.titles[region]} {volume:.1f} ml" for region, volume in done.volumes.items())
+    for caution in done.cautions:
+        say(f"{done.name}: CAUTION: {caution}")
+    volumes = ", ".join(
+        f"{task.titles[region]} {volume:.1f} ml{IN_BRACKETS[done.evidence[region]]}"
+        for region, volume in done.volumes.items()
+    )
     say(f"{done.name}: {volumes}")
     for path in done.back:
         say(f"    {path}")
@@ -116,15 +121,19 @@ def dropped(count: int) -> str:
 
 
 def print_imported(done: "Imported", task: Task) -> None:
-    """Where the case is, how long it took, and its warnings."""
+    """What a person must know first, where the case is, how long it took, and the other warnings."""
     if done.skipped:
         say(f"{done.record.case}: done before")
         return
+    cautions = [caution.sentence for caution in done.record.found.cautions]
+    for caution in cautions:
+        say(f"{done.record.case}: CAUTION: {caution}")
     seconds = sum(step.seconds for step in done.record.steps)
     scans = ", ".join(task.titles[modality] for modality in task.subset(done.record.scans))
     say(f"{done.record.case}: {scans} in {done.folder} ({seconds:.0f} s)")
     for warning in done.record.warnings:
-        say(f"    note: {warning}")
+        if warning not in cautions:
+            say(f"    note: {warning}")
 
 
 def print_completed(done: "Completed", task: Task) -> None:

@@ -227,7 +227,7 @@ def _scans_by_role(group: Group, unused: dict[Path, str]) -> dict[str, Path]:
                 "keep one, name the right one in a manifest.csv, or let lacunet import choose"
             )
         files[role] = best[0].path
-        unused |= {found.path: f"{best[0].path.name} is taken for {role}" for found in members if found not in best}
+        unused |= {found.path: f"another file is taken for {role}" for found in members if found not in best}
     for found in group.scans:
         if found.role == T1:
             _place_t1(found, files, unused)
@@ -240,7 +240,7 @@ def _place_t1(found: NamedFile, files: dict[str, Path], unused: dict[Path, str])
         files["t1n"] = found.path
         return
     unused[found.path] = (
-        f"{files['t1n'].name} is taken for t1n"
+        "another file is taken for t1n"
         if "t1n" in files
         else "its name says T1, but not whether contrast agent was given; call it <case>_t1 or <case>_t1ce"
     )
@@ -260,7 +260,7 @@ def _reference_of(group: Group, unused: dict[Path, str]) -> tuple[Path | None, s
         return None, (
             f"{names}: which of these masks is the tumour's reference? Call it <case>_seg, or name it in a manifest.csv"
         )
-    unused |= {found.path: f"{best[0].path.name} is taken as reference" for found in masks if found not in best}
+    unused |= {found.path: "another mask is taken as the reference" for found in masks if found not in best}
     return (best[0].path, "") if best else (None, "")
 
 

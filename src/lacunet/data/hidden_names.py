@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lacunet.case import CaseFiles
+from lacunet.data.called import replaced
 from lacunet.data.find import case_from_files, survey_all
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.pseudonyms import hidden_name, is_pseudonym, may_show_file, named_cases
@@ -39,7 +40,7 @@ def names_of_files(files: CaseFiles) -> dict[Path, str]:
 
 def without_names(text: str, files: CaseFiles) -> str:
     """A text about a case, in which no file has a name that may be a person's, and no folder is named."""
-    return text if files.names_shown else _replaced(text, _spellings_of(names_of_files(files)))
+    return text if files.names_shown else replaced(text, _spellings_of(names_of_files(files)))
 
 
 @contextmanager
@@ -122,7 +123,7 @@ def case_given(files: Mapping[str, Path], name: str, task: Task, show_names: boo
         labels = {
             path: path.name if may_show_file(path.name) else f"the file for {word}" for word, path in files.items()
         }
-        raise type(error)(_replaced(str(error), _spellings_of(labels))) from None
+        raise type(error)(replaced(str(error), _spellings_of(labels))) from None
 
 
 @dataclass(frozen=True)
@@ -163,11 +164,11 @@ class _Below:
 
     def cleaned(self, text: str, also: Mapping[str, str] = MappingProxyType({})) -> str:
         """A text without the names of what is below the sources; `also` has more that is replaced."""
-        text = _replaced(text, {**self.spellings, **also})
+        text = replaced(text, {**self.spellings, **also})
         for source in self.sources:  # what is not there, as a manifest may name it
             folder = re.escape(str(source if source.is_dir() else source.parent))
             text = re.sub(rf"{folder}[/\\].*?(?=: |; | and |, |$)", "a file of the source", text)
-        return _replaced(text, dict.fromkeys(self.names, HIDDEN))
+        return replaced(text, dict.fromkeys(self.names, HIDDEN))
 
     def left_out(self, one: PassedOver) -> PassedOver:
         """The same with a label that names nobody."""
@@ -229,15 +230,6 @@ def _spellings_of(labels: Mapping[Path, str]) -> dict[str, str]:
             if label != path.name and not may_show_file(short):
                 spellings.setdefault(short, label)
     return spellings
-
-
-def _replaced(text: str, spellings: Mapping[str, str]) -> str:
-    """A text with each of the spellings replaced, the longest first, where it is not part of a longer word."""
-    there = sorted((one for one in spellings if one and one in text), key=len, reverse=True)
-    if not there:
-        return text
-    pattern = "|".join(rf"(?<![^\W_]){re.escape(one)}(?![^\W_])" for one in there)
-    return re.sub(pattern, lambda match: spellings[match[0]], text)
 
 
 def all_without_names(texts: Sequence[str], files: CaseFiles) -> tuple[str, ...]:

@@ -126,10 +126,12 @@ def import_case(
     if not scans:
         raise DataError(f"{name}: has no scan; at least one of {', '.join(task.modalities)} is needed")
     found = found or HowFound()
-    log = _Log(progress, warnings=list(found.warnings))
+    log = _Log(progress, warnings=[*(caution.sentence for caution in found.cautions), *found.warnings])
     log.begin("reading")
-    sources = {modality: read_source(modality, scans[modality]) for modality in task.subset(scans)}
-    log.warnings += [note for source in sources.values() for note in source.notes]
+    sources = {
+        modality: read_source(modality, scans[modality], found.labels.get(modality)) for modality in task.subset(scans)
+    }
+    log.warnings = list(dict.fromkeys([*log.warnings, *(note for one in sources.values() for note in one.notes)]))
     log.done("read", f"{len(sources)} scans")
     if (ready := _as_it_is(sources, log)) is not None:
         images, grid, placed, reference = ready

@@ -4,9 +4,10 @@ All texts for people (`label`, `reason`, `warnings`, `name`, `Facts`) are free o
 logged and written. `DicomSource` is not: it stays in memory, for results that refer to the DICOM files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 Triple = tuple[float, float, float]
 
@@ -101,6 +102,24 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Caution:
+    """What a person must know of a case before any volume, in a sentence without personal data.
+
+    Attributes:
+        kind: What it is about; `burned-in text` keeps every picture of the case out of pages.
+        sentence: For people, without its full stop.
+    """
+
+    kind: Literal["age", "body part", "burned-in text"]
+    sentence: str
+
+
+def pictures_allowed(cautions: Iterable[Caution]) -> bool:
+    """Whether a page may show the scans: not where text in one of them may name the patient."""
+    return all(caution.kind != "burned-in text" for caution in cautions)
+
+
+@dataclass(frozen=True)
 class LeftOut:
     """A series, file or study that is not used, and why."""
 
@@ -117,12 +136,14 @@ class Visit:
         scans: By modality, in the task's order; never empty.
         left_out: Scans of the visit that are not used.
         warnings: Of the visit as a whole; those of a scan are in the scan.
+        cautions: What must be said before any volume.
     """
 
     name: str
     scans: Mapping[str, Scan]
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def files(self) -> dict[str, Path]:

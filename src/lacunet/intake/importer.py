@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lacunet.case import CaseFiles
 from lacunet.data.find import case_from_files
@@ -17,6 +16,7 @@ from lacunet.data.names import SUFFIXES
 from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.data.source_table import SourceRow, failed_rows, relative, sha256_of, write_sources
 from lacunet.errors import DataError, LacunetError, Problem, UsageError
+from lacunet.files import scratch_folder
 from lacunet.intake.build import ImportSettings, import_case
 from lacunet.intake.found import Survey, Visit
 from lacunet.intake.read.archive import is_archive
@@ -102,8 +102,8 @@ class Importer:
     @contextmanager
     def surveyed(self, source: Path) -> Iterator[tuple[Survey, Path]]:
         """What a source holds, and an empty folder; both exist within the `with` block only."""
-        with TemporaryDirectory(prefix="lacunet-") as folder:
-            work, empty = Path(folder) / "scans", Path(folder) / "cases"
+        with scratch_folder() as folder:
+            work, empty = folder / "scans", folder / "cases"
             work.mkdir()
             empty.mkdir()
             with survey_source(source, work, self.task, self.wishes) as survey:
@@ -166,4 +166,6 @@ def found_in(visit: Visit) -> HowFound:
         scans={modality: f"{scan.label}: {scan.reason}" for modality, scan in visit.scans.items()},
         left_out=tuple(f"{one.label}: {one.reason}" for one in visit.left_out),
         warnings=visit.all_warnings,
+        cautions=visit.cautions,
+        labels={modality: scan.label for modality, scan in visit.scans.items()},
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lacunet.errors import DataError
 from lacunet.files import write_json
 from lacunet.intake.align.quality import Judgement
 from lacunet.intake.align.rigid import Rigid
+from lacunet.intake.found import Caution
 from lacunet.task import Task
 
 CONVENTION = (
@@ -55,11 +56,15 @@ class HowFound:
         scans: By modality: the scan's name, and why it was taken for this modality.
         left_out: Scans that are not used, and why.
         warnings: Sentences that a reader must not miss.
+        cautions: What must be said before any volume.
+        labels: By modality: the scan's name alone, for sentences about it; not written.
     """
 
     scans: Mapping[str, str] = field(default_factory=dict)
     left_out: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    cautions: Sequence[Caution] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ def write_record(path: Path, record: ImportRecord) -> None:
     """
     fields = {
         "case": record.case,
+        "cautions": [asdict(caution) for caution in record.found.cautions],
         "reference": record.reference,
         "grid": _grid_fields(record.grid),
         "convention": CONVENTION,
@@ -143,7 +149,11 @@ def read_record(folder: Path) -> ImportRecord:
             judgements=[Judgement(**entry) for entry in fields["judgements"]],
             warnings=[str(line) for line in fields["warnings"]],
             versions=dict(fields["versions"]),
-            found=HowFound(dict(fields["found"]["scans"]), list(fields["found"]["left_out"])),
+            found=HowFound(
+                dict(fields["found"]["scans"]),
+                list(fields["found"]["left_out"]),
+                cautions=[Caution(**entry) for entry in fields.get("cautions", ())],
+            ),
         )
     except FileNotFoundError as error:
         raise DataError(f"{path}: is not there; this case was not made by lacunet import") from error

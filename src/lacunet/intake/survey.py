@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lacunet.data.called import by_label, errors_by_label
 from lacunet.data.formats.pairs import VOXELS
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.pseudonyms import hidden_name, numbered
@@ -21,6 +22,7 @@ from lacunet.data.sequences import OTHER
 from lacunet.data.words import manufacturer, shown
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import DicomSource, Facts, Instance, LeftOut, Survey, Visit
+from lacunet.intake.identify.cautions import cautions_of, subject_of_all
 from lacunet.intake.identify.choose import Candidate, choose
 from lacunet.intake.identify.clues import Clues, Guess, guess
 from lacunet.intake.read.archive import Contents, unpacked
@@ -39,6 +41,7 @@ from lacunet.intake.read.study import (
     short_hash,
     studies_of,
 )
+from lacunet.intake.read.subject import subject_beside
 from lacunet.task import Task
 
 
@@ -204,6 +207,7 @@ def _candidate(series: Series, folder: Path, forced: str | None, task: Task) -> 
         dicom=source,
         forced=forced,
         inputs=tuple(instance.path for instance in source.instances),
+        subject=subject_of_all(header.subject for header in series.headers),
     )
 
 
@@ -324,11 +328,8 @@ def _label(one: LooseFile, wishes: Wishes) -> str:
 
 def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, forced: str | None) -> Candidate:
     path = folder / f"file-{one.number}.nii.gz"
-    try:
+    with errors_by_label(one.path, label):
         grid, notes = clean_copy(one.path, path)
-    except DataError as error:
-        said = str(error).replace(str(one.path), label).replace(one.path.name, label)
-        raise type(error)(said) from None
     text = str(one.sidecar.get("Manufacturer", ""))
     field_tesla = one.sidecar.get("MagneticFieldStrength")
     kind = {"3D": True, "2D": False}.get(str(one.sidecar.get("MRAcquisitionType", "")).upper())
@@ -345,10 +346,10 @@ def _loose_candidate(one: LooseFile, label: str, folder: Path, found: Guess, for
         shape=grid.shape,
         spacing=grid.spacing,
     )
-    remarks = tuple(note.replace(one.path.name, label) for note in notes)
+    remarks = tuple(by_label(note, one.path, label).removeprefix(f"{label}: ") for note in notes)
     return Candidate(
         key=f"{one.number:06d}", label=label, path=path, grid=grid, clues=one.clues, guess=found, facts=facts,
-        warnings=remarks, forced=forced, inputs=(one.path,),
+        warnings=remarks, forced=forced, inputs=(one.path,), subject=subject_beside(one.path),
     )  # fmt: skip
 
 
@@ -390,4 +391,6 @@ def _visit(name: str, candidates: Sequence[Candidate], left_out: Sequence[LeftOu
     for one in candidates:
         if one.path not in used:
             one.path.unlink(missing_ok=True)
-    return Visit(name, chosen.scans, everything)
+    subjects = {one.label: one.subject for one in candidates if one.path in used}
+    cautions = cautions_of(subjects, any(one.subject.under_age for one in candidates))
+    return Visit(name, chosen.scans, everything, cautions=cautions)

@@ -16,17 +16,26 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lacunet.case import Case, CaseFiles
+from lacunet.data.called import by_label
 from lacunet.data.hidden_names import all_without_names, names_of_files
 from lacunet.data.nifti import load_case
-from lacunet.errors import UsageError
+from lacunet.errors import DataError, UsageError
 from lacunet.evaluation.metrics import region_masks, volume_ml
+from lacunet.intake.found import Caution
 from lacunet.intake.identify.classify import contradictions
+from lacunet.intake.read.subject import cautions_beside
 from lacunet.intake.record import ImportRecord, record_of
 from lacunet.models.model import Model
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
-from lacunet.segmentation.expectation import Expected, card_expectation, expectation_warnings, expected_of
-from lacunet.task import Subset, Task
+from lacunet.segmentation.expectation import (
+    Expected,
+    card_expectation,
+    expectation_warnings,
+    expected_of,
+    inference_warnings,
+)
+from lacunet.task import Evidence, Subset, Task
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
     from lacunet.segmentation.native import Origin
@@ -45,8 +54,9 @@ class Answer:
         labels: Labels inside lacunet, after post-processing.
         rules: Names of the post-processing, in order.
         volumes: Millilitres by region.
+        cautions: What must be said before any volume.
         expected: The Dice and the volumes to expect.
-        warnings: Sentences that a reader must not miss.
+        warnings: Other sentences that a reader must not miss.
         provenance: The software, the model and the scans, in the order in which they are printed.
         imported: What `lacunet import` did to the scans; None for a case that needed no import.
         origin: The scans as they were before this import; None where they are not at hand.
@@ -61,6 +71,7 @@ class Answer:
     labels: UInt8[np.ndarray, "x y z"]
     rules: Sequence[str]
     volumes: Mapping[str, float]
+    cautions: Sequence[Caution]
     expected: Expected
     warnings: Sequence[str]
     provenance: Mapping[str, str]
@@ -72,6 +83,11 @@ class Answer:
     def task(self) -> Task:
         """The model's task."""
         return self.model.task
+
+    @property
+    def evidence(self) -> dict[str, Evidence]:
+        """By region: whether the sequences that were used can show it at all."""
+        return self.task.evidence(self.subset)
 
     @property
     def like(self) -> Path:
@@ -103,7 +119,8 @@ def ask(
     """
     started = time.monotonic()
     model = predictor.model
-    case = load_case(files, model.task, want_reference=want_reference and files.reference is not None)
+    want = want_reference and files.reference is not None
+    case = _imported_case(files, model.task, want) if origin else load_case(files, model.task, want)
     subset = subset_in_use(case, subset, model)
     prediction = predictor(case, subset)
     labels = apply_rules(rules, prediction.labels(), case.grid, model.task)
@@ -111,10 +128,14 @@ def ask(
     volumes = {name: volume_ml(mask, case.grid.spacing) for name, mask in region_masks(labels, model.task).items()}
     expected = expected_of(model, subset, volumes, names, predictor.mirror, card_expectation(model, subset))
     imported = origin.record if origin else record_of(files)
+    cautions = cautions_of_case(files, imported, model.task)
+    said_first = {caution.sentence for caution in cautions}
+    judged = imported.found.scans if imported else ()
     warnings = [
         *all_without_names(case.notes, files),
-        *(imported.warnings if imported else ()),
-        *contradictions(case.images, case.grid, model.task),
+        *(line for line in (imported.warnings if imported else ()) if line not in said_first),
+        *contradictions(case.images, case.grid, model.task, known=judged),
+        *inference_warnings(model.task, subset),
         *expected.warnings,
         *expectation_warnings(model.task, subset, expected.expectation),
     ]
@@ -127,6 +148,7 @@ def ask(
         labels=labels,
         rules=names,
         volumes=volumes,
+        cautions=cautions,
         expected=expected,
         warnings=warnings,
         provenance=provenance_of(predictor, [] if origin else scan_names(files, subset)),
@@ -134,6 +156,28 @@ def ask(
         origin=origin,
         seconds=time.monotonic() - started,
     )
+
+
+def _imported_case(files: CaseFiles, task: Task, want_reference: bool) -> Case:
+    """A case that import wrote for this moment: errors name the sequence, since nobody knows its files.
+
+    Raises:
+        DataError: import left a scan that cannot be segmented.
+    """
+    try:
+        return load_case(files, task, want_reference)
+    except DataError as error:
+        said = str(error)
+        for modality, image in files.images.items():
+            said = by_label(said, image.path, f"{task.titles[modality]} after import")
+        raise DataError(said) from None
+
+
+def cautions_of_case(files: CaseFiles, imported: ImportRecord | None, task: Task) -> Sequence[Caution]:
+    """What must be said first: what import found, or what the sidecars say of a case that was not imported."""
+    if imported is not None:
+        return imported.found.cautions
+    return cautions_beside({task.titles[modality]: image.path for modality, image in files.images.items()})
 
 
 def subset_in_use(case: Case, subset: Subset | None, model: Model) -> Subset:

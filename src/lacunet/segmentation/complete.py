@@ -10,8 +10,10 @@ from lacunet.data.nifti import ESTIMATE_DEVIATION, ESTIMATE_MEAN, load_case, sca
 from lacunet.data.source_table import inputs_of, rows_of_files, write_sources
 from lacunet.errors import LacunetError, ModelError, Problem
 from lacunet.files import write_json
+from lacunet.intake.found import pictures_allowed
+from lacunet.intake.record import record_of
 from lacunet.prediction.predictor import Predictor
-from lacunet.segmentation.answer import provenance_of, scan_names, subset_in_use
+from lacunet.segmentation.answer import cautions_of_case, provenance_of, scan_names, subset_in_use
 from lacunet.segmentation.completion_page import CompletionView, write_completion_page
 from lacunet.segmentation.layout import places, refuse_to_replace
 from lacunet.segmentation.segment import failed
@@ -116,9 +118,14 @@ def _complete(predictor: Predictor, files: CaseFiles, folder: Path, settings: Co
     for modality, values in estimates.items():
         write_estimate(at.with_name(file_name(files.name, modality)), values, shown, modality, like)
     facts = provenance_of(predictor, scan_names(files, subset)) | {"intensities of the estimates": UNITS}
-    warnings = [*NO_SCAN, *all_without_names(case.notes, files)]
+    cautions = cautions_of_case(files, record_of(files), model.task)
+    said = [*(caution.sentence for caution in cautions), *all_without_names(case.notes, files)]
+    warnings = [*NO_SCAN, *said]
     tumour = predictor(case, subset).labels()
-    view = CompletionView(case.name, model.task, case.images, case.grid, subset, estimates, tumour, warnings, facts)
+    pictured = pictures_allowed(cautions)
+    view = CompletionView(
+        case.name, model.task, case.images, case.grid, subset, estimates, tumour, warnings, facts, pictured
+    )
     write_completion_page(at.with_name("report.html"), view)
     rows = rows_of_files(files)
     write_sources(folder, rows)

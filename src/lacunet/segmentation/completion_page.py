@@ -32,6 +32,7 @@ class CompletionView:
         tumour: Labels that a model found, which decide where the slices lie; they are not drawn.
         warnings: Sentences that a reader must not miss.
         provenance: In the order in which it is printed.
+        pictured: Whether scans and estimates may be shown.
     """
 
     name: str
@@ -43,6 +44,7 @@ class CompletionView:
     tumour: UInt8[np.ndarray, "x y z"]
     warnings: Sequence[str]
     provenance: Mapping[str, str]
+    pictured: bool = True
 
 
 def completion_page(view: CompletionView) -> str:
@@ -58,7 +60,7 @@ def completion_page(view: CompletionView) -> str:
             for name in view.task.modalities
         ],
         "cuts": at,
-        "rows": _rows(view, at),
+        "rows": _rows(view, at) if view.pictured else [],
     }
     return render("completion.html", values)
 

@@ -17,7 +17,7 @@ from lacunet.files import whole_file
 from lacunet.intake.read.quiet import silently
 from lacunet.intake.read.series import Series
 from lacunet.segmentation.dicom_source import SourceSeries, read_source
-from lacunet.task import Task
+from lacunet.task import IN_BRACKETS, Subset, Task
 
 if TYPE_CHECKING:  # an extra that may be absent, and slow: each function imports what it needs
     import highdicom as hd
@@ -64,6 +64,7 @@ def write_dicom_seg(
     source: Sequence[Path],
     model: str,
     task: Task,
+    subset: Subset | None = None,
 ) -> tuple[str, ...]:
     """Write one binary segment per label of the task, whole or not at all.
 
@@ -77,6 +78,7 @@ def write_dicom_seg(
         source: The files of the series the mask was made for: its slices, or one multi-frame file.
         model: Name and version of what made the mask, for the object's description.
         task: Names the labels.
+        subset: The modalities that the model used; a label that they cannot show is called inferred. None: all.
 
     Returns:
         What was amiss in the headers of the source, for the user: names of attributes, never values.
@@ -92,7 +94,7 @@ def write_dicom_seg(
         try:
             found = read_source(source)
             geometry = _geometry(found.stack, str(found.headers[0].FrameOfReferenceUID))
-            segmentation = _segmentation(_on(geometry, labels, grid), found, model, task)
+            segmentation = _segmentation(_on(geometry, labels, grid), found, model, task, subset or task.modalities)
         except (
             AttributeError,
             KeyError,
@@ -172,7 +174,9 @@ def _shape(volume: Any) -> str:
     return " x ".join(map(str, volume.spatial_shape))
 
 
-def _segmentation(volume: "hd.Volume", source: SourceSeries, model: str, task: Task) -> "hd.seg.Segmentation":
+def _segmentation(
+    volume: "hd.Volume", source: SourceSeries, model: str, task: Task, subset: Subset
+) -> "hd.seg.Segmentation":
     import highdicom as hd
 
     entropy = [source.series[0], model, hashlib.sha256(volume.array.tobytes()).hexdigest()]
@@ -180,7 +184,7 @@ def _segmentation(volume: "hd.Volume", source: SourceSeries, model: str, task: T
         source_images=source.headers,
         pixel_array=_one_channel_per_label(volume, task),
         segmentation_type="BINARY",
-        segment_descriptions=_descriptions(model, task),
+        segment_descriptions=_descriptions(model, task, subset),
         series_instance_uid=_uid("series", *entropy),
         series_number=max(source.number, 0) % 10**9 + 9000,
         sop_instance_uid=_uid("instance", *entropy),
@@ -222,17 +226,18 @@ def _one_channel_per_label(volume: "hd.Volume", task: Task) -> "hd.Volume":
     return volume.with_array(channels, channels={"SegmentNumber": list(range(1, len(task.labels) + 1))})
 
 
-def _descriptions(model: str, task: Task) -> list["hd.seg.SegmentDescription"]:
+def _descriptions(model: str, task: Task, subset: Subset) -> list["hd.seg.SegmentDescription"]:
     import highdicom as hd
     from pydicom.sr.coding import Code
 
     algorithm = hd.AlgorithmIdentificationSequence(
         name=f"lacunet {model}"[:64], family=Code(*MACHINE_LEARNING), version=version("lacunet")
     )
+    evidence = task.label_evidence(subset)
     return [
         hd.seg.SegmentDescription(
             segment_number=number,
-            segment_label=FINDINGS[label].title if label in FINDINGS else label,
+            segment_label=f"{FINDINGS[label].title if label in FINDINGS else label}{IN_BRACKETS[evidence[label]]}",
             segmented_property_category=Code(*TUMOUR),
             segmented_property_type=Code(*(FINDINGS[label].code if label in FINDINGS else TUMOUR)),
             algorithm_type="AUTOMATIC",

@@ -7,7 +7,7 @@ from typing import Any
 
 from lacunet.models.calibration import Calibration
 from lacunet.models.model import Model
-from lacunet.report.page import dice_words, join_words
+from lacunet.report.page import dice_words, join_words, sentence
 from lacunet.segmentation.calibration_words import helpful_sequence, span_words
 from lacunet.stats.intervals import Span
 from lacunet.task import Subset, Task
@@ -151,6 +151,16 @@ def _why_not(calibration: Calibration, rules: Sequence[str], mirror: str, title:
 
 def _rounded(span: Span | None, digits: int) -> list[float] | None:
     return None if span is None else [round(end, digits) for end in span]
+
+
+def inference_warnings(task: Task, subset: Subset) -> list[str]:
+    """A sentence for each region that no sequence in use can show."""
+    return [
+        f"{sentence(task.titles[region])} is inferred, not seen: it shows in "
+        f"{' or '.join(task.titles[modality] for modality in task.shown_by[region])} only, and none was used"
+        for region, evidence in task.evidence(subset).items()
+        if evidence == "inferred"
+    ]
 
 
 def expectation_warnings(

@@ -72,6 +72,7 @@ def write_back(
     convention: str,
     model: str,
     task: Task,
+    subset: Subset,
 ) -> Back:
     """Write the mask on the grid of each scan that is wanted, and what import did to the scans.
 
@@ -83,6 +84,7 @@ def write_back(
         convention: What the integers of the NIfTI files mean.
         model: What made the mask, for the DICOM object.
         task: Labels and regions.
+        subset: The modalities that the model used.
 
     A DICOM SEG that the source's headers do not allow is left out, and said: the NIfTI mask is there all the same.
 
@@ -103,7 +105,7 @@ def write_back(
             continue
         _, native, _ = read_image(ImageFile(scan.path))
         try:
-            amiss = write_dicom_seg(at.dicom(modality), own, ras_grid(native), scan.dicom, model, task)
+            amiss = write_dicom_seg(at.dicom(modality), own, ras_grid(native), scan.dicom, model, task, subset)
             masks.append(at.dicom(modality))
             notes += [f"DICOM SEG of {task.titles[modality]}: {line}" for line in amiss]
         except (DataError, UsageError) as error:

@@ -11,13 +11,14 @@ from jaxtyping import Shaped, UInt8
 from lacunet.case import Grid
 from lacunet.evaluation.metrics import dice, region_masks, volume_ml
 from lacunet.files import write_text
+from lacunet.intake.found import Caution, pictures_allowed
 from lacunet.report.page import dice_words, join_words, known, millilitres, render, resource, sentence
 from lacunet.report.pictures import Cut, cuts, pictures
 from lacunet.report.viewer import niivue_script, viewer_data
 from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.calibration_words import span_words
 from lacunet.segmentation.expectation import UNRELIABLE, Expectation
-from lacunet.task import Subset, Task
+from lacunet.task import IN_BRACKETS, Subset, Task
 
 SCANNER = "the scanner's coordinates (RAS+)"
 MOVED = "the case's coordinates (RAS+), where the brain lies as the average one does"
@@ -41,7 +42,8 @@ class CaseView:
         dice: Dice with the reference by region; empty without a reference.
         expected: What the calibration or the card says of this subset, or None.
         volume_words: The range of a volume in words, by region: `80 %: 27.1 to 45.0`; empty without a calibration.
-        warnings: Sentences that a reader must not miss.
+        cautions: What must be said before any volume.
+        warnings: Other sentences that a reader must not miss.
         provenance: Model, version, date, files ... in the order in which they are printed.
         helpful_sequence: A sentence on which missing sequence would help most, or None.
         viewer: Put the scans and an interactive viewer into the page, which makes it megabytes larger.
@@ -60,6 +62,7 @@ class CaseView:
     dice: Mapping[str, float] = field(default_factory=dict)
     expected: Expectation | None = None
     volume_words: Mapping[str, str] = field(default_factory=dict)
+    cautions: Sequence[Caution] = ()
     warnings: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     helpful_sequence: str | None = None
@@ -71,6 +74,11 @@ class CaseView:
         """Labels by kind."""
         reference = {} if self.reference is None else {"reference": self.reference}
         return {"prediction": self.prediction, **reference}
+
+    @property
+    def pictured(self) -> bool:
+        """Whether the scans may be shown."""
+        return pictures_allowed(self.cautions)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -88,7 +96,7 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
 
     Args:
         answer: Of one case.
-        warnings: All of them, also those of writing.
+        warnings: All but the cautions, also those of writing.
         provenance: In the order in which it is printed.
         viewer: Put the interactive viewer into the page.
     """
@@ -108,6 +116,7 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
         dice={region: dice(found[region], mask) for region, mask in reference.items()},
         expected=expected.expectation,
         volume_words=expected.volume_words,
+        cautions=answer.cautions,
         warnings=warnings,
         provenance=provenance,
         helpful_sequence=expected.helpful_sequence,
@@ -121,25 +130,30 @@ def headline(view: CaseView) -> str:
     used = join_words([view.task.titles[modality] for modality in view.subset])
     if view.empty:
         return f"No tumour found in {used}"
-    volumes = [f"{view.task.titles[region]} {millilitres(view.volumes[region])} ml" for region in view.task.regions]
+    evidence = view.task.evidence(view.subset)
+    volumes = [
+        f"{view.task.titles[region]} {millilitres(view.volumes[region])} ml{IN_BRACKETS[evidence[region]]}"
+        for region in view.task.regions
+    ]
     return sentence(f"{', '.join(volumes)}, from {used}")
 
 
 def case_page(view: CaseView) -> str:
     """A self-contained HTML page. Needs no network, prints, and follows light or dark."""
     at = cuts(view.task, view.images, view.grid, view.prediction, view.reference)
+    with_viewer = view.viewer and view.pictured
     values = {
         "view": view,
         "headline": headline(view),
         "sequences": _sequences(view),
         "missing": [view.task.titles[modality] for modality in view.missing],
         "cuts": at,
-        "rows": _picture_rows(view, at),
+        "rows": _picture_rows(view, at) if view.pictured else [],
         "regions": _regions(view),
         "threshold": UNRELIABLE,
-        "viewer": viewer_data(view.task, view.images, view.grid, view.masks, at) if view.viewer else None,
+        "viewer": viewer_data(view.task, view.images, view.grid, view.masks, at) if with_viewer else None,
     }
-    if not view.viewer:
+    if not with_viewer:
         return render("case.html", values)
     return render("case.html", values, [resource("viewer.css")], [niivue_script(), resource("viewer.js")])
 
@@ -179,6 +193,7 @@ def _picture_rows(view: CaseView, at: list[Cut]) -> list[dict[str, Any]]:
 def _regions(view: CaseView) -> list[dict[str, Any]]:
     """A row of the tables for each region; what is not known is None."""
     expected = view.expected.dice if view.expected else {}
+    evidence = view.task.evidence(view.subset)
     return [
         {
             "name": region,
@@ -186,6 +201,7 @@ def _regions(view: CaseView) -> list[dict[str, Any]]:
             "title": view.task.titles[region],
             "volume": view.volumes[region],
             "volume_words": view.volume_words.get(region),
+            "evidence": evidence[region],
             "reference": view.reference_volumes.get(region),
             "dice": view.dice.get(region),
             "expected": expected.get(region) if known(expected.get(region)) else None,

@@ -5,17 +5,19 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lacunet.case import CaseFiles
 from lacunet.data.hidden_names import all_without_names, survey_named
 from lacunet.data.source_table import SourceRow, write_sources
 from lacunet.data.tree import PassedOver
 from lacunet.errors import DataError, LacunetError, Problem, UsageError
+from lacunet.files import scratch_folder, speaking_of_scratch
 from lacunet.intake.align.rigid import Rigid
 from lacunet.intake.build import import_case
 from lacunet.intake.found import Scan, Survey, Visit
 from lacunet.intake.importer import Importer, needs_import, rows_left_out
+from lacunet.intake.read.subject import cautions_beside
+from lacunet.intake.record import HowFound
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.layout import Places
 from lacunet.segmentation.native import Origin, OriginalScan
@@ -198,10 +200,11 @@ def _imported(
 ) -> Segmented:
     """Import a visit and segment it."""
     wanted = wanted_targets(tuple(visit.scans), targets, importer.task)  # before import, which takes minutes
-    record = importer.imported(visit, work)
-    scans = {name: original_scan(visit.scans[name], placed.scan_to_case) for name, placed in record.scans.items()}
-    origin = Origin(scans, wanted, record)
-    return ask_and_write(predictor, importer.files_of(work, record), settings, at, rows, origin)
+    with speaking_of_scratch(work):
+        record = importer.imported(visit, work)
+        scans = {name: original_scan(visit.scans[name], placed.scan_to_case) for name, placed in record.scans.items()}
+        origin = Origin(scans, wanted, record)
+        return ask_and_write(predictor, importer.files_of(work, record), settings, at, rows, origin)
 
 
 @contextmanager
@@ -217,11 +220,15 @@ def made_ready(files: CaseFiles, importer: Importer, targets: Sequence[str] = ()
     """
     scans = {modality: image.path for modality, image in files.images.items()}
     wanted = wanted_targets(tuple(scans), targets, importer.task)
-    with TemporaryDirectory(prefix="lacunet-") as folder:
-        record = import_case(scans, Path(folder), files.name, importer.task, importer.settings, importer.progress)
-        record = replace(record, warnings=all_without_names(record.warnings, files))
+    cautions = cautions_beside({importer.task.titles[name]: path for name, path in scans.items()})
+    said_first = [caution.sentence for caution in cautions]
+    found = HowFound(cautions=cautions)
+    with scratch_folder() as folder:
+        record = import_case(scans, folder, files.name, importer.task, importer.settings, importer.progress, found)
+        others = [line for line in record.warnings if line not in said_first]
+        record = replace(record, warnings=[*said_first, *all_without_names(others, files)])
         originals = {name: OriginalScan(scans[name], placed.scan_to_case) for name, placed in record.scans.items()}
-        yield importer.files_of(Path(folder), record), Origin(originals, wanted, record)
+        yield importer.files_of(folder, record), Origin(originals, wanted, record)
 
 
 def wanted_targets(there: Sequence[str], asked: Sequence[str], task: Task) -> Subset:

@@ -2,19 +2,20 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lacunet.data.nifti import write_image, write_mask
 from lacunet.data.source_table import SourceRow, inputs_of, write_sources
 from lacunet.files import write_json
+from lacunet.intake.found import Caution
 from lacunet.intake.record import import_facts
 from lacunet.prediction.postprocess import Rule
 from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.layout import Layout, Places
 from lacunet.segmentation.page import view_of, write_case_page
-from lacunet.task import Subset
+from lacunet.task import Evidence, Subset
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
     from lacunet.segmentation.native import Back
@@ -57,7 +58,9 @@ class Segmented:
         name: The case.
         places: Where its results are.
         volumes: Millilitres by region.
-        warnings: Sentences that a reader must not miss.
+        warnings: Sentences that a reader must not miss, but for the cautions.
+        evidence: By region: whether the sequences that were used can show it at all.
+        cautions: Sentences that must be said before any volume.
         back: Masks on the grids of the scans as they were before import.
         skipped: The results were there already (`resume`); volumes are then empty.
     """
@@ -66,6 +69,8 @@ class Segmented:
     places: Places
     volumes: Mapping[str, float]
     warnings: Sequence[str]
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    cautions: Sequence[str] = ()
     back: Sequence[Path] = ()
     skipped: bool = False
 
@@ -83,7 +88,10 @@ class CaseRecord:
         case: The case's name.
         subset: The modalities that were used: `t1c+t2f`.
         acquired: The modalities that the case has.
+        cautions: What must be said before any volume: its kind and a sentence, which stands in `warnings` too.
         volumes_ml: By region.
+        evidence: By region: `seen`; `inferred`, where no sequence in use can show it; `partly inferred`, where that is
+            so of a region inside it.
         expected_dice: By region; empty where it is not known.
         expected_dice_from: The calibration or the card, and how many cases.
         calibration: What the calibration says; None without one.
@@ -100,7 +108,9 @@ class CaseRecord:
     case: str
     subset: str
     acquired: str
+    cautions: Sequence[Caution]
     volumes_ml: Mapping[str, float]
+    evidence: Mapping[str, Evidence]
     expected_dice: Mapping[str, float]
     expected_dice_from: str | None
     calibration: Mapping[str, Any] | None
@@ -141,7 +151,8 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
     write_sources(at.top, rows)
     record = _record(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
     write_json(at.record, asdict(record))
-    return Segmented(answer.case.name, at, answer.volumes, warnings, masks)
+    cautions = [caution.sentence for caution in answer.cautions]
+    return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, masks)
 
 
 def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":
@@ -153,7 +164,7 @@ def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":
 
     maps = maps_of(answer.labels, answer.prediction.probabilities(), answer.task)
     model = f"{answer.model.name} {answer.model.sha256[:8]}"
-    return write_back(at, answer.origin, maps, answer.case.grid, convention, model, answer.task)
+    return write_back(at, answer.origin, maps, answer.case.grid, convention, model, answer.task, answer.subset)
 
 
 def _facts(answer: Answer, convention: str) -> dict[str, str]:
@@ -177,11 +188,13 @@ def _record(
         case=answer.case.name,
         subset=task.subset_name(answer.subset),
         acquired=task.subset_name(answer.case.acquired(task)),
+        cautions=answer.cautions,
         volumes_ml={region: round(volume, 3) for region, volume in answer.volumes.items()},
+        evidence=answer.evidence,
         expected_dice=dict(expectation.dice) if expectation else {},
         expected_dice_from=expectation.source if expectation else None,
         calibration=answer.expected.record,
-        warnings=warnings,
+        warnings=[*(caution.sentence for caution in answer.cautions), *warnings],
         label_convention=convention,
         masks=masks,
         postprocessing=answer.rules,

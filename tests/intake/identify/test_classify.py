@@ -180,3 +180,9 @@ def test_real_scans_of_the_test_persons_are_recognised_quickly() -> None:
         opinions = compared([features(image, case.grid) for image in case.images.values()])
         right = sum(opinion.modality == modality for modality, opinion in zip(case.images, opinions, strict=True))
         assert right >= 3
+
+
+def test_what_import_judged_is_not_judged_again(case) -> None:
+    wrong = {"t2w": case.images["t2f"], "t1c": case.images["t2f"]}
+    assert contradictions(wrong, case.grid, GLIOMA, known=("t2w", "t1c")) == []
+    assert contradictions(wrong, case.grid, GLIOMA, known=("t2w",)) == ["labelled T1ce, looks like FLAIR"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from lacunet.case import Grid, ImageFile
+from lacunet.case import Grid
 from lacunet.data.background import (
     background_of,
     check_signal,
@@ -14,9 +14,9 @@ from lacunet.data.background import (
     on_empty_background,
     signal_of,
 )
+from lacunet.data.called import read_called
 from lacunet.data.content import refuse_labels
 from lacunet.data.nifti import ras_grid, require_same_grid, to_ras
-from lacunet.data.volume import read_image
 from lacunet.errors import DataError, GeometryError
 
 LEAST_EXTENT_MM = 40.0
@@ -55,38 +55,42 @@ class Source:
         return max(self.grid.spacing)
 
 
-def read_source(modality: str, path: Path) -> Source:
-    """Read and check one scan. Messages name the modality and the file's own name, never its folder.
+def read_source(modality: str, path: Path, label: str | None = None) -> Source:
+    """Read and check one scan. Messages name the modality and the scan, never its folder; notes begin with its name for
+    people, or with the modality where it has none.
+
+    Args:
+        modality: Its sequence.
+        path: A NIfTI or .mha file.
+        label: The scan's name for people; None: messages have the file's own name.
 
     Raises:
         DataError: it is damaged, not 3-D, empty, not finite, or covers too little of a head.
         GeometryError: its spacing or affine is impossible.
     """
+    name = path.name if label is None else label
     if not (path.exists() or path.is_symlink()):
-        raise DataError(f"{modality}: {path.name}: there is no such file")
+        raise DataError(f"{modality}: {name}: there is no such file")
     try:
-        voxels, grid, notes = read_image(ImageFile(path))
-    except DataError as error:  # the message may hold the whole path, and so a patient's name
-        raise type(error)(f"{modality}: {str(error).replace(str(path), path.name)}") from error
-    check_signal(f"{modality}: {path.name}", voxels)
-    refuse_labels(f"{modality}: {path.name}", voxels)
+        voxels, grid, notes = read_called(path, name)
+    except DataError as error:
+        raise type(error)(f"{modality}: {error}") from None
+    check_signal(f"{modality}: {name}", voxels)
+    refuse_labels(f"{modality}: {name}", voxels)
     extents = [size * spacing for size, spacing in zip(grid.shape, grid.spacing, strict=True)]
     if min(grid.shape) < LEAST_SLICES_TO_REGISTER or min(extents) < LEAST_EXTENT_MM:
         axis = int(np.argmin(extents))
         raise DataError(
-            f"{modality}: {path.name}: covers {extents[axis]:.0f} mm in {grid.shape[axis]} slices; at least "
+            f"{modality}: {name}: covers {extents[axis]:.0f} mm in {grid.shape[axis]} slices; at least "
             f"{LEAST_EXTENT_MM:.0f} mm and {LEAST_SLICES_TO_REGISTER} slices are needed to register it; leave it out"
         )
     stripped = is_stripped(voxels, grid)
     if stripped:
-        voxels, said = on_empty_background(f"{modality}: {path.name}", voxels, grid)
-        notes += said
-    return Source(modality, path, voxels, grid, stripped, tuple(_of_modality(note, modality, path) for note in notes))
-
-
-def _of_modality(note: str, modality: str, path: Path) -> str:
-    """A note about a sequence: the file may be a temporary copy."""
-    return f"{modality}: " + note.removeprefix(f"{modality}: ").removeprefix(f"{path.name}: ")
+        voxels, said = on_empty_background(f"{modality}: {name}", voxels, grid)
+        notes = (*notes, *said)
+    speaker = modality if label is None else label
+    bare = (note.removeprefix(f"{modality}: ").removeprefix(f"{name}: ") for note in notes)
+    return Source(modality, path, voxels, grid, stripped, tuple(f"{speaker}: {note}" for note in bare))
 
 
 def is_stripped(voxels: Float[np.ndarray, "x y z"], grid: Grid) -> bool:

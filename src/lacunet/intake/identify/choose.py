@@ -15,6 +15,7 @@ from lacunet.data.sequences import OTHER, T1
 from lacunet.data.volume import read_image
 from lacunet.errors import DataError
 from lacunet.intake.found import DicomSource, Facts, LeftOut, Scan
+from lacunet.intake.identify.cautions import Subject
 from lacunet.intake.identify.classify import T1_FAMILY, Opinion, compared, contradiction, described
 from lacunet.intake.identify.clues import (
     FAIR,
@@ -61,6 +62,7 @@ class Candidate:
     dicom: DicomSource | None = None
     forced: str | None = None
     inputs: tuple[Path, ...] = field(default=(), repr=False)
+    subject: Subject = field(default_factory=Subject)
 
 
 @dataclass(frozen=True)

@@ -161,25 +161,28 @@ def _as_t1(opinion: Opinion, after: float, judge: Classifier, whole: bool) -> Op
     return judge.opinion({**dealt, "t1c": share * after, "t1n": share * (1.0 - after)})
 
 
-def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task) -> list[str]:
+def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task, known: Collection[str] = ()) -> list[str]:
     """Sentences such as "labelled T2, looks like FLAIR", for scans that surely show another sequence than their label.
 
     Args:
         images: By modality, as `Case.images`.
         grid: Of all of them.
         task: Knows the titles of modalities.
+        known: Modalities that import has judged, with header and words; nothing more is said of them.
     """
+    if all(modality in known for modality in images):
+        return []
     numbers = {modality: features(image, grid) for modality, image in images.items()}
-    return contradictions_of(numbers, task)
+    return contradictions_of(numbers, task, known)
 
 
-def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task) -> list[str]:
+def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task, known: Collection[str] = ()) -> list[str]:
     """As `contradictions`, from features."""
     known_t1 = [k for k, modality in enumerate(numbers) if modality in T1_FAMILY]
     opinions = dict(zip(numbers, compared(list(numbers.values()), known_t1=known_t1), strict=True))
     told = []
     for modality, opinion in opinions.items():
-        if looks := contradiction(modality, opinion):
+        if modality not in known and (looks := contradiction(modality, opinion)):
             told.append(f"labelled {task.titles[modality]}, looks like {described(looks, task)}")
     return told
 

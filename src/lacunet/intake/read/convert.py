@@ -17,10 +17,10 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
-from lacunet.case import RAS_LPS, Grid, ImageFile
+from lacunet.case import RAS_LPS, Grid
+from lacunet.data.called import errors_by_label, read_called
 from lacunet.data.geometry import corner_distance
 from lacunet.data.nifti import nifti_image, set_forms
-from lacunet.data.volume import read_file
 from lacunet.errors import DataError, UsageError
 from lacunet.files import whole_file
 from lacunet.intake.read.converter_words import FAILURES, warnings_in_words
@@ -70,7 +70,7 @@ def convert(series: Series, path: Path) -> Converted:
     with whole_file(path) as temporary:
         nib.save(image, temporary)
     warnings = (*_copies(series), *series.notes, *_evenness(series), *warnings_in_words(said))
-    return Converted(path, read_file(ImageFile(path))[1], series.even, warnings)
+    return Converted(path, read_called(path, series.label)[1], series.even, warnings)
 
 
 def _copies(series: Series) -> list[str]:
@@ -222,7 +222,8 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     Raises:
         DataError: it has another size or position.
     """
-    image = without_text(path)
+    with errors_by_label(path, series.label):
+        image = without_text(path)
     expected = expected_grid(series)
     turns = ornt_transform(io_orientation(image.affine), io_orientation(expected.affine))
     scale = image.header.get_slope_inter()

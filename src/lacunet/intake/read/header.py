@@ -8,14 +8,16 @@ import hashlib
 import secrets
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lacunet.errors import UsageError
+from lacunet.intake.identify.cautions import Subject
 from lacunet.intake.read.quiet import silently
+from lacunet.intake.read.subject import TAGS, subject_of
 
 try:
     import pydicom
@@ -42,9 +44,9 @@ _TAGS = [
     "Manufacturer", "Rows", "Columns", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
     "ImageOrientationPatient", "ImagePositionPatient", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
     "PixelRepresentation", "PhotometricInterpretation", "DiffusionBValue", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "AcquisitionContrast", "ComplexImageComponent", "BurnedInAnnotation",
-    "RescaleType",
+    "PerFrameFunctionalGroupsSequence", "AcquisitionContrast", "ComplexImageComponent", "RescaleType",
     "AcquisitionNumber", "TemporalPositionIdentifier", "RescaleSlope", "RescaleIntercept",
+    "AnatomicRegionSequence", *TAGS,
 ]  # fmt: skip
 
 
@@ -112,6 +114,7 @@ class Header:
         acquisition: Number of the acquisition within the series.
         temporal: Number of the time point within the series.
         thickness: Of a slice, mm.
+        subject: What it says of whom and what the image shows, without an age or a date.
     """
 
     path: Path
@@ -148,6 +151,7 @@ class Header:
     acquisition: int | None
     temporal: int | None
     thickness: float | None
+    subject: Subject = field(default_factory=Subject)
 
 
 def require_pydicom() -> None:
@@ -251,7 +255,14 @@ def _header(path: Path, data: "Dataset") -> Header:
         acquisition=_integer(data, "AcquisitionNumber"),
         temporal=_integer(data, "TemporalPositionIdentifier"),
         thickness=_number(_in_groups(data, "PixelMeasuresSequence", "SliceThickness")),
+        subject=subject_of(lambda tag: _text(data, tag), _anatomy(data)),
     )
+
+
+def _anatomy(data: "Dataset") -> str:
+    """The meaning of the code of what a file shows, of all frames or of the first."""
+    regions = _in_groups(data, "FrameAnatomySequence", "AnatomicRegionSequence")
+    return _text(regions[0], "CodeMeaning") if regions else ""
 
 
 # ---------------------------------------------------------------- persons
