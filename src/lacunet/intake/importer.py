@@ -106,7 +106,7 @@ class Importer:
             work, empty = folder / "scans", folder / "cases"
             work.mkdir()
             empty.mkdir()
-            with survey_source(source, work, self.task, self.wishes) as survey:
+            with survey_source(source, work, self.wishes, self.task) as survey:
                 if self.name is not None and len(survey.visits) > 1:
                     raise UsageError(f"--name {self.name}: the source holds {len(survey.visits)} visits; leave it out")
                 yield survey, empty

@@ -42,7 +42,7 @@ from lacunet.intake.read.study import (
     studies_of,
 )
 from lacunet.intake.read.subject import subject_beside
-from lacunet.task import Task
+from lacunet.task import GLIOMA, Task
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Wishes:
 
 
 @contextmanager
-def survey_source(source: Path, work: Path, task: Task, wishes: Wishes | None = None) -> Iterator[Survey]:
+def survey_source(source: Path, work: Path, wishes: Wishes | None = None, task: Task = GLIOMA) -> Iterator[Survey]:
     """The scans of a folder, an archive (.zip, .tar, .tar.gz ...) or a single file, as NIfTI files below `work`.
 
     The DICOM files of an archive (`Scan.dicom`) exist within the `with` block only; write a DICOM SEG there. The caller

@@ -97,7 +97,7 @@ def test_an_examination_among_rubbish_becomes_its_four_scans(examination, images
     )
     (source / "damaged.dcm").write_bytes((source / "003-010.dcm").read_bytes()[:600])
     (source / "README.txt").write_text("this is no image " * 20, encoding="utf-8")
-    with survey_source(source, work, GLIOMA) as survey:
+    with survey_source(source, work) as survey:
         assert survey.kind == "dicom"
         assert chosen(survey) == {"t1n": "series 3", "t1c": "series 4", "t2w": "series 5", "t2f": "series 6"}
         assert left_out(survey) == {
@@ -123,7 +123,7 @@ def test_an_examination_among_rubbish_becomes_its_four_scans(examination, images
 def test_files_of_every_make_are_read_the_same(examination, images, affine, work, way) -> None:
     volume = images["t2f"].repeat(2, axis=0).repeat(2, axis=1)  # JPEG 2000 wants 32 x 32 pixels
     examination.write(volume, affine, 6, "Ax T2 FLAIR", "t2f", **way)
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         require_same(survey.visits[0].files["t2f"], volume, affine)
 
 
@@ -139,13 +139,13 @@ def test_habits_of_vendors(examination, images, affine, work, vendor, descriptio
         tags = {"ContrastBolusAgent": "Gadovist", "SpecificCharacterSet": "ISO_IR 192"} if modality == "t1c" else {}
         tags["SpecificCharacterSet"] = "ISO_IR 192"
         examination.write(images[modality], affine, number, words, modality, tags=tags)
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         assert chosen(survey) == {modality: f"series {k}" for k, modality in enumerate(descriptions, 1)}
 
 
 def test_an_enhanced_file_is_read_as_its_slices_would_be(examination, images, affine, work) -> None:
     path = examination.write_enhanced(images["t2f"], affine, 6, "FLAIR", "t2f")
-    with survey_source(path, work, GLIOMA) as survey:
+    with survey_source(path, work) as survey:
         scan = survey.visits[0].scans["t2f"]
         require_same(scan.path, images["t2f"], affine)
         assert scan.facts.repetition_ms == 9000
@@ -168,7 +168,7 @@ def test_every_plane_keeps_its_place(examination, images, affine, work, plane) -
         axes = [1, 2, 0] if plane == "sagittal" else [0, 2, 1]
         volume, affine[:3, :3] = volume.transpose(axes), affine[:3, axes]
     examination.write(volume, affine, 2, "T2", "t2w")
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         scan = survey.visits[0].scans["t2w"]
         image = nib.load(scan.path)
         positions = [one.path.name for one in scan.dicom.instances] if scan.dicom else []
@@ -185,7 +185,7 @@ def test_slice_k_of_the_result_is_instance_k(examination, images, affine, work) 
 
     for path in examination.write(images["t2w"], affine, 2, "T2", "t2w"):
         path.rename(path.with_name(f"{hash(path.name) % 10**9}-{path.name}"))
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         scan = survey.visits[0].scans["t2w"]
         assert scan.dicom is not None
         assert scan.dicom.even
@@ -202,7 +202,7 @@ def test_slice_k_of_the_result_is_instance_k(examination, images, affine, work) 
 
 def test_a_rescale_slope_is_kept(examination, images, affine, work) -> None:
     examination.write(images["t2w"], affine, 2, "T2", "t2w", tags={"RescaleSlope": "0.25", "RescaleIntercept": "3"})
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         found = nib.load(survey.visits[0].files["t2w"]).get_fdata()
         np.testing.assert_allclose(found, images["t2w"] * 0.25 + 3, rtol=1e-5)
 
@@ -213,7 +213,7 @@ def test_a_zip_is_read_and_its_files_exist_within_the_block(examination, images,
     with zipfile.ZipFile(archive, "w") as stream:
         for path in examination.folder.iterdir():
             stream.write(path, f"Mustermann_Erika/{path.name}")
-    with survey_source(archive, work, GLIOMA) as survey:
+    with survey_source(archive, work) as survey:
         scan = survey.visits[0].scans["t2f"]
         assert scan.dicom is not None
         first = scan.dicom.instances[0].path
@@ -234,7 +234,7 @@ def test_a_dicomdir_is_passed_over(examination, images, affine, work) -> None:
     files.write(disc)
     files._stage["t"].cleanup()  # else its end is noticed, as a warning, in whichever test comes next
     assert (disc / "DICOMDIR").is_file()
-    with survey_source(disc, work, GLIOMA) as survey:
+    with survey_source(disc, work) as survey:
         require_same(survey.visits[0].files["t2f"], images["t2f"], affine)
         assert "1 file passed over: lists of contents (DICOMDIR)" in survey.notes
 
@@ -252,7 +252,7 @@ def test_nothing_personal_is_said_or_written(examination, images, affine, work) 
     examination.write(images["t1c"], affine, 3, "T1 Mustermann KM Erika 19640812", "t1c", tags=tags)
     examination.write(images["t2w"], affine, 4, "Mustermann", "t2w", tags=tags)
     examination.write(images["t1n"], affine, 5, "ADC Mustermann", "t1n")
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         said = everything_said(survey)
         assert "series 3 (T1 … KM …)" in said
         for path in work.rglob("*.nii.gz"):
@@ -282,7 +282,7 @@ def test_what_pydicom_says_is_not_repeated(examination, images, affine, monkeypa
 def test_a_name_is_a_hash_of_the_study_and_stays_the_same(examination, images, affine, work) -> None:
     examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
     for _ in range(2):
-        with survey_source(examination.folder, work, GLIOMA) as survey:
+        with survey_source(examination.folder, work) as survey:
             assert survey.visits[0].name == f"case-{hashlib.sha256(examination.uid.encode()).hexdigest()[:8]}"
 
 
@@ -292,7 +292,7 @@ def test_mixed_patients_are_refused_and_never_named(examination, images, affine,
     other.write(images["t2f"], affine, 6, "FLAIR", "t2f")
     with (
         pytest.raises(DataError, match=r"files of 2 patients \(patient-[0-9a-f]{8}: 22 files, patient-") as caught,
-        survey_source(tmp_path / "source", work, GLIOMA),
+        survey_source(tmp_path / "source", work),
     ):
         pass
     assert not [secret for secret in (*SECRETS, "Musterfrau", "Eva", "4712") if secret in str(caught.value)]
@@ -314,10 +314,10 @@ def test_who_counts_as_one_person(tmp_path, images, affine, work, person, mixed)
     second = Examination(tmp_path / "source" / "more", person=person, uid=first.uid)
     second.write(images["t1n"], affine, 7, "T1", "t1n")
     if mixed:
-        with pytest.raises(DataError, match="files of 2 patients"), survey_source(tmp_path / "source", work, GLIOMA):
+        with pytest.raises(DataError, match="files of 2 patients"), survey_source(tmp_path / "source", work):
             pass
     else:
-        with survey_source(tmp_path / "source", work, GLIOMA) as survey:
+        with survey_source(tmp_path / "source", work) as survey:
             assert set(survey.visits[0].scans) == {"t2f", "t1n"}
 
 
@@ -344,11 +344,11 @@ def test_what_is_no_scan_to_use_is_left_out_or_refused(examination, images, affi
     examination.write(images["t1n"], affine, 8, "T1", "t1n", tags=tags)
     with (
         pytest.raises(DataError, match=f"no MR scan that can be used .*{reason}"),
-        survey_source(examination.folder, work, GLIOMA),
+        survey_source(examination.folder, work),
     ):
         pass
     examination.write(images["t2f"], affine, 9, "FLAIR", "t2f")
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         assert chosen(survey) == {"t2f": "series 9"}
         (said,) = left_out(survey).values()
         assert reason in said
@@ -358,7 +358,7 @@ def test_a_localiser_alone_is_refused(examination, images, affine, work) -> None
     examination.write(images["t1n"], affine, 1, "AAHead_Scout", "t1n", slices=[9, 10, 11])
     with (
         pytest.raises(DataError, match=r"no MR scan that can be used .1 series: is a localiser"),
-        survey_source(examination.folder, work, GLIOMA),
+        survey_source(examination.folder, work),
     ):
         pass
 
@@ -379,7 +379,7 @@ def test_a_series_of_three_planes_is_split_and_each_part_too_small(examination, 
             path.rename(path.with_name(f"{axes}-{path.name}"))
     series = group(read_pile(sorted(examination.folder.iterdir())).headers)
     assert [one.key for one in series] == ["1a", "1b", "1c"]
-    with pytest.raises(DataError, match="has 5 slices, too few"), survey_source(examination.folder, work, GLIOMA):
+    with pytest.raises(DataError, match="has 5 slices, too few"), survey_source(examination.folder, work):
         pass
 
 
@@ -391,7 +391,7 @@ def test_echoes_of_one_series_are_told_apart(examination, images, affine, work) 
         examination.write(
             images["t2w"], affine, 4, "PD/T2 dual echo", "t2w", tags={"EchoTime": time}, series=uid, suffix=f".{echo}"
         )
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         assert chosen(survey) == {"t2w": "series 4b"}
         assert survey.visits[0].scans["t2w"].facts.echo_ms == 95
 
@@ -404,7 +404,7 @@ def test_a_time_series_is_left_out(examination, images, affine, work) -> None:
         examination.write(images["t1c"], affine, 4, "T1 vibe", "t1c", series=uid, suffix=f".{time}")
     with (
         pytest.raises(DataError, match="holds the same slices 3 times or more"),
-        survey_source(examination.folder, work, GLIOMA),
+        survey_source(examination.folder, work),
     ):
         pass
 
@@ -413,7 +413,7 @@ def test_a_file_that_is_there_twice_is_taken_once(examination, images, affine, w
     paths = examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
     for path in paths[:5]:
         shutil.copy(path, path.with_name(f"copy-{path.name}"))
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         require_same(survey.visits[0].files["t2f"], images["t2f"], affine)
         assert survey.visits[0].scans["t2f"].warnings == ("5 files were there twice",)
 
@@ -421,7 +421,7 @@ def test_a_file_that_is_there_twice_is_taken_once(examination, images, affine, w
 def test_a_copy_of_a_series_is_left_out(examination, images, affine, work) -> None:
     for number in (6, 7):
         examination.write(images["t2f"], affine, number, "FLAIR", "t2f")
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         assert chosen(survey) == {"t2f": "series 6"}
         assert left_out(survey) == {"series 7 (FLAIR)": "is a copy of series 6 (FLAIR), voxel by voxel"}
 
@@ -429,7 +429,7 @@ def test_a_copy_of_a_series_is_left_out(examination, images, affine, work) -> No
 def test_a_missing_slice_is_interpolated_and_said(examination, images, affine, work) -> None:
     paths = examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
     paths[10].write_bytes(paths[10].read_bytes()[:-200])
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         scan = survey.visits[0].scans["t2f"]
         assert scan.warnings == ("1 slice is missing (up to 16.0 mm apart); interpolated to steps of 8.0 mm",)
         image = nib.load(scan.path)
@@ -447,7 +447,7 @@ def test_slices_at_uneven_steps_are_evened_out_and_said(examination, images, aff
         moved = affine.copy()
         moved[2, 3] += 2.0 * (k % 2)
         examination.write(images["t2f"], moved, 6, "FLAIR", "t2f", slices=[k], series="1.2.3.4")
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         (said,) = survey.visits[0].scans["t2f"].warnings
         assert said.startswith("its slices are unevenly spaced (up to 10.0 mm apart)")
 
@@ -459,14 +459,14 @@ def test_slices_at_uneven_steps_are_evened_out_and_said(examination, images, aff
 ])  # fmt: skip
 def test_missing_geometry_is_said(examination, images, affine, work, drop, reason) -> None:
     examination.write(images["t2f"], affine, 6, "FLAIR", "t2f", drop=drop)
-    with pytest.raises(DataError, match=reason), survey_source(examination.folder, work, GLIOMA):
+    with pytest.raises(DataError, match=reason), survey_source(examination.folder, work):
         pass
 
 
 def test_a_spacing_of_zero_or_less_is_said(examination, images, affine, work) -> None:
     for value in ("0", "-1"):
         examination.write(images["t2f"], affine, 6, "FLAIR", "t2f", tags={"PixelSpacing": [value, value]})
-    with pytest.raises(DataError, match="one that is not positive"), survey_source(examination.folder, work, GLIOMA):
+    with pytest.raises(DataError, match="one that is not positive"), survey_source(examination.folder, work):
         pass
 
 
@@ -475,19 +475,19 @@ def test_truncated_compressed_files_are_noticed(examination, images, affine, wor
     for path in examination.write(noise, affine, 6, "FLAIR", "t2f", compress="rle"):
         path.write_bytes(path.read_bytes()[:-300])
     words = "22 files could not be read: truncated: its compressed pixels have no end"
-    with pytest.raises(DataError, match=words), survey_source(examination.folder, work, GLIOMA):
+    with pytest.raises(DataError, match=words), survey_source(examination.folder, work):
         pass
 
 
 def test_an_empty_folder_and_one_without_images_are_refused(tmp_path, work) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"holds no scan .it is empty"), survey_source(tmp_path / "empty", work, GLIOMA):
+    with pytest.raises(DataError, match=r"holds no scan .it is empty"), survey_source(tmp_path / "empty", work):
         pass
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "Mustermann.pdf").write_bytes(b"%PDF" * 100)
     with (
         pytest.raises(DataError, match="1 file passed over: no images"),
-        survey_source(tmp_path / "text", work, GLIOMA),
+        survey_source(tmp_path / "text", work),
     ):
         pass
 
@@ -506,7 +506,7 @@ def two_studies(tmp_path: Path, images: dict[str, np.ndarray], affine: np.ndarra
 
 
 def test_the_newest_study_with_usable_scans_is_taken_and_the_others_are_said(tmp_path, images, affine, work) -> None:
-    with survey_source(two_studies(tmp_path, images, affine), work, GLIOMA) as survey:
+    with survey_source(two_studies(tmp_path, images, affine), work) as survey:
         assert set(survey.visits[0].scans) == {"t1n"}
         said = [(one.label[-22:], one.reason) for one in survey.left_out]
         assert said == [
@@ -522,16 +522,16 @@ def test_the_newest_study_with_usable_scans_is_taken_and_the_others_are_said(tmp
 def test_a_study_is_chosen_by_date_or_name(tmp_path, images, affine, work, form) -> None:
     source = two_studies(tmp_path, images, affine)
     if form in ("name", "hash"):
-        with survey_source(source, work, GLIOMA) as survey:
+        with survey_source(source, work) as survey:
             form = survey.left_out[1].label.split()[0].removeprefix("study-" if form == "hash" else "")
-    with survey_source(source, work, GLIOMA, Wishes(study=form)) as survey:
+    with survey_source(source, work, Wishes(study=form)) as survey:
         assert set(survey.visits[0].scans) == {"t2f"}
 
 
 def test_a_study_that_is_not_there_is_said_with_those_that_are(tmp_path, images, affine, work) -> None:
     with (
         pytest.raises(UsageError, match=r"no such study; there are study-.* of 2021-03-04, .*2020-02-02, .*2019-01-01"),
-        survey_source(two_studies(tmp_path, images, affine), work, GLIOMA, Wishes(study="1999-01-01")),
+        survey_source(two_studies(tmp_path, images, affine), work, Wishes(study="1999-01-01")),
     ):
         pass
 
@@ -542,7 +542,7 @@ def test_the_better_of_two_is_chosen_with_its_reason(examination, images, affine
     examination.write(images["t2f"][:, :, ::2], coarse, 6, "FLAIR", "t2f")
     examination.write(images["t2f"], affine, 7, "FLAIR", "t2f")
     examination.write(images["t2f"] + 1, affine, 8, "FLAIR", "t2f", tags={"ImageType": ["DERIVED", "SECONDARY"]})
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         assert chosen(survey) == {"t2f": "series 7"}
         reasons = left_out(survey)
         assert "acquired in 3-D" in reasons["series 6 (FLAIR)"] or "finer (8 mm" in reasons["series 6 (FLAIR)"]
@@ -553,7 +553,7 @@ def test_the_better_of_two_is_chosen_with_its_reason(examination, images, affine
 def test_t1_scans_are_told_apart_by_the_order_in_time(examination, images, affine, work) -> None:
     examination.write(images["t1n"], affine, 2, "T1 tra", "t1n")
     examination.write(images["t1c"], affine, 5, "T1 tra", "t1c", tags={"ContrastBolusAgent": "Dotarem"})
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         assert chosen(survey) == {"t1n": "series 2", "t1c": "series 5"}
         assert "acquired before the first scan with contrast agent" in survey.visits[0].scans["t1n"].reason
 
@@ -563,14 +563,14 @@ def test_the_user_overrules_by_number_uid_path_or_file(examination, images, affi
     paths = examination.write(images["t1n"] + 7, affine, 7, "SWI", None)
     uid = group(read_pile(paths).headers)[0].first.series
     for wish in ("7", uid, paths[3].name):
-        with survey_source(examination.folder, work, GLIOMA, Wishes({"T1ce": wish})) as survey:
+        with survey_source(examination.folder, work, Wishes({"T1ce": wish})) as survey:
             scan = survey.visits[0].scans["t1c"]
             require_same(scan.path, images["t1n"] + 7, affine)
             assert scan.reason.startswith("given as T1ce by the user")
             assert scan.confidence == 1.0
     own = tmp_path / "Mustermann.nii.gz"
     nib.save(nib.Nifti1Image(images["t1n"].astype(np.int16), affine), own)
-    with survey_source(examination.folder, work, GLIOMA, Wishes({"t1n": own})) as survey:
+    with survey_source(examination.folder, work, Wishes({"t1n": own})) as survey:
         assert survey.visits[0].scans["t1n"].label == "the file given for T1"
         require_same(survey.visits[0].files["t1n"], images["t1n"], affine)
         assert "Mustermann" not in everything_said(survey)
@@ -583,7 +583,7 @@ def test_the_user_overrules_by_number_uid_path_or_file(examination, images, affi
 ])  # fmt: skip
 def test_a_wish_that_means_nothing_is_refused(examination, images, affine, work, wishes, words) -> None:
     examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
-    with pytest.raises(UsageError, match=words), survey_source(examination.folder, work, GLIOMA, Wishes(wishes)):
+    with pytest.raises(UsageError, match=words), survey_source(examination.folder, work, Wishes(wishes)):
         pass
 
 
@@ -595,7 +595,7 @@ def test_without_the_extra_a_word_says_what_to_install(examination, images, affi
     monkeypatch.setattr(header, "pydicom", None)
     with (
         pytest.raises(UsageError, match=r'pip install "lacunet\[dicom\]"'),
-        survey_source(examination.folder, work, GLIOMA),
+        survey_source(examination.folder, work),
     ):
         pass
 
@@ -621,7 +621,7 @@ def test_a_converter_that_hangs_or_fails_leaves_the_series_out(examination, imag
         with (
             program(text),
             pytest.raises(DataError, match=words) as caught,
-            survey_source(examination.folder, work, GLIOMA),
+            survey_source(examination.folder, work),
         ):
             pass
         assert "Mustermann" not in str(caught.value)
@@ -638,7 +638,7 @@ def test_warnings_of_the_converter_are_passed_on_in_plain_words(examination, ima
     )
     program.chmod(0o700)
     monkeypatch.setattr(convert, "_program", lambda: str(program))
-    with survey_source(examination.folder, work, GLIOMA) as survey:
+    with survey_source(examination.folder, work) as survey:
         said = survey.visits[0].scans["t2f"].warnings
     assert said == (
         "some slices do not follow each other in one line, and may have been skipped",
@@ -656,7 +656,7 @@ def test_a_result_that_lies_elsewhere_is_refused(examination, images, affine, wo
         return grid
 
     monkeypatch.setattr(convert, "expected_grid", moved)
-    with pytest.raises(DataError, match=r"came to lie 2.0 mm away"), survey_source(examination.folder, work, GLIOMA):
+    with pytest.raises(DataError, match=r"came to lie 2.0 mm away"), survey_source(examination.folder, work):
         pass
 
 
