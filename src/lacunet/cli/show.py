@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lacunet.cli.options import Labels, ShowNames, TaskName, exit_with
-from lacunet.cli.terminal import print_left_out, print_models, print_summary, say
+from lacunet.cli.terminal import dropped, print_left_out, print_models, print_summary, say
 from lacunet.task import Task, get_task
 
 
@@ -64,6 +64,8 @@ def check(
         )
         values = f"labels {sorted(case.values)} ({case.convention})" if case.values is not None else "no reference"
         say(f"{case.name}: {'+'.join(case.acquired) or 'no scan'}; {grid}; {values}")
+        if case.files:
+            say(f"    {', '.join(f'{modality}: {name}' for modality, name in case.files.items())}")
         for note in case.notes:
             say(f"    note: {note}")
     say(f"\n{len(findings.cases)} cases; " + "; ".join(f"{name}: {count}" for name, count in findings.subsets.items()))
@@ -71,5 +73,5 @@ def check(
         say(f"{family} names: {count} cases, labels {findings.conventions.get(family) or 'undecided or none'}")
     print_left_out(findings.left_out)
     if findings.left_out:
-        say(f"{len(findings.left_out)} files and folders are left out, as listed above")
+        say(dropped(len(findings.left_out)))
     exit_with(findings.all_problems)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,16 @@ import numpy as np
 from lacunet.case import CaseFiles, Grid
 from lacunet.data.background import on_empty_background
 from lacunet.data.content import refuse_labels, refuse_whole_brain
-from lacunet.data.hidden_names import all_without_names, survey_named
+from lacunet.data.hidden_names import all_without_names, names_of_files, survey_named
 from lacunet.data.labels import decide_convention, pooled_values, to_inside, values_in
 from lacunet.data.nifti import require_same_grid
 from lacunet.data.tree import PassedOver
 from lacunet.data.volume import read_file, read_image
 from lacunet.errors import DataError, LabelError, Problem
 from lacunet.task import Subset, Task
+
+TOLD_BY_SCHEME = ("brats2013", "brats2018", "brats2023", "bids", "msd", "manifest")
+"""Naming families whose names say which file is which sequence."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class CaseFindings:
         convention: The label convention of the reference; None where there is no reference, or it cannot be decided.
         notes: Remarks from reading the files, one line each.
         problems: What is wrong, one line each; empty for a good case.
+        files: Modality -> name of its file, where the names follow no scheme of BraTS or BIDS, or the file is no NIfTI.
     """
 
     name: str
@@ -46,6 +50,7 @@ class CaseFindings:
     convention: str | None
     notes: tuple[str, ...]
     problems: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,16 @@ def _examine(
         convention=convention,
         notes=tuple(dict.fromkeys(all_without_names(notes, case))),
         problems=all_without_names(problems, case),
+        files=_files_to_tell(case),
     )
+
+
+def _files_to_tell(case: CaseFiles) -> dict[str, str]:
+    """Which file is taken for which sequence, where this is not plain from a known scheme of names."""
+    names = names_of_files(case)
+    told = {modality: names[image.path] for modality, image in case.images.items()}
+    plain = case.family in TOLD_BY_SCHEME and all(name.lower().endswith((".nii", ".nii.gz")) for name in told.values())
+    return {} if plain else told
 
 
 def _examine_reference(

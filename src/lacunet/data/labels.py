@@ -34,6 +34,8 @@ FAMILY_CONVENTIONS = {
     "brats2013": ("brats2013",),
     "brats2018": ("brats2018", "brats2013", "brats2023"),
     "brats2023": ("brats2023", "brats2024", "brats2018"),
+    "ucsf-pdgm": ("brats2018", "brats2023"),
+    "upenn-gbm": ("brats2018", "brats2023"),
 }
 """The conventions that masks of a naming family may follow, the family's own first. Other families: all."""
 

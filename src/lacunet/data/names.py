@@ -38,6 +38,7 @@ _FAMILY_WORDS = {
     "brats2018": ("_", {"t1", "t1ce", "t2", "flair"}),
     "brats2023": ("-", {"t1n", "t1c", "t2w", "t2f"}),
 }
+_PUBLIC_FAMILIES = ("ucsf-pdgm", "upenn-gbm")
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _by_last_word(path: Path, home: Path, name: str, task: Task) -> NamedFile | 
     stem, role = rest.rstrip(SEPARATORS), task.modality(word)
     if role != "t1c" and any(map(_is_of_a_sequence, words_of(stem))):
         return None
-    return NamedFile(path, home, stem, role, _family(rest[-1:], word), exact=True)
+    return NamedFile(path, home, stem, role, _family(stem, rest[-1:], word), exact=True)
 
 
 def _by_words(path: Path, home: Path, text: str, name: str, task: Task) -> NamedFile:
@@ -234,7 +235,10 @@ _ALSO_NAMES = {"met", "con", "sin", "com", "sem", "med", "no", "se", "ge", "ir",
 _EMPTY_WORDS = {"image", "images", "img", "scan", "vol", "volume", "file", "nii", "stripped", "tumor", "tumour"}
 
 
-def _family(separator: str, word: str) -> str:
+def _family(stem: str, separator: str, word: str) -> str:
+    public = next((family for family in _PUBLIC_FAMILIES if stem.lower().startswith(f"{family}-")), None)
+    if public is not None:
+        return public
     for family, (mark, words) in _FAMILY_WORDS.items():
         if separator == mark and word in words:
             return family

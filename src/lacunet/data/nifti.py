@@ -67,6 +67,20 @@ def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True
     return Case(files.name, files.person, images, ras_grid(native), native, reference, tuple(dict.fromkeys(notes)))
 
 
+def is_prepared(files: CaseFiles) -> bool:
+    """Whether the scans of a case can be segmented as they are: without skull, and on one grid."""
+    first: Grid | None = None
+    try:
+        for file in files.images.values():
+            voxels, grid, _ = read_image(file)
+            first = first or grid
+            require_same_grid("", grid, "", first)
+            on_empty_background("", voxels, grid)
+    except DataError:
+        return False
+    return True
+
+
 def _read_reference(files: CaseFiles, native: Grid, first: str, task: Task) -> tuple[np.ndarray, list[str]]:
     assert files.reference is not None
     path = files.reference.path

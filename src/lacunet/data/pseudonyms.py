@@ -13,6 +13,7 @@ from pathlib import Path
 from lacunet.case import CaseFiles
 from lacunet.data.formats.pairs import files_of
 from lacunet.data.names import bare_name
+from lacunet.data.nifti import is_prepared
 from lacunet.data.words import SHOWN
 
 IMPORT_RECORD = "import.json"
@@ -40,7 +41,7 @@ _WORDS_OF_FILES = """
     mask masks seg segm segmentation dseg label labels lesion roi reference truth ground manual auto native stripped
     reg registered coreg coregistered resampled normalised normalized bias corrected preprocessed processed final
     original orig copy new old space mni t1w t2w anat nii nifti dicom dcm export import input inputs output outputs
-    file files folder archive source sources result results report manifest derivatives derived
+    file files folder archive parenchyma parenchymal source sources result results report manifest derivatives derived
     vsd xx ot iso
 """
 
@@ -142,6 +143,9 @@ def numbered(name: str, taken: Iterable[str]) -> str:
 def named_cases(cases: Sequence[CaseFiles], show_names: bool = False) -> list[CaseFiles]:
     """The same cases, each under a name that may be shown.
 
+    Prepared cases keep their names, since research data are named by pseudonyms. Scans as they come from a hospital are
+    called after their contents, unless the name is a pseudonym by its form.
+
     Args:
         cases: As their files and folders name them.
         show_names: Keep all names, and let file names be shown too.
@@ -150,6 +154,8 @@ def named_cases(cases: Sequence[CaseFiles], show_names: bool = False) -> list[Ca
     for files in cases:
         if show_names or keeps_its_name(files):
             named.append(replace(files, names_shown=show_names))
+        elif is_prepared(files):
+            named.append(replace(files, names_shown=True))
         else:
             name = hidden_name(all_paths(files), [other.name for other in named])
             named.append(replace(files, name=name, person=name, names_shown=False))
