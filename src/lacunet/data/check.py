@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lacunet.case import CaseFiles, Grid
+from lacunet.case import CaseFiles, Grid, ImageFile
 from lacunet.data.background import on_empty_background
 from lacunet.data.find import survey
 from lacunet.data.labels import decide_convention, pooled_values, to_inside, values_in
@@ -126,13 +126,13 @@ def _examine(
     first: tuple[str, Grid] | None = None
     for file in case.images.values():
         try:
-            voxels, grid, said = read_image(file)
-            notes += said
-            first = first or (file.path.name, grid)
-            require_same_grid(file.path.name, grid, *first)
-            notes += on_empty_background(file.path.name, voxels, grid)[1]
+            grid, said, problem = _examine_scan(file, first)
         except DataError as error:
             problems.append(str(error))
+            continue
+        first = first or (file.path.name, grid)
+        notes += said
+        problems += problem
     convention = case.convention or conventions.get(case.family) if case.reference is not None else None
     try:
         notes += _examine_reference(case, first, convention, task)
@@ -150,6 +150,17 @@ def _examine(
         notes=tuple(dict.fromkeys(notes)),
         problems=tuple(problems),
     )
+
+
+def _examine_scan(file: ImageFile, first: tuple[str, Grid] | None) -> tuple[Grid, Sequence[str], Sequence[str]]:
+    """The grid of a scan, notes and problems. Its voxels are gone from memory when the next file is read."""
+    voxels, grid, notes = read_image(file)
+    try:
+        if first is not None:
+            require_same_grid(file.path.name, grid, *first)
+        return grid, [*notes, *on_empty_background(file.path.name, voxels, grid)[1]], ()
+    except DataError as error:
+        return grid, notes, (str(error),)
 
 
 def _examine_reference(
