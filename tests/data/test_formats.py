@@ -155,6 +155,12 @@ SAME: dict[str, tuple[Callable[[Path], Path], str | None]] = {
         lambda folder: put(folder / "a.nii", nifti(set_to(qoffset_x=np.nan, quatern_d=np.nan))),
         "a.nii: its qform is no rotation; the sform is used",
     ),
+    "unknown code of the sform": (lambda folder: put(folder / "a.nii", nifti(set_to(sform_code=218))), None),
+    "code of the qform below 0": (lambda folder: put(folder / "a.nii", nifti(set_to(qform_code=-7))), None),
+    "NIfTI-2, a qform far away beside an sform": (
+        lambda folder: put(folder / "a.nii", nifti(set_to(qoffset_x=1e200, quatern_b=1e200), kind=nib.Nifti2Image)),
+        "a.nii: its qform is no rotation; the sform is used",
+    ),
     "a pair": (lambda folder: write_pair(folder, ".img"), None),
     "a pair, NIfTI-2": (lambda folder: write_pair(folder, ".img", nib.Nifti2Pair), None),
     "a pair, compressed": (lambda folder: write_pair(folder, ".img.gz"), None),
@@ -212,6 +218,13 @@ def test_a_copy_keeps_stored_values_scale_and_forms_and_no_text(tmp_path: Path) 
     np.testing.assert_array_equal(voxels, (scan().astype(np.float64) * 2.5 - 3).astype(np.float32))
 
 
+def test_an_unused_form_may_hold_any_numbers(tmp_path: Path) -> None:
+    content = nifti(set_to(sform_code=0, srow_x=[1e300] * 4), kind=nib.Nifti2Image)
+    clean_copy(put(tmp_path / "a.nii", content), tmp_path / "b.nii.gz")
+    for name in ("a.nii", "b.nii.gz"):
+        np.testing.assert_allclose(read_image(ImageFile(tmp_path / name))[1].affine, oblique(), atol=1e-5)
+
+
 TYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
 
 
@@ -267,7 +280,9 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "one dimension": ("a.nii", nifti(set_to(dim=[1, 9, 1, 1, 1, 1, 1, 1])), r"has dimensions \(9,\); a scan"),
     "no dimension": ("a.nii", nifti(set_to(dim=[0] * 8)), "has 0 dimensions by its header"),
     "many dimensions": ("a.nii", nifti(set_to(dim=[9, 9, 10, 11, 1, 1, 1, 1])), "has 9 dimensions by its header"),
-    "endless intercept": ("a.nii", nifti(set_to(scl_slope=2, scl_inter=np.inf)), "adds inf to every voxel"),
+    "endless intercept": ("a.nii", nifti(set_to(scl_slope=2, scl_inter=np.inf)), "by 2 and adds inf; write it again"),
+    "NaN as intercept": ("a.nii", nifti(set_to(scl_slope=2, scl_inter=np.nan)), "by 2 and adds nan; write it again"),
+    "huge slope": ("a.nii", nifti(set_to(scl_slope=1e200), kind=nib.Nifti2Image), r"by 1e\+200 and adds"),
     "vox_offset NaN": ("a.nii", nifti(set_to(vox_offset=np.nan)), "start at byte nan, and its length does not show"),
     "vox_offset 352.5": ("a.nii", nifti(set_to(vox_offset=352.5)), "start at byte 352.5, and its length does not"),
     "vox_offset 0, zeros at the end": ("a.nii", nifti(set_to(vox_offset=0)) + b"\0" * 16, "length does not show where"),
@@ -300,6 +315,11 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
         "a.nii",
         nifti(set_to(sform_code=0, quatern_b=0.6, quatern_c=0.6, quatern_d=0.54)),
         r"its qform is no rotation \(a quaternion of length 1\.005\d*, not 1\), and it has no sform",
+    ),
+    "far away": (
+        "a.nii",
+        nifti(set_to(srow_x=[-1, 0, 0, 1e200]), kind=nib.Nifti2Image),
+        r"lies 1e\+200 mm away from the origin",
     ),
     "Analyze": ("a.nii", nifti(set_to(magic=b"")), "is an Analyze 7.5 file, which does not say where left and right"),
     "header of a pair alone": ("a.hdr", nifti(set_to(magic=b"ni1")), "a .img file of its name should lie beside it"),
