@@ -268,6 +268,14 @@ def test_a_rounded_quaternion_alone_is_read(tmp_path: Path, excess: float) -> No
     np.testing.assert_allclose(nib.load(tmp_path / "m.nii.gz").header.get_qform(), grid.affine, atol=1e-5)
 
 
+def test_a_mask_never_gets_a_quaternion_that_others_refuse(tmp_path: Path) -> None:
+    long = set_to(quatern_b=np.sqrt(0.5 + 1e-6), quatern_c=np.sqrt(0.5), quatern_d=0)
+    path = put(tmp_path / "a.nii", nifti(long))
+    case = load_case(case_of(path))
+    write_mask(tmp_path / "m.nii.gz", np.ones(case.grid.shape, np.uint8), case, "brats2023", like=path)
+    np.testing.assert_allclose(nib.load(tmp_path / "m.nii.gz").header.get_qform(), oblique(), atol=1e-5)
+
+
 # ---------------------------------------------------------------- what is refused
 
 

@@ -100,7 +100,7 @@ def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task) 
         survey = _survey_loose(images, contents, work, wishes, task)
         beside = 0
     else:
-        raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM or NIfTI files")
+        raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM, NIfTI or .mha files")
     return replace(survey, notes=(*survey.notes, *_notes(contents, pile, beside)))
 
 
