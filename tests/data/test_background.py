@@ -38,6 +38,7 @@ def around(scan: np.ndarray, background: np.ndarray | float) -> np.ndarray:
 NEAR_ZERO = {
     "noise of 1e-6": lambda scan: around(scan, noise(1e-6)),
     "noise of 1e-3, a millionth of the brain": lambda scan: around(scan, noise(1e-3)),
+    "noise of 2.5e-3": lambda scan: around(scan, noise(2.5e-3)),
     "noise in a third of it": lambda scan: around(scan, noise(1e-6) * (noise(1, 2) > 0.43)),
     "noise in two thirds of it": lambda scan: around(scan, noise(1e-6) * (noise(1, 2) > -0.43)),
     "noise near the brain only": lambda scan: np.where(
