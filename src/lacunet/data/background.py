@@ -36,7 +36,7 @@ class Background:
     """What surrounds a brain.
 
     Attributes:
-        value: The commonest value on the six faces of the volume, or the middle one where none is common.
+        value: The commonest value on the six faces of the volume, or the middle one where more are near that.
         tolerance: Voxels that differ from it by at most this belong to the background.
         share: The share of the outermost voxels that belong to it.
     """
@@ -51,12 +51,18 @@ def background_of(voxels: Voxels) -> Background:
     faces = [voxels[0], voxels[-1], voxels[:, 0], voxels[:, -1], voxels[:, :, 0], voxels[:, :, -1]]
     outermost = np.concatenate([face.ravel() for face in faces])
     values, counts = np.unique(outermost, return_counts=True)
-    commonest = int(counts.argmax())
-    is_common = counts[commonest] >= LEAST_BORDER_BACKGROUND * outermost.size
-    value = float(values[commonest] if is_common else np.median(outermost))
+    found = _around(float(values[counts.argmax()]), voxels, values, counts)
+    if counts.max() >= LEAST_BORDER_BACKGROUND * outermost.size:
+        return found
+    middle = _around(float(np.median(outermost)), voxels, values, counts)
+    return middle if middle.share > found.share else found
+
+
+def _around(value: float, voxels: Voxels, values: np.ndarray, counts: np.ndarray) -> Background:
+    """The background of this value, which has these values and counts on the faces of the volume."""
     tolerance = BACKGROUND_TOLERANCE * _range(voxels, value)
-    share = counts[_near(values, value, tolerance)].sum() / outermost.size
-    return Background(0.0 if abs(value) <= tolerance else value, tolerance, float(share))
+    share = float(counts[_near(values, value, tolerance)].sum() / counts.sum())
+    return Background(0.0 if abs(value) <= tolerance else value, tolerance, share)
 
 
 def signal_of(voxels: Voxels, background: Background) -> Bool[np.ndarray, "x y z"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lacunet.case import CaseFiles, Grid
+from lacunet.case import CaseFiles, Grid, ImageFile
 from lacunet.data.background import on_empty_background
 from lacunet.data.content import refuse_labels, refuse_whole_brain
 from lacunet.data.hidden_names import all_without_names, names_of_files, survey_named
@@ -146,16 +146,15 @@ def _examine(
     brain: np.ndarray | None = None
     for file in case.images.values():
         try:
-            voxels, grid, said = read_image(file)
-            notes += said
-            first = first or (file.path.name, grid)
-            require_same_grid(file.path.name, grid, *first)
-            voxels, remarks = on_empty_background(file.path.name, voxels, grid)
-            refuse_labels(file.path.name, voxels)
-            notes += remarks
-            brain = voxels != 0 if brain is None or brain.shape != voxels.shape else brain | (voxels != 0)
+            grid, said, problem, signal = _examine_scan(file, first)
         except DataError as error:
             problems.append(str(error))
+            continue
+        first = first or (file.path.name, grid)
+        notes += said
+        problems += problem
+        if signal is not None:
+            brain = signal if brain is None else brain | signal
     convention = case.convention or conventions.get(case.family) if case.reference is not None else None
     try:
         notes += _examine_reference(case, first, brain, convention, task)
@@ -182,6 +181,24 @@ def _files_to_tell(case: CaseFiles) -> dict[str, str]:
     told = {modality: names[image.path] for modality, image in case.images.items()}
     plain = case.family in TOLD_BY_SCHEME and all(name.lower().endswith((".nii", ".nii.gz")) for name in told.values())
     return {} if plain else told
+
+
+def _examine_scan(
+    file: ImageFile, first: tuple[str, Grid] | None
+) -> tuple[Grid, Sequence[str], Sequence[str], np.ndarray | None]:
+    """The grid of a scan, notes, problems, and where it has signal (None: it has a problem).
+
+    Its voxels are gone from memory when the next file is read.
+    """
+    voxels, grid, notes = read_image(file)
+    try:
+        if first is not None:
+            require_same_grid(file.path.name, grid, *first)
+        voxels, remarks = on_empty_background(file.path.name, voxels, grid)
+        refuse_labels(file.path.name, voxels)
+        return grid, [*notes, *remarks], (), voxels != 0
+    except DataError as error:
+        return grid, notes, (str(error),), None
 
 
 def _examine_reference(

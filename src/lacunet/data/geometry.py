@@ -14,13 +14,16 @@ SHEAR_TOLERANCE = 1e-3
 SPACINGS_MM = (0.05, 50.0)
 """Distances between voxels that a scan of a head may have."""
 
+MOST_MM = 1e5
+"""No voxel is farther than this (100 m) from the origin of its space."""
+
 
 @np.errstate(over="ignore", invalid="ignore")
 def sound_affine(name: str, affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
     """The affine itself (voxel to mm, RAS+), where voxels are rectangular and of a possible size.
 
     Raises:
-        GeometryError: it is not finite, sheared, or its voxels are too small or too large.
+        GeometryError: it is not finite, sheared, far away, or its voxels are too small or too large.
     """
     if not np.isfinite(affine).all():
         raise GeometryError(f"{name}: its affine has NaN or infinite entries; the header is damaged")
@@ -29,6 +32,8 @@ def sound_affine(name: str, affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarra
     low, high = SPACINGS_MM
     if not ((spacing >= low) & (spacing <= high)).all():
         raise GeometryError(f"{name}: spacing {triple(spacing)} mm; between {low} and {high} mm is expected")
+    if (away := float(np.abs(affine[:3, 3]).max())) > MOST_MM:
+        raise GeometryError(f"{name}: lies {away:.3g} mm away from the origin; the header is damaged")
     cosines = (axes / spacing).T @ (axes / spacing) - np.eye(3)
     if np.abs(cosines).max() > SHEAR_TOLERANCE:
         raise GeometryError(

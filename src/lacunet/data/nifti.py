@@ -225,6 +225,7 @@ def _write(path: Path, values: np.ndarray, case: Case, description: str, like: P
         nib.save(image, temporary)
 
 
+@np.errstate(over="ignore")  # a form that is not in use may have any numbers
 def copy_forms(header: nib.Nifti1Header, original: nib.Nifti1Header) -> None:
     """Copy what says where voxels lie, field by field: qform, sform and their codes, voxel sizes, units."""
     for name in (*_FORM_FIELDS, *_ROW_FIELDS):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lacunet.data.called import by_label, errors_by_label
-from lacunet.data.formats.pairs import VOXELS
+from lacunet.data.formats.pairs import VOXELS, header_beside
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.pseudonyms import hidden_name, numbered
 from lacunet.data.sequences import OTHER
@@ -116,7 +116,8 @@ def _what_else(contents: Contents, pile: Pile) -> str:
 
 def _notes(contents: Contents, pile: Pile, beside: int) -> list[str]:
     """How many files were passed over, and why."""
-    strangers = sum(not is_image(path) and path.suffix.lower() != ".json" for path in pile.others)
+    others = [path for path in pile.others if not is_image(path) and header_beside(path) is None]
+    strangers = sum(path.suffix.lower() != ".json" for path in others)
     notes = [f"{_files(count)} could not be read: {reason}" for reason, count in sorted(pile.damaged.items())]
     if strangers:
         notes.append(f"{_files(strangers)} passed over: no images")

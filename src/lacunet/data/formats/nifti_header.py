@@ -12,7 +12,7 @@ import numpy as np
 from lacunet.data.formats.content import first_bytes, length_of, packing_notes, packing_of
 from lacunet.data.formats.pairs import header_beside, voxels_beside
 from lacunet.data.formats.stored import Packing, Stored, require_possible_size, voxels_in
-from lacunet.data.geometry import CORNER_TOLERANCE_MM, corner_distance, triple
+from lacunet.data.geometry import CORNER_TOLERANCE_MM, MOST_MM, corner_distance, triple
 from lacunet.errors import DataError, GeometryError
 
 SYNTHETIC = "lacunet: SYNTHETIC"
@@ -23,6 +23,12 @@ QUATERNION_ROUNDING = 1e-5
 
 NIFTI_1, NIFTI_2 = 348, 540
 """Bytes of the headers; in a single file 4 bytes follow before the voxels or the extensions."""
+
+MOST_SCALE = 1e30
+"""Larger slopes and intercepts are no numbers of single precision, or are damaged."""
+
+LARGEST_CODE, OTHER_SPACE = 5, 2
+"""Codes of a form: the largest that NIfTI has; and the one for a space of some other scan."""
 
 _TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
@@ -67,7 +73,7 @@ def read_nifti(path: Path) -> Stored:
     kind = kind_of(head)
     if kind is None:
         raise DataError(f"{name}: {_what_else(head)}")
-    raw = _header(head, kind)
+    raw = _with_known_codes(_header(head, kind))
     if bytes(raw["descrip"]).startswith(SYNTHETIC.encode()):
         raise DataError(f"{name}: is an estimate that lacunet complete wrote, not a scan; leave it out")
     voxel, shape = _voxel(name, raw, kind.order), _shape(name, raw)
@@ -125,6 +131,14 @@ def _header(head: bytes, kind: _Kind) -> nib.Nifti1Header:
     return header(head[: kind.length], endianness=kind.order, check=False)
 
 
+def _with_known_codes(raw: nib.Nifti1Header) -> nib.Nifti1Header:
+    """The header with codes of its forms that NIfTI knows: every code above 0 says that the form is there."""
+    for name in ("qform_code", "sform_code"):
+        if not 0 <= int(raw[name]) <= LARGEST_CODE:
+            raw[name] = OTHER_SPACE if int(raw[name]) > 0 else 0
+    return raw
+
+
 def _voxel(name: str, raw: nib.Nifti1Header, order: str) -> np.dtype:
     code = int(raw["datatype"])
     if code in _NO_GREY_VALUES:
@@ -151,8 +165,9 @@ def _scale(name: str, raw: nib.Nifti1Header) -> tuple[float, float]:
     slope, intercept = float(raw["scl_slope"]), float(raw["scl_inter"])
     if slope == 0 or not np.isfinite(slope):
         return 1.0, 0.0
-    if not np.isfinite(intercept):
-        raise DataError(f"{name}: its header adds {intercept:g} to every voxel; write it again from its source")
+    if not (abs(slope) <= MOST_SCALE and abs(intercept) <= MOST_SCALE):
+        found = f"multiplies every voxel by {slope:g} and adds {intercept:g}"
+        raise DataError(f"{name}: its header {found}; write it again from its source")
     return slope, intercept
 
 
@@ -229,7 +244,7 @@ def _disagree(name: str, apart: float) -> str:
 
 def _squared_length(raw: nib.Nifti1Header) -> float:
     """Of the quaternion's three stored parts."""
-    return sum(float(raw[part]) ** 2 for part in _QUATERNION)
+    return float(np.square([float(raw[part]) for part in _QUATERNION]).sum())
 
 
 def _qform(raw: nib.Nifti1Header) -> tuple[np.ndarray | None, bool]:
@@ -244,4 +259,4 @@ def _qform(raw: nib.Nifti1Header) -> tuple[np.ndarray | None, bool]:
             sound[part] = raw[part] / np.sqrt(squared)
     sound["pixdim"][0] = -1 if raw["pixdim"][0] < 0 else 1
     qform = np.asarray(sound.get_qform(), float)
-    return qform if np.isfinite(qform).all() else None, rounded
+    return qform if np.abs(qform).max() <= MOST_MM else None, rounded
