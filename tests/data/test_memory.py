@@ -19,7 +19,7 @@ from lacunet.data.volume import MOST_VOXELS, read_image
 from lacunet.errors import DataError
 from small import ROOT
 
-BYTES_PER_VOXEL = 8
+BYTES_PER_VOXEL = 9
 """What `lacunet check` may take for a voxel of the largest file, scan or reference, of any type and format."""
 
 BESIDE = 2**25
@@ -53,10 +53,16 @@ def said_by_check(folder: Path, most: int) -> str:
     return done.stdout.strip()
 
 
+def labels_of(kind: str) -> np.ndarray:
+    voxels = np.zeros((SIDE, SIDE, SIDE), kind, order="F")
+    voxels[90:120, 90:120, 90:120] = 1
+    voxels[100, 100, 100] = 3
+    return voxels
+
+
 def voxels_of(kind: str) -> np.ndarray:
     voxels = np.zeros((SIDE, SIDE, SIDE), kind, order="F")
-    voxels[64:192, 64:192, 64:192] = 1
-    voxels[100, 100, 100] = 3
+    voxels[64:192, 64:192, 64:192] = np.arange(100, 228)[:, None, None]
     return voxels
 
 
@@ -70,8 +76,8 @@ def header_of(kind: str, shape: tuple[int, int, int] = (SIDE, SIDE, SIDE)) -> by
     return bytes(header.binaryblock) + b"\0" * 4
 
 
-def nifti(kind: str) -> bytes:
-    return gzip.compress(header_of(kind) + voxels_of(kind).tobytes(order="F"), 1)
+def nifti(kind: str, voxels: Callable[[str], np.ndarray] = voxels_of) -> bytes:
+    return gzip.compress(header_of(kind) + voxels(kind).tobytes(order="F"), 1)
 
 
 def scaled(kind: str) -> bytes:
@@ -101,8 +107,8 @@ def test_a_scan_and_its_reference_take_what_is_stated(
     tmp_path: Path, name: str, write: Callable[[str], bytes], kind: str
 ) -> None:
     (tmp_path / name).write_bytes(write(kind))
-    (tmp_path / "p_seg.nii.gz").write_bytes(nifti(kind))
-    assert (tmp_path / name).stat().st_size < 2**20
+    (tmp_path / "p_seg.nii.gz").write_bytes(nifti(kind, labels_of))
+    assert (tmp_path / name).stat().st_size < 2**21
     assert said_by_check(tmp_path, BYTES_PER_VOXEL * SIDE**3 + BESIDE) == ""
 
 

@@ -24,7 +24,9 @@ MOST_OF_THE_BRAIN = 0.6
 
 Tumours of BraTS reach 0.18 (`scripts/studies/label_facts.py DATA`)."""
 
-_SAMPLE = 50_021
+_SLAB = 8
+"""Planes that are looked at together."""
+
 _LABELS = "holds a few whole values only, as a mask does, and is no scan"
 
 
@@ -63,25 +65,32 @@ def refuse_whole_brain(name: str, reference: Shaped[np.ndarray, "x y z"], brain:
 
 
 def holds_labels(voxels: Shaped[np.ndarray, "x y z"]) -> bool:
-    """Whether an image holds labels: few whole values, or whole values in patches of one value."""
-    sample = voxels.ravel(order="K")[:: max(voxels.size // _SAMPLE, 1)]
-    if not _are_whole(sample):
-        return False
-    if len(np.unique(sample)) <= MOST_LABELS:
-        return _are_whole(voxels) and len(np.unique(voxels)) <= MOST_LABELS
-    return equal_neighbours(voxels) >= EQUAL_NEIGHBOURS and _are_whole(voxels)
+    """Whether an image holds labels: few whole values, or whole values in patches of one value.
+
+    It is looked at slab by slab, so that a large image takes little memory.
+    """
+    values: set[float] = set()
+    for start in range(0, len(voxels), _SLAB):
+        slab = voxels[start : start + _SLAB]
+        if not _are_whole(slab):
+            return False
+        values.update(np.unique(slab).tolist() if len(values) <= MOST_LABELS else ())
+    return len(values) <= MOST_LABELS or equal_neighbours(voxels) >= EQUAL_NEIGHBOURS
 
 
 def equal_neighbours(voxels: Shaped[np.ndarray, "x y z"]) -> float:
     """The share of voxels with signal that equal their neighbour, along the axis with the smallest share: an image that
     was enlarged by repeating voxels has a large share along one axis only."""
-    shares = []
-    for axis in range(3):
-        turned = np.moveaxis(voxels, axis, 0)
-        before, after = turned[:-1], turned[1:]
-        signal = before != voxels.flat[0]
-        shares.append(float((before == after)[signal].mean()) if signal.any() else 1.0)
-    return min(shares)
+    background = voxels.flat[0]
+    equal, signal = np.zeros(3), np.zeros(3)
+    for start in range(0, len(voxels), _SLAB):
+        slab = voxels[start : start + _SLAB + 1]
+        for axis in range(3):
+            turned = np.moveaxis(slab if axis == 0 else slab[:_SLAB], axis, 0)
+            here = turned[:-1] != background
+            equal[axis] += np.count_nonzero(here & (turned[:-1] == turned[1:]))
+            signal[axis] += np.count_nonzero(here)
+    return float(np.min(equal / np.maximum(signal, 1))) if signal.any() else 1.0
 
 
 def _are_whole(values: Shaped[np.ndarray, "..."]) -> bool:
@@ -90,4 +99,4 @@ def _are_whole(values: Shaped[np.ndarray, "..."]) -> bool:
 
 def share_of_brain(reference: Shaped[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"]) -> float:
     """The share of the brain that a reference labels."""
-    return float(np.count_nonzero(reference[brain])) / max(int(brain.sum()), 1)
+    return float(np.count_nonzero((reference != 0) & brain)) / max(np.count_nonzero(brain), 1)
