@@ -39,6 +39,7 @@ ONE_PATIENT = [
     ("p01_sag_t1_post p01_ax_t2 p01_cor_flair", "p01", "t1c t2w t2f"),
     ("anna_1964_t2 anna_flair", "anna", "t2w t2f"),
     ("p01_t1ce FLAIR", "p01", "t1c t2f"),
+    ("T1_MPRAGE_post_final T2_v2 FLAIR", "x", "t1c t2w t2f"),
     ("patient_pre_t1ce patient_pre_flair patient_pre_t2", "patient_pre", "t1c t2f t2w"),
     ("T1/p01 T2/p01 FLAIR/p01", "p01", "t1n t2w t2f"),
     ("T1_post/image T2/image FLAIR/image", "x", "t1c t2w t2f"),

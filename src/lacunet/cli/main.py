@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command needs it, so that `--help` answers at once.
 """
 
+import io
 import sys
 from typing import Annotated
 
@@ -56,8 +57,16 @@ app.command()(data.phantom)
 app.command()(data.missing)
 
 
+def print_what_the_terminal_lacks() -> None:
+    """Let letters that the terminal's encoding lacks be printed as `\\u0141`: a name must not end a cohort."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run a command; every error a user can meet is one line and an exit status of 1 or 2."""
+    print_what_the_terminal_lacks()
     try:
         app()
     except LacunetError as error:

@@ -99,4 +99,4 @@ def _are_whole(values: Shaped[np.ndarray, "..."]) -> bool:
 
 def share_of_brain(reference: Shaped[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"]) -> float:
     """The share of the brain that a reference labels."""
-    return float(np.count_nonzero((reference != 0) & brain)) / max(np.count_nonzero(brain), 1)
+    return int(np.count_nonzero((reference != 0) & brain)) / max(int(np.count_nonzero(brain)), 1)

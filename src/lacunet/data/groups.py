@@ -142,7 +142,11 @@ def _common_words(stems: Sequence[str]) -> str:
 
 
 def _merged(scans: Mapping[str, list[NamedFile]]) -> tuple[Stems, str]:
-    """The stems of one folder, those of one visit put together; and the question where this cannot be told."""
+    """The stems of one folder, those of one visit put together; and the question where this cannot be told.
+
+    Beside a file that is named by its sequence alone (`FLAIR`), the folder names the case, and what other names add
+    (`T2_new`) does not.
+    """
     kept = {stem: list(files) for stem, files in scans.items()}
     members = [found for files in scans.values() for found in files]
     if len(scans) < 2 or any(is_public(stem) or stem.startswith("sub-") for stem in scans):
@@ -151,7 +155,8 @@ def _merged(scans: Mapping[str, list[NamedFile]]) -> tuple[Stems, str]:
     different = len(sequences) == len(members)
     one_each = len(scans) == len(members)
     in_words = len(sequences) > 1 and not all(found.exact for found in members)
-    if _is_one_visit(list(scans), one_each) and (different or (one_each and in_words)):
+    folder_names_it = "" in scans and one_each
+    if folder_names_it or (_is_one_visit(list(scans), one_each) and (different or (one_each and in_words))):
         return {"": members}, ""
     if not (different and one_each):
         return kept, ""

@@ -222,7 +222,7 @@ def words_of(name: str) -> list[str]:
 def stem_by_words(name: str) -> str:
     """What is left of a name without the words about the sequence or the mask, joined by `_`."""
     words = [word for word in re.split(r"[_\-. ()]+", name) if word]
-    first = words[:1] if words and re.fullmatch(r"[ps]\d", words[0], re.IGNORECASE) else []
+    first = words[:1] if words and re.fullmatch(r"[a-su-z]\d{1,3}", words[0], re.IGNORECASE) else []
     return "_".join([*first, *(word for word in words[len(first) :] if _names_case(word.lower()))])
 
 

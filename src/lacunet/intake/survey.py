@@ -9,6 +9,7 @@ No text that leaves this module can name a patient: see `words` for descriptions
 `Survey` for what may be shown.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from lacunet.data.called import by_label, errors_by_label
 from lacunet.data.formats.pairs import VOXELS, header_beside
+from lacunet.data.formats.unread import why_unreadable
 from lacunet.data.names import SUFFIXES, bare_name
 from lacunet.data.pseudonyms import hidden_name, numbered
 from lacunet.data.sequences import OTHER
@@ -27,7 +29,7 @@ from lacunet.intake.identify.choose import Candidate, choose
 from lacunet.intake.identify.clues import Clues, Guess, guess
 from lacunet.intake.read.archive import Contents, unpacked
 from lacunet.intake.read.convert import convert
-from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, loose_visits
+from lacunet.intake.read.nifti import LooseFile, LooseVisit, is_image, loose_files, loose_visits
 from lacunet.intake.read.plain_copy import clean_copy
 from lacunet.intake.read.series import Series, counted
 from lacunet.intake.read.study import (
@@ -96,42 +98,41 @@ def survey_contents(contents: Contents, work: Path, wishes: Wishes, task: Task) 
     """
     pile = read_pile(contents.files)
     images = [path for path in pile.others if is_image(path)]
+    passed = _passed_over(contents, pile)
     if pile.headers and (any(header.modality == "MR" for header in pile.headers) or not images):
         survey = _survey_dicom(pile, contents, work, wishes, task)
-        beside = len(images)
+        survey = replace(survey, left_out=(*survey.left_out, *_beside_dicom(images, wishes, task)))
     elif images:
         survey = _survey_loose(images, contents, work, wishes, task)
-        beside = 0
+        passed["passed over: DICOM, but no MR scans"] = len(pile.headers)
     else:
-        raise DataError(f"the source: holds no scan ({_what_else(contents, pile)}); give DICOM or NIfTI files")
-    notes = _notes(contents, pile, beside)
-    passed_over = survey.passed_over + _passed_over(contents, pile, beside)
-    return replace(survey, notes=(*survey.notes, *notes), passed_over=passed_over, root=contents.root)
+        said = "; ".join([*_in_words(passed), *([] if contents.files else ["it is empty"])])
+        raise DataError(f"the source: holds no scan ({said}); give DICOM or NIfTI files")
+    notes = (*survey.notes, *_in_words(passed))
+    return replace(survey, notes=notes, passed_over=survey.passed_over + passed.total(), root=contents.root)
 
 
-def _what_else(contents: Contents, pile: Pile) -> str:
-    said = [*_notes(contents, pile, 0), *([] if contents.files else ["it is empty"])]
-    return "; ".join(said)
+def _beside_dicom(images: Sequence[Path], wishes: Wishes, task: Task) -> list[LeftOut]:
+    """Images beside DICOM files are not used: they may be conversions of them, or masks."""
+    files = [] if not images else loose_files(images, task)
+    return [LeftOut(_label(one, wishes), one.reason or "lies beside DICOM, which is used instead") for one in files]
 
 
-def _notes(contents: Contents, pile: Pile, beside: int) -> list[str]:
-    """How many files were passed over, and why."""
-    others = [path for path in pile.others if not is_image(path) and header_beside(path) is None]
-    strangers = sum(path.suffix.lower() != ".json" for path in others)
-    notes = [f"{_files(count)} could not be read: {reason}" for reason, count in sorted(pile.damaged.items())]
-    if strangers:
-        notes.append(f"{_files(strangers)} passed over: no images")
-    if pile.directories:
-        notes.append(f"{_files(pile.directories)} passed over: lists of contents (DICOMDIR)")
-    if beside:
-        notes.append(f"{_files(beside)} in NIfTI passed over, since the source holds DICOM")
-    return notes + [f"{count} passed over: {reason}" for reason, count in sorted(contents.passed_over.items()) if count]
+def _passed_over(contents: Contents, pile: Pile) -> Counter[str]:
+    """What is passed over without a line of its own -> how many files."""
+    passed = Counter({f"could not be read: {reason}": count for reason, count in sorted(pile.damaged.items())})
+    for path in pile.others:
+        if not is_image(path) and path.suffix.lower() != ".json" and header_beside(path) is None:
+            reason = why_unreadable(path)
+            passed[f"passed over: {reason}" if reason else "passed over: no images"] += 1
+    passed["passed over: lists of contents (DICOMDIR)"] = pile.directories
+    for reason, count in sorted(contents.passed_over.items()):
+        passed[f"passed over: {reason}"] += count
+    return passed
 
 
-def _passed_over(contents: Contents, pile: Pile, beside: int) -> int:
-    """The number of files that `_notes` tells of."""
-    strangers = sum(not is_image(path) and path.suffix.lower() != ".json" for path in pile.others)
-    return sum(pile.damaged.values()) + strangers + pile.directories + beside + sum(contents.passed_over.values())
+def _in_words(passed: Mapping[str, int]) -> list[str]:
+    return [f"{_files(count)} {reason}" for reason, count in passed.items() if count]
 
 
 def _files(count: int) -> str:

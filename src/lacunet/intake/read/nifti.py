@@ -81,6 +81,11 @@ def loose_visits(paths: Sequence[Path], task: Task) -> tuple[list[LooseVisit], l
     return visits, aside
 
 
+def loose_files(paths: Sequence[Path], task: Task) -> list[LooseFile]:
+    """Image files one by one, numbered in the order of their names."""
+    return [_file(number, read_name(path, task)) for number, path in enumerate(filter(is_image, paths), 1)]
+
+
 def _visit_of(group: Group, numbers: Mapping[Path, int]) -> LooseVisit:
     files = tuple(_file(numbers[found.path], found) for found in group.files)
     bids = any(_BIDS_NAME.match(found.path.name) for found in group.files)
