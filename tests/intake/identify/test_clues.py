@@ -141,6 +141,15 @@ def test_a_contradiction_of_a_sure_header_is_a_warning() -> None:
     assert weigh(Guess("t1", "x", 0.9), opinion(t2f=1.0), GLIOMA).warnings[0] == "labelled T1, looks like FLAIR"
 
 
+def test_an_image_does_not_overrule_words_and_numbers_that_agree() -> None:
+    for header in (Guess("t1c", "x", 0.98), Guess("t1", "x", 0.98)):
+        found = weigh(header, opinion(t2f=1.0), GLIOMA)
+        assert not [line for line in found.warnings if "looks like" in line]
+        assert "x; the image looks like FLAIR, which TR and TE exclude" in found.reason
+    told = weigh(Guess("t1c", "x", 0.98), opinion(t1n=1.0), GLIOMA).warnings
+    assert told == ("labelled T1ce, looks like T1",)  # they say nothing of contrast agent
+
+
 # ---------------------------------------------------------------- the best of several
 
 

@@ -13,7 +13,7 @@ from lacunet.data.sequences import OTHER, T1
 from lacunet.data.volume import read_image
 from lacunet.intake.found import DicomSource, Facts, LeftOut, Scan
 from lacunet.intake.identify.cautions import Subject
-from lacunet.intake.identify.classify import T1_FAMILY, Opinion, compared, contradiction, described
+from lacunet.intake.identify.classify import FLAIR, T1_FAMILY, Opinion, compared, contradiction, described, settled
 from lacunet.intake.identify.clues import (
     FAIR,
     SURE,
@@ -71,7 +71,9 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
     del images
     guesses = with_agent_by_order([one.guess for one in candidates], [one.clues for one in candidates])
     said = [one.forced or guessed.modality for one, guessed in zip(candidates, guesses, strict=True)]
-    opinions = compared(numbers, known_t1=[k for k, modality in enumerate(said) if modality in (T1, *T1_FAMILY)])
+    alone = compared(numbers, known_t1=[k for k, modality in enumerate(said) if modality in (T1, *T1_FAMILY)])
+    by_header = [FLAIR if one.modality == FLAIR else name for one, name in zip(guesses, said, strict=True)]
+    opinions = settled(by_header, alone)
     weighed: list[Candidate] = []
     left_out: list[LeftOut] = []
     seen: dict[str, Candidate] = {}
@@ -146,9 +148,22 @@ def weigh(guess: Guess, opinion: Opinion, task: Task) -> Guess:
         reason = f"the image looks like {task.titles[opinion.modality]}, while {guess.reason}"
         return Guess(opinion.modality, reason, FAIR, guess.warnings)
     if looks := contradiction(guess.modality, opinion):
+        if _refuted(guess, looks):
+            return replace(guess, reason=f"{guess.reason}; {_in_spite_of(looks, task)}")
         warning = f"labelled {task.titles[guess.modality]}, looks like {described(looks, task)}"
         return replace(guess, confidence=WEAK, warnings=(*guess.warnings, warning))
     return replace(guess, reason=f"{guess.reason}; the image does not tell")
+
+
+def _refuted(guess: Guess, looks: str) -> bool:
+    """Whether words and numbers of the header agree, and exclude what the image looks like. Contrast agent changes
+    neither TR nor TE nor TI, so they say nothing of it."""
+    family = (T1, *T1_FAMILY)
+    return guess.confidence >= SURE and not (guess.modality in family and looks in family)
+
+
+def _in_spite_of(looks: str, task: Task) -> str:
+    return f"the image looks like {described(looks, task)}, which TR and TE exclude"
 
 
 def _open(opinion: Opinion) -> bool:
@@ -172,7 +187,10 @@ def _t1_by_image(guess: Guess, opinion: Opinion, task: Task) -> Guess:
             f"{guess.reason}; nothing is said of contrast agent, and the image {shows} ({opinion.confidence:.0%} sure)"
         )
         return Guess(opinion.modality, reason, min(guess.confidence, FAIR), guess.warnings)
-    if looks := contradiction("t1n", opinion):
+    looks = contradiction("t1n", opinion)
+    if looks and _refuted(guess, looks):
+        return without_agent(replace(guess, reason=f"{guess.reason}; {_in_spite_of(looks, task)}"))
+    if looks:
         if guess.confidence <= WEAK and looks in task.modalities:
             return Guess(
                 looks, f"the image looks like {task.titles[looks]}, while {guess.reason}", FAIR, guess.warnings
