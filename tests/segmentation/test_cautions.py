@@ -163,3 +163,17 @@ def test_enhancing_tumour_in_t1ce_is_seen_everywhere(predictor, exported, tmp_pa
 def test_a_t1ce_that_was_left_out_shows_nothing(predictor, phantoms: list[CaseFiles], tmp_path) -> None:
     done = segment_case(predictor, phantoms[0], tmp_path, SegmentSettings(subset=("t1n", "t2f")))
     assert done.evidence["et"] == "inferred"
+
+
+# ---------------------------------------------------------------- once
+
+
+def test_a_wrong_label_is_told_once_although_import_and_segmentation_both_read_the_scan(predictor, tmp_path) -> None:
+    case = make_phantom(2, spacing=3.0)
+    (tmp_path / "in").mkdir()
+    nib.save(nib.Nifti1Image(case.images["t2f"].astype(np.int16), case.grid.affine), tmp_path / "in" / "T2 tra.nii.gz")
+    done = of_export(predictor, tmp_path / "in", tmp_path / "out")
+    told = [line for line in done.warnings if "looks like" in line]
+    assert told == ["file 1 (T2 TRA): labelled T2, looks like FLAIR"]
+    assert json.loads(done.places.record.read_text())["warnings"].count(told[0]) == 1
+    assert not [line for line in done.warnings if ".nii" in line]

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lacunet.case import CaseFiles
+from lacunet.case import CaseFiles, ImageFile
 from lacunet.cli.main import main
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case, scaled_estimate, write_estimate
@@ -170,6 +171,21 @@ def test_a_scan_that_is_held_out_stands_beside_its_estimate(predictor, phantoms,
     assert record["synthetic"]["t2w"] == f"{done.name}-t2w-synthetic.nii.gz"
     assert record["intensities"] == "1000 is the mean of the brain, 100 one standard deviation; 0 is background"
     assert record["provenance"]["scans"].count(".nii.gz") == 2
+
+
+def test_burned_in_text_keeps_scans_and_estimates_out_of_the_page(predictor, phantoms, tmp_path):
+    files = phantoms[0]
+    images = {}
+    for modality in ("t1n", "t2f"):
+        images[modality] = ImageFile(tmp_path / f"a-{modality}.nii.gz")
+        shutil.copy(files.images[modality].path, images[modality].path)
+    (tmp_path / "a-t2f.json").write_text(json.dumps({"BurnedInAnnotation": "YES"}))
+    done = complete_case(predictor, replace(files, images=images), tmp_path / "out", CompleteSettings())
+    page = (done.folder / "report.html").read_text()
+    assert "FLAIR: text is burned into the image" in page
+    assert "data:image/png" not in page
+    record = json.loads((done.folder / "completion.json").read_text())
+    assert any("burned into the image" in line for line in record["warnings"])
 
 
 def test_what_is_held_out_is_not_looked_at(predictor, phantoms, tmp_path):

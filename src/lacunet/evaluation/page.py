@@ -27,7 +27,7 @@ from lacunet.files import write_text
 from lacunet.report.charts import robustness, volumes
 from lacunet.report.page import dice_words, known, render, sentence
 from lacunet.report.pictures import cuts, pictures
-from lacunet.task import Task
+from lacunet.task import IN_BRACKETS, Task
 
 STRIPS_SHOWN = 40
 """Cases that are shown at first; a click shows the others."""
@@ -188,6 +188,7 @@ def _worst(view: EvaluationView, picture: CasePicture) -> dict[str, Any]:
     """One of the worst cases: its pictures, and its scores from the subset of the picture."""
     at = cuts(view.task, {picture.modality: picture.image}, picture.grid, picture.prediction, picture.reference)
     title = view.task.titles[picture.modality]
+    evidence = view.task.evidence(view.task.subset(picture.subset))
     return {
         "case": picture.case,
         "from": view.task.subset_title(view.task.subset(picture.subset)),
@@ -195,4 +196,5 @@ def _worst(view: EvaluationView, picture: CasePicture) -> dict[str, Any]:
         "cuts": at,
         "pictures": pictures(picture.image, title, at),
         "scores": [row for row in view.rows if (row.case, row.subset) == (picture.case, picture.subset)],
+        "inferred": {region: IN_BRACKETS[one] for region, one in evidence.items()},
     }

@@ -176,11 +176,8 @@ def _as_it_is(
         return None
     log.begin("comparing the scans")
     brain = np.any([source.voxels != 0 for source in sources.values()], axis=0)
-    judged = [
-        quality.judge_registration(modality, reference, first.voxels, source.voxels, first.grid, brain)
-        for modality, source in sources.items()
-        if modality != reference
-    ]
+    voxels = {modality: source.voxels for modality, source in sources.items()}
+    judged = quality.judge_registrations(voxels, reference, first.grid, brain)
     if any(judgement.verdict == "failed" for judgement in judged):
         return None
     log.judgements += judged
@@ -237,7 +234,7 @@ def _prepared(
     if mask[[0, -1]].any() or mask[:, [0, -1]].any() or mask[:, :, [0, -1]].any():
         log.warnings.append("the brain reaches the border of the case's grid; some of it may be cut off")
     whole, placed = _interpolated(sources, motions, to_case, grid, mask)
-    _judge_fits(whole, reference, grid, mask, log)
+    log.judgements += quality.judge_registrations(whole, reference, grid, mask)
     _judge_result(mask, grid, placed, log)
     log.done("interpolate", "each scan once, linearly")
     return {modality: np.where(mask, image, 0.0) for modality, image in whole.items()}, grid, placed, reference
@@ -333,23 +330,6 @@ def _share(shown: Bool[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"]) -
 
 
 # ---------------------------------------------------------------- judged
-
-
-def _judge_fits(
-    whole: Mapping[str, Float[np.ndarray, "x y z"]],
-    reference: str,
-    grid: Grid,
-    brain: Bool[np.ndarray, "x y z"],
-    log: _Log,
-) -> None:
-    """Each scan against the reference, where both show the brain."""
-    for modality, image in whole.items():
-        if modality != reference:
-            both = brain & (image != 0) & (whole[reference] != 0)
-            both = ndimage.binary_fill_holes(both)
-            log.judgements.append(
-                quality.judge_registration(modality, reference, whole[reference], image, grid, np.asarray(both))
-            )
 
 
 def _judge_result(brain: Bool[np.ndarray, "x y z"], grid: Grid, placed: Mapping[str, Placed], log: _Log) -> None:

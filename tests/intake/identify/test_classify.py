@@ -19,6 +19,7 @@ from lacunet.intake.identify.classify import (
     compared,
     contradiction,
     contradictions,
+    settled,
 )
 from lacunet.intake.identify.features import features, inside_of_head, measure, standard, to_cubes
 from lacunet.task import GLIOMA
@@ -186,3 +187,18 @@ def test_what_import_judged_is_not_judged_again(case) -> None:
     wrong = {"t2w": case.images["t2f"], "t1c": case.images["t2f"]}
     assert contradictions(wrong, case.grid, GLIOMA, known=("t2w", "t1c")) == []
     assert contradictions(wrong, case.grid, GLIOMA, known=("t2w",)) == ["labelled T1ce, looks like FLAIR"]
+
+
+def test_a_t1_beside_a_true_flair_is_not_taken_for_a_second_one() -> None:
+    looks = Opinion("t2f", 0.99, {"t1n": 0.0, "t1c": 0.0, "t2w": 0.01, "t2f": 0.99, "other": 0.0}, "t2f")
+    t1 = Opinion("t1c", 0.99, {"t1n": 0.01, "t1c": 0.99, "t2w": 0.0, "t2f": 0.0, "other": 0.0}, "t1")
+    for name in ("t1n", "t1c", "t1"):
+        assert settled([name, "t2f"], [looks, looks]) == [NOTHING_TO_SEE, looks]
+    assert settled(["t1c", "t2f"], [looks, t1]) == [looks, t1]  # exchanged labels are still told
+    assert settled(["t1c", "t2w"], [looks, looks]) == [looks, looks]
+    assert settled(["t1c"], [looks]) == [looks]
+
+
+def test_exchanged_labels_of_t1ce_and_flair_are_told(case) -> None:
+    wrong = {"t1c": case.images["t2f"], "t2f": case.images["t1c"]}
+    assert "labelled T1ce, looks like FLAIR" in contradictions(wrong, case.grid, GLIOMA)

@@ -10,7 +10,7 @@ from lacunet.case import Grid
 from lacunet.data.agent import says_agent
 from lacunet.data.words import SHOWN, manufacturer, shown
 from lacunet.intake.found import Facts
-from lacunet.intake.identify.choose import FIRST_OF_ALIKE, FIRST_OF_UNLIKE, Candidate, best_of, settled, weigh
+from lacunet.intake.identify.choose import FIRST_OF_ALIKE, FIRST_OF_UNLIKE, Candidate, best_of, decided, weigh
 from lacunet.intake.identify.classify import Opinion
 from lacunet.intake.identify.clues import Clues, Guess, guess, with_agent_by_order
 from lacunet.task import GLIOMA
@@ -166,6 +166,15 @@ def test_a_contradiction_of_a_sure_header_is_a_warning() -> None:
     assert weigh(Guess("t1", "x", 0.9), opinion(t2f=1.0), GLIOMA).warnings[0] == "labelled T1, looks like FLAIR"
 
 
+def test_an_image_does_not_overrule_words_and_numbers_that_agree() -> None:
+    for header in (Guess("t1c", "x", 0.98), Guess("t1", "x", 0.98)):
+        found = weigh(header, opinion(t2f=1.0), GLIOMA)
+        assert not [line for line in found.warnings if "looks like" in line]
+        assert "x; the image looks like FLAIR, which TR and TE exclude" in found.reason
+    told = weigh(Guess("t1c", "x", 0.98), opinion(t1n=1.0), GLIOMA).warnings
+    assert told == ("labelled T1ce, looks like T1",)  # they say nothing of contrast agent
+
+
 # ---------------------------------------------------------------- the best of several
 
 
@@ -174,11 +183,11 @@ def test_an_undecided_t1_is_taken_as_before_contrast_agent_only_where_there_is_n
     flair, before, after = (
         replace(candidate("2", (1, 1, 5)), guess=Guess(modality, "x", 0.9)) for modality in ("t2f", "t1n", "t1c")
     )
-    alone, _ = settled([undecided, flair])
+    alone, _ = decided([undecided, flair])
     assert alone.guess.modality == "t1n"
     assert "if it is after it, say so with --t1c" in alone.guess.warnings[0]
     for other in (before, after):
-        left, kept = settled([undecided, other])
+        left, kept = decided([undecided, other])
         assert (left.guess.modality, kept) == ("unknown", other)
         assert left.guess.reason == "x; --t1c or --t1n says which it is"
 

@@ -3,7 +3,7 @@
 docs/import.md states how many right results pass and how many wrong ones are detected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -12,36 +12,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from lacunet.case import Grid, box_around
-from lacunet.intake.align.rigid import Rigid, voxel_points
+from lacunet.case import Grid
+from lacunet.intake.align.likeness import fit_of
 
 Verdict = Literal["good", "doubtful", "failed"]
+Image = Float[np.ndarray, "x y z"]
+Images = Mapping[str, Image]
+Brain = Bool[np.ndarray, "x y z"]
 
-JUDGING_BINS = 32
-"""Grey values that the joint histogram tells apart along either axis."""
+LIKENESS = (0.85, 0.7)
+"""From the first likeness of edges on, two scans are of one brain; below the second, they are of two."""
 
-JUDGING_SPACING_MM = 2.0
-"""Scans are compared on voxels averaged to about this size."""
-
-MARGIN_VOXELS = 2
-"""The outermost voxels of the brain are left out: where scans are stripped alike, its outline would count too much."""
-
-MOST_POINTS = 40_000
-"""At most so many voxels are compared."""
-
-LEAST_POINTS = 500
-"""With fewer voxels, the fit is not measured and counts as failed."""
-
-SHIFT_MM = 8.0
-TURN_DEGREES = 8.0
-"""How far a scan is moved to see whether it fits better elsewhere."""
-
-PEAK = (1.1, 0.8)
-"""From the first value on a registration is good, below the second it has failed."""
-
-EDGES = 0.25
-"""A doubtful fit has failed where the edges of the two scans correlate less than this: another patient's brain fits
-roughly too."""
+AWAY_MM = (2.0, 4.0)
+"""Up to the first distance from its best place a scan lies where it belongs, beyond the second it does not."""
 
 BRAIN_ML = ((900.0, 2000.0), (500.0, 2300.0))
 """Plausible volumes of a brain with its fluid; outside the second range it is not a brain."""
@@ -80,127 +63,60 @@ class Judgement:
 # ---------------------------------------------------------------- registration
 
 
+def judge_registrations(images: Images, reference: str, grid: Grid, brain: Brain) -> list[Judgement]:
+    """Whether the scans of a case are of one brain and aligned.
+
+    Each scan is judged against the reference. Sequences of one person can have few edges in common, so a scan that is
+    not like the reference is judged against those that are, and counts as good where one of them shows the same brain.
+
+    Args:
+        images: By modality, on one grid; 0 where a scan shows nothing.
+        reference: The modality of the scan that the others were aligned with.
+        grid: Of all.
+        brain: The case's brain.
+    """
+    judged: dict[str, Judgement] = {}
+    trusted = [reference]
+    for other in trusted:  # it grows
+        for modality in images:
+            before = judged.get(modality)
+            if modality == reference or (before is not None and before.value >= LIKENESS[0]):
+                continue
+            both = ndimage.binary_fill_holes(brain & (images[modality] != 0) & (images[other] != 0))
+            found = judge_registration(modality, other, images[other], images[modality], grid, np.asarray(both))
+            if before is None or found.value > before.value:
+                judged[modality] = found
+            if found.verdict == "good":
+                trusted.append(modality)
+    return [judged[modality] for modality in images if modality != reference]
+
+
 def judge_registration(
     modality: str,
     reference: str,
-    fixed: Float[np.ndarray, "x y z"],
-    moving: Float[np.ndarray, "x y z"],
+    fixed: Image,
+    moving: Image,
     grid: Grid,
-    brain: Bool[np.ndarray, "x y z"],
+    brain: Brain,
 ) -> Judgement:
-    """Whether two scans on one grid are really aligned, judged by the tissue inside the brain (`peak`)."""
-    value, edges = _fit(fixed, moving, grid, brain)
-    verdict = _verdict(value, PEAK)
-    if verdict == "doubtful" and edges < EDGES:
-        verdict = "failed"
-    sentence = {
-        "good": f"{modality} lies on {reference}: moved by 8 mm or 8 degrees it would fit worse in every direction",
-        "doubtful": f"{modality} may not lie exactly on {reference}, or be another patient's: moved by 8 mm or 8 "
-        "degrees it would fit about as well; look at the pictures",
-        "failed": f"{modality} does not fit {reference}: another patient, another part of the body, or too poor a scan",
-    }[verdict]
-    return Judgement(f"registration of {modality}", value, verdict, sentence)
+    """Whether two scans on one grid are of one brain and really aligned, judged by the tissue inside the brain.
 
-
-def peak(
-    fixed: Float[np.ndarray, "x y z"],
-    moving: Float[np.ndarray, "x y z"],
-    grid: Grid,
-    brain: Bool[np.ndarray, "x y z"],
-) -> float:
-    """How much better two scans fit as they lie than after the best of twelve motions of 8 mm or 8 degrees.
-
-    The geometric mean of two ratios: of the mutual information of their grey values, and of the rank correlation of the
-    strength of their edges; both inside the brain alone. Above 1, none of the motions improves the fit.
+    The number is the likeness of their edges (`likeness.Fit`). A scan of the same brain in another place fails too.
     """
-    return _fit(fixed, moving, grid, brain)[0]
-
-
-def _fit(
-    fixed: Float[np.ndarray, "x y z"],
-    moving: Float[np.ndarray, "x y z"],
-    grid: Grid,
-    brain: Bool[np.ndarray, "x y z"],
-) -> tuple[float, float]:
-    """The peak, and the rank correlation of the strength of edges, of the scans as they lie."""
-    one, two, inside, small = _smaller(fixed, moving, grid, brain)
-    points = voxel_points(inside, small, MOST_POINTS)
-    if len(points) < LEAST_POINTS:
-        return 0.0, 0.0
-    back = np.linalg.inv(small.affine)
-    grey, edges = _sample(one, back, points), _sample(_edges(one), back, points)
-    other_edges = _edges(two)
-
-    def fits(motion: Rigid) -> tuple[float, float]:
-        moved = motion.move(points)
-        return _information(grey, _sample(two, back, moved)), _correlation(edges, _sample(other_edges, back, moved))
-
-    here = fits(Rigid.identity())
-    near = np.array([fits(motion) for motion in _trials(points.mean(0))]).max(0)
-    ratios = [max(value, 0.0) / max(float(best), 1e-6) for value, best in zip(here, near, strict=True)]
-    return float(np.sqrt(ratios[0] * min(ratios[1], 10.0))), here[1]
-
-
-def _trials(centre: np.ndarray) -> list[Rigid]:
-    """Six shifts and six rotations."""
-    still = np.zeros(3)
-    axes = [sign * axis for axis in np.eye(3) for sign in (-1.0, 1.0)]
-    shifts = [Rigid.about(centre, still, SHIFT_MM * axis) for axis in axes]
-    return shifts + [Rigid.about(centre, TURN_DEGREES * axis, still) for axis in axes]
-
-
-def _smaller(
-    fixed: np.ndarray, moving: np.ndarray, grid: Grid, brain: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Grid]:
-    """Both scans averaged over blocks of voxels within the brain, the mask of the inner brain, and their grid."""
-    sides = box_around(brain)
-    low, high = np.array([side.start for side in sides]), np.array([side.stop for side in sides])
-    parts = [max(1, round(JUDGING_SPACING_MM / spacing)) for spacing in grid.spacing]
-    high = low + (high - low) // parts * parts
-    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    weight = _blocks(brain[box].astype(np.float32), parts)
-    means = [_blocks(image[box] * brain[box], parts) / np.maximum(weight, 1e-6) for image in (fixed, moving)]
-    affine = grid.affine @ np.diag([*parts, 1.0])
-    affine[:3, 3] = grid.affine[:3, :3] @ (low + (np.asarray(parts) - 1) / 2) + grid.affine[:3, 3]
-    x, y, z = weight.shape
-    inside = ndimage.binary_erosion(weight > 0.5, iterations=MARGIN_VOXELS)
-    return means[0], means[1], np.asarray(inside), Grid((x, y, z), affine)
-
-
-def _blocks(image: np.ndarray, parts: Sequence[int]) -> np.ndarray:
-    x, y, z = (size // part for size, part in zip(image.shape, parts, strict=True))
-    shape = (x, parts[0], y, parts[1], z, parts[2])
-    return np.asarray(image.reshape(shape).mean(axis=(1, 3, 5)), dtype=np.float32)
-
-
-def _edges(image: np.ndarray) -> np.ndarray:
-    """Strength of the gradient at a scale of one voxel."""
-    squares = [ndimage.gaussian_filter1d(image, 1.0, axis=axis, order=1) ** 2 for axis in range(3)]
-    return np.asarray(np.sqrt(sum(squares)), dtype=np.float32)
-
-
-def _sample(image: np.ndarray, back: np.ndarray, points: np.ndarray) -> np.ndarray:
-    voxels = (points @ back[:3, :3].T + back[:3, 3]).T
-    return np.asarray(ndimage.map_coordinates(image, voxels, order=1, output=np.float32, mode="nearest"))
-
-
-def _information(one: np.ndarray, two: np.ndarray) -> float:
-    """Mutual information in nats of two lists of grey values, in bins with equal counts."""
-    flat = np.bincount(_ranks(one) * JUDGING_BINS + _ranks(two), minlength=JUDGING_BINS * JUDGING_BINS)
-    joint = flat.reshape(JUDGING_BINS, JUDGING_BINS) / flat.sum()
-    product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    there = joint > 0
-    return float((joint[there] * np.log(joint[there] / product[there])).sum())
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.searchsorted(np.quantile(values, np.linspace(0, 1, JUDGING_BINS + 1)[1:-1]), values))
-
-
-def _correlation(one: np.ndarray, two: np.ndarray) -> float:
-    """Rank correlation (Spearman's; ties are ranked in their order)."""
-    first, second = (np.argsort(np.argsort(values)).astype(np.float64) for values in (one, two))
-    return float(np.corrcoef(first, second)[0, 1])
+    fit = fit_of(fixed, moving, grid, brain, LIKENESS[0])
+    step = f"registration of {modality}"
+    same = _verdict(fit.likeness, LIKENESS)
+    if same == "failed" or (same == "doubtful" and fit.away_mm > AWAY_MM[0]):
+        said = f"{modality} does not fit {reference}: another patient, another part of the body, or too poor a scan"
+        return Judgement(step, fit.likeness, "failed", said)
+    if fit.away_mm > AWAY_MM[0]:
+        placed: Verdict = "failed" if fit.away_mm > AWAY_MM[1] else "doubtful"
+        said = f"{modality} does not lie on {reference}: it would fit best about {fit.away_mm:.0f} mm away"
+        return Judgement(step, fit.likeness, placed, said if placed == "failed" else f"{said}; look at the pictures")
+    if same == "doubtful":
+        said = f"{modality} may be another patient's, or a poor scan: only some of its edges are those of {reference}"
+        return Judgement(step, fit.likeness, same, f"{said}; look at the pictures")
+    return Judgement(step, fit.likeness, same, f"{modality} lies on {reference}, and shows the same brain")
 
 
 # ---------------------------------------------------------------- brain, coverage, pose

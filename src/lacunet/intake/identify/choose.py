@@ -16,7 +16,7 @@ from lacunet.data.volume import read_image
 from lacunet.errors import DataError
 from lacunet.intake.found import DicomSource, Facts, LeftOut, Scan
 from lacunet.intake.identify.cautions import Subject
-from lacunet.intake.identify.classify import T1_FAMILY, Opinion, compared, contradiction, described
+from lacunet.intake.identify.classify import FLAIR, T1_FAMILY, Opinion, compared, contradiction, described, settled
 from lacunet.intake.identify.clues import (
     FAIR,
     GOOD,
@@ -81,7 +81,9 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
     del images
     guesses = with_agent_by_order([one.guess for one in candidates], [one.clues for one in candidates])
     said = [one.forced or guessed.modality for one, guessed in zip(candidates, guesses, strict=True)]
-    opinions = compared(numbers, known_t1=[k for k, modality in enumerate(said) if modality in (T1, *T1_FAMILY)])
+    alone = compared(numbers, known_t1=[k for k, modality in enumerate(said) if modality in (T1, *T1_FAMILY)])
+    by_header = [FLAIR if one.modality == FLAIR else name for one, name in zip(guesses, said, strict=True)]
+    opinions = settled(by_header, alone)
     weighed: list[Candidate] = []
     seen: dict[str, Candidate] = {}
     for one, guessed, opinion, print_ in zip(candidates, guesses, opinions, prints, strict=True):
@@ -90,7 +92,7 @@ def choose(candidates: Sequence[Candidate], task: Task) -> Chosen:
             continue
         seen.setdefault(print_, one)
         weighed.append(replace(one, guess=forced(one, opinion, task) if one.forced else weigh(guessed, opinion, task)))
-    sure = settled(weighed)
+    sure = decided(weighed)
     left_out += [LeftOut(one.label, one.guess.reason) for one in sure if one.guess.modality not in task.modalities]
     scans = {}
     for modality in task.modalities:
@@ -183,9 +185,22 @@ def weigh(guess: Guess, opinion: Opinion, task: Task) -> Guess:
         reason = f"the image looks like {task.titles[opinion.modality]}, while {guess.reason}"
         return Guess(opinion.modality, reason, FAIR, (*guess.warnings, *_by_image_alone(opinion, task)))
     if looks := contradiction(guess.modality, opinion):
+        if _refuted(guess, looks):
+            return replace(guess, reason=f"{guess.reason}; {_in_spite_of(looks, task)}")
         warning = f"labelled {task.titles[guess.modality]}, looks like {described(looks, task)}"
         return replace(guess, confidence=WEAK, warnings=(*guess.warnings, warning))
     return replace(guess, reason=f"{guess.reason}; the image does not tell")
+
+
+def _refuted(guess: Guess, looks: str) -> bool:
+    """Whether words and numbers of the header agree, and exclude what the image looks like. Contrast agent changes
+    neither TR nor TE nor TI, so they say nothing of it."""
+    family = (T1, *T1_FAMILY)
+    return guess.confidence >= SURE and not (guess.modality in family and looks in family)
+
+
+def _in_spite_of(looks: str, task: Task) -> str:
+    return f"the image looks like {described(looks, task)}, which TR and TE exclude"
 
 
 def _open(opinion: Opinion) -> bool:
@@ -222,7 +237,10 @@ def _t1_by_image(guess: Guess, opinion: Opinion, task: Task) -> Guess:
         return replace(
             guess, modality=opinion.modality, reason=reason, confidence=min(guess.confidence, FAIR), warnings=warnings
         )
-    if looks := contradiction("t1n", opinion):
+    looks = contradiction("t1n", opinion)
+    if looks and _refuted(guess, looks):
+        return without_agent(replace(guess, reason=f"{guess.reason}; {_in_spite_of(looks, task)}"))
+    if looks:
         if guess.confidence <= WEAK and looks in task.modalities:
             return Guess(
                 looks, f"the image looks like {task.titles[looks]}, while {guess.reason}", FAIR, guess.warnings
@@ -244,7 +262,7 @@ def _without_word(found: Guess, opinion: Opinion) -> Guess:
     return replace(found, modality=T1, reason=reason, confidence=min(found.confidence, WEAK))
 
 
-def settled(weighed: Sequence[Candidate]) -> list[Candidate]:
+def decided(weighed: Sequence[Candidate]) -> list[Candidate]:
     """Undecided T1 scans become T1 before contrast agent, with a warning, where there is no other T1; else their
     sequence is unknown."""
     alone = not any(one.guess.modality in T1_FAMILY for one in weighed)

@@ -25,6 +25,7 @@ from lacunet.intake.identify.features import features
 from lacunet.task import Task
 
 T1_FAMILY = ("t1n", "t1c")
+FLAIR = "t2f"
 
 Numbers = Float[np.ndarray, " feature"]
 
@@ -161,6 +162,24 @@ def _as_t1(opinion: Opinion, after: float, judge: Classifier, whole: bool) -> Op
     return judge.opinion({**dealt, "t1c": share * after, "t1n": share * (1.0 - after)})
 
 
+def settled(said: Sequence[str], opinions: Sequence[Opinion]) -> list[Opinion]:
+    """The opinions of one study, without those that only the study as a whole refutes.
+
+    T1 with dark fluid and little contrast, in thick slices, can look like FLAIR. Where another scan is FLAIR by its
+    label and by its image, nothing is said of a scan that is labelled T1 and looks like FLAIR too. Labels that were
+    exchanged are still told, since the scan that is labelled FLAIR does not look like it.
+
+    Args:
+        said: The modality of each scan by its label.
+        opinions: By its image alone.
+    """
+    there = any(name == FLAIR == opinion.modality for name, opinion in zip(said, opinions, strict=True))
+    return [
+        NOTHING_TO_SEE if there and name in (T1, *T1_FAMILY) and opinion.modality == FLAIR else opinion
+        for name, opinion in zip(said, opinions, strict=True)
+    ]
+
+
 def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task, known: Collection[str] = ()) -> list[str]:
     """Sentences such as "labelled T2, looks like FLAIR", for scans that surely show another sequence than their label.
 
@@ -179,7 +198,8 @@ def contradictions(images: Mapping[str, np.ndarray], grid: Grid, task: Task, kno
 def contradictions_of(numbers: Mapping[str, Numbers | None], task: Task, known: Collection[str] = ()) -> list[str]:
     """As `contradictions`, from features."""
     known_t1 = [k for k, modality in enumerate(numbers) if modality in T1_FAMILY]
-    opinions = dict(zip(numbers, compared(list(numbers.values()), known_t1=known_t1), strict=True))
+    seen = settled(list(numbers), compared(list(numbers.values()), known_t1=known_t1))
+    opinions = dict(zip(numbers, seen, strict=True))
     told = []
     for modality, opinion in opinions.items():
         if modality not in known and (looks := contradiction(modality, opinion)):
