@@ -148,3 +148,12 @@ def test_the_same_voxels_are_signal_everywhere(tmp_path: Path) -> None:
         (found,) = check(tmp_path / name, GLIOMA).cases
         assert found.problems == ()
         assert found.notes == case.notes
+
+
+def test_small_values_inside_the_brain_stay_where_the_background_is_exact() -> None:
+    """Interpolation may leave a voxel of the brain close to 0."""
+    scan = brain_scan()
+    scan[30, 33, 28] = 1e-4
+    voxels, notes = on_empty_background("t2w", scan, GRID)
+    assert voxels is scan
+    assert notes == []

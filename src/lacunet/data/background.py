@@ -25,6 +25,9 @@ smallest step of a scan of 16 bits is larger (1 / 65535), the noise around a hea
 MOST_ZEROS_IN_BRAIN = 0.01
 """Where the background is not 0, at most this share of the other voxels may be 0: they would become background."""
 
+MOST_STRAY_VOXELS = 1e-4
+"""Share of voxels that may be close to 0 without being background: interpolation leaves some inside the brain."""
+
 SAMPLE = 2**19
 """The range of the brain is taken from about this many voxels."""
 
@@ -106,7 +109,8 @@ def on_empty_background(name: str, voxels: Voxels, grid: Grid) -> tuple[Voxels, 
             f"{name}: its background is {background.value:g}, not 0; was it normalised already? "
             "Give the skull-stripped scan as it was before"
         )
-    if background.value == 0 and np.count_nonzero(voxels) == np.count_nonzero(signal):
+    nearly = np.count_nonzero(voxels) - np.count_nonzero(signal)
+    if background.value == 0 and nearly <= MOST_STRAY_VOXELS * voxels.size:
         return voxels, []
     found = f"{background.value:g}, not 0" if background.value else "not exactly 0"
     return np.where(signal, voxels, voxels.dtype.type(0)), [f"{name}: its background is {found}; it was set to 0"]
