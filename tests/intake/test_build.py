@@ -367,12 +367,14 @@ def test_bias_correction_evens_out_a_gain_and_leaves_the_background(patient) -> 
 
 
 def test_a_command_that_is_stopped_does_not_wait_for_registrations() -> None:
-    ended = Event()
+    begun, ended = Event(), Event()
     waited = []
 
     def work(name: str) -> Rigid:
         if name == "stopped":
+            begun.wait(20)
             raise SystemExit(143)
+        begun.set()
         waited.append(not ended.wait(20))
         return Rigid.identity()
 
