@@ -1,16 +1,14 @@
 """Output files: each is written whole or not at all."""
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
-from lacunet.errors import LacunetError, OutputError
+from lacunet.errors import OutputError
 
 
 @contextmanager
@@ -56,26 +54,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             old.replace(path)
         shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A folder for files of our own, which only the user can read; it is always removed, and no error names a file in
-    it."""
-    with TemporaryDirectory(prefix="lacunet-") as name, speaking_of_scratch(Path(name)):
-        yield Path(name)
-
-
-@contextmanager
-def speaking_of_scratch(folder: Path) -> Iterator[None]:
-    """Errors that name a file below `folder` speak of the folder for temporary files instead."""
-    try:
-        yield
-    except LacunetError as error:
-        if str(folder) not in str(error):
-            raise
-        said = re.sub(rf"{re.escape(str(folder))}[^\s:;,)]*", "the folder for temporary files", str(error))
-        raise type(error)(said) from error
 
 
 def write_text(path: Path, text: str) -> None:

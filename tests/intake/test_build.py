@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import nibabel as nib
 import numpy as np
@@ -363,3 +364,22 @@ def test_bias_correction_evens_out_a_gain_and_leaves_the_background(patient) -> 
         return float(ratio.std())
 
     assert unevenness(evened) < 0.5 * unevenness(image * ramp)
+
+
+def test_a_command_that_is_stopped_does_not_wait_for_registrations() -> None:
+    begun, ended = Event(), Event()
+    waited = []
+
+    def work(name: str) -> Rigid:
+        if name == "stopped":
+            begun.wait(20)
+            raise SystemExit(143)
+        begun.set()
+        waited.append(not ended.wait(20))
+        return Rigid.identity()
+
+    with pytest.raises(SystemExit):
+        build._side_by_side(work, ["stopped", "still computed"])
+    ended.set()
+    assert len(build._side_by_side(work, ["one", "two"])) == 2
+    assert not any(waited)

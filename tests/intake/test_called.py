@@ -10,8 +10,8 @@ from lacunet.data.called import read_called
 from lacunet.data.find import case_from_files
 from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, OutputError, Problem, UnpreparedError
-from lacunet.files import scratch_folder
 from lacunet.intake.importer import Imported, Importer
+from lacunet.scratch import scratch_folder
 from lacunet.segmentation.answer import _imported_case
 from lacunet.task import GLIOMA
 

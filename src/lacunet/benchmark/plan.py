@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from lacunet.benchmark.budget import Budget, seconds_a_step, stage_names, steps_within, with_steps
@@ -25,6 +24,7 @@ from lacunet.nn.papers import method_names
 from lacunet.prediction.choices import Precision
 from lacunet.prediction.postprocess import Rule
 from lacunet.progress import Progress
+from lacunet.scratch import scratch_folder
 from lacunet.task import Subset, get_task
 from lacunet.training.crops import prepare_cases
 from lacunet.training.recipe import Recipe
@@ -255,9 +255,9 @@ def _decide(
     if budget.seconds is not None and entrants:
         progress.doing("measuring seconds a step")
         recipes = {entrant.name: entrant.recipe for entrant in entrants}
-        with TemporaryDirectory(dir=folder, prefix=".pace-") as scratch:
+        with scratch_folder() as scratch:
             paces = seconds_a_step(
-                recipes, list(parts[0].train)[:2], Path(scratch),
+                recipes, list(parts[0].train)[:2], scratch,
                 prepared=folder / "prepared", device=settings.device, method_files=files,
             )  # fmt: skip
     decided = {}

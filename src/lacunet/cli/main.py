@@ -5,14 +5,18 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 
 import io
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from lacunet import __version__
 from lacunet.cli import benchmark, calibrate, compare, complete, data, import_, segment, show, train
+from lacunet.cli.signals import Stopped, leave, stopped_by_signals
 from lacunet.cli.terminal import say
 from lacunet.errors import LacunetError
+from lacunet.scratch import sweep_scratch
 
 
 def _say_version(wanted: bool) -> bool:
@@ -64,17 +68,34 @@ def print_what_the_terminal_lacks() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def how_to_go_on(words: Sequence[str]) -> str:
+    """What to type after a command was stopped.
+
+    Args:
+        words: The command as it was typed, without `lacunet`.
+    """
+    commands = typer.main.get_command(app)
+    assert isinstance(commands, typer.core.TyperGroup)
+    command = commands.commands.get(words[0]) if words else None
+    if command is not None and any(option.name == "resume" for option in command.params):
+        return f"lacunet {words[0]} goes on where it stopped with the same options and --resume"
+    return "start the command again"
+
+
 def main() -> None:
     """Run a command; every error a user can meet is one line and an exit status of 1 or 2."""
     print_what_the_terminal_lacks()
+    sweep_scratch()
     try:
-        app()
+        with stopped_by_signals():
+            app()
     except LacunetError as error:
         print(f"lacunet: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print("lacunet: stopped; commands with the option --resume can continue", file=sys.stderr)
-        sys.exit(130)
+    except Stopped as stopped:
+        with suppress(OSError):  # the terminal may be closed
+            print(f"lacunet: stopped; {how_to_go_on(sys.argv[1:])}", file=sys.stderr)
+        leave(stopped.status)
     except MemoryError:
         print("lacunet: not enough memory; use smaller windows (--window 96) or another machine", file=sys.stderr)
         sys.exit(1)

@@ -6,8 +6,9 @@ The steps: read, register to one scan, find the brain, register again inside it,
 average brain, interpolate every scan once, judge, write. Steps that a scan does not need are left out.
 """
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -244,9 +245,18 @@ def _register(sources: Mapping[str, Source], reference: str, seed: int) -> dict[
     """Motions from each scan to the reference."""
     volumes = {modality: _volume(source) for modality, source in sources.items()}
     others = [modality for modality in sources if modality != reference]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        found = list(pool.map(lambda name: register(volumes[reference], volumes[name], seed).to_fixed, others))
+    found = _side_by_side(lambda name: register(volumes[reference], volumes[name], seed).to_fixed, others)
     return {reference: Rigid.identity(), **dict(zip(others, found, strict=True))}
+
+
+def _side_by_side(work: Callable[[str], Rigid], names: Sequence[str]) -> list[Rigid]:
+    """The work for each name, on some threads. A command that is stopped does not wait for them."""
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        return list(pool.map(work, names))
+    finally:
+        stopped = isinstance(sys.exception(), KeyboardInterrupt | SystemExit)
+        pool.shutdown(wait=not stopped, cancel_futures=True)
 
 
 def _volume(source: Source) -> Volume:
@@ -304,8 +314,7 @@ def _refined(
 
     fixed = inside(reference)
     others = [modality for modality in sources if modality != reference]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        found = list(pool.map(lambda name: refine(fixed, inside(name), motions[name], seed).to_fixed, others))
+    found = _side_by_side(lambda name: refine(fixed, inside(name), motions[name], seed).to_fixed, others)
     return {reference: Rigid.identity(), **dict(zip(others, found, strict=True))}
 
 

@@ -16,13 +16,13 @@ from lacunet.data.names import SUFFIXES
 from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.data.source_table import SourceRow, failed_rows, relative, sha256_of, write_sources
 from lacunet.errors import DataError, LacunetError, Problem, UsageError
-from lacunet.files import scratch_folder
 from lacunet.intake.build import ImportSettings, import_case
 from lacunet.intake.found import Survey, Visit
 from lacunet.intake.read.archive import is_archive
 from lacunet.intake.record import HowFound, ImportRecord, read_record
 from lacunet.intake.survey import Wishes, survey_source
 from lacunet.progress import Progress, Silent
+from lacunet.scratch import scratch_folder
 from lacunet.task import GLIOMA, Task
 
 

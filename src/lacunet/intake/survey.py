@@ -85,7 +85,7 @@ def survey_source(source: Path, work: Path, wishes: Wishes | None = None, task: 
     """
     wishes = wishes or Wishes()
     wishes = replace(wishes, overrule={task.modality(word): value for word, value in wishes.overrule.items()})
-    with unpacked(source, work) as contents:
+    with unpacked(source) as contents:
         yield survey_contents(contents, work, wishes, task)
 
 

@@ -11,7 +11,6 @@ from lacunet.data.hidden_names import all_without_names, survey_named
 from lacunet.data.source_table import SourceRow, write_sources
 from lacunet.data.tree import PassedOver
 from lacunet.errors import DataError, LacunetError, Problem, UsageError
-from lacunet.files import scratch_folder, speaking_of_scratch
 from lacunet.intake.align.rigid import Rigid
 from lacunet.intake.build import import_case
 from lacunet.intake.found import Scan, Survey, Visit
@@ -19,6 +18,7 @@ from lacunet.intake.importer import Importer, needs_import, rows_left_out
 from lacunet.intake.read.subject import cautions_beside
 from lacunet.intake.record import HowFound
 from lacunet.prediction.predictor import Predictor
+from lacunet.scratch import scratch_folder, speaking_of_scratch
 from lacunet.segmentation.layout import Places
 from lacunet.segmentation.native import Origin, OriginalScan
 from lacunet.segmentation.segment import Job, ask_and_write, segment_cases, segment_each

@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,19 @@ from pathlib import Path
 import pytest
 
 from lacunet.errors import DataError
-from lacunet.intake.read import archive
+from lacunet.intake.read import archive, members
 from lacunet.intake.read.archive import Contents, unpacked
 
 SECRET = "Mustermann_Erika"
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 def names(contents: Contents) -> list[str]:
@@ -44,8 +54,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 
 def refused(source: Path, words: str, work: Path) -> None:
     """The source is refused with these words, no name in it is repeated, and nothing stays."""
-    work.mkdir(exist_ok=True)
-    with pytest.raises(DataError, match=words) as caught, unpacked(source, work):
+    with pytest.raises(DataError, match=words) as caught, unpacked(source):
         pass
     assert SECRET not in str(caught.value)
     assert str(source) not in str(caught.value)
@@ -68,25 +77,22 @@ def test_a_single_file_is_a_source(tmp_path: Path) -> None:
         assert names(contents) == ["a.nii"]
 
 
-def test_a_zip_and_a_tar_are_unpacked_and_removed_again(tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    work.mkdir()
+def test_a_zip_and_a_tar_are_unpacked_and_removed_again(tmp_path: Path, work: Path) -> None:
     sources = [
         make_zip(tmp_path / "a.ZIP", **{"x/1": b"one", "2.dcm": b"two"}),
         make_tar(tmp_path / "a.tar.gz", (member("x/1"), b"one"), (member("2.dcm"), b"two")),
     ]
     for source in sources:
-        with unpacked(source, work) as contents:
+        with unpacked(source) as contents:
             assert names(contents) == ["2.dcm", "x/1"]
             assert contents.files[1].read_bytes() == b"one"
             assert stat.S_IMODE(contents.root.stat().st_mode) == 0o700
         assert list(work.iterdir()) == []
 
 
-def test_the_temporary_folder_goes_also_when_the_block_fails(tmp_path: Path) -> None:
-    source, work = make_zip(tmp_path / "a.zip", one=b"1"), tmp_path / "work"
-    work.mkdir()
-    with pytest.raises(ZeroDivisionError), unpacked(source, work):
+def test_the_temporary_folder_goes_also_when_the_block_fails(tmp_path: Path, work: Path) -> None:
+    source = make_zip(tmp_path / "a.zip", one=b"1")
+    with pytest.raises(ZeroDivisionError), unpacked(source):
         raise ZeroDivisionError
     assert list(work.iterdir()) == []
 
@@ -186,10 +192,10 @@ def test_a_device_in_an_archive_is_refused(tmp_path: Path, kind: bytes) -> None:
 def test_a_bomb_is_stopped_while_it_unpacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path, int], Path]
 ) -> None:
-    monkeypatch.setattr(archive, "ALWAYS_ALLOWED", 2**20)
+    monkeypatch.setattr(members, "ALWAYS_ALLOWED", 2**20)
     refused(make(tmp_path, 4 * 2**20), "looks like a zip bomb", tmp_path / "work")
-    monkeypatch.setattr(archive, "ALWAYS_ALLOWED", 2**30)
-    monkeypatch.setattr(archive, "MOST_BYTES", 2**21)
+    monkeypatch.setattr(members, "ALWAYS_ALLOWED", 2**30)
+    monkeypatch.setattr(members, "MOST_BYTES", 2**21)
     refused(make(tmp_path, 4 * 2**20), "unpacks to more than", tmp_path / "work")
 
 
@@ -204,7 +210,8 @@ def test_a_zip_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MOST_FILES", 3)
+    for module in (archive, members):
+        monkeypatch.setattr(module, "MOST_FILES", 3)
     refused(make_zip(tmp_path / "a.zip", a=b"", b=b"", c=b"", d=b""), "more than 3 files", tmp_path / "work")
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -214,7 +221,7 @@ def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_too_little_space_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "SPARE_BYTES", 2**60)
+    monkeypatch.setattr(members, "SPARE_BYTES", 2**60)
     refused(make_zip(tmp_path / "a.zip", a=b"1"), "too little free space", tmp_path / "work")
 
 
@@ -266,7 +273,8 @@ def test_a_source_that_is_not_there_or_unknown_is_said_without_its_name(tmp_path
 def test_folders_deeper_than_any_export_are_refused_or_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "DEEPEST", 3)
+    for module in (archive, members):
+        monkeypatch.setattr(module, "DEEPEST", 3)
     refused(make_zip(tmp_path / "a.zip", **{"a/b/c/d/e": b"1"}), "more than 3 deep", tmp_path / "work")
     (tmp_path / "f/a/b/c/d").mkdir(parents=True)
     (tmp_path / "f/a/b/c/d/e").touch()
