@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,15 @@ def lasting_streams() -> Iterator[_Lasting | None]:
         What is below standard output, which knows whether something was lost.
     """
     before = sys.stdout, sys.stderr
-    out, sys.stdout = _lasting(sys.stdout)
-    _, sys.stderr = _lasting(sys.stderr)
-    try:
-        yield out
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        sys.stdout, sys.stderr = before
+    with ExitStack() as opened:
+        out, sys.stdout = _lasting(sys.stdout, opened)
+        _, sys.stderr = _lasting(sys.stderr, opened)
+        try:
+            yield out
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            sys.stdout, sys.stderr = before
 
 
 def what_was_lost(stream: _Lasting | None) -> str:
@@ -69,13 +70,14 @@ def what_was_lost(stream: _Lasting | None) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
-def _lasting(stream: Any) -> tuple[_Lasting | None, Any]:
+def _lasting(stream: Any, opened: ExitStack) -> tuple[_Lasting | None, Any]:
     """A stream that writes to this one; this one itself where it is of another kind, as in a notebook.
 
-    A program that was started without the stream gets one that writes nowhere.
+    A program that was started without the stream gets one that writes nowhere: the system would give its number to the
+    next file that is opened, and a library that prints would print into that.
     """
     if stream is None:
-        stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        stream = opened.enter_context(Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     if not isinstance(stream, io.TextIOWrapper):
         return None, stream
     stream.flush()
