@@ -1,8 +1,16 @@
 """The errors that a user can meet. The command line prints each as one line; any other exception is a bug."""
 
+import traceback
+import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+
+_UNSHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of controls, invisible marks, halves of pairs, and ends of lines and paragraphs."""
+
+_JOINERS = "\u200c\u200d"
+"""Invisible marks that words of Persian and of Indian languages are spelled with."""
 
 
 class LacunetError(Exception):
@@ -49,10 +57,58 @@ class ModelError(LacunetError):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one case, in one line for the user."""
+    """What is wrong with one case, in one line for the user.
+
+    Attributes:
+        case: The case's name.
+        message: The line.
+        details: The traceback of an error that nobody foresaw. It may name a patient; only `lacunet --debug` shows it.
+    """
 
     case: str
     message: str
+    details: str = field(default="", compare=False, repr=False)
+
+
+def problem_of(case: str, error: Exception) -> Problem:
+    """What stopped a case, whatever it was, so that the other cases are still done.
+
+    Raises:
+        MemoryError: that is what stopped it; the other cases would end so, too.
+    """
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, LacunetError):
+        return Problem(case, str(error))
+    return Problem(case, unforeseen(error), "".join(traceback.format_exception(error)))
+
+
+def unforeseen(error: Exception) -> str:
+    """One line that asks for a report of an error that nobody foresaw.
+
+    It has the error's kind and, of errors of the system, the system's reason; not its text, which may name a patient.
+    """
+    reason = error.strerror if isinstance(error, OSError) else None
+    kind = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return (
+        f"an error in lacunet itself ({kind}); please report it with what `lacunet --debug` shows, without names of "
+        "patients"
+    )
+
+
+def visible(text: str) -> str:
+    """A text as one line that neither steers a terminal nor hides a part of itself.
+
+    Control characters, ends of lines, marks of direction and bytes that are no text become what Python writes for them
+    (`\\x1b`, `\\n`, `\\u202e`).
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if _is_shown(char) else char.encode("unicode_escape").decode() for char in text)
+
+
+def _is_shown(char: str) -> bool:
+    return char in _JOINERS or unicodedata.category(char) not in _UNSHOWN
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,14 +1,100 @@
 """Output files: each is written whole or not at all."""
 
+import errno
 import json
+import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 from uuid import uuid4
 
-from lacunet.errors import OutputError
+from lacunet.errors import DataError, OutputError, visible
+
+MOST_NAME_BYTES = 160
+"""Of a case's name. The names of its results are longer, and file systems take 255 bytes."""
+
+_MOST_FILE_BYTES = 240
+"""Of the name of a result; a temporary name is some letters longer."""
+
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³]) *(\.|$)", re.IGNORECASE)
+"""Names that are devices on Windows, in every folder and with every suffix."""
+
+_ADVICE = {
+    errno.ENOSPC: "make room on the disk, or choose another place",
+    errno.EDQUOT: "your quota is used up: make room, or choose another place",
+    errno.EFBIG: "the disk takes no file as large as this; choose another place",
+    errno.EACCES: "you may not write there: change its permissions, or choose another place",
+    errno.EPERM: "you may not write there: change its permissions, or choose another place",
+    errno.EROFS: "the disk is read-only; choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EEXIST: "a file is where a folder should be; move it, or choose another place",
+    errno.ENOTDIR: "a file is where a folder should be; move it, or choose another place",
+    errno.EISDIR: "a folder is where the file should be; move it, or choose another place",
+    errno.EMFILE: "close other programs, and try again",
+    errno.ENFILE: "close other programs, and try again",
+}
+
+
+def plain_name(name: str, what: str = "case name") -> str:
+    """The name itself, where it can be the name of a file or folder on any system.
+
+    Args:
+        name: Of a case or a person, from a folder, a manifest or the command line.
+        what: What it is, for the error.
+
+    Raises:
+        DataError: it would lead to another folder, be hidden, a device or too long, or be misread in a terminal.
+    """
+    if reason := why_not_plain(name):
+        shown = visible(name if len(name) <= 60 else f"{name[:60]}…")
+        raise DataError(f"{what} '{shown}': not a plain name, it {reason}; choose another name")
+    return name
+
+
+def why_not_plain(name: str, most_bytes: int = MOST_NAME_BYTES) -> str:
+    """Why a name cannot be the name of a file or folder on any system; "" where it can."""
+    if not name.strip():
+        return "is empty"
+    if "/" in name or "\\" in name or PureWindowsPath(name).drive:
+        return "has a slash or a drive, and would lead to another folder"
+    if name.startswith("."):
+        return "starts with a dot"
+    if visible(name) != name:
+        return "has control characters, ends of lines, marks of direction or bytes that are no text"
+    if _DEVICES.match(name):
+        return "is the name of a device on Windows"
+    try:
+        length = len(os.fsencode(name))
+    except UnicodeEncodeError:
+        return f"has letters that this system has no file names for ({sys.getfilesystemencoding()}; set LC_ALL=C.UTF-8)"
+    return f"is longer than {most_bytes} bytes" if length > most_bytes else ""
+
+
+def path_in(folder: Path, name: str, ending: str = "") -> Path:
+    """The file or folder `NAME` + `ending` in a folder. Every name of a case becomes a path here.
+
+    Args:
+        folder: Where it lies.
+        name: Of a case.
+        ending: What the name of the file has after that.
+
+    Raises:
+        DataError: the name, or the whole, is not a plain name (`plain_name`).
+    """
+    whole = f"{plain_name(name)}{ending}"
+    if reason := why_not_plain(whole, _MOST_FILE_BYTES):
+        raise DataError(f"'{visible(ending)}': cannot end the name of a file: with it, '{visible(name)}' {reason}")
+    return folder / whole
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The error for a file that cannot be written, with advice that fits the cause."""
+    advice = _ADVICE.get(error.errno or 0, "choose another place")
+    return OutputError(f"{path}: cannot be written ({error.strerror or type(error).__name__}); {advice}")
 
 
 @contextmanager
@@ -26,7 +112,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):  # the folder itself may not exist
             temporary.unlink(missing_ok=True)
@@ -48,7 +134,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             path.replace(old)
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+        raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if old.exists() and not path.exists():
@@ -57,9 +143,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole, in UTF-8."""
+    """Write a text file whole, in UTF-8; bytes of file names that are no text are written as `\\udcfc`."""
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def rounded(value: Any, digits: int) -> Any:

@@ -16,7 +16,7 @@ from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
 from lacunet.comparison.compare import compare
 from lacunet.comparison.comparison import CompareSettings, Comparison
-from lacunet.errors import LacunetError, Problem
+from lacunet.errors import LacunetError, Problem, visible
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
 from lacunet.evaluation.results import is_evaluation, join_evaluations
 from lacunet.files import write_json, write_text
@@ -139,7 +139,8 @@ def failure(title: str, error: Exception, folder: Path) -> Problem:
     """Why a training or a scoring failed; the traceback is kept in the folder unless the error is lacunet's own."""
     if isinstance(error, LacunetError):
         return Problem(title, str(error))
-    write_text(folder / FAILED, "".join(traceback.format_exception(error)))
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    write_text(folder / FAILED, "".join(f"{visible(line)}\n" for line in lines))
     first = next(iter(str(error).strip().splitlines()), "no message")
     return Problem(title, f"{type(error).__name__}: {first} (where: {folder / FAILED})")
 

@@ -18,7 +18,7 @@ from lacunet.data.split import folds, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, UsageError, nearest
 from lacunet.evaluation.metrics import BRATS, MetricPolicy
-from lacunet.files import write_json
+from lacunet.files import plain_name, write_json
 from lacunet.models.folder import PLAN
 from lacunet.nn.papers import method_names
 from lacunet.prediction.choices import Precision
@@ -132,6 +132,8 @@ def _require_parts(parts: Sequence[Split]) -> None:
         for words, cases in (("to train on", part.train), ("to score", part.test)):
             if not cases:
                 raise DataError(f"{part.name or 'the split'}: no case {words}")
+        for case in (*part.train, *part.val, *part.test):
+            plain_name(case.name)
 
 
 def make_plan(

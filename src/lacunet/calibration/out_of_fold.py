@@ -15,10 +15,10 @@ from lacunet.case import Case, CaseFiles
 from lacunet.data.names import person_of
 from lacunet.data.nifti import load_case
 from lacunet.data.split import RUN_SPLIT, bare_id, read_split
-from lacunet.errors import DataError, LacunetError, ModelError, OutputError, Problem
+from lacunet.errors import DataError, ModelError, OutputError, Problem, problem_of
 from lacunet.evaluation.metrics import BRATS, dice, region_masks, volume_ml
 from lacunet.evaluation.scores import Row, read_rows, write_rows
-from lacunet.files import whole_file, write_json
+from lacunet.files import path_in, whole_file, write_json
 from lacunet.models.folder import model_folder, read_description, run_of
 from lacunet.prediction.choices import Mirror, Precision
 from lacunet.prediction.postprocess import Rule, apply_rules
@@ -170,17 +170,19 @@ def pass_through(
         predictor: Predictor | None = None
         for files in fold.cases:
             progress.advanced("calibrating", done, total, f"calibrating: {files.name}")
-            table, voxels = (folder / "parts" / f"{files.name}{end}" for end in (".csv", ".safetensors"))
             try:
+                table, voxels = (path_in(folder / "parts", files.name, end) for end in (".csv", ".safetensors"))
                 if not (settings.resume and table.is_file()):
                     predictor = predictor or predictor_for(fold.model)
                     case = load_case(files, predictor.model.task)
                     rows, kept = go_through(predictor, case, settings)
                     _save_voxels(voxels, kept)
                     write_rows(table, rows)
-                yield HeldOutCase(files.name, files.person, index, read_rows(table), voxels)
-            except LacunetError as error:
-                yield Problem(files.name, str(error))
+                found = HeldOutCase(files.name, files.person, index, read_rows(table), voxels)
+            except Exception as error:
+                yield problem_of(files.name, error)
+            else:
+                yield found
             done += 1
     progress.advanced("calibrating", total, total, "calibrated")
 

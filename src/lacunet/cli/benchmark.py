@@ -17,7 +17,7 @@ from lacunet.cli.options import (
     exit_with,
     require_writable,
 )
-from lacunet.cli.terminal import print_comparison, progress, say
+from lacunet.cli.terminal import print_comparison, progress, say, say_at_length
 from lacunet.errors import UsageError
 from lacunet.task import Task, get_task
 
@@ -111,7 +111,8 @@ def benchmark(
         done = run_benchmark(entrants, parts, output, settings, bar)
     if done.comparison is not None:
         print_comparison(done.comparison)
-        say(f"\npage: {output / 'compare.html'}, protocol and tables: {output / 'benchmark.md'}")
+        say()
+        say(f"page: {output / 'compare.html'}, protocol and tables: {output / 'benchmark.md'}")
     exit_with(done.problems)
 
 
@@ -161,7 +162,7 @@ def reproduce(
     if rows:
         page = reproduction(target, rows)
         write_text(output / "table.md", page)
-        say(page)
+        say_at_length(page)
     exit_with(problems)
     if any(row.refusals for row in rows):
         raise typer.Exit(1)

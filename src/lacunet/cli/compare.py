@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lacunet.cli.options import Output
-from lacunet.cli.terminal import print_comparison, say
+from lacunet.cli.terminal import print_comparison, say, say_at_length
 from lacunet.errors import UsageError
 
 
@@ -36,10 +36,11 @@ def compare(
     if as_markdown:
         from lacunet.comparison.markdown import markdown
 
-        say(markdown(comparison))
+        say_at_length(markdown(comparison))
         return
     print_comparison(comparison)
-    say(f"\npage: {output / 'compare.html'}")
+    say()
+    say(f"page: {output / 'compare.html'}")
 
 
 def named_runs(words: Sequence[str]) -> dict[str, list[Path]]:

@@ -86,7 +86,8 @@ def import_(
                 print_survey(result, known)
                 left_out = result.dropped
     if done:
-        say(f"\nlacunet segment {output} segments what was imported")
+        say()
+        say(f"lacunet segment {output} segments what was imported")
     if left_out:
         say(f"{done} {'case' if done == 1 else 'cases'} in {output}; {dropped(left_out)}")
     exit_with(problems)

@@ -3,20 +3,49 @@
 Nothing heavy is imported before a command needs it, so that `--help` answers at once.
 """
 
-import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lacunet import __version__
 from lacunet.cli import benchmark, calibrate, compare, complete, data, import_, segment, show, train
 from lacunet.cli.signals import Stopped, leave, stopped_by_signals
-from lacunet.cli.terminal import say
-from lacunet.errors import LacunetError
+from lacunet.cli.streams import lasting_streams, what_was_lost
+from lacunet.cli.terminal import DEBUG, complain, complain_at_length, debugging, say
+from lacunet.errors import LacunetError, unforeseen, visible
 from lacunet.scratch import sweep_scratch
+
+
+class Commands(TyperGroup):
+    """The commands. What is said of a wrong option repeats what was typed, and that may be the name of a file."""
+
+    def make_context(self, *words: Any, **settings: Any) -> Any:
+        """As typer does."""
+        try:
+            return super().make_context(*words, **settings)
+        except Exception as error:
+            _make_visible(error)
+            raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer does."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            _make_visible(error)
+            raise
+
+
+def _make_visible(error: Exception) -> None:
+    """Let the sentence of an error about options or arguments be one line that cannot steer a terminal."""
+    if isinstance(message := getattr(error, "message", None), str):
+        error.message = visible(message)  # type: ignore[attr-defined]
 
 
 def _say_version(wanted: bool) -> bool:
@@ -28,6 +57,7 @@ def _say_version(wanted: bool) -> bool:
 
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,8 +70,13 @@ def lacunet(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version and exit.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help=f"Show where lacunet itself failed; {DEBUG}=1 does the same.")
+    ] = False,
 ) -> None:
     """Options of lacunet itself; each command has its own."""
+    if debug:
+        os.environ[DEBUG] = "1"
 
 
 app.command()(segment.demo)
@@ -61,13 +96,6 @@ app.command()(data.phantom)
 app.command()(data.missing)
 
 
-def print_what_the_terminal_lacks() -> None:
-    """Let letters that the terminal's encoding lacks be printed as `\\u0141`: a name must not end a cohort."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def how_to_go_on(words: Sequence[str]) -> str:
     """What to type after a command was stopped.
 
@@ -75,7 +103,7 @@ def how_to_go_on(words: Sequence[str]) -> str:
         words: The command as it was typed, without `lacunet`.
     """
     commands = typer.main.get_command(app)
-    assert isinstance(commands, typer.core.TyperGroup)
+    assert isinstance(commands, TyperGroup)
     command = commands.commands.get(words[0]) if words else None
     if command is not None and any(option.name == "resume" for option in command.params):
         return f"lacunet {words[0]} goes on where it stopped with the same options and --resume"
@@ -83,19 +111,38 @@ def how_to_go_on(words: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Run a command; every error a user can meet is one line and an exit status of 1 or 2."""
-    print_what_the_terminal_lacks()
-    sweep_scratch()
+    """Run a command; every error is one line and an exit status of 1 or 2, also where nobody foresaw it."""
+    with lasting_streams() as output:
+        sweep_scratch()
+        status = _run()
+        with suppress(OSError):  # the terminal may be closed
+            sys.stdout.flush()
+        if lost := what_was_lost(output):
+            complain(f"lacunet: not all that was to be printed could be ({lost}); files of results are not affected")
+            status = status or 1
+    sys.exit(status)
+
+
+def _run() -> int:
+    """The command's exit status."""
     try:
         with stopped_by_signals():
             app()
-    except LacunetError as error:
-        print(f"lacunet: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
     except Stopped as stopped:
         with suppress(OSError):  # the terminal may be closed
-            print(f"lacunet: stopped; {how_to_go_on(sys.argv[1:])}", file=sys.stderr)
+            complain(f"lacunet: stopped; {how_to_go_on(sys.argv[1:])}")
         leave(stopped.status)
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    except LacunetError as error:
+        complain(f"lacunet: {error}")
+        return error.exit_status
     except MemoryError:
-        print("lacunet: not enough memory; use smaller windows (--window 96) or another machine", file=sys.stderr)
-        sys.exit(1)
+        complain("lacunet: not enough memory; use smaller windows (--window 96) or another machine")
+        return 1
+    except Exception as error:  # a bug
+        if debugging():
+            complain_at_length("".join(traceback.format_exception(error)))
+        complain(f"lacunet: {unforeseen(error)}")
+        return 1
+    return 0

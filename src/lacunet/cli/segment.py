@@ -53,7 +53,8 @@ def demo(output: Output = Path("demo"), model: ModelName = "default", seed: int 
     say("An invented patient with T1ce and FLAIR only ...")
     done = run_demo(predictor, output, seed)
     print_segmented(done, predictor.model.task)
-    say(f"\nMask: {done.places.mask}")
+    say()
+    say(f"Mask: {done.places.mask}")
     say(f"Page: {done.places.page}  (open it in a browser)")
 
 

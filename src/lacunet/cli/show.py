@@ -16,7 +16,9 @@ def methods() -> None:
 
     for name in method_names():
         paper = paper_of(name)
-        say(f"{name}\n    {paper.idea}\n    {paper.authors} {paper.year}, {paper.title}. {paper.venue} {paper.url}")
+        say(name)
+        say(f"    {paper.idea}")
+        say(f"    {paper.authors} {paper.year}, {paper.title}. {paper.venue} {paper.url}")
 
 
 def models(
@@ -35,7 +37,8 @@ def models(
         card = description["card"]
         data = f", trained on {card['data']}" if card.get("data") else ""
         licence = f"; {card['licence']}" if card.get("licence") else ""
-        say(f"\n{model_name(folder)}: {description['method']}{data}{licence}")
+        say()
+        say(f"{model_name(folder)}: {description['method']}{data}{licence}")
         if "results" in card:
             results = summary_of(card["results"], folder)
             say(f"  {results.data}, {results.cases} cases:")
@@ -68,7 +71,8 @@ def check(
             say(f"    {', '.join(f'{modality}: {name}' for modality, name in case.files.items())}")
         for note in case.notes:
             say(f"    note: {note}")
-    say(f"\n{len(findings.cases)} cases; " + "; ".join(f"{name}: {count}" for name, count in findings.subsets.items()))
+    say()
+    say(f"{len(findings.cases)} cases; " + "; ".join(f"{name}: {count}" for name, count in findings.subsets.items()))
     for family, count in findings.families.items():
         say(f"{family} names: {count} cases, labels {findings.conventions.get(family) or 'undecided or none'}")
     print_left_out(findings.left_out)

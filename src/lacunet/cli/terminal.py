@@ -1,17 +1,24 @@
-"""What a person sees in the terminal: progress, tables, problems."""
+"""What a person sees in the terminal: progress, tables, problems.
 
+Names of cases and files, and texts from files, pass through `visible` here: none can steer the terminal, or print a
+line of its own.
+"""
+
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lacunet.errors import visible
 from lacunet.models.folder import model_name
 from lacunet.task import IN_BRACKETS, Task
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.table import Table
+    from rich.text import Text
 
     from lacunet.comparison.comparison import Comparison
     from lacunet.comparison.numbers import Number
@@ -24,9 +31,35 @@ if TYPE_CHECKING:
     from lacunet.segmentation.write import Segmented
 
 
-def say(text: str) -> None:
-    """A line on standard output."""
-    print(text)
+DEBUG = "LACUNET_DEBUG"
+"""The environment variable that `lacunet --debug` sets."""
+
+
+def say(line: str = "") -> None:
+    """One line on standard output; whatever would end it earlier is made visible."""
+    print(visible(line))
+
+
+def say_at_length(text: str) -> None:
+    """A text of several lines on standard output; whatever goes into one of them must have no ends of lines."""
+    for line in text.split("\n"):
+        say(line)
+
+
+def complain(line: str) -> None:
+    """One line on standard error; whatever would end it earlier is made visible."""
+    print(visible(line), file=sys.stderr)
+
+
+def complain_at_length(text: str) -> None:
+    """A text of several lines on standard error, such as a traceback."""
+    for line in text.rstrip("\n").split("\n"):
+        complain(line)
+
+
+def debugging() -> bool:
+    """Whether the user wants to see where lacunet itself failed."""
+    return os.environ.get(DEBUG, "0") not in ("", "0")
 
 
 class Bar:
@@ -42,17 +75,17 @@ class Bar:
         if job != self._job or done < self._done:
             self._begin(job, total)
         self._done, self._full = done, done >= total
-        self._drawn.update(self._bar, completed=done, total=total, description=words, visible=True)
+        self._drawn.update(self._bar, completed=done, total=total, description=visible(words), visible=True)
 
     def doing(self, words: str) -> None:
         """Show the words beside the bar until it moves; if there is none, or a full one, draw one without an end."""
         if self._full:
             self._begin("", None)
-        self._drawn.update(self._bar, description=words, visible=True)
+        self._drawn.update(self._bar, description=visible(words), visible=True)
 
     def said(self, words: str) -> None:
         """A line above the bar."""
-        self._drawn.console.print(words, markup=False, highlight=False)
+        self._drawn.console.print(visible(words), markup=False, highlight=False)
 
     def _begin(self, job: str, total: int | None) -> None:
         """A new bar instead of the one before; it is hidden until it has words."""
@@ -164,8 +197,15 @@ def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None
         mean = summary_of(results, folder).mean if results else {}
         dice = ", ".join(f"{region.upper()} {means.dice:.2f}" for region, means in mean.items())
         grid = f"{description['preparation']['spacing']:g} mm"
-        table.add_row(name, description["method"], grid, f"{size:.1f}", dice or "not measured")
+        table.add_row(*map(_cell, (name, str(description["method"]), grid, f"{size:.1f}", dice or "not measured")))
     Console().print(table)
+
+
+def _cell(text: str) -> "Text":
+    """Text from outside as a cell of a table or a line above it: nothing in it is taken for markup."""
+    from rich.text import Text
+
+    return Text(visible(text))
 
 
 def print_summary(summary: "Summary", task: Task) -> None:
@@ -177,19 +217,19 @@ def print_summary(summary: "Summary", task: Task) -> None:
     cut = [region for region in task.regions if _lacks(summary, region)]
     table.add_column("subset")
     for region in task.regions:
-        table.add_column(region.upper(), justify="right")
+        table.add_column(_cell(region.upper()), justify="right")
         if region in cut:
-            table.add_column(f"{region.upper()}*", justify="right")
+            table.add_column(_cell(f"{region.upper()}*"), justify="right")
         table.add_column("HD95", justify="right", style="dim")
     for name, scores in summary.subsets.items():
-        table.add_row(name, *_cells(scores, task, cut))
+        table.add_row(_cell(name), *_cells(scores, task, cut))
     table.add_row("mean", *_cells(summary.mean, task, cut), style="bold")
     if summary.deviation:  # an older card has none
         table.add_row("deviation", *_cells(summary.deviation, task, cut), style="dim")
     if cut:
         lacking = summary.empty.references
         counts = [f"the {summary.cases - lacking[region]} with {region.upper()}" for region in cut]
-        table.caption = f"* over {' and '.join(counts)}, of {summary.cases} cases"
+        table.caption = _cell(f"* over {' and '.join(counts)}, of {summary.cases} cases")
     Console().print(table)
 
 
@@ -214,7 +254,6 @@ def _digits(value: float | None, digits: int) -> str:
 def print_comparison(comparison: "Comparison") -> None:
     """Means of each run, every test against the baseline, warnings, and which published tables are comparable."""
     from rich.console import Console
-    from rich.text import Text
 
     console = Console()
     console.print(_means_table(comparison))
@@ -224,9 +263,9 @@ def print_comparison(comparison: "Comparison") -> None:
         cases = len(comparison.shared.cases)
         say(f"Wilcoxon over {cases} case{'s' if cases > 1 else ''}; corrected after Holm for {comparison.family} tests")
     for words in (*comparison.warnings, *comparison.hints):
-        console.print(Text(f"note: {words}"))
+        console.print(_cell(f"note: {words}"))
     for table in comparison.tables:
-        console.print(Text(f"published {table.name}, on the page: {_beside(comparison.apart(table))}"))
+        console.print(_cell(f"published {table.name}, on the page: {_beside(comparison.apart(table))}"))
 
 
 def _beside(reasons: Sequence[str]) -> str:
@@ -238,8 +277,6 @@ def _beside(reasons: Sequence[str]) -> str:
 
 def _means_table(comparison: "Comparison") -> "Table":
     """A row for each run; `ET*` is over the cases that have the region."""
-    from rich.text import Text
-
     regions = list(comparison.shared.task.regions)
     cut = comparison.shared.divided
     stars = [f"\n{region.upper()}*" for region in cut]
@@ -251,17 +288,15 @@ def _means_table(comparison: "Comparison") -> "Table":
         cells += [_value(scores.dice_with[region].mean, 3) for region in cut]
         cells += [_value(scores.dice[region].aurc, 2) for region in regions]
         cells += [_value(scores.hd95[region].mean, 0) for region in regions]
-        table.add_row(Text(name), *cells)
+        table.add_row(_cell(name), *cells)
     if cut:
         counts = [f"{int(comparison.shared.with_reference(region).sum())} with {region.upper()}" for region in cut]
-        table.caption = Text(f"* over the {' and the '.join(counts)}, of {len(comparison.shared.cases)} cases")
+        table.caption = _cell(f"* over the {' and the '.join(counts)}, of {len(comparison.shared.cases)} cases")
     return table
 
 
 def _tests_table(comparison: "Comparison") -> "Table":
     """A row for each test."""
-    from rich.text import Text
-
     titles = [
         "\nregion",
         "Dice\nmore by",
@@ -272,14 +307,14 @@ def _tests_table(comparison: "Comparison") -> "Table":
         "\ncorrected",
         "\nleast",
     ]
-    table = _table(f"against {comparison.baseline}\nrun", titles)
+    table = _table(f"against {visible(comparison.baseline)}\nrun", titles)
     for name, tests in comparison.tests.items():
         for region, test in tests.items():
             mean, cases = test.difference.mean, test.cases
             ends = [f"{value:+.3f}" for value in (mean.value, mean.low, mean.high)]
             ps = [f"{p:.3f}" for p in (test.p, test.p_holm, test.p_smallest)]
-            title = Text(region if region == "mean" else region.upper())
-            table.add_row(Text(name), title, *ends, f"{cases.better} {cases.equal} {cases.worse}", *ps)
+            title = _cell(region if region == "mean" else region.upper())
+            table.add_row(_cell(name), title, *ends, f"{cases.better} {cases.equal} {cases.worse}", *ps)
     return table
 
 
@@ -305,8 +340,11 @@ def _value(number: "Number | None", digits: int) -> str:
 
 
 def print_problems(problems: "Sequence[Problem]") -> None:
-    """One line each, on standard error."""
-    print(f"\n{len(problems)} problem{'s' if len(problems) > 1 else ''}:", file=sys.stderr)
+    """One line each, on standard error; with `--debug` also where lacunet itself failed."""
+    complain("")
+    complain(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}:")
     for problem in problems:
         where = "" if problem.message.startswith(problem.case) else f"{problem.case}: "
-        print(f"  {where}{problem.message}", file=sys.stderr)
+        complain(f"  {where}{problem.message}")
+        if problem.details and debugging():
+            complain_at_length(problem.details)

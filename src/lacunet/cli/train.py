@@ -112,5 +112,6 @@ def evaluate(
     with progress() as bar:
         result = run_evaluation(predictor, cases, output, settings, bar)
     print_summary(result.summary, cases_are)
-    say(f"\npage: {output / 'report.html'}")
+    say()
+    say(f"page: {output / 'report.html'}")
     exit_with(result.problems)

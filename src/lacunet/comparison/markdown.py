@@ -6,6 +6,7 @@ from html import escape
 from lacunet.comparison.comparison import Comparison
 from lacunet.comparison.numbers import MEAN, Number, SubsetMeans
 from lacunet.comparison.published.tables import PublishedScore, PublishedTable
+from lacunet.errors import visible
 from lacunet.report.page import sentence
 
 NOTHING = "–"
@@ -184,4 +185,4 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def escaped(text: str) -> str:
     """Text from outside, escaped so that it cannot end a cell or a line."""
-    return escape(" ".join(text.split()), quote=False).replace("\\", "\\\\").replace("|", "\\|")
+    return escape(visible(" ".join(text.split())), quote=False).replace("\\", "\\\\").replace("|", "\\|")

@@ -15,7 +15,7 @@ from lacunet.data.labels import decide_convention, pooled_values, to_inside, val
 from lacunet.data.nifti import require_same_grid
 from lacunet.data.tree import PassedOver
 from lacunet.data.volume import read_file, read_image
-from lacunet.errors import DataError, LabelError, Problem
+from lacunet.errors import DataError, LabelError, Problem, problem_of
 from lacunet.task import Subset, Task
 
 TOLD_BY_SCHEME = ("brats2013", "brats2018", "brats2023", "bids", "msd", "manifest")
@@ -97,8 +97,14 @@ def check(source: Path, task: Task, labels: str | None = None, show_names: bool 
     cases = found.cases
     values = {case.name: _values(case) for case in cases}
     conventions, undecided = _conventions(cases, values, task, labels)
+    examined: list[CaseFindings] = []
+    for case in cases:
+        try:
+            examined.append(_examine(case, values[case.name], conventions, task))
+        except Exception as error:
+            undecided.append(problem_of(case.name, error))
     return Findings(
-        cases=tuple(_examine(case, values[case.name], conventions, task) for case in cases),
+        cases=tuple(examined),
         conventions=conventions,
         families=dict(sorted(Counter(case.family for case in cases).items())),
         subsets=dict(Counter(task.subset_name(case.images) for case in cases)),
@@ -113,7 +119,9 @@ def _values(case: CaseFiles) -> set[int] | None:
         return None
     try:
         return values_in(case.reference.path)
-    except DataError:
+    except MemoryError:
+        raise
+    except Exception:
         return None
 
 

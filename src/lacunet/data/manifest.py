@@ -8,6 +8,7 @@ from lacunet.case import CaseFiles, ImageFile
 from lacunet.data.labels import known_convention
 from lacunet.data.names import REFERENCE, existing_file, in_task_order, modality_or_none, person_of
 from lacunet.errors import DataError, Problem, UsageError
+from lacunet.files import plain_name
 from lacunet.task import Task
 
 
@@ -52,6 +53,9 @@ def _columns(header: Iterable[str], manifest: Path, task: Task) -> dict[str, str
 
 def _case(cells: Mapping[str, str], manifest: Path, task: Task, labels: str | None) -> CaseFiles:
     name = cells["case"]
+    if not name:
+        raise DataError(f"{manifest}: a row has no case name")
+    plain_name(name, f"{manifest}: case name")
     where = f"{manifest}: case {name}: "
     paths = {
         meaning: ImageFile(existing_file(manifest.parent / cells[meaning], where))
@@ -59,12 +63,10 @@ def _case(cells: Mapping[str, str], manifest: Path, task: Task, labels: str | No
         if cells.get(meaning)
     }
     reference = paths.pop(REFERENCE, None)
-    if not name:
-        raise DataError(f"{manifest}: a row has no case name")
     if not paths:
         raise DataError(f"{where}has no scan; give at least one of {', '.join(task.modalities)}")
     convention = cells.get("convention") or labels
     if convention is not None:
         known_convention(convention, task, where)
-    person = cells.get("person") or person_of(name)
+    person = plain_name(cells.get("person") or person_of(name), f"{where}person")
     return CaseFiles(name, person, in_task_order(paths, task), reference, "manifest", convention if reference else None)

@@ -15,7 +15,7 @@ import numpy as np
 
 from lacunet.case import CaseFiles
 from lacunet.errors import DataError, UsageError, nearest
-from lacunet.files import write_text
+from lacunet.files import plain_name, write_text
 from lacunet.task import Subset, Task
 
 
@@ -34,9 +34,9 @@ def draw_missing(names: Iterable[str], task: Task, full_share: float, seed: int)
 
     Raises:
         UsageError: the share is not within 0 ... 1.
-        DataError: no names, or the same name twice.
+        DataError: no names, the same name twice, or one that no file can have.
     """
-    listed = sorted(names)
+    listed = sorted(plain_name(name) for name in names)
     if not 0 <= full_share <= 1:
         raise UsageError(f"share of complete cases {full_share}; a number from 0 to 1 is expected")
     if not listed or len(set(listed)) != len(listed):

@@ -259,10 +259,15 @@ def in_task_order(images: Mapping[str, ImageFile], task: Task) -> dict[str, Imag
 
 
 def existing_file(path: Path, where: str = "") -> Path:
-    """The path itself; DataError where there is no such file."""
-    if not path.is_file():
-        raise DataError(f"{where}{path}: there is no such file")
-    return path
+    """The path itself; DataError where there is no such file, or it cannot be looked for."""
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise DataError(
+            f"{where}{path}: cannot be opened ({error.strerror}); check its name and its permissions"
+        ) from error
+    raise DataError(f"{where}{path}: there is no such file")
 
 
 def known_names(task: Task) -> str:

@@ -15,6 +15,7 @@ from lacunet.data.formats.pairs import files_of
 from lacunet.data.names import bare_name
 from lacunet.data.nifti import is_prepared
 from lacunet.data.words import SHOWN
+from lacunet.files import why_not_plain
 
 IMPORT_RECORD = "import.json"
 """Lies in the folder of a case that `lacunet import` made. Such a case has a name by this rule already."""
@@ -144,7 +145,8 @@ def named_cases(cases: Sequence[CaseFiles], show_names: bool = False) -> list[Ca
     """The same cases, each under a name that may be shown.
 
     Prepared cases keep their names, since research data are named by pseudonyms. Scans as they come from a hospital are
-    called after their contents, unless the name is a pseudonym by its form.
+    called after their contents, unless the name is a pseudonym by its form; so is a case whose name no file can have
+    (`files.plain_name`).
 
     Args:
         cases: As their files and folders name them.
@@ -152,13 +154,14 @@ def named_cases(cases: Sequence[CaseFiles], show_names: bool = False) -> list[Ca
     """
     named: list[CaseFiles] = []
     for files in cases:
-        if show_names or keeps_its_name(files):
+        nameable = not why_not_plain(files.name)
+        if nameable and (show_names or keeps_its_name(files)):
             named.append(replace(files, names_shown=show_names))
-        elif is_prepared(files):
+        elif nameable and is_prepared(files):
             named.append(replace(files, names_shown=True))
         else:
             name = hidden_name(all_paths(files), [other.name for other in named])
-            named.append(replace(files, name=name, person=name, names_shown=False))
+            named.append(replace(files, name=name, person=name, names_shown=show_names))
     return named
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lacunet.errors import OutputError
-from lacunet.files import whole_file
+from lacunet.files import cannot_write, whole_file
 
 if TYPE_CHECKING:  # it needs numpy, which `lacunet --help` does not
     from lacunet.case import CaseFiles
@@ -159,7 +159,7 @@ def _alone(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _take(lock)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+        raise cannot_write(path, error) from error
     try:
         yield
     finally:

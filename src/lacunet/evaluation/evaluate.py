@@ -12,13 +12,13 @@ from typing import Any
 from lacunet.case import Case, CaseFiles
 from lacunet.data.nifti import load_case
 from lacunet.environment import describe_environment
-from lacunet.errors import DataError, LacunetError, OutputError, Problem
+from lacunet.errors import DataError, OutputError, Problem, problem_of
 from lacunet.evaluation.heat import worst_cases
 from lacunet.evaluation.metrics import BRATS, MetricPolicy, region_masks, score_regions
 from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluation_page
 from lacunet.evaluation.scores import Row, read_rows, rows_of, summarise, write_rows
 from lacunet.evaluation.summary import Identity, Summary
-from lacunet.files import write_json
+from lacunet.files import path_in, write_json
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.progress import Progress, Silent
@@ -91,8 +91,8 @@ def evaluate(
         progress.advanced("scoring cases", done, len(cases), f"scoring {files.name}")
         try:
             rows += _rows_of_case(predictor, files, folder, settings)
-        except LacunetError as error:
-            problems.append(Problem(files.name, str(error)))
+        except Exception as error:
+            problems.append(problem_of(files.name, error))
     progress.advanced("scoring cases", len(cases), len(cases), "scored")
     if not rows:
         raise DataError("no case could be evaluated: " + "; ".join(problem.message for problem in problems[:3]))
@@ -141,7 +141,7 @@ def _masks(prediction: Prediction, case: Case, settings: EvaluateSettings) -> Ma
 
 
 def _rows_of_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: EvaluateSettings) -> list[Row]:
-    part = folder / "parts" / f"{files.name}.csv"
+    part = path_in(folder / "parts", files.name, ".csv")
     if settings.resume and part.is_file():
         return read_rows(part)
     rows = score_case(predictor, load_case(files, predictor.model.task), settings)

@@ -24,7 +24,7 @@ from lacunet.case import Grid
 from lacunet.data.nifti import nifti_image, ras_grid, to_ras
 from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.errors import DataError, OutputError
-from lacunet.files import whole_folder
+from lacunet.files import path_in, whole_folder
 from lacunet.intake.align import quality
 from lacunet.intake.align.atlas import case_grid, to_atlas, upright
 from lacunet.intake.align.choices import Stripper
@@ -121,7 +121,7 @@ def import_case(
         OutputError: the case exists already, or cannot be written.
     """
     settings = settings or ImportSettings()
-    path = folder / plain_name(name)
+    path = path_in(folder, name)
     if path.exists() and not settings.overwrite:
         raise OutputError(f"{path}: exists already; replace it with --overwrite, or choose another name")
     if not scans:
@@ -148,20 +148,9 @@ def import_case(
     with whole_folder(path) as temporary:
         for modality, image in images.items():
             written = nifti_image(image.astype(np.float32, copy=False), grid.affine)
-            nib.save(written, temporary / f"{name}-{modality}.nii.gz")
+            nib.save(written, path_in(temporary, name, f"-{modality}.nii.gz"))
         write_record(temporary / IMPORT_RECORD, record)
     return record
-
-
-def plain_name(name: str) -> str:
-    """The name itself, where it can be the name of a folder.
-
-    Raises:
-        DataError: it would lead to another folder, or be a hidden one.
-    """
-    if not name.strip(". ") or Path(name).name != name or "\\" in name or name.startswith("."):
-        raise DataError(f"case name '{name}': not a plain name; choose one without slashes that starts with no dot")
-    return name
 
 
 # ---------------------------------------------------------------- scans that are prepared already

@@ -15,7 +15,8 @@ from lacunet.data.find import survey as cases_by_name
 from lacunet.data.names import SUFFIXES
 from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.data.source_table import SourceRow, failed_rows, relative, sha256_of, write_sources
-from lacunet.errors import DataError, LacunetError, Problem, UsageError
+from lacunet.errors import DataError, Problem, UsageError, problem_of
+from lacunet.files import path_in
 from lacunet.intake.build import ImportSettings, import_case
 from lacunet.intake.found import Survey, Visit
 from lacunet.intake.read.archive import is_archive
@@ -82,22 +83,32 @@ class Importer:
         with self.surveyed(source) as (survey, _):
             yield survey
             for visit in survey.visits:
-                path = folder / self.name_of(visit)
-                rows: list[SourceRow] = []
-                try:
-                    if resume and (path / IMPORT_RECORD).is_file():
-                        yield Imported(path, visit, read_record(path), skipped=True)
-                        continue
-                    rows = self.source_rows(survey, visit, source)
-                    done = Imported(path, visit, self.imported(visit, folder))
-                except LacunetError as error:
-                    if not (path / IMPORT_RECORD).exists():  # else the rows are those of the case that is there
-                        write_sources(folder, failed_rows(rows, str(error)))
-                    yield Problem(self.name_of(visit), str(error))
-                else:
-                    write_sources(folder, rows)
-                    yield done
+                yield self._import_visit(survey, visit, source, folder, resume)
             write_sources(folder, rows_left_out(survey, source))
+
+    def _import_visit(
+        self, survey: Survey, visit: Visit, source: Path, folder: Path, resume: bool
+    ) -> Imported | Problem:
+        """Import one visit, or say why that failed; its rows in `sources.csv` are written."""
+        name = self.name_of(visit)
+        rows: list[SourceRow] = []
+        try:
+            path = path_in(folder, name)
+        except DataError as error:
+            return Problem(name, str(error))
+        try:
+            if resume and (path / IMPORT_RECORD).is_file():
+                return Imported(path, visit, read_record(path), skipped=True)
+            rows = self.source_rows(survey, visit, source)
+            done = Imported(path, visit, self.imported(visit, folder))
+        except Exception as error:
+            problem = problem_of(name, error)
+        else:
+            write_sources(folder, rows)
+            return done
+        if not (path / IMPORT_RECORD).exists():  # else the rows are those of the case that is there
+            write_sources(folder, failed_rows(rows, problem.message))
+        return problem
 
     @contextmanager
     def surveyed(self, source: Path) -> Iterator[tuple[Survey, Path]]:
@@ -140,7 +151,7 @@ class Importer:
     def files_of(self, folder: Path, record: ImportRecord) -> CaseFiles:
         """The case that import wrote into `folder`."""
         names = {modality: f"{record.case}-{modality}.nii.gz" for modality in self.task.subset(record.scans)}
-        images = {modality: folder / record.case / name for modality, name in names.items()}
+        images = {modality: path_in(folder, record.case) / name for modality, name in names.items()}
         return case_from_files(images, record.case, self.task)
 
 

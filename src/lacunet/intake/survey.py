@@ -23,6 +23,7 @@ from lacunet.data.pseudonyms import hidden_name, numbered
 from lacunet.data.sequences import OTHER
 from lacunet.data.words import manufacturer, shown
 from lacunet.errors import DataError, UsageError
+from lacunet.files import path_in, why_not_plain
 from lacunet.intake.found import DicomSource, Facts, Instance, LeftOut, Survey, Visit
 from lacunet.intake.identify.cautions import cautions_of, subject_of_all
 from lacunet.intake.identify.choose import Candidate, choose
@@ -151,7 +152,7 @@ def _survey_dicom(pile: Pile, contents: Contents, work: Path, wishes: Wishes, ta
     candidates: list[Candidate] = []
     left_out: list[LeftOut] = []
     name = f"case-{short_hash(study.uid)}"
-    folder = work / name
+    folder = path_in(work, name)
     folder.mkdir(parents=True, exist_ok=True)
     for series in study.series:
         modality = forced.get(series.key)
@@ -279,15 +280,17 @@ def _names(visits: Sequence[LooseVisit], own: bool) -> list[str]:
     names: list[str] = []
     for loose in visits:
         own_name = loose.own if own else loose.name
-        paths = [one.path for one in loose.files]
-        names.append(numbered(own_name, names) if own_name else hidden_name(paths, names))
+        if own_name and not why_not_plain(own_name):
+            names.append(numbered(own_name, names))
+        else:
+            names.append(hidden_name([one.path for one in loose.files], names))
     return names
 
 
 def _loose_visit(name: str, loose: LooseVisit, contents: Contents, work: Path, wishes: Wishes, task: Task) -> Visit:
     if loose.question and not wishes.overrule:
         raise DataError(_question(loose, wishes))
-    folder = work / name
+    folder = path_in(work, name)
     folder.mkdir(parents=True, exist_ok=True)
     inside = {_file_wished(wish, modality, loose, contents): modality for modality, wish in wishes.overrule.items()}
     candidates: list[Candidate] = []

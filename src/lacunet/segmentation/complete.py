@@ -1,6 +1,7 @@
 """Estimates of the sequences that a patient lacks: to be looked at, and marked so that nobody takes them for scans."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,8 @@ from lacunet.case import CaseFiles
 from lacunet.data.hidden_names import all_without_names, errors_without_names
 from lacunet.data.nifti import ESTIMATE_DEVIATION, ESTIMATE_MEAN, load_case, scaled_estimate, write_estimate
 from lacunet.data.source_table import inputs_of, rows_of_files, write_sources
-from lacunet.errors import LacunetError, ModelError, Problem
-from lacunet.files import write_json
+from lacunet.errors import DataError, LacunetError, ModelError, Problem, problem_of
+from lacunet.files import path_in, write_json
 from lacunet.intake.found import pictures_allowed
 from lacunet.intake.record import record_of
 from lacunet.prediction.predictor import Predictor
@@ -75,7 +76,8 @@ def complete_cases(
     """
     if not settings.overwrite and not settings.resume:
         for files in cases:
-            refuse_to_replace(_record(folder, files.name))
+            with suppress(DataError):  # a name that cannot be a folder's is the problem of its case alone
+                refuse_to_replace(_record(folder, files.name))
     for files in cases:
         try:
             record = _record(folder, files.name)
@@ -86,11 +88,13 @@ def complete_cases(
             yield Completed(files.name, record.parent, (), (), skipped=True)
             continue
         try:
-            yield complete_case(predictor, files, folder, settings)
+            done = complete_case(predictor, files, folder, settings)
         except ModelError:  # this model can complete no case
             raise
-        except LacunetError as error:
-            yield failed(files.name, rows_of_files(files), str(error), folder, record)
+        except Exception as error:
+            yield failed(problem_of(files.name, error), rows_of_files(files), folder, record)
+        else:
+            yield done
 
 
 def complete_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: CompleteSettings) -> Completed:
@@ -116,7 +120,7 @@ def _complete(predictor: Predictor, files: CaseFiles, folder: Path, settings: Co
     shown, like = case.only(subset), files.images[subset[0]].path
     estimates = {name: scaled_estimate(values, shown) for name, values in predictor.complete(case, subset).items()}
     for modality, values in estimates.items():
-        write_estimate(at.with_name(file_name(files.name, modality)), values, shown, modality, like)
+        write_estimate(path_in(at.parent, files.name, _ending(modality)), values, shown, modality, like)
     facts = provenance_of(predictor, scan_names(files, subset)) | {"intensities of the estimates": UNITS}
     cautions = cautions_of_case(files, record_of(files), model.task)
     said = [*(caution.sentence for caution in cautions), *all_without_names(case.notes, files)]
@@ -145,7 +149,11 @@ def _complete(predictor: Predictor, files: CaseFiles, folder: Path, settings: Co
 
 def file_name(case: str, modality: str) -> str:
     """A name that `lacunet` itself does not take for a scan's."""
-    return f"{case}-{modality}-synthetic.nii.gz"
+    return f"{case}{_ending(modality)}"
+
+
+def _ending(modality: str) -> str:
+    return f"-{modality}-synthetic.nii.gz"
 
 
 def _record(folder: Path, name: str) -> Path:

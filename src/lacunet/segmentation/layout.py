@@ -9,7 +9,7 @@ from typing import Literal
 
 from lacunet.data.source_table import FILE_NAME
 from lacunet.errors import DataError, OutputError
-from lacunet.files import write_json, write_text
+from lacunet.files import path_in, write_json, write_text
 from lacunet.task import Task
 
 Layout = Literal["plain", "bids"]
@@ -43,17 +43,17 @@ class Places:
     def probability(self, region: str) -> Path:
         """The map of one region."""
         name = f"_label-{region.upper()}_probseg" if self.layout == "bids" else f"-probability-{region}"
-        return self.mask.parent / f"{self.stem}{name}.nii.gz"
+        return path_in(self.mask.parent, self.stem, f"{name}.nii.gz")
 
     def native_mask(self, modality: str) -> Path:
         """Labels on the grid of one scan as it was before import."""
         name = f"_space-{modality}_desc-lacunet_dseg" if self.layout == "bids" else f"-mask-on-{modality}"
-        return self.mask.parent / f"{self.stem}{name}.nii.gz"
+        return path_in(self.mask.parent, self.stem, f"{name}.nii.gz")
 
     def dicom(self, modality: str) -> Path:
         """The DICOM segmentation of one scan."""
         name = f"_space-{modality}_desc-lacunet_dseg" if self.layout == "bids" else f"-mask-on-{modality}"
-        return self.mask.parent / f"{self.stem}{name}.dcm"
+        return path_in(self.mask.parent, self.stem, f"{name}.dcm")
 
     @property
     def imported(self) -> Path:
@@ -66,14 +66,12 @@ def places(folder: Path, name: str, layout: Layout = "plain") -> Places:
     """Where the results of a case of this name go.
 
     Raises:
-        DataError: the name would lead out of the folder, or has nothing that BIDS allows in a name.
+        DataError: the name is not a plain one (`files.plain_name`), or has nothing that BIDS allows in a name.
     """
-    if name in ("", ".", "..") or Path(name).name != name or "\\" in name:
-        raise DataError(f"case name '{name}': not a plain name; rename the case, its results would lie elsewhere")
+    own = path_in(folder, name)
     if layout == "bids":
         return _bids(folder, bids_name(name))
-    own = folder / name
-    return Places(own, own / f"{name}-mask.nii.gz", own / "report.html", own / "case.json", name, layout, folder)
+    return Places(own, path_in(own, name, "-mask.nii.gz"), own / "report.html", own / "case.json", name, layout, folder)
 
 
 def _bids(folder: Path, stem: str) -> Places:
@@ -105,16 +103,20 @@ def bids_name(name: str) -> str:
 
 
 def require_apart(names: Iterable[str], layout: Layout) -> None:
-    """Refuse two cases that would have the same result files.
+    """Refuse two cases that would have the same result files. A name that `places` refuses has none.
 
     Raises:
         DataError: BIDS would give both the same name.
     """
     taken: dict[str, str] = {}
     for name in names if layout == "bids" else ():
-        other = taken.setdefault(bids_name(name), name)
+        try:
+            subject = bids_name(name)
+        except DataError:
+            continue
+        other = taken.setdefault(subject, name)
         if other != name:
-            raise DataError(f"cases {other} and {name} would both be {bids_name(name)} in BIDS; rename one")
+            raise DataError(f"cases {other} and {name} would both be {subject} in BIDS; rename one")
 
 
 def refuse_to_replace(result: Path) -> None:

@@ -1,8 +1,8 @@
 """Case after case: ask, then write. The model is loaded once for a whole cohort."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,15 @@ from lacunet.case import CaseFiles
 from lacunet.data.hidden_names import errors_without_names
 from lacunet.data.labels import labels_on_disk
 from lacunet.data.source_table import SourceRow, failed_rows, rows_of_files, write_sources
-from lacunet.errors import LacunetError, OutputError, Problem, UnpreparedError, UsageError
+from lacunet.errors import (
+    DataError,
+    LacunetError,
+    OutputError,
+    Problem,
+    UnpreparedError,
+    UsageError,
+    problem_of,
+)
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import ask
 from lacunet.segmentation.layout import Places, begin_bids, places, refuse_to_replace, require_apart
@@ -116,31 +124,34 @@ def segment_each(
         if settings.resume and at.record.is_file():
             yield Segmented(job.name, at, {}, (), skipped=True)
             continue
-        rows = job.rows()
+        rows: Sequence[SourceRow] = ()
         try:
-            yield job.segment_into(at, rows)
+            rows = job.rows()
+            done = job.segment_into(at, rows)
         except UsageError as error:  # nothing was tried
             yield Problem(job.name, str(error))
-        except LacunetError as error:
-            yield failed(job.name, rows, str(error), folder, at.record)
+        except Exception as error:
+            yield failed(problem_of(job.name, error), rows, folder, at.record)
+        else:
+            yield done
 
 
-def failed(name: str, rows: Sequence[SourceRow], why: str, folder: Path, record: Path) -> Problem:
-    """The problem of a case, and its rows in `sources.csv`, where no earlier result of the case is there.
+def failed(problem: Problem, rows: Sequence[SourceRow], folder: Path, record: Path) -> Problem:
+    """The problem of a case, with its rows in `sources.csv`, where no earlier result of the case is there.
 
     Args:
-        name: The case.
+        problem: The case, and the error.
         rows: Whose it is.
-        why: The error.
         folder: The output folder.
         record: Says that an earlier result is there.
     """
     try:
         if not record.exists():
-            write_sources(folder, failed_rows(rows, why))
+            write_sources(folder, failed_rows(rows, problem.message))
     except OutputError as error:
-        why = why if why == str(error) else f"{why}; {error}"
-    return Problem(name, why)
+        if problem.message != str(error):
+            return replace(problem, message=f"{problem.message}; {error}")
+    return problem
 
 
 def ask_and_write(
@@ -161,7 +172,8 @@ def _begin(names: Sequence[str], folder: Path, settings: SegmentSettings, task: 
     require_apart(names, settings.layout)
     if not settings.overwrite and not settings.resume:
         for name in names:
-            refuse_to_replace(places(folder, name, settings.layout).record)
+            with suppress(DataError):  # a name that cannot be a folder's is the problem of its case alone
+                refuse_to_replace(places(folder, name, settings.layout).record)
     if settings.layout == "bids" and names:
         begin_bids(folder, task, labels_on_disk(settings.convention, task))
 

@@ -10,7 +10,7 @@ from lacunet.case import CaseFiles
 from lacunet.data.hidden_names import all_without_names, survey_named
 from lacunet.data.source_table import SourceRow, write_sources
 from lacunet.data.tree import PassedOver
-from lacunet.errors import DataError, LacunetError, Problem, UsageError
+from lacunet.errors import DataError, Problem, UsageError, problem_of
 from lacunet.intake.align.rigid import Rigid
 from lacunet.intake.build import import_case
 from lacunet.intake.found import Scan, Survey, Visit
@@ -143,9 +143,9 @@ def segment_exports(
                     yield result
         except UsageError:
             raise
-        except LacunetError as error:
-            source = f"source {number}" if len(exports) > 1 else "the source"
-            yield Problem(source, str(error).removeprefix("the source: "))
+        except Exception as error:
+            problem = problem_of(f"source {number}" if len(exports) > 1 else "the source", error)
+            yield replace(problem, message=problem.message.removeprefix("the source: "))
 
 
 def _new_names(survey: Survey, importer: Importer, done: set[str]) -> set[str]:

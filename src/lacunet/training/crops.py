@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from lacunet.case import Case, CaseFiles
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation, frame_of, prepare_images, prepare_reference, regions_of
-from lacunet.files import whole_file
+from lacunet.files import path_in, whole_file
 from lacunet.nn.batch import Batch
 from lacunet.task import Task
 from lacunet.training.augment import Augmentation, change_intensities, cut_out, draw_change
@@ -48,7 +48,7 @@ def prepare_cases(
 ) -> Iterator[PreparedCase]:
     """Prepare each case once into `folder`; a case whose files or preparation have changed is prepared again."""
     for files in cases:
-        prepared = folder / f"{files.name}-{_fingerprint(files, preparation)}"
+        prepared = path_in(folder, files.name, f"-{_fingerprint(files, preparation)}")
         if not (prepared / "done").is_file():
             _prepare_into(prepared, load_case(files, task), task, preparation)
         yield _open_prepared(prepared, files, task)

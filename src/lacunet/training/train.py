@@ -19,7 +19,7 @@ from lacunet.case import CaseFiles
 from lacunet.data.split import RUN_SPLIT, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, RecipeError
-from lacunet.files import write_json
+from lacunet.files import plain_name, write_json
 from lacunet.models.model import load_model
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage, get_method, make_method
@@ -140,6 +140,7 @@ def _require_cases(training: Sequence[CaseFiles], validation: Sequence[CaseFiles
     if not training:
         raise DataError("no training case: the split names none")
     for files in [*training, *validation]:
+        plain_name(files.name)
         if files.reference is None:
             raise DataError(f"{files.name}: has no reference mask; training and validation need one for every case")
 

@@ -20,7 +20,7 @@ from lacunet.case import Case, Grid
 from lacunet.data.nifti import nifti_image
 from lacunet.data.phantom import anatomy, scanner, signal, tumour
 from lacunet.errors import OutputError, UsageError
-from lacunet.files import whole_file
+from lacunet.files import whole_folder
 from lacunet.task import GLIOMA, Task
 
 
@@ -109,12 +109,18 @@ def write_phantoms(
 
 
 def write_phantom(folder: Path, seed: int, task: Task, spacing: float = 1.0) -> Path:
-    """Write one invented patient, replacing files that are there. Returns the folder of the case."""
+    """Write one invented patient, whole or not at all; a folder that is there is replaced. Returns the folder.
+
+    Raises:
+        OutputError: it cannot be written.
+        UsageError: see `make_phantom`.
+    """
     case = make_phantom(seed, task, spacing)
-    for modality, image in case.images.items():
-        _write(folder / case.name / f"{case.name}-{modality}.nii.gz", image.astype(np.int16), case.grid)
-    if case.reference is not None:
-        _write(folder / case.name / f"{case.name}-seg.nii.gz", case.reference, case.grid)
+    with whole_folder(folder / case.name) as temporary:
+        for modality, image in case.images.items():
+            _write(temporary / f"{case.name}-{modality}.nii.gz", image.astype(np.int16), case.grid)
+        if case.reference is not None:
+            _write(temporary / f"{case.name}-seg.nii.gz", case.reference, case.grid)
     return folder / case.name
 
 
@@ -225,5 +231,4 @@ def _vessels(body: anatomy.Body, generator: np.random.Generator) -> np.ndarray:
 def _write(path: Path, array: np.ndarray, grid: Grid) -> None:
     """A NIfTI file whose bytes depend on its contents alone (no time stamp)."""
     content = nifti_image(array, grid.affine).to_bytes()
-    with whole_file(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, compresslevel=6, mtime=0))
+    path.write_bytes(gzip.compress(content, compresslevel=6, mtime=0))
