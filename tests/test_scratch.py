@@ -81,7 +81,9 @@ def test_a_folder_that_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch, t
 
 
 IMPORT = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may themselves run under nohup
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 source, output, program, terminal = sys.argv[1:]
 if terminal:
     os.open(terminal, os.O_RDWR)  # becomes the terminal of this session
