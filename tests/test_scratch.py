@@ -88,8 +88,8 @@ source, output, program, terminal = sys.argv[1:]
 if terminal:
     os.open(terminal, os.O_RDWR)  # becomes the terminal of this session
 from lacunet.cli.main import main
-from lacunet.intake.read import convert
-convert._program = lambda: program
+from lacunet.intake.read import converter
+converter.program = lambda: program
 sys.argv[1:] = ["import", source, "-o", output]
 main()
 """

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lacunet.errors import DataError
-from lacunet.intake.read.header import UnreadableFile, read_header
+from lacunet.intake.read.dataset import UnreadableFile, read_header_of
+from lacunet.intake.read.header import read_header
 from lacunet.intake.read.series import Series, in_order
 
 if TYPE_CHECKING:  # an extra that may be absent, and slow: each function imports what it needs
@@ -31,6 +32,7 @@ _KEPT = (
     "LossyImageCompressionMethod", "NumberOfFrames", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence", "DimensionIndexSequence",
 )  # fmt: skip
+_READ = (*_KEPT, *MAY_BE_EMPTY, "SpecificCharacterSet")
 _SEXES = ("M", "F", "O")
 _UTF_8 = "ISO_IR 192"
 
@@ -70,7 +72,7 @@ def read_source(files: Sequence[Path]) -> SourceSeries:
             f"the {len(stack.headers)} files of the source series share {len(instances)} "
             f"SOPInstanceUID{'s' * (len(instances) > 1)}, so that nothing can refer to one of them; use the NIfTI mask"
         )
-    whole = [_dataset(header.path) for header in stack.headers]
+    whole = [read_header_of(header.path, _READ)[0] for header in stack.headers]
     headers = [_reduced(data, stack, number) for number, data in enumerate(whole)]
     notes = [*_blank(headers), *_harmonise(headers)]
     return SourceSeries(
@@ -87,8 +89,9 @@ def _stack(files: Sequence[Path]) -> Series:
     for number, path in enumerate(files, start=1):
         try:
             header = read_header(path)
-        except UnreadableFile as error:
-            raise DataError(f"file {number} of {len(files)} of the source series cannot be read: {error}") from None
+        except (UnreadableFile, OSError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise DataError(f"file {number} of {len(files)} of the source series cannot be read: {why}") from None
         if header is None:
             raise DataError(f"file {number} of {len(files)} of the source series cannot be read: it holds no image")
         headers.append(header)
@@ -100,12 +103,6 @@ def _stack(files: Sequence[Path]) -> Series:
     return stack
 
 
-def _dataset(path: Path) -> "Dataset":
-    import pydicom
-
-    return pydicom.dcmread(path, stop_before_pixels=True, force=True)
-
-
 def _reduced(data: "Dataset", stack: Series, number: int) -> "Dataset":
     """What the object takes over, with the slices on even positions: a rounded position would make it refuse."""
     from pydicom import Dataset
@@ -113,7 +110,7 @@ def _reduced(data: "Dataset", stack: Series, number: int) -> "Dataset":
     assert stack.directions is not None
     assert stack.spacing is not None
     found = Dataset()
-    for name in (*_KEPT, *MAY_BE_EMPTY, "SpecificCharacterSet"):
+    for name in _READ:
         if name in data:
             found[name] = data[name]
     start, step = stack.line if len(stack.slices) > 1 else (np.array(stack.slices[0].position), np.zeros(3))

@@ -17,7 +17,7 @@ import pytest
 from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import Survey
-from lacunet.intake.read import convert, header
+from lacunet.intake.read import convert, converter, header
 from lacunet.intake.read.series import counted, group
 from lacunet.intake.read.study import read_pile
 from lacunet.intake.survey import Wishes, survey_source
@@ -609,8 +609,8 @@ def test_a_converter_that_hangs_or_fails_leaves_the_series_out(examination, imag
         path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
         path.chmod(0o700)
         with monkeypatch.context() as patch:
-            patch.setattr(convert, "_program", lambda: str(path))
-            patch.setattr(convert, "SECONDS", 0.5)
+            patch.setattr(converter, "program", lambda: str(path))
+            patch.setattr(converter, "SECONDS", 0.5)
             yield
 
     for text, words in {
@@ -630,14 +630,14 @@ def test_a_converter_that_hangs_or_fails_leaves_the_series_out(examination, imag
 
 def test_warnings_of_the_converter_are_passed_on_in_plain_words(examination, images, affine, work, monkeypatch) -> None:
     examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
-    right = convert._program()
+    right = converter.program()
     program = work.parent / "program"
     program.write_text(
         f"#!/bin/sh\n{right} \"$@\"\necho 'Warning: Slices skipped for Mustermann'\necho 'Warning: Mustermann'\n",
         encoding="utf-8",
     )
     program.chmod(0o700)
-    monkeypatch.setattr(convert, "_program", lambda: str(program))
+    monkeypatch.setattr(converter, "program", lambda: str(program))
     with survey_source(examination.folder, work) as survey:
         said = survey.visits[0].scans["t2f"].warnings
     assert said == (

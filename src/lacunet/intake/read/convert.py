@@ -1,17 +1,14 @@
 """From DICOM series to NIfTI by dcm2niix, checked against the headers.
 
-dcm2niix (`pip install "lacunet[dicom]"`) is run without a shell, in a folder of its own, with a time limit, and on
-exactly the files of one series. It writes no sidecar: lacunet itself reads from the headers what it shows.
+dcm2niix is run (`converter.py`) on exactly the files of one series. It writes no sidecar: lacunet itself reads from the
+headers what it shows.
 """
 
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import nibabel as nib
 import numpy as np
@@ -21,16 +18,17 @@ from lacunet.case import RAS_LPS, Grid
 from lacunet.data.called import errors_by_label, read_called
 from lacunet.data.geometry import corner_distance
 from lacunet.data.nifti import nifti_image, set_forms
-from lacunet.errors import DataError, UsageError
+from lacunet.data.volume import MOST_VOXELS
+from lacunet.errors import DataError
 from lacunet.files import whole_file
+from lacunet.intake.read.converter import LARGEST_VOXEL, OTHER_BYTES, run_converter
 from lacunet.intake.read.converter_words import FAILURES, warnings_in_words
-from lacunet.intake.read.places import ROUNDED_MM, UNEVEN_MM
+from lacunet.intake.read.dataset import UnreadableFile
+from lacunet.intake.read.places import ROUNDED_MM, SAME_PLACE_MM, UNEVEN_MM
 from lacunet.intake.read.plain import is_plain, scales_differ, write_plain
 from lacunet.intake.read.plain_copy import without_text
 from lacunet.intake.read.series import Series, counted
-
-SECONDS = 300
-"""Time limit of dcm2niix for one series."""
+from lacunet.scratch import scratch_folder
 
 CONVERSION_TOLERANCE_MM = 0.5
 """Largest distance of a corner of a converted scan from its position by the headers."""
@@ -62,8 +60,9 @@ def convert(series: Series, path: Path) -> Converted:
     """
     if len(series.heights) < 2 or not series.spacing or min(series.spacing) <= 0:
         raise DataError(f"{series.label}: is no stack of slices with stated positions and pixel spacing")
-    with TemporaryDirectory(prefix="dcm-", dir=path.parent) as folder:
-        image, said = _stack(series, Path(folder))
+    _require_a_head(series)
+    with scratch_folder() as folder:
+        image, said = _stack(series, folder)
         image = _scaled(image, series)
     if not series.even:
         image = _evenly(image, series)
@@ -71,6 +70,20 @@ def convert(series: Series, path: Path) -> Converted:
         nib.save(image, temporary)
     warnings = (*_copies(series), *series.notes, *_evenness(series), *warnings_in_words(said))
     return Converted(path, read_called(path, series.label)[1], series.even, warnings)
+
+
+def _require_a_head(series: Series) -> None:
+    """Refuse what would take more memory than any head, before it is taken.
+
+    Raises:
+        DataError: there are too many voxels, or would be at equal distances.
+    """
+    count = len(series.slices) if series.even else int(series.coverage_mm / max(series.step_mm, SAME_PLACE_MM)) + 2
+    if count * series.first.rows * series.first.columns > MOST_VOXELS:
+        raise DataError(
+            f"{series.label}: would have {series.first.columns} x {series.first.rows} x {count} voxels, more than "
+            f"{MOST_VOXELS}, as no head has"
+        )
 
 
 def _copies(series: Series) -> list[str]:
@@ -117,7 +130,7 @@ def _stack(series: Series, folder: Path) -> tuple["nib.Nifti1Image", str]:
         inputs.mkdir()
         outputs.mkdir()
         prepare(series, inputs)
-        said = _run(inputs, outputs, series.label)
+        said = run_converter(inputs, outputs, series.label, _voxels(series))
         try:
             return _as_in_files(_only(outputs, series, said), series), said
         except DataError as error:
@@ -148,7 +161,11 @@ def _link_all(series: Series, folder: Path) -> None:
 def _copy_plainly(series: Series, folder: Path) -> None:
     try:
         write_plain(series, folder)
-    except (AttributeError, LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise DataError(f"{series.label}: a file of it cannot be read ({error.strerror})") from None
+    except UnreadableFile as error:
+        raise DataError(f"{series.label}: a file of it cannot be read ({error})") from None
+    except Exception as error:  # pydicom raises whatever a hostile byte leads to
         raise DataError(f"{series.label}: a file of it cannot be read ({type(error).__name__})") from None
 
 
@@ -158,55 +175,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:  # another file system
         shutil.copyfile(source, target)
-
-
-def _program() -> str:
-    if find_spec("dcm2niix") is not None:
-        import dcm2niix  # an extra that may be absent
-
-        return str(dcm2niix.bin)
-    if found := shutil.which("dcm2niix"):
-        return found
-    raise UsageError('converting DICOM needs dcm2niix: pip install "lacunet[dicom]"')
-
-
-def _run(inputs: Path, outputs: Path, label: str) -> str:
-    """Run dcm2niix; returns what it printed, which is never shown: it may repeat names."""
-    options = [
-        "-b",
-        "n",
-        "-ba",
-        "y",
-        "-f",
-        "scan",
-        "-g",
-        "i",
-        "-l",
-        "o",
-        "-m",
-        "y",
-        "-p",
-        "n",
-        "-w",
-        "1",
-        "-x",
-        "i",
-        "-z",
-        "n",
-    ]
-    environment = {"HOME": str(outputs), "PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}
-    if "SYSTEMROOT" in os.environ:
-        environment["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
-    command = [_program(), *options, "-o", str(outputs), str(inputs)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=SECONDS, env=environment, cwd=outputs, check=False)
-    except subprocess.TimeoutExpired:
-        raise DataError(
-            f"{label}: dcm2niix took more than {SECONDS} s and was stopped; is the series damaged?"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"dcm2niix cannot be run ({error.strerror}); install it again") from None
-    return (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
 def _in_words(said: str) -> str:
@@ -222,6 +190,8 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     Raises:
         DataError: it has another size or position.
     """
+    if path.stat().st_size > OTHER_BYTES + LARGEST_VOXEL * _voxels(series):
+        raise DataError(f"{series.label}: became much larger than its files are")
     with errors_by_label(path, series.label):
         image = without_text(path)
     expected = expected_grid(series)
@@ -240,6 +210,10 @@ def _as_in_files(path: Path, series: Series) -> "nib.Nifti1Image":
     return image
 
 
+def _voxels(series: Series) -> int:
+    return series.first.rows * series.first.columns * len(series.slices)
+
+
 def _scaled(image: "nib.Nifti1Image", series: Series) -> "nib.Nifti1Image":
     """Values by the slope and intercept of each slice, where these differ: NIfTI holds one pair for all slices, and
     dcm2niix then keeps the stored numbers.
@@ -249,12 +223,14 @@ def _scaled(image: "nib.Nifti1Image", series: Series) -> "nib.Nifti1Image":
     voxels = np.asanyarray(image.dataobj)
     if not scales_differ(series) or not np.issubdtype(voxels.dtype, np.integer):  # dcm2niix may have applied them
         return image
-    slopes = np.array([one.slope for one in series.slices], np.float64)
-    values = voxels * slopes + np.array([one.intercept for one in series.slices])
     own = [one.philips_slope for one in series.slices if one.philips_slope is not None]
-    if len(own) == len(slopes):
-        values = values / (slopes * np.array(own)) * (slopes[0] * own[0])
-    return nifti_image(values.astype(np.float32), image.affine)
+    values = np.empty(voxels.shape, np.float32)
+    for k, one in enumerate(series.slices):  # slice by slice, since fractions take eight times the memory
+        value = voxels[:, :, k] * np.float64(one.slope) + one.intercept
+        if len(own) == len(series.slices):
+            value = value / (one.slope * own[k]) * (series.slices[0].slope * own[0])
+        values[:, :, k] = value
+    return nifti_image(values, image.affine)
 
 
 def _evenly(image: "nib.Nifti1Image", series: Series) -> "nib.Nifti1Image":
@@ -262,10 +238,15 @@ def _evenly(image: "nib.Nifti1Image", series: Series) -> "nib.Nifti1Image":
     positions = series.heights - series.heights[0]
     wanted = np.arange(0.0, positions[-1] + 0.01 * series.step_mm, series.step_mm)
     slope, intercept = image.header.get_slope_inter()
-    voxels = np.asanyarray(image.dataobj).astype(np.float32) * (slope or 1.0) + (intercept or 0.0)
+    voxels = np.asanyarray(image.dataobj)
     above = np.searchsorted(positions, wanted, side="left").clip(1, len(positions) - 1)
     share = ((wanted - positions[above - 1]) / (positions[above] - positions[above - 1])).astype(np.float32)
-    even = voxels[..., above - 1] * (1.0 - share) + voxels[..., above] * share
+    even = np.empty((*voxels.shape[:2], len(wanted)), np.float32)
+    for k, (upper, weight) in enumerate(zip(above, share, strict=True)):
+        below, beyond = (
+            voxels[:, :, one].astype(np.float32) * (slope or 1.0) + (intercept or 0.0) for one in (upper - 1, upper)
+        )
+        even[:, :, k] = below * (1.0 - weight) + beyond * weight
     affine = expected_grid(series).affine
     affine[:3, 2] *= series.step_mm / np.linalg.norm(affine[:3, 2])
     return nifti_image(even, affine)

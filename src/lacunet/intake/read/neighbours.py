@@ -21,8 +21,9 @@ GAP = 0.75
 
 def with_neighbours(found: Sequence[Series]) -> list[Series]:
     """The series, with a note on each whose slices lie between, or continue, those of another of the same settings."""
+    able = [one for one in found if len(one.steps) >= LEAST_SLICES - 1]
     return [
-        replace(one, notes=(*one.notes, *(note for other in found if other is not one for note in _notes(one, other))))
+        replace(one, notes=(*one.notes, *(note for other in able if other is not one for note in _notes(one, other))))
         for one in found
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from lacunet.intake.read.header import Slice
+from lacunet.intake.read.frames import Slice
 
 ORIENTATION_TOLERANCE = 0.01
 """Direction cosines that differ by less are one direction (half a degree). Rounded exports differ by up to 0.001;

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+from lacunet.intake.read.dataset import read_with_pixels
 from lacunet.intake.read.header import Header
 from lacunet.intake.read.quiet import silently
 from lacunet.intake.read.series import Series
 
 try:
-    import pydicom
     from pydicom import config
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 except ImportError:  # an extra that may be absent
     pass
 
@@ -54,13 +54,14 @@ def write_plain(series: Series, folder: Path) -> None:
 
     Raises:
         OSError: a file cannot be read.
+        UnreadableFile: a file is damaged.
         ValueError: a file cannot be understood.
     """
     uid = generate_uid()
     start, step = series.line
     for number, header in enumerate(series.headers):
         with silently(), config.disable_value_validation():
-            source = pydicom.dcmread(header.path, force=True)
+            source = read_with_pixels(header.path, _PIXELS)
             data = _dataset(source, series, number, uid)
             place = start + number * step
             data.ImagePositionPatient = [_decimal(value) for value in place]
@@ -95,8 +96,6 @@ def _save(data: "Dataset", source: "Dataset", path: Path) -> None:
     syntax = source.file_meta.get("TransferSyntaxUID") if hasattr(source, "file_meta") else None
     if syntax is None:
         syntax = ImplicitVRLittleEndian if source.original_encoding[0] else ExplicitVRLittleEndian
-    if syntax == DeflatedExplicitVRLittleEndian:
-        syntax = ExplicitVRLittleEndian
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = syntax
     data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = _MR, data.SOPInstanceUID

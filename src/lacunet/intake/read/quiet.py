@@ -4,14 +4,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-try:
-    import pydicom
-    from pydicom import config
-    from pydicom.errors import InvalidDicomError
-except ImportError:  # an extra that may be absent
-    pass
 
 
 @contextmanager
@@ -28,21 +20,3 @@ def silently() -> Iterator[None]:
     finally:
         for log, level in zip(logs, levels, strict=True):
             log.setLevel(level)
-
-
-def pixels_of(path: Path) -> bytes:
-    """The pixels of a file as they are stored, perhaps compressed; empty where they cannot be read."""
-    try:
-        with silently(), config.disable_value_validation():
-            return bytes(pydicom.dcmread(path, force=True).get("PixelData") or b"")
-    except (
-        InvalidDicomError,
-        AttributeError,
-        ValueError,
-        LookupError,
-        TypeError,
-        OSError,
-        EOFError,
-        NotImplementedError,
-    ):
-        return b""

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from lacunet.data.words import shown
-from lacunet.intake.read.header import Header, Slice
+from lacunet.intake.read.frames import Slice
+from lacunet.intake.read.header import Header
 from lacunet.intake.read.places import (
     EXACT_MM,
     SAME_PLACE_MM,
@@ -27,6 +28,9 @@ from lacunet.intake.read.stacks import LEAST_SLICES_OF_A_SERIES, Stack, stacks_o
 
 LEAST_COVERAGE_MM = 60.0
 """A stack thinner than this does not show a whole head."""
+
+MOST_COVERAGE_MM = 1000.0
+"""A stack that reaches farther shows no head, or holds a slice that lies elsewhere."""
 
 STRAIGHT = 0.005
 """A stack whose slices are shifted sideways by less than this share of its height is straight: rounding does that."""
@@ -231,7 +235,7 @@ def wrong_stack(series: Series) -> str | None:
         return "does not say where its slices lie (position or orientation missing)"
     if series.spacing is None or min(series.spacing) <= 0:
         return "has no pixel spacing, or one that is not positive"
-    return _repeated(series) or _too_thin(series)
+    return _repeated(series) or _wrong_height(series)
 
 
 def _repeated(series: Series) -> str | None:
@@ -247,7 +251,9 @@ def _repeated(series: Series) -> str | None:
     return f"has {still} slices twice at one place; it cannot be told which belong together" if still else None
 
 
-def _too_thin(series: Series) -> str | None:
+def _wrong_height(series: Series) -> str | None:
+    if series.coverage_mm > MOST_COVERAGE_MM:
+        return f"covers {series.coverage_mm:.0f} mm, far more than a head (at most {MOST_COVERAGE_MM:.0f} mm)"
     if series.coverage_mm < LEAST_COVERAGE_MM:
         return f"covers {series.coverage_mm:.0f} mm only, less than a head (at least {LEAST_COVERAGE_MM:.0f} mm)"
     return None

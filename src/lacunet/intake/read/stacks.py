@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lacunet.intake.read.header import Header, Slice
+from lacunet.intake.read.dataset import pixels_of
+from lacunet.intake.read.frames import Slice
+from lacunet.intake.read.header import Header
 from lacunet.intake.read.places import ORIENTATION_TOLERANCE, SAME_PLACE_MM, alike, directions, heights, is_even
-from lacunet.intake.read.quiet import pixels_of
 
 LEAST_SLICES_OF_A_SERIES = 8
 """A series with fewer slices is a localiser or incomplete."""

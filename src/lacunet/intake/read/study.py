@@ -10,11 +10,18 @@ from lacunet.data.sequences import OTHER
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import LeftOut
 from lacunet.intake.identify.clues import Clues, guess
-from lacunet.intake.read.header import Header, UnreadableFile, looks_like_dicom, read_header, require_pydicom
+from lacunet.intake.read.dataset import UnreadableFile
+from lacunet.intake.read.header import Header, looks_like_dicom, read_header, require_pydicom
 from lacunet.intake.read.kinds import why_not
 from lacunet.intake.read.neighbours import with_neighbours
 from lacunet.intake.read.series import Series, counted, group
 from lacunet.task import Task
+
+MOST_SLICES = 2**19
+"""Slices of all files together; no examination has so many."""
+
+MOST_PERSONS = 20
+"""Persons that are told apart; where there are more, it is said that there are more."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,11 @@ def read_pile(files: Iterable[Path]) -> Pile:
     """Read the headers of all DICOM files; damaged ones are counted.
 
     Raises:
+        DataError: they hold more than `MOST_SLICES` slices.
         UsageError: there are DICOM files, and pydicom is not installed.
     """
     headers: list[Header] = []
+    slices = 0
     damaged: Counter[str] = Counter()
     others: list[Path] = []
     directories = 0
@@ -83,6 +92,9 @@ def read_pile(files: Iterable[Path]) -> Pile:
         else:
             directories += header is None
             headers += [header] if header is not None else []
+            slices += len(header.slices) if header is not None else 0
+        if slices > MOST_SLICES:
+            raise DataError(f"the source: holds more than {MOST_SLICES} slices; give the folder of one examination")
     return Pile(tuple(headers), damaged, tuple(others), directories)
 
 
@@ -97,6 +109,8 @@ def require_one_person(headers: Sequence[Header]) -> None:
         group_of = next(
             (files for files in persons if all(header.person.may_be(one.person) for one in files[:1])), None
         )
+        if group_of is None and len(persons) == MOST_PERSONS:
+            raise DataError(f"the source: holds files of more than {MOST_PERSONS} patients; give the folder of one")
         if group_of is None:
             persons.append([header])
         else:
