@@ -5,6 +5,7 @@ import logging
 import shutil
 import warnings
 import zipfile
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -644,6 +645,39 @@ def test_warnings_of_the_converter_are_passed_on_in_plain_words(examination, ima
         "some slices do not follow each other in one line, and may have been skipped",
         "dcm2niix warned once of something lacunet does not know",
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a running program can be limited")
+def test_the_converter_is_held_to_limits_of_memory_and_disk(examination, images, affine, work, monkeypatch) -> None:
+    """It writes 100 MB, and says what its limits are, in KiB of memory and halves of KiB of files."""
+    examination.write(images["t2f"], affine, 6, "FLAIR", "t2f")
+    program, limits = work.parent / "program", work.parent / "limits"
+    program.write_text(
+        f"#!/bin/sh\nsleep 0.5\nulimit -v > {limits}\nulimit -f >> {limits}\nhead -c 100000000 /dev/zero > scan.nii\n",
+        encoding="utf-8",
+    )
+    program.chmod(0o700)
+    monkeypatch.setattr(converter, "program", lambda: str(program))
+    with pytest.raises(DataError), survey_source(examination.folder, work):
+        pass
+    voxels = images["t2f"].size
+    memory, disk = (int(line) for line in limits.read_text().split())
+    assert memory == (converter.MEMORY + converter.MEMORY_PER_VOXEL * voxels) // 1024
+    assert disk == (converter.OTHER_BYTES + converter.LARGEST_VOXEL * voxels) // 512
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_a_stack_of_more_voxels_than_any_head_is_left_out(examination, images, affine, work, monkeypatch, even) -> None:
+    """One that is uneven may become as large at equal distances."""
+    drop = [] if even else [5]
+    kept = [k for k in range(images["t2f"].shape[2]) if k not in drop]
+    examination.write(images["t2f"], affine, 6, "FLAIR", "t2f", slices=kept)
+    monkeypatch.setattr(convert, "MOST_VOXELS", images["t2f"].size - 1)
+    with (
+        pytest.raises(DataError, match="voxels, more than .*, as no head has"),
+        survey_source(examination.folder, work),
+    ):
+        pass
 
 
 def test_a_result_that_lies_elsewhere_is_refused(examination, images, affine, work, monkeypatch) -> None:

@@ -403,6 +403,13 @@ def test_files_without_any_position_are_no_copies_of_each_other(examination, ima
     assert "does not say where its slices lie" in (why_not(series) or "")
 
 
+def test_a_slice_that_lies_metres_away_is_named(examination, image, affine) -> None:
+    examination.write(image, affine, 6, "FLAIR", "t2f")
+    rewrite(examination.folder, lambda k, data: {"ImagePositionPatient": [0, 0, 5000 if k == SLICES - 1 else 8 * k]})
+    (series,) = found_in(examination.folder)
+    assert re.fullmatch(r"covers 49\d\d mm, far more than a head \(at most 1000 mm\)", str(why_not(series)))
+
+
 def test_one_position_for_all_slices_is_named(examination, image, affine) -> None:
     examination.write(image, affine, 4, "T2", "t2w")
     place = pydicom.dcmread(examination.folder / "004-000.dcm").ImagePositionPatient

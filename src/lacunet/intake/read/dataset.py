@@ -23,7 +23,7 @@ except ImportError:  # an extra that may be absent
 MOST_HEADER = 2**24
 """Bytes of a header that are kept, together; 4,000 frames have 14 MB. As objects they take up to 36 times that."""
 
-MOST_ITEMS = 2**17
+MOST_ITEMS = 2**16
 """Items of sequences; a frame has some ten."""
 
 MOST_PIXELS = 2**30
@@ -62,7 +62,7 @@ def read_header_of(path: Path, tags: Sequence[str | int]) -> tuple["Dataset", in
 
 
 def read_with_pixels(path: Path, tags: Sequence[str | int]) -> "Dataset":
-    """These elements of a file, which may be its pixels. Its header is known to be within the limits.
+    """These elements of a file, which may be its pixels.
 
     Takes memory for the pixels, three times as much where the file is deflated.
 
@@ -100,7 +100,7 @@ def _parsed(stream: "_Counting", tags: Sequence[str | int]) -> tuple["Dataset", 
         with silently(), config.disable_value_validation():
             data = read_partial(
                 stream,
-                stop_when=_after_pixels if stream.pixels else _at_pixels,
+                stop_when=stream.stops_before,
                 force=True,
                 specific_tags=[Tag(tag) for tag in tags],
             )
@@ -118,14 +118,6 @@ def _parsed(stream: "_Counting", tags: Sequence[str | int]) -> tuple["Dataset", 
     return data, stream.size - stream.tell()
 
 
-def _at_pixels(tag: Any, _: str | None, __: int) -> bool:
-    return tag in _KINDS_OF_PIXELS
-
-
-def _after_pixels(tag: Any, _: str | None, __: int) -> bool:
-    return bool(tag > _PIXELS)
-
-
 class _DeflatedFrom(Exception):
     """pydicom has come to the place from which a file is deflated."""
 
@@ -140,20 +132,30 @@ class _Counting:
         self._file = file
         self.size, self.pixels = size, pixels
         self.refused = ""
+        self._at = file.tell()
         self._bytes = self._items = 0
+        self._in_pixels = False
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes. Only what is deflated is asked for without a size."""
         if size < 0:
-            raise _DeflatedFrom(self.tell())
-        content = self._file.read(min(size, max(self.size - self.tell(), 0)))
+            raise _DeflatedFrom(self._at)
+        content = self._file.read(min(size, max(self.size - self._at, 0)))
+        self._at += len(content)
         self._bytes += len(content)
         self._items += sum(content.count(item) for item in _ITEMS)
-        if self._bytes > (MOST_PIXELS if self.pixels else MOST_HEADER):
-            self._refuse(f"its header has more than {MOST_HEADER // 2**20} MiB" if not self.pixels else "too large")
-        if self._items > MOST_ITEMS and not self.pixels:
+        if self._in_pixels and self._bytes > MOST_PIXELS:
+            self._refuse(f"its pixels have more than {MOST_PIXELS // 2**20} MiB")
+        if not self._in_pixels and self._bytes > MOST_HEADER:
+            self._refuse(f"its header has more than {MOST_HEADER // 2**20} MiB")
+        if not self._in_pixels and self._items > MOST_ITEMS:
             self._refuse(f"its header has more than {MOST_ITEMS} items")
         return content
+
+    def stops_before(self, tag: Any, _: str | None, __: int) -> bool:
+        """Whether reading ends at an element of the data set: at the pixels, or after them."""
+        self._in_pixels = tag in _KINDS_OF_PIXELS
+        return bool(tag > _PIXELS) if self.pixels else self._in_pixels
 
     def _refuse(self, why: str) -> None:
         self.refused = why
@@ -161,11 +163,12 @@ class _Counting:
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place."""
-        return self._file.seek(offset, whence)
+        self._at = self._file.seek(offset, whence)
+        return self._at
 
     def tell(self) -> int:
-        """The place."""
-        return self._file.tell()
+        """The place. It is known here: asking the system each time would take longer than all else."""
+        return self._at
 
 
 def _inflated(file: io.BufferedIOBase, size: int, start: int) -> io.BytesIO:
