@@ -17,6 +17,7 @@ import pytest
 
 from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import OutputError
+from lacunet.files import whole_folder
 from lacunet.scratch import LOCK, scratch_folder, sweep_scratch
 from small import ROOT
 
@@ -68,6 +69,15 @@ def test_what_a_killed_program_left_is_swept_and_nothing_else(temporary: Path, t
     sweep_scratch()
     assert {path.name for path in temporary.iterdir()} == before - {"lacunet-dead"}
     assert (outside / "files" / "scans" / "a.nii").exists()
+
+
+def test_a_result_that_a_killed_program_was_writing_goes_with_the_next_one(tmp_path: Path) -> None:
+    for name in (".0123abcd-case", ".0123abcd-old-case", ".hidden", "case"):
+        (tmp_path / name / "scan").mkdir(parents=True)
+    with whole_folder(tmp_path / "one") as one, whole_folder(tmp_path / "two"):
+        assert one.exists()
+        assert not (tmp_path / ".0123abcd-case").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {".0123abcd-old-case", ".hidden", "case", "one", "two"}
 
 
 def test_a_folder_that_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from lacunet.errors import DataError, OutputError, visible
+from lacunet.scratch import held, sweep_unfinished
 
 MOST_NAME_BYTES = 160
 """Of a case's name. The names of its results are longer, and file systems take 255 bytes."""
@@ -120,22 +121,28 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder beside `path` to fill; on success it replaces `path`, on failure it is deleted.
+    """A hidden folder beside `path` to fill; on success it replaces `path`, on failure it is deleted. Those that killed
+    programs left beside it are deleted first.
 
     Raises:
         OutputError: `path` cannot be written: no permission, no space, a file where a folder should be.
     """
     token = uuid4().hex[:8]
     temporary, old = path.with_name(f".{token}-{path.name}"), path.with_name(f".{token}-old-{path.name}")
+    not_held = path.with_name(f".{token}")  # under this name it is not swept
+    sweep_unfinished(path.parent)
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            path.replace(old)
-        temporary.replace(path)
+        not_held.mkdir(parents=True)
+        with held(not_held):
+            not_held.replace(temporary)
+            yield temporary
+            if path.exists():
+                path.replace(old)
+            temporary.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
+        shutil.rmtree(not_held, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
         if old.exists() and not path.exists():
             old.replace(path)

@@ -56,12 +56,44 @@ def scratch_folder() -> Iterator[Path]:
 
 def sweep_scratch() -> None:
     """Remove the temporary folders of the user's own programs that were killed. Links are not followed."""
-    for folder in _own_folders():
+    for folder in _own_folders(Path(tempfile.gettempdir()), re.compile(PREFIX)):
         with suppress(OSError), _opened(folder / LOCK) as lock:
-            if _locked(lock):
+            if _locked(lock.fileno()):
                 shutil.rmtree(folder / _FILES, ignore_errors=True)
                 if not (folder / _FILES).exists():
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Within the block, `sweep_unfinished` spares a folder, in whichever program it is called.
+
+    Windows locks no folders, and sweeps none.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        _locked(opened)
+        yield
+    finally:
+        os.close(opened)
+
+
+def sweep_unfinished(folder: Path) -> None:
+    """Remove hidden folders (`.1a2b3c4d-NAME`) that a killed program was filling in a folder of results. What was there
+    before it (`.1a2b3c4d-old-NAME`) is not touched."""
+    if sys.platform == "win32":
+        return
+    for path in _own_folders(folder, re.compile(r"\.[0-9a-f]{8}-(?!old-)")):
+        with suppress(OSError):
+            opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+            try:
+                if _locked(opened):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(opened)
 
 
 @contextmanager
@@ -82,20 +114,20 @@ def _locked_folder() -> tuple[Path, BufferedIOBase]:
     for _ in range(_TRIES):
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         lock = (folder / LOCK).open("xb")
-        if _locked(lock) and (folder / LOCK).exists():
+        if _locked(lock.fileno()) and (folder / LOCK).exists():
             return folder, lock
         lock.close()
         shutil.rmtree(folder, ignore_errors=True)
     raise OutputError("the folder for temporary files: its disk cannot lock files; set TMPDIR to another folder")
 
 
-def _own_folders() -> list[Path]:
-    """Folders of the user that are called as ours are."""
+def _own_folders(parent: Path, name: "re.Pattern[str]") -> list[Path]:
+    """Folders of the user whose names begin as ours do."""
     found = []
-    with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+    with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             with suppress(OSError):  # it may be gone by now
-                if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False) and _is_own(entry):
+                if name.match(entry.name) and entry.is_dir(follow_symlinks=False) and _is_own(entry):
                     found.append(Path(entry.path))
     return found
 
@@ -108,14 +140,14 @@ def _opened(lock: Path) -> BufferedIOBase:
     return os.fdopen(os.open(lock, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+b")
 
 
-def _locked(file: BufferedIOBase) -> bool:
-    """Whether the lock of an open file is held from now on. It is free again once the file is closed, or its process
-    has ended in whatever way."""
+def _locked(file: int) -> bool:
+    """Whether the lock of an open file or folder is held from now on. It is free again once that is closed, or its
+    process has ended in whatever way."""
     try:
         if sys.platform == "win32":
             import msvcrt  # there is none on other systems
 
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl  # there is none on Windows
 

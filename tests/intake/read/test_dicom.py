@@ -3,9 +3,9 @@
 import hashlib
 import logging
 import shutil
+import sys
 import warnings
 import zipfile
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -674,7 +674,7 @@ def test_a_stack_of_more_voxels_than_any_head_is_left_out(examination, images, a
     examination.write(images["t2f"], affine, 6, "FLAIR", "t2f", slices=kept)
     monkeypatch.setattr(convert, "MOST_VOXELS", images["t2f"].size - 1)
     with (
-        pytest.raises(DataError, match="voxels, more than .*, as no head has"),
+        pytest.raises(DataError, match=r"voxels, more than .*, as no head has"),
         survey_source(examination.folder, work),
     ):
         pass
