@@ -17,8 +17,14 @@ from lacunet.intake.read.unzip import unzip
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 _OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ESTALE)
-_WORDS = {
+_WORDS = {  # by the names of the libraries' errors
     "BadZipFile": "damaged zip",
+    "BadGzipFile": "damaged compression",
+    "LZMAError": "damaged compression",
+    "error": "damaged compression",
+    "EOFError": "it ends too early",
+    "InvalidHeaderError": "a damaged header",
+    "ReadError": "a damaged header",
     "NotImplementedError": "an unknown compression",
     "MemoryError": "it wants more memory than there is",
 }
