@@ -8,7 +8,6 @@ give `--labels`.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from lacunet.case import CaseFiles, ImageFile
 from lacunet.data.volume import read_voxels
-from lacunet.errors import DataError, LabelError, UsageError, nearest
+from lacunet.errors import LabelError, UsageError, nearest
 from lacunet.task import GLIOMA, Task
 
 ROUNDING = 1e-3
@@ -201,8 +200,13 @@ def _parts(shape: tuple[int, ...]) -> Iterator[tuple[EllipsisType, slice]]:
 
 def _readable_values(files: Sequence[ImageFile]) -> Iterator[set[int]]:
     for file in files:
-        with suppress(DataError):
-            yield values_in(file.path)
+        try:
+            values = values_in(file.path)
+        except MemoryError:
+            raise
+        except Exception:  # told when the case is loaded, and not before all others
+            continue
+        yield values
 
 
 def _listed(values: Iterable[int]) -> str:
