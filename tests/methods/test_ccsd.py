@@ -523,7 +523,7 @@ def test_memory_grows_with_the_students_decoded_only() -> None:
         ({"path": "maximum"}, "CCSD: path = 'maximum': must be one of max, min, random"),
         ({"feature": "fuse"}, "feature = 'fuse': must be one of fused, shared, specific; did you mean 'fused'"),
         ({"temperature": 0.0}, "temperature = 0.0: it must be above 0"),
-        ({"patch": 0}, "patch = 0: at least 1 voxel along each side"),
+        ({"patch": 0}, "patch = 0: from 1 to 8 are possible"),
     ],
     ids=named,
 )

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
-from lacunet.nn.conv import ConvBlock, GroupNorm
+from lacunet.nn.conv import ConvBlock, GroupNorm, PointConv
 from lacunet.nn.fusion import SkipParts, spread
+from lacunet.nn.limits import require_between
 from lacunet.nn.losses import segmentation_losses
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
@@ -150,8 +151,7 @@ class CCSD(Method[Encoding]):
         super().__init__(task)
         if temperature <= 0:
             raise ValueError(f"temperature = {temperature}: it must be above 0")
-        if patch < 1:
-            raise ValueError(f"patch = {patch}: at least 1 voxel along each side")
+        require_between("patch", patch, 1, 8)
         self.hmsd, self.dmcd, self.temperature, self.recompute = hmsd, dmcd, temperature, recompute
         self.supervise, self.students, self.feature, self.match = supervise, students, feature, match
         self.criticality, self.path = criticality, path
@@ -163,7 +163,7 @@ class CCSD(Method[Encoding]):
         self.fuse = ConvBlock(modalities * widths[-1], widths[-1])
         self.skips = nn.ModuleList([SkipParts(modalities, channels) for channels in widths[:-1]])
         self.rises = nn.ModuleList([Rise(below, channels, _two_convolutions) for channels, below in pairwise(widths)])
-        self.head = nn.Conv3d(width, len(task.regions) * patch**3, 1)
+        self.head = PointConv(width, len(task.regions) * patch**3)
 
     # ------------------------------------------------ sec. 3.1, 3.2: any subset from one encoding
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lacunet.errors import ModelError
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
-from lacunet.nn.conv import GroupNorm
+from lacunet.nn.conv import GroupNorm, PointConv, point_convolution
+from lacunet.nn.limits import require_between
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
 from lacunet.nn.method import Clock, Method, Stage, make_method
 from lacunet.nn.papers import Paper
@@ -133,8 +134,8 @@ class DualStage(Method[Images]):
             raise ValueError(f"levels = {levels}: at least 2, for a U-Net")
         if not 0 <= masked < 1:
             raise ValueError(f"masked = {masked}: a share from 0 to below 1")
-        if patches < 1:
-            raise ValueError(f"patches = {patches}: at least 1 along each side")
+        require_between("patches", patches, 1, 64)
+        require_between("text_width", text_width, 0, 16384)
         self.patches, self.masked, self.distribution = patches, masked, distribution
         self.ctd, self.taught_by, self.refine, self.anchor, self.distil = ctd, teacher, refine, anchor, distil
         self.supervise, self.compare, self.reach = supervise, compare, reach
@@ -355,7 +356,7 @@ class Recovery(nn.Module):
     def __init__(self, modalities: int, widths: Sequence[int], fill: str) -> None:
         super().__init__()
         self.body = Body(modalities, widths, fill)
-        self.head = nn.Conv3d(widths[0], modalities, 1)
+        self.head = PointConv(widths[0], modalities)
 
     def forward(self, images: Images, seen: Seen) -> Images:
         """Every modality, rebuilt; float32."""
@@ -379,7 +380,7 @@ class Segmenter(nn.Module):
     ) -> None:
         super().__init__()
         self.body = Body(len(task.modalities), widths, fill)
-        self.heads = nn.ModuleList(nn.Conv3d(channels, len(task.regions), 1) for channels in widths[:-1][:3])
+        self.heads = nn.ModuleList(PointConv(channels, len(task.regions)) for channels in widths[:-1][:3])
         self.hyper = None
         if indicator != "none":
             describe: Binary | Prompt = Binary(len(task.modalities))
@@ -470,7 +471,7 @@ def predict(
     assert head.bias is not None
     weights, biases = head.weight + changes[:, :, :-1, None, None, None], head.bias + changes[:, :, -1]
     cases = zip(features, weights, biases, strict=True)
-    return torch.cat([F.conv3d(case[None], weight, bias) for case, weight, bias in cases])
+    return torch.cat([point_convolution(case[None], weight, bias) for case, weight, bias in cases])
 
 
 def subset_number(presence: Presence) -> Tensor:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.conv import PointConv
 from lacunet.nn.losses import cross_entropy_loss, dice_loss
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
@@ -47,7 +48,7 @@ class EarlyFusion(Method[Images]):
         self.divisor = 2 ** (levels - 1)
         self.encoder = Encoder(len(task.modalities), widths)
         self.decoder = Decoder(widths)
-        self.head = nn.Conv3d(width, len(task.regions), 1)
+        self.head = PointConv(width, len(task.regions))
 
     def encode(self, images: Images, presence: Presence) -> Images:
         """The images, absent modalities zero."""

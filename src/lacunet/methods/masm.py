@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lacunet.nn.attention import Attention, Layer, mlp
 from lacunet.nn.batch import Batch, Images, Logits, Presence
-from lacunet.nn.conv import ConvBlock
+from lacunet.nn.conv import ConvBlock, PointConv
+from lacunet.nn.limits import require_between
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
@@ -128,6 +129,7 @@ class MASM(Method[Encoding]):
             raise ValueError(f"levels = {levels}: at least 2 are needed, one with a skip and the bottleneck")
         groups, count, learned = modality_groups(pairs, task), len(task.modalities), pattern == "learned"
         if backbone == "swin":
+            require_between("width", width, 24, 96)
             encoder: nn.Module = SwinEncoder(width, levels)
             widths = [width, *(width * 2**level for level in range(levels - 1))]
         else:
@@ -144,7 +146,7 @@ class MASM(Method[Encoding]):
         self.shift = ModalityShift(widths[-1], token_widths[-1], _HEADS, _LAYERS, count, learned) if shift else None
         self.joins = nn.ModuleList(Join(channels, count) for channels in widths)
         self.decoder = Decoder(widths)
-        self.outputs = nn.ModuleList(nn.Conv3d(channels, len(task.regions), 1) for channels in widths[: levels - 1][:3])
+        self.outputs = nn.ModuleList(PointConv(channels, len(task.regions)) for channels in widths[: levels - 1][:3])
 
     def encode(self, images: Images, presence: Presence) -> Encoding:
         """Every present modality by itself, through the one encoder."""
@@ -345,7 +347,7 @@ class Tokenise(nn.Module):
     def __init__(self, channels: int, width: int, side: int, modalities: int) -> None:
         super().__init__()
         self.side = side
-        self.project = nn.Conv3d(channels, width, 1)
+        self.project = PointConv(channels, width)
         self.position = nn.Conv3d(width, width, 3, padding=1, groups=width)
         self.modality = nn.Parameter(0.02 * torch.randn(modalities, width))
 
@@ -416,14 +418,15 @@ class SwinEncoder(nn.Module):
         except ImportError as error:
             raise ValueError("backbone = swin needs MONAI and einops: pip install 'lacunet[swin]'") from error
         self.stem = ConvBlock(1, width)
-        self.swin = SwinTransformer(
-            in_chans=1,
-            embed_dim=width,
-            window_size=(7, 7, 7),
-            patch_size=(2, 2, 2),
-            depths=(2, 2, 2, 2),
-            num_heads=(3, 6, 12, 24),
-        )
+        with torch.device("cpu"):  # it reads numbers from tensors while it is made, which those without memory refuse
+            self.swin = SwinTransformer(
+                in_chans=1,
+                embed_dim=width,
+                window_size=(7, 7, 7),
+                patch_size=(2, 2, 2),
+                depths=(2, 2, 2, 2),
+                num_heads=(3, 6, 12, 24),
+            )
 
     def forward(self, images: Float[Tensor, "row 1 x y z"]) -> list[Tensor]:
         """The features of every level, finest first."""
@@ -486,11 +489,12 @@ def mosaic(modalities: int) -> Int[Tensor, "side side side"]:
     side = 2
     while side**3 // 2 < modalities - 1:
         side += 2
-    odd = torch.stack(torch.meshgrid(*[torch.arange(side)] * 3, indexing="ij")).sum(0) % 2 == 1
-    offsets = torch.full((side, side, side), 0)
-    offsets[odd] = torch.tensor(
-        [offset if offset < modalities else modalities // 2 for offset in range(1, int(odd.sum()) + 1)]
-    )
+    with torch.device("cpu"):  # its numbers are read here, also while a network without memory is made
+        odd = torch.stack(torch.meshgrid(*[torch.arange(side)] * 3, indexing="ij")).sum(0) % 2 == 1
+        offsets = torch.full((side, side, side), 0)
+        offsets[odd] = torch.tensor(
+            [offset if offset < modalities else modalities // 2 for offset in range(1, int(odd.sum()) + 1)]
+        )
     return offsets
 
 

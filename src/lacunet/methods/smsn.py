@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lacunet.nn.attention import Layer
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
-from lacunet.nn.conv import ConvBlock, GroupNorm
+from lacunet.nn.conv import ConvBlock, GroupNorm, PointConv
 from lacunet.nn.fusion import SkipParts, spread
 from lacunet.nn.losses import segmentation_losses
 from lacunet.nn.method import Clock, Method, Stage
@@ -187,7 +187,7 @@ class SMSN(Method[Encoding]):
         self.parts = nn.ModuleList(SkipParts(modalities, channels) for channels in widths)
         self.joins = nn.ModuleList(Join(channels) for channels in widths)
         self.decoder = Decoder(widths)
-        self.outputs = nn.ModuleList(nn.Conv3d(channels, len(task.regions), 1) for channels in widths)
+        self.outputs = nn.ModuleList(PointConv(channels, len(task.regions)) for channels in widths)
         self.single = SingleDecoder(widths, len(task.regions))
 
     # ------------------------------------------------ features of each modality, and any subset of them
@@ -325,7 +325,7 @@ class Fuse(nn.Module):
     def __init__(self, inputs: int, channels: int, gaussian: bool) -> None:
         super().__init__()
         self.gaussian = gaussian
-        self.mix = nn.Conv3d(inputs, channels, 1)
+        self.mix = PointConv(inputs, channels)
         self.norm = nn.LayerNorm(channels)
         self.describe = nn.Conv3d(channels, 2 * channels if gaussian else channels, 3, padding=1)
         if gaussian:
@@ -374,7 +374,7 @@ class BottleneckFusion(nn.Module):
         if not (beta or gamma):
             return []
         positions, entered = [], 0
-        for stage, end in zip(self.stages, torch.tensor(self.sizes).cumsum(0).tolist(), strict=True):
+        for stage, end in zip(self.stages, accumulate(self.sizes), strict=True):
             if stage.gaussian:
                 positions.append(slice(entered, end))
                 entered = end
@@ -401,7 +401,7 @@ class Reconstruction(nn.Module):
         self.scale = nn.Parameter(torch.zeros(modalities, channels))
         self.shift = nn.Parameter(torch.zeros(modalities, channels))
         features = target == "features"
-        self.out = nn.Conv3d(channels, channels, 1) if features else nn.ConvTranspose3d(channels, 1, 2, stride=2)
+        self.out = PointConv(channels, channels) if features else nn.ConvTranspose3d(channels, 1, 2, stride=2)
 
     def forward(self, code: Feature, targets: Stacked, order: Order, presence: Presence) -> PerCase:
         """Each case's weighed mean squared errors, summed over the present modalities; absent ones are not computed."""
@@ -445,7 +445,7 @@ class Join(nn.Sequential):
             *_norm(channels),
             nn.Conv3d(channels, channels, 3, padding=1, bias=False),
             *_norm(channels),
-            nn.Conv3d(channels, channels, 1, bias=False),
+            PointConv(channels, channels, bias=False),
             *_norm(channels),
         )
 
@@ -455,7 +455,7 @@ class Decoder(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.narrow = nn.ModuleList(nn.Conv3d(below, channels, 1) for channels, below in pairwise(widths))
+        self.narrow = nn.ModuleList(PointConv(below, channels) for channels, below in pairwise(widths))
         self.blocks = nn.ModuleList(ConvBlock(2 * channels, channels) for channels in widths[:-1])
 
     def forward(self, coarsest: Feature, skips: Sequence[Feature]) -> list[Feature]:
@@ -473,7 +473,7 @@ class SingleDecoder(nn.Module):
     def __init__(self, widths: Sequence[int], regions: int) -> None:
         super().__init__()
         self.decoder = Decoder(widths)
-        self.output = nn.Conv3d(widths[0], regions, 1)
+        self.output = PointConv(widths[0], regions)
 
     def forward(self, levels: Sequence[Sequence[Feature]]) -> Float[Tensor, "row region x y z"]:
         """A row for each modality and each case that shows it, the cases of the first modality first."""

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from lacunet.nn.conv import PointConv
+
 Feature = Float[Tensor, "_ _ _ _ _"]
 
 
@@ -14,7 +16,7 @@ class SkipParts(nn.Module):
 
     def __init__(self, modalities: int, channels: int) -> None:
         super().__init__()
-        self.parts = nn.ModuleList([nn.Conv3d(channels, channels, 1, bias=False) for _ in range(modalities)])
+        self.parts = nn.ModuleList([PointConv(channels, channels, bias=False) for _ in range(modalities)])
 
     def forward(self, features: Sequence[Feature]) -> list[Feature]:
         """Each modality's part, of its feature."""

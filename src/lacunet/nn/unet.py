@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lacunet.nn.conv import ConvBlock
+from lacunet.nn.conv import ConvBlock, PointConv
+from lacunet.nn.limits import require_between
 
 
 class Encoder(nn.Module):
@@ -58,7 +59,7 @@ class Rise(nn.Module):
 
     def __init__(self, below: int, channels: int, block: Callable[[int], nn.Module]) -> None:
         super().__init__()
-        self.narrow = nn.Conv3d(below, channels, 1)
+        self.narrow = PointConv(below, channels)
         self.block = block(channels)
 
     def forward(
@@ -71,5 +72,11 @@ class Rise(nn.Module):
 
 
 def level_widths(width: int, levels: int, most: int = 320) -> list[int]:
-    """Channels of each level: doubled at each, capped at `most`."""
+    """Channels of each level: doubled at each, capped at `most`.
+
+    Raises:
+        ValueError: so many levels that no scan has a voxel at the coarsest, or more channels than the cap.
+    """
+    require_between("width", width, 1, most)
+    require_between("levels", levels, 1, 10)
     return [min(width * 2**level, most) for level in range(levels)]

@@ -41,12 +41,14 @@ class Prediction:
         subset: The modalities that were used.
         logits: One map per region, on the case's RAS+ grid.
         temperature: The logits are divided by it for probabilities; 1 without a calibration.
+        window: Voxels of the windows that the brain was cut into; None where it went through the network at once.
     """
 
     task: Task
     subset: Subset
     logits: Float[Tensor, "region x y z"]
     temperature: float = 1.0
+    window: tuple[int, int, int] | None = None
 
     def regions(self) -> dict[str, np.ndarray]:
         """A boolean mask per region: probability above one half, at any temperature."""
@@ -116,10 +118,10 @@ class Predictor:
             shown = task.subset({modality for subset in group for modality in subset})
             images = prepare_images(case.only(shown), task, self.model.preparation, frame)
             ask = self._mirrored(partial(self._segment, shown))
-            for subset, logits in zip(group, self._maps(images, ask, group), strict=True):
+            for subset, (logits, window) in zip(group, self._maps(images, ask, group), strict=True):
                 temperature = self._temperature(subset)
                 outside = _FAR_OUTSIDE * max(1.0, temperature)  # so that it stays certain at this temperature
-                yield Prediction(task, subset, frame.undo(logits, fill=outside), temperature)
+                yield Prediction(task, subset, frame.undo(logits, fill=outside), temperature, window)
 
     def _temperature(self, subset: Subset) -> float:
         calibration = self.model.calibration
@@ -144,7 +146,7 @@ class Predictor:
         shown = subset or case.acquired(task)
         ((frame, _),) = group_by_frame(case, [shown], self.model)
         images = prepare_images(case.only(shown), task, self.model.preparation, frame)
-        (maps,) = self._maps(images, self._estimate, [shown])
+        ((maps, _),) = self._maps(images, self._estimate, [shown])
         brain = np.logical_or.reduce([case.images[modality] != 0 for modality in shown])
         clip = self.model.preparation.clip
         estimates = np.where(brain, frame.undo(maps).clamp(-clip, clip).numpy(), np.float32(0))
@@ -152,18 +154,20 @@ class Predictor:
 
     def _maps(
         self, images: Float[Tensor, "modality x y z"], ask: Ask, subsets: Sequence[Subset]
-    ) -> Iterator[Float[Tensor, "channel x y z"]]:
+    ) -> Iterator[tuple[Float[Tensor, "channel x y z"], tuple[int, int, int] | None]]:
+        """Maps of each subset, in order, and the size of the windows that they come from."""
         size, done = self._window_size(images), 0
         if size is None:
             try:
                 for maps in self._through(images, ask, subsets):
-                    yield maps
+                    yield maps, None
                     done += 1
                 return
             except torch.cuda.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 size = (128, 128, 128)
-        yield from self._by_windows(images, ask, subsets[done:], size)
+        for maps in self._by_windows(images, ask, subsets[done:], size):
+            yield maps, size
 
     @cached_property
     def _bytes_per_voxel(self) -> float:

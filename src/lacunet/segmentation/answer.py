@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 
 from lacunet.case import Case, CaseFiles
@@ -221,6 +222,7 @@ def provenance_of(predictor: Predictor, scans: Sequence[str]) -> dict[str, str]:
         **({"scans": ", ".join(scans)} if scans else {}),
         "network grid": f"{model.preparation.spacing:g} mm",
         "computed on": f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}",
+        "threads": f"{torch.get_num_threads()}, PyTorch {torch.__version__}",
     }
     if predictor.mirror != "none":
         facts["averaged over mirror images"] = predictor.mirror

@@ -169,7 +169,9 @@ def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":
 
 def _facts(answer: Answer, convention: str) -> dict[str, str]:
     """The provenance that page and record print."""
-    mask = {"labels in the mask": convention, "post-processing": ", ".join(answer.rules) or "none"}
+    window = answer.prediction.window
+    cut = "the whole brain at once" if window is None else f"in windows of {' x '.join(map(str, window))} voxels"
+    mask = {"predicted": cut, "labels in the mask": convention, "post-processing": ", ".join(answer.rules) or "none"}
     imported = import_facts(answer.imported, answer.task) if answer.imported else {}
     return {**answer.provenance, **mask, **imported}
 
