@@ -32,7 +32,8 @@ def test_a_model_folder_that_says_nothing_of_it_says_the_same() -> None:
 
 
 def test_a_task_without_such_a_region_sees_everything() -> None:
-    task = Task("two", ("flair", "dwi"), {}, {}, {"lesion": 1}, {"all": (1,)}, (("all", 1),), {})
+    titles = {"flair": "FLAIR", "dwi": "DWI", "all": "all of it"}
+    task = Task("two", ("flair", "dwi"), titles, {}, {"lesion": 1}, {"all": (1,)}, (("all", 1),), {})
     assert task.evidence(("dwi",)) == {"all": "seen"}
     fields = json.loads(json.dumps(task.to_json()))
     del fields["shown_by"]

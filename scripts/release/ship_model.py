@@ -18,7 +18,7 @@ from pathlib import Path
 from lacunet.evaluation.summary import read_summary
 from lacunet.files import rounded, whole_folder
 from lacunet.models.calibration import CALIBRATION, put_beside, read_calibration_file
-from lacunet.models.folder import read_description
+from lacunet.models.description import read_description
 from lacunet.models.model import load_model, save_model
 
 MODELS = Path(__file__).resolve().parents[2] / "src" / "lacunet" / "models"
@@ -49,11 +49,11 @@ def ship(run: Path, folder: Path, data: str, evaluation: Path | None, calibratio
     with whole_folder(folder) as made:
         save_model(made, model.method, model.preparation, card, half=True)
         if evaluation is not None:
-            require_same_weights(read_description(made)["sha256"], evaluation)
+            require_same_weights(read_description(made).sha256, evaluation)
         if calibration is not None:
             put_beside(read_calibration_file(calibration / CALIBRATION), made)
         elif (folder / CALIBRATION).is_file():
-            require_own_calibration(read_description(made)["sha256"], folder)
+            require_own_calibration(read_description(made).sha256, folder)
             shutil.copy(folder / CALIBRATION, made)
     return folder
 

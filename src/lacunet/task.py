@@ -3,15 +3,18 @@
 A task is data, not code: for another disease or another set of modalities, make another `Task`.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lacunet.errors import UsageError, nearest
+from lacunet.errors import LacunetError, UsageError, nearest
+from lacunet.reading import is_file, read_json, shown
+
+if TYPE_CHECKING:
+    from lacunet.task_fields import TaskFields
 
 Subset = tuple[str, ...]
 """A non-empty set of modalities, in the task's order."""
@@ -25,6 +28,8 @@ IN_BRACKETS: Mapping[Evidence, str] = {
     "inferred": " (inferred, not seen)",
 }
 """What stands behind a volume."""
+
+_SEE_TO_JSON = "`Task.to_json` shows the fields that a task needs"
 
 ENHANCEMENT = {"et": ("t1c",)}
 """Contrast agent shows where it was given, and nowhere else."""
@@ -135,28 +140,42 @@ class Task:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "Task":
-        """The inverse of `to_json` (JSON turns tuples into lists and integer keys into strings)."""
+    def from_json(
+        cls, content: Any, where: str = "task", error: type[LacunetError] = UsageError, advice: str = _SEE_TO_JSON
+    ) -> "Task":
+        """The inverse of `to_json`.
+
+        Args:
+            content: Values of JSON.
+            where: The file, for the error.
+            error: What is raised.
+            advice: What to do: the last words of the error.
+
+        Raises:
+            LacunetError: of the type `error`: a field is missing or impossible, or two do not agree.
+        """
+        from lacunet.schema import fitted  # pydantic takes a while to import, and few commands need it
+        from lacunet.task_fields import TaskFields
+
+        return cls.of_fields(fitted(TaskFields, content, where, error, advice))
+
+    @classmethod
+    def of_fields(cls, fields: "TaskFields") -> "Task":
+        """The task that a file describes."""
+        # An older file does not say it: enhancement shows after contrast agent only.
+        unsaid: Mapping[str, tuple[str, ...]] = ENHANCEMENT if "t1c" in fields.modalities else {}
+        shown_by = unsaid if fields.shown_by is None else fields.shown_by
         return cls(
-            name=fields["name"],
-            modalities=tuple(fields["modalities"]),
-            titles=dict(fields["titles"]),
-            aliases=dict(fields["aliases"]),
-            labels=dict(fields["labels"]),
-            regions={name: tuple(labels) for name, labels in fields["regions"].items()},
-            painting=tuple((region, label) for region, label in fields["painting"]),
-            conventions={
-                name: {int(disk): label for disk, label in mapping.items()}
-                for name, mapping in fields["conventions"].items()
-            },
-            shown_by=_shown_by(fields),
+            name=fields.name,
+            modalities=fields.modalities,
+            titles=fields.titles,
+            aliases=fields.aliases,
+            labels=fields.labels,
+            regions=fields.regions,
+            painting=fields.painting,
+            conventions=fields.conventions,
+            shown_by={region: modalities for region, modalities in shown_by.items() if region in fields.regions},
         )
-
-
-def _shown_by(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What a file says, or, where it says nothing, that enhancement shows after contrast agent only."""
-    said = fields.get("shown_by", ENHANCEMENT if "t1c" in fields["modalities"] else {})
-    return {region: tuple(modalities) for region, modalities in said.items() if region in fields["regions"]}
 
 
 GLIOMA = Task(
@@ -226,12 +245,9 @@ def get_task(name: str) -> Task:
     for task in BUILT_IN:
         if name == task.name:
             return task
-    try:
-        return Task.from_json(json.loads(Path(name).read_text(encoding="utf-8")))
-    except OSError as error:
+    if not is_file(Path(name)):
         known = [task.name for task in BUILT_IN]
         raise UsageError(
-            f"no task '{name}'{nearest(name, known)}; built in: {', '.join(known)}; otherwise name a JSON file"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{name}: not a task ({error!r}); `Task.to_json` shows the fields that it needs") from error
+            f"no task {shown(name)}{nearest(name, known)}; built in: {', '.join(known)}; otherwise name a JSON file"
+        )
+    return Task.from_json(read_json(Path(name), UsageError, _SEE_TO_JSON), name)

@@ -262,7 +262,7 @@ def test_msd_split_into_a_file_per_channel(tmp_path: Path) -> None:
         ({"labels": {}}, "neither 'modality' nor 'channel_names'"),
         ({"modality": {"0": "CT"}}, "channel 0 is 'CT'"),
         ({"modality": {"0": "T1", "1": "t1n"}}, "channels 0 and 1 are both t1n"),
-        ([], "cannot be read as a description"),
+        ([], r"dataset\.json: \[\]: input should be an object"),
     ],
 )
 def test_msd_description_that_does_not_tell(tmp_path: Path, description: object, message: str) -> None:

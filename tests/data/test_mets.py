@@ -91,7 +91,7 @@ def test_a_glioma_model_is_the_same_network_for_metastases(model: Path):
             {"modalities": ("t1c", "t1n", "t2w", "t2f")},
             "trained for modalities t1n, t1c, t2w, t2f; the task 'other' has",
         ),
-        ({"regions": {"wt": (1, 2, 3)}}, "for regions wt, tc, et; the task 'other' has wt"),
+        ({"regions": {"wt": (1, 2, 3)}, "painting": (("wt", 2),)}, "for regions wt, tc, et; the task 'other' has wt"),
     ],
 )
 def test_a_task_of_other_modalities_or_regions_is_refused(model: Path, changed: dict[str, object], words: str):

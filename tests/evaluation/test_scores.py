@@ -200,7 +200,7 @@ def test_the_table_of_an_older_card_is_read():
 
 
 def test_a_table_without_means_is_refused():
-    with pytest.raises(DataError, match=r"model\.json: is no summary of an evaluation \(mean: Field required\)"):
+    with pytest.raises(DataError, match=r"model\.json: is no summary of an evaluation: 'mean' is missing"):
         summary_of({"policy": "brats"}, Path("model.json"))
 
 

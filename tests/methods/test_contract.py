@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lacunet.data.prepare import Preparation
+from lacunet.errors import RecipeError
 from lacunet.models.model import load_model, save_model
 from lacunet.nn.batch import Batch
 from lacunet.nn.method import Clock, Method, get_method, make_method
@@ -149,3 +150,21 @@ def test_papers_are_read_without_importing_torch() -> None:
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_can_be_made_without_memory_and_has_the_same_tensors(name: str) -> None:
+    """A model folder is compared with its weights before anything is allocated."""
+    cls = get_method(name)
+    arguments = {key: value for key, value in TINY.items() if key in inspect.signature(cls).parameters}
+    with torch.device("meta"):
+        imagined = make_method(cls, GLIOMA, arguments).deployed().state_dict()
+    made = make_method(cls, GLIOMA, arguments).deployed().state_dict()
+    assert {key: value.shape for key, value in imagined.items()} == {key: value.shape for key, value in made.items()}
+
+
+@pytest.mark.parametrize("name", method_names())
+@pytest.mark.parametrize("wrong", [{"levels": 10**9}, {"levels": 0}, {"width": 10**9}, {"width": -8}], ids=str)
+def test_refuses_a_size_that_no_network_has(name: str, wrong: dict[str, int]) -> None:
+    with pytest.raises(RecipeError, match=rf"{next(iter(wrong))} = .*: (from 1 to|at least)"):
+        make_method(get_method(name), GLIOMA, wrong)

@@ -113,14 +113,14 @@ def test_digits_are_cut_from_what_was_measured_and_not_from_what_identifies(tmp_
 @pytest.mark.parametrize(
     ("keys", "value", "match"),
     [
-        (["format"], 2, r"calibration.json: not a calibration \('format': Input should be 1\); make it again with"),
-        (["temperature"], 1.5, r"'temperature': Extra inputs"),
-        (["temperatures", "2"], 0.0, r"'temperatures.2': Input should be greater than 0"),
-        (["temperatures", "2"], float("nan"), "should be a finite number"),
-        (["temperatures", "2"], "2.0", r"'temperatures.2': Input should be a valid number"),
+        (["format"], 2, r"calibration.json: not a calibration: 'format' = 2: input should be 1; make it again with"),
+        (["temperature"], 1.5, "unknown key 'temperature'"),
+        (["temperatures", "2"], 0.0, "'temperatures.2' = 0.0: input should be greater than 0"),
+        (["temperatures", "2"], float("nan"), "not JSON .a number is NaN or infinite"),
+        (["temperatures", "2"], "2.0", "'temperatures.2' = '2.0': input should be a valid number"),
         (["cases"], 0, "'cases'"),
         (["coverage"], 1.0, "'coverage'"),
-        (["subsets", "t2f", "wt", "dice"], 1.2, r"'subsets.t2f.wt.dice': Input should be less than or equal to 1"),
+        (["subsets", "t2f", "wt", "dice"], 1.2, "'subsets.t2f.wt.dice' = 1.2: input should be less than or equal"),
         (["subsets", "t2f", "wt", "radius_mm", "low"], 3.0, "lower end is above"),
         (["subsets", "t2"], {}, "the task 'glioma' has no t2; make it again"),
         (["subsets", "t2f", "necrosis"], None, "'subsets.t2f.necrosis'"),
@@ -148,7 +148,7 @@ def test_what_cannot_be_is_refused_with_its_place(tmp_path, keys, value, match):
 
 @pytest.mark.parametrize(
     ("text", "match"),
-    [("{", r"not a calibration \(Invalid JSON"), ("[]", "not a calibration"), (" " * 2**21, "larger than 1 MiB")],
+    [("{", "not JSON"), ("[]", "not a calibration"), (" " * 2**21, "larger than 1 MiB")],
 )
 def test_what_is_no_calibration_is_refused(tmp_path, text, match):
     folder = tiny_model(tmp_path / "model")
@@ -162,7 +162,7 @@ def test_a_value_that_is_missing_is_named(tmp_path):
     content = json.loads(path.read_text())
     del content["coverage"]
     path.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match="'coverage': Field required"):
+    with pytest.raises(ModelError, match="'coverage' is missing"):
         read_calibration(path.parent)
 
 
@@ -287,6 +287,7 @@ def test_what_a_card_does_not_say_is_left_out(tmp_path, lacunet):
     card = json.loads((own / "model.json").read_text(encoding="utf-8"))
     for key, line in (("licence", "own: early_fusion, trained on nothing\n"), ("data", "own: early_fusion\n")):
         del card["card"][key]
+        card.pop("description_sha256", None)
         write_json(own / "model.json", card)
         status, printed, _ = lacunet("models", own)
         assert status == 0

@@ -20,7 +20,8 @@ from lacunet.errors import LacunetError, Problem, visible
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
 from lacunet.evaluation.results import is_evaluation, join_evaluations
 from lacunet.files import write_json, write_text
-from lacunet.models.folder import model_folder, read_description
+from lacunet.models.description import read_description
+from lacunet.models.folder import model_folder
 from lacunet.models.model import load_model
 from lacunet.prediction.postprocess import Rule
 from lacunet.prediction.predictor import Predictor
@@ -169,7 +170,7 @@ def score_run(
     progress: Progress,
 ) -> list[Problem]:
     """Evaluate a run, or continue its evaluation; returns the cases that failed."""
-    own = read_description(model_folder(str(run)))["method"]
+    own = read_description(model_folder(str(run))).method
     model = load_model(str(run), method_file_of(own, settings))
     windows = Windows((settings.window,) * 3) if settings.window else Windows()
     predictor = Predictor(model, settings.device, settings.precision, windows)

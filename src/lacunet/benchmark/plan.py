@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from lacunet.benchmark.budget import Budget, seconds_a_step, stage_names, steps_within, with_steps
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
@@ -24,10 +26,14 @@ from lacunet.nn.papers import method_names
 from lacunet.prediction.choices import Precision
 from lacunet.prediction.postprocess import Rule
 from lacunet.progress import Progress
+from lacunet.reading import read_json
+from lacunet.schema import fitted
 from lacunet.scratch import scratch_folder
 from lacunet.task import Subset, get_task
 from lacunet.training.crops import prepare_cases
 from lacunet.training.recipe import Recipe
+
+_OTHER_FOLDER = "choose another folder"
 
 
 @dataclass(frozen=True)
@@ -115,16 +121,28 @@ def _require_names(entrants: Sequence[Entrant], settings: BenchmarkSettings) -> 
             raise UsageError(f"an entrant cannot be called '{entrant.name}'; give it another name")
 
 
+class _Entrant(BaseModel):
+    """What is read of an entrant in a plan."""
+
+    asked: dict[str, Any]
+    recipe: dict[str, Any]
+
+
+class _Plan(BaseModel):
+    """What is read of an earlier call's plan."""
+
+    protocol: dict[str, Any]
+    prepared: dict[str, str]
+    entrants: dict[str, _Entrant]
+    environment: dict[str, Any]
+
+
 def _old_plan(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"entrants": {}}
-    try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OutputError(f"{path}: is not the plan of a benchmark ({error}); choose another folder") from error
-    if not isinstance(plan, dict) or not {"protocol", "prepared", "entrants", "environment"} <= set(plan):
-        raise OutputError(f"{path}: is not the plan of a benchmark; choose another folder")
-    return plan
+    content: dict[str, Any] = read_json(path, OutputError, _OTHER_FOLDER)
+    fitted(_Plan, content, f"{path}: is not the plan of a benchmark", OutputError, _OTHER_FOLDER)
+    return content
 
 
 def _require_parts(parts: Sequence[Split]) -> None:

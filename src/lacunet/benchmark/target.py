@@ -13,7 +13,8 @@ from lacunet.comparison.published.tables import PublishedTable, Scored, choose_t
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError, nearest
 from lacunet.evaluation.results import Evaluation
-from lacunet.models.folder import model_folder, read_description
+from lacunet.models.description import read_description
+from lacunet.models.folder import model_folder
 from lacunet.nn.method import get_method
 from lacunet.nn.papers import method_names
 from lacunet.training.recipe import Recipe
@@ -104,11 +105,12 @@ def refusals(target: Target, recipe: Recipe, model: str, evaluation: Evaluation)
         model: The run, or its model folder.
         evaluation: Of the model.
     """
-    card = read_description(model_folder(model))["card"]
+    description = read_description(model_folder(model))
+    card = description.card
     return [
         *(f"recipe: {words}" for words in recipe_differences(recipe, card.get("recipe"))),
         *_other_training(target, card),
-        *_other_evaluation(target, evaluation, read_description(model_folder(model))["sha256"]),
+        *_other_evaluation(target, evaluation, description.sha256),
     ]
 
 
@@ -123,7 +125,7 @@ def recipe_differences(wanted: Recipe, found: Mapping[str, Any] | None) -> list[
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     """`train.steps` -> value, for every key that changes the result of the training."""
-    arguments = {**_defaults(fields["method"]), **fields.get("arguments", {})}
+    arguments = {**_defaults(fields.get("method", "")), **fields.get("arguments", {})}
     flat: dict[str, Any] = {}
     for section, values in {**fields, "arguments": arguments}.items():
         if isinstance(values, Mapping):

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -35,7 +34,8 @@ from lacunet.models.calibration import (
     steps_of,
     write_calibration,
 )
-from lacunet.models.folder import model_folder, read_description
+from lacunet.models.description import Description, read_description
+from lacunet.models.folder import model_folder
 from lacunet.prediction.predictor import Predictor
 from lacunet.progress import Progress, Silent
 from lacunet.stats.intervals import Span, enclosing, fewest, mean_range, radius_mm
@@ -116,14 +116,16 @@ def calibrate(
 def calibration_of(parts: Sequence[HeldOutCase], folds: Sequence[HeldOut], settings: CalibrateSettings) -> Calibration:
     """The calibration that the predicted cases give."""
     descriptions = [read_description(model_folder(fold.model)) for fold in folds]
-    task = Task.from_json(descriptions[0]["task"])
+    task = descriptions[0].task
     table = Table(task, parts)
     coverage, seed = settings.coverage, settings.passing.seed
     temperatures, reliability = _temperatures(parts, table)
     return Calibration(
         lacunet=version("lacunet"),
         task=task.name,
-        **{key: descriptions[0][key] for key in ("method", "arguments", "preparation")},
+        method=descriptions[0].method,
+        arguments=descriptions[0].arguments,
+        preparation=descriptions[0].preparation.model_dump(),
         data=settings.data,
         cases=len(parts),
         persons=len({part.person for part in parts}),
@@ -189,10 +191,10 @@ def groups_of(table: Table) -> dict[str, str]:
     return {case: table.person[case] if single else str(fold) for case, fold in table.fold.items()}
 
 
-def _fold_models(parts: Sequence[HeldOutCase], descriptions: Sequence[Mapping[str, Any]]) -> list[FoldModel]:
+def _fold_models(parts: Sequence[HeldOutCase], descriptions: Sequence[Description]) -> list[FoldModel]:
     counts = [sum(part.fold == fold for part in parts) for fold in range(len(descriptions))]
     return [
-        FoldModel(weights=description["sha256"], cases=count, steps=steps_of(description))
+        FoldModel(weights=description.sha256, cases=count, steps=steps_of(description))
         for description, count in zip(descriptions, counts, strict=True)
         if count
     ]

@@ -19,11 +19,13 @@ from lacunet.errors import DataError, ModelError, OutputError, Problem, problem_
 from lacunet.evaluation.metrics import BRATS, dice, region_masks, volume_ml
 from lacunet.evaluation.scores import Row, read_rows, write_rows
 from lacunet.files import path_in, whole_file, write_json
-from lacunet.models.folder import model_folder, read_description, run_of
+from lacunet.models.description import read_description
+from lacunet.models.folder import model_folder, run_of
 from lacunet.prediction.choices import Mirror, Precision
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Predictor
 from lacunet.progress import Progress, Silent
+from lacunet.reading import read_json
 from lacunet.task import Subset, Task
 
 
@@ -143,9 +145,10 @@ def require_alike(models: Sequence[str]) -> None:
     for model in models[1:]:
         other = read_description(model_folder(model))
         for what in ("method", "arguments", "task", "preparation"):
-            if other[what] != first[what]:
+            found, expected = getattr(other, what), getattr(first, what)
+            if found != expected:
                 raise ModelError(
-                    f"{model}: its {what} is {other[what]}, and that of {models[0]} is {first[what]}; "
+                    f"{model}: its {what} is {found}, and that of {models[0]} is {expected}; "
                     "all folds of a calibration are trained by one recipe"
                 )
 
@@ -268,7 +271,7 @@ def _open_folder(folder: Path, folds: Sequence[HeldOut], settings: PassSettings)
     identity = {
         "folds": [
             {
-                "weights": read_description(model_folder(fold.model))["sha256"],
+                "weights": read_description(model_folder(fold.model)).sha256,
                 "cases": [case.name for case in fold.cases],
             }
             for fold in folds
@@ -287,6 +290,6 @@ def _open_folder(folder: Path, folds: Sequence[HeldOut], settings: PassSettings)
             raise OutputError(
                 f"{folder}: holds a calibration already; continue with --resume, or choose another folder"
             )
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity)):
+        if read_json(path, OutputError, "choose another folder") != json.loads(json.dumps(identity)):
             raise OutputError(f"{folder}: holds a calibration of other folds or settings; choose another folder")
     write_json(path, identity)

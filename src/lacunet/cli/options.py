@@ -42,9 +42,10 @@ T2f = Annotated[Path | None, typer.Option("--t2f", "--flair", help="The FLAIR sc
 
 def task_of(model: str) -> Task:
     """A model's task, from its description alone."""
-    from lacunet.models.folder import model_folder, read_description
+    from lacunet.models.description import read_description
+    from lacunet.models.folder import model_folder
 
-    return Task.from_json(read_description(model_folder(model))["task"])
+    return read_description(model_folder(model)).task
 
 
 def predictor_of(

@@ -7,7 +7,7 @@ import typer
 
 from lacunet.cli.options import Labels, ShowNames, TaskName, exit_with
 from lacunet.cli.terminal import dropped, print_left_out, print_models, print_summary, say
-from lacunet.task import Task, get_task
+from lacunet.task import get_task
 
 
 def methods() -> None:
@@ -25,24 +25,26 @@ def models(
     names: Annotated[list[str] | None, typer.Argument(help="Models or runs; if none, all that ship.")] = None,
 ) -> None:
     """The models that ship, with their measured Dice."""
-    from lacunet.evaluation.summary import summary_of
+    from lacunet.evaluation.summary import require_regions, summary_of
     from lacunet.models.calibration import calibration_words, read_calibration
-    from lacunet.models.folder import DEFAULT, model_folder, model_name, read_description, shipped_models
+    from lacunet.models.description import read_description
+    from lacunet.models.folder import DEFAULT, model_folder, model_name, shipped_models
 
     folders = [model_folder(name) for name in names or shipped_models()]
     descriptions = {folder: read_description(folder) for folder in folders}
     if not names:
         print_models(descriptions, DEFAULT)
     for folder, description in descriptions.items():
-        card = description["card"]
+        card = description.card
         data = f", trained on {card['data']}" if card.get("data") else ""
         licence = f"; {card['licence']}" if card.get("licence") else ""
         say()
-        say(f"{model_name(folder)}: {description['method']}{data}{licence}")
+        say(f"{model_name(folder)}: {description.method}{data}{licence}")
         if "results" in card:
             results = summary_of(card["results"], folder)
+            require_regions(results, description.task, folder)
             say(f"  {results.data}, {results.cases} cases:")
-            print_summary(results, Task.from_json(description["task"]))
+            print_summary(results, description.task)
         calibration = read_calibration(folder)
         say(f"  {calibration_words(calibration)}")
         for note in calibration.notes if calibration else []:

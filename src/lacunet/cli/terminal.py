@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lacunet.errors import visible
 from lacunet.models.folder import model_name
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lacunet.evaluation.summary import RegionMeans, Summary
     from lacunet.intake.found import Survey
     from lacunet.intake.importer import Imported
+    from lacunet.models.description import Description
     from lacunet.segmentation.complete import Completed
     from lacunet.segmentation.write import Segmented
 
@@ -180,7 +181,7 @@ def print_completed(done: "Completed", task: Task) -> None:
         say(f"{done.name}: {estimated} estimated from {task.subset_title(done.subset)}")
 
 
-def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None:
+def print_models(models: Mapping[Path, "Description"], default: str) -> None:
     """A line for each model (folder -> description): name, method, grid, size, Dice over all subsets."""
     from rich.console import Console
     from rich.table import Table
@@ -193,11 +194,11 @@ def print_models(models: Mapping[Path, Mapping[str, Any]], default: str) -> None
     for folder, description in models.items():
         name = model_name(folder) + (" (default)" if folder.name == default else "")
         size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
-        results = description["card"].get("results")
+        results = description.card.get("results")
         mean = summary_of(results, folder).mean if results else {}
         dice = ", ".join(f"{region.upper()} {means.dice:.2f}" for region, means in mean.items())
-        grid = f"{description['preparation']['spacing']:g} mm"
-        table.add_row(*map(_cell, (name, str(description["method"]), grid, f"{size:.1f}", dice or "not measured")))
+        grid = f"{description.preparation.spacing:g} mm"
+        table.add_row(*map(_cell, (name, description.method, grid, f"{size:.1f}", dice or "not measured")))
     Console().print(table)
 
 

@@ -3,19 +3,52 @@
 nnU-Net's layout, which splits the 4-D file into `<case>_0000.nii.gz` and so on, is read too.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lacunet.case import CaseFiles, ImageFile
 from lacunet.data.groups import is_scan
 from lacunet.data.names import SUFFIXES, bare_name, in_task_order, modality_or_none, person_of, read_name
 from lacunet.data.tree import read_tree
 from lacunet.errors import DataError
+from lacunet.reading import read_json, shown
+from lacunet.schema import fitted
 from lacunet.task import Task
+
+_Channel = Annotated[int, Field(ge=0, lt=1000)]
+_CORRECT_IT = "correct it, or give the folder of the cases without it"
+
+
+def _require_numbers(labels: dict[str, Any]) -> dict[str, Any]:
+    for key, value in labels.items():
+        numbers = value if isinstance(value, list) else [value]
+        if not _is_number(key) and not all(map(_is_number, numbers)):
+            raise ValueError(f"{shown(key)}: {shown(value)} is no label; a number and its name are expected")
+    return labels
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, str | int) and re.fullmatch(r"\d{1,9}", str(value), re.ASCII) is not None
+
+
+class _DataSet(BaseModel):
+    """What is read of dataset.json.
+
+    Attributes:
+        modality: Number of a channel -> what it shows, as the Decathlon writes it.
+        channel_names: The same, as nnU-Net writes it.
+        labels: Number -> name, or name -> number or numbers.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    modality: dict[_Channel, str] = {}
+    channel_names: dict[_Channel, str] = {}
+    labels: Annotated[dict[str, Any], AfterValidator(_require_numbers)] = {}
 
 
 def read_msd(source: Path, task: Task, labels: str | None) -> list[CaseFiles]:
@@ -35,12 +68,9 @@ def read_msd(source: Path, task: Task, labels: str | None) -> list[CaseFiles]:
             f"{source}: has dataset.json and imagesTr, and {others[0].name} with scans named as in BraTS; "
             "which one is meant is unclear: give that folder itself"
         )
-    try:
-        fields = json.loads(description.read_text(encoding="utf-8"))
-        channels = _channels(fields, task, description)
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{description}: cannot be read as a description of a data set ({error})") from error
-    convention = labels or _convention(fields)
+    fields = fitted(_DataSet, read_json(description, DataError, _CORRECT_IT), str(description), DataError, _CORRECT_IT)
+    channels = _channels(fields.modality or fields.channel_names, task, description)
+    convention = labels or _convention(fields.labels)
     images = _images(source / "imagesTr", channels)
     return [_case(name, images[name], source / "labelsTr", convention, task) for name in images]
 
@@ -68,29 +98,31 @@ def _understood_below(folder: Path, task: Task) -> bool:
     return any(is_scan(found) and found.exact for found in (read_name(path, task) for path in images))
 
 
-def _channels(fields: Any, task: Task, description: Path) -> dict[str, int]:
-    names = fields.get("modality") or fields.get("channel_names")
+def _channels(names: Mapping[int, str], task: Task, description: Path) -> dict[str, int]:
     if not names:
         raise DataError(
             f"{description}: has neither 'modality' nor 'channel_names'; the order of the channels is unknown"
         )
     channels: dict[str, int] = {}
     for number, word in names.items():
-        modality = modality_or_none(str(word), task)
+        modality = modality_or_none(word, task)
         if modality is None:
-            raise DataError(f"{description}: channel {number} is '{word}', which is no modality of {task.name}")
+            raise DataError(f"{description}: channel {number} is {shown(word)}, which is no modality of {task.name}")
         if modality in channels:
             raise DataError(f"{description}: channels {channels[modality]} and {number} are both {modality}")
-        channels[modality] = int(number)
+        channels[modality] = number
     return channels
 
 
-def _convention(fields: Any) -> str | None:
-    """From the label names of dataset.json (number: name or name: number); None when they do not decide it."""
+def _convention(labels: Mapping[str, Any]) -> str | None:
+    """From the label names of dataset.json (number: name or name: number); None when they do not decide it.
+
+    nnU-Net's regions have several numbers; they are passed over.
+    """
     values: dict[str, int] = {}
-    for key, value in (fields.get("labels") or {}).items():
-        number, words = (key, value) if str(key).isdigit() else (value, key)
-        if isinstance(number, str | int) and isinstance(words, str):
+    for key, value in labels.items():
+        number, words = (key, value) if _is_number(key) else (value, key)
+        if isinstance(words, str) and _is_number(number):
             values[words.lower()] = int(number)
     oedema = [value for words, value in values.items() if "edema" in words]
     enhancing = [value for words, value in values.items() if "enhancing" in words and "non" not in words]

@@ -4,7 +4,6 @@ Any other name may be a person's. Its case is called after the contents of its f
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,7 +14,9 @@ from lacunet.data.formats.pairs import files_of
 from lacunet.data.names import bare_name
 from lacunet.data.nifti import is_prepared
 from lacunet.data.words import SHOWN
+from lacunet.errors import DataError
 from lacunet.files import why_not_plain
+from lacunet.reading import read_json
 
 IMPORT_RECORD = "import.json"
 """Lies in the folder of a case that `lacunet import` made. Such a case has a name by this rule already."""
@@ -174,8 +175,8 @@ def _named_at_import(files: CaseFiles) -> bool:
     """Whether the folder of a case has a record of import with the same name."""
     record = next(iter(files.images.values())).path.parent / IMPORT_RECORD
     try:
-        return bool(json.loads(record.read_text(encoding="utf-8"))["case"] == files.name)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return bool(read_json(record, DataError, "import the case again")["case"] == files.name)
+    except (DataError, KeyError, TypeError):
         return False
 
 

@@ -1,7 +1,6 @@
 """Which cases are for training, validation and test: split files, folds by person, hashes of published lists."""
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ import numpy as np
 from lacunet.case import CaseFiles
 from lacunet.data.names import person_of
 from lacunet.errors import DataError, nearest
+from lacunet.reading import read_json, read_text, shown
 
+_EXPECTED = 'an object such as {"train": ["case-1"], "val": [], "test": []} is expected'
 PARTS = ("train", "val", "test")
 RUN_SPLIT = "split.json"
 """In a run folder: the split file of the cases that it trains on and validates with."""
@@ -89,11 +90,10 @@ def _read_parts(path: Path) -> dict[str, list[str]]:
                 raise DataError(f"{path}: no split here; JSON, or text files with one case a line are expected")
             return {entry.stem: _lines(entry) for entry in lists}
         if path.suffix.lower() == ".json":
-            return _json_parts(path, json.loads(path.read_text(encoding="utf-8")))
+            return _json_parts(path, read_json(path, DataError, _EXPECTED))
         return {path.stem: _lines(path)}
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read as a split ({cause})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as a split ({error.strerror})") from error
 
 
 def read_list(path: Path) -> list[str]:
@@ -102,25 +102,22 @@ def read_list(path: Path) -> list[str]:
     Raises:
         DataError: the file cannot be read as text.
     """
-    try:
-        return _lines(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a list ({getattr(error, 'strerror', None) or error})") from error
+    return _lines(path)
 
 
 def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = read_text(path, DataError, "a list has one case on each line").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _json_parts(path: Path, content: object) -> dict[str, list[str]]:
-    expected = 'an object such as {"train": ["case-1"], "val": [], "test": []} is expected'
     if not isinstance(content, Mapping) or not content:
-        raise DataError(f"{path}: {expected}")
+        raise DataError(f"{path}: {_EXPECTED}")
     for part, names in content.items():
         if part not in PARTS:
-            raise DataError(f"{path}: unknown part '{part}'{nearest(str(part), PARTS)}; known: {', '.join(PARTS)}")
+            raise DataError(f"{path}: unknown part {shown(part)}{nearest(str(part), PARTS)}; known: {', '.join(PARTS)}")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{path}: part '{part}' is no list of names; {expected}")
+            raise DataError(f"{path}: part {shown(part)} is no list of names; {_EXPECTED}")
     return {str(part): list(names) for part, names in content.items()}
 
 

@@ -22,6 +22,7 @@ from lacunet.files import path_in, write_json
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.progress import Progress, Silent
+from lacunet.reading import read_json
 from lacunet.task import Subset, Task
 
 
@@ -171,7 +172,7 @@ def _open_folder(folder: Path, identity: Identity, resume: bool) -> None:
             raise OutputError(
                 f"{folder}: holds an evaluation already; continue it with --resume or choose another folder"
             )
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(identity.to_json())):
+        if read_json(path, OutputError, "choose another folder") != json.loads(json.dumps(identity.to_json())):
             raise OutputError(f"{folder}: holds an evaluation of another model or with other settings; choose another")
     write_json(path, identity.to_json())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lacunet.errors import DataError, UsageError
 from lacunet.evaluation.metrics import MetricPolicy, get_policy
 from lacunet.evaluation.scores import Row, read_rows, summarise, write_rows
-from lacunet.evaluation.summary import Identity, RegionMeans, Summary, read_summary
+from lacunet.evaluation.summary import Identity, RegionMeans, Summary, read_summary, require_regions
 from lacunet.files import write_json
 from lacunet.task import GLIOMA, Task
 
@@ -113,11 +113,11 @@ def read_evaluation(folder: Path) -> Evaluation:
     """
     summary = read_summary(folder / "summary.json")
     rows = read_rows(folder / "cases.csv")
+    source = f"{folder / 'summary.json'}: its task"
+    task = GLIOMA if summary.task is None else Task.from_json(summary.task, source, DataError, "evaluate again")
+    require_regions(summary, task, folder / "summary.json")
     try:
-        task = GLIOMA if summary.task is None else Task.from_json(summary.task)
         policy = get_policy(summary.policy)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{folder / 'summary.json'}: its task cannot be read ({error!r}); evaluate again") from error
     except UsageError as error:
         raise DataError(f"{folder / 'summary.json'}: {error}") from error
     if not _same_means(summary.mean, summarise(rows, task, policy, summary.model).mean):

@@ -1,12 +1,16 @@
 """`summary.json`: what it holds, and how it is read. No torch here."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lacunet.errors import DataError
+from lacunet.reading import read_json, shown
+from lacunet.schema import fitted
+from lacunet.task import Task
+
+_AGAIN = "evaluate again"
 
 
 class Means(BaseModel):
@@ -120,11 +124,7 @@ def read_summary(path: Path) -> Summary:
     Raises:
         DataError: it cannot be read, or holds something else.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a summary ({error}); evaluate again") from error
-    return summary_of(content, path)
+    return summary_of(read_json(path, DataError, _AGAIN), path)
 
 
 def summary_of(content: object, source: Path) -> Summary:
@@ -137,11 +137,21 @@ def summary_of(content: object, source: Path) -> Summary:
     Raises:
         DataError: this is no summary; the first entry that is wrong is named.
     """
-    try:
-        return Summary.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise DataError(
-            f"{source}: is no summary of an evaluation ({where}: {first['msg']}); evaluate again"
-        ) from error
+    return fitted(Summary, content, f"{source}: is no summary of an evaluation", DataError, _AGAIN)
+
+
+def require_regions(summary: Summary, task: Task, source: Path) -> None:
+    """Refuse a summary whose means are not those of a task's subsets and regions.
+
+    Raises:
+        DataError: a subset that the task does not have, or means without one of its regions.
+    """
+    subsets = {task.subset_name(subset) for subset in task.subsets}
+    tables = {"mean": summary.mean, **{f"subsets.{name}": means for name, means in summary.subsets.items()}}
+    if summary.deviation:
+        tables["deviation"] = summary.deviation
+    for key, means in tables.items():
+        if missing := [region for region in task.regions if region not in means]:
+            raise DataError(f"{source}: '{key}' has no region {missing[0]} of the task {shown(task.name)}; {_AGAIN}")
+    if unknown := sorted(summary.subsets.keys() - subsets):
+        raise DataError(f"{source}: the task {shown(task.name)} has no subset {shown(unknown[0])}; {_AGAIN}")

@@ -101,6 +101,9 @@ class Scan:
     inputs: tuple[Path, ...] = field(default=(), repr=False)
 
 
+CautionKind = Literal["age", "body part", "burned-in text"]
+
+
 @dataclass(frozen=True)
 class Caution:
     """What a person must know of a case before any volume, in a sentence without personal data.
@@ -110,7 +113,7 @@ class Caution:
         sentence: For people, without its full stop.
     """
 
-    kind: Literal["age", "body part", "burned-in text"]
+    kind: CautionKind
     sentence: str
 
 

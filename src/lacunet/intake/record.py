@@ -1,21 +1,26 @@
 """`import.json`: what import did to a case, for bringing results back onto the scans. No names, paths or dates."""
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from lacunet.case import CaseFiles, Grid
 from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.errors import DataError
 from lacunet.files import write_json
-from lacunet.intake.align.quality import Judgement
+from lacunet.intake.align.quality import Judgement, Verdict
 from lacunet.intake.align.rigid import Rigid
-from lacunet.intake.found import Caution
+from lacunet.intake.found import Caution, CautionKind
+from lacunet.reading import read_json
+from lacunet.schema import fitted
 from lacunet.task import Task
+
+_AGAIN = "import the case again"
 
 CONVENTION = (
     "scan_to_case: rows of a matrix, (x, y, z, 1) in mm of the scan -> mm of the case, both RAS+ as NIfTI affines"
@@ -99,6 +104,88 @@ class ImportRecord:
         return any(not np.array_equal(placed.scan_to_case.matrix, np.eye(4)) for placed in self.scans.values())
 
 
+def _require_rigid(rows: Any) -> Any:
+    Rigid.from_json(rows)
+    return rows
+
+
+_Length = Annotated[int, Field(ge=1, le=4096)]
+_Row = tuple[float, float, float, float]
+_Rows = tuple[_Row, _Row, _Row, _Row]
+_MOST_VOXELS = 2**31
+
+
+class _Fields(BaseModel):
+    """A part of the file; keys that another version wrote are passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class _GridFields(_Fields):
+    shape: tuple[_Length, _Length, _Length]
+    affine: _Rows
+
+    @model_validator(mode="after")
+    def _possible(self) -> "_GridFields":
+        if math.prod(self.shape) > _MOST_VOXELS:
+            raise ValueError(f"more than {_MOST_VOXELS:,} voxels")
+        affine = np.array(self.affine)
+        if not 1e-9 < abs(np.linalg.det(affine[:3, :3])) < 1e9 or not np.array_equal(affine[3], [0, 0, 0, 1]):
+            raise ValueError("the affine does not give each voxel a place of its own")
+        return self
+
+    def grid(self) -> Grid:
+        return Grid(self.shape, np.array(self.affine))
+
+
+class _PlacedFields(_Fields):
+    grid: _GridFields
+    scan_to_case: Annotated[_Rows, AfterValidator(_require_rigid)]
+    stripped: bool
+    coverage: Annotated[float, Field(ge=0, le=1)]
+
+    def placed(self) -> Placed:
+        return Placed(self.grid.grid(), Rigid.from_json(self.scan_to_case), self.stripped, self.coverage)
+
+
+class _StepFields(_Fields):
+    step: str
+    seconds: Annotated[float, Field(ge=0)]
+    done: str
+
+
+class _JudgementFields(_Fields):
+    step: str
+    value: float
+    verdict: Verdict
+    sentence: str
+
+
+class _CautionFields(_Fields):
+    kind: CautionKind
+    sentence: str
+
+
+class _FoundFields(_Fields):
+    scans: dict[str, str]
+    left_out: list[str]
+
+
+class _RecordFields(_Fields):
+    """The content of import.json."""
+
+    case: str
+    grid: _GridFields
+    reference: str
+    scans: Annotated[dict[str, _PlacedFields], Field(min_length=1)]
+    steps: list[_StepFields]
+    judgements: list[_JudgementFields]
+    warnings: list[str]
+    versions: dict[str, str]
+    found: _FoundFields
+    cautions: list[_CautionFields] = []
+
+
 def write_record(path: Path, record: ImportRecord) -> None:
     """Write what import did, whole or not at all.
 
@@ -138,27 +225,24 @@ def read_record(folder: Path) -> ImportRecord:
         DataError: it does not exist, or is damaged.
     """
     path = folder / IMPORT_RECORD
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return ImportRecord(
-            case=str(fields["case"]),
-            grid=_grid(fields["grid"]),
-            reference=str(fields["reference"]),
-            scans={modality: _placed(entry) for modality, entry in fields["scans"].items()},
-            steps=[Step(entry["step"], float(entry["seconds"]), entry["done"]) for entry in fields["steps"]],
-            judgements=[Judgement(**entry) for entry in fields["judgements"]],
-            warnings=[str(line) for line in fields["warnings"]],
-            versions=dict(fields["versions"]),
-            found=HowFound(
-                dict(fields["found"]["scans"]),
-                list(fields["found"]["left_out"]),
-                cautions=[Caution(**entry) for entry in fields.get("cautions", ())],
-            ),
-        )
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: is not there; this case was not made by lacunet import") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: damaged ({error}); import the case again") from error
+    if not path.is_file():
+        raise DataError(f"{path}: is not there; this case was not made by lacunet import")
+    fields = fitted(_RecordFields, read_json(path, DataError, _AGAIN), str(path), DataError, _AGAIN)
+    return ImportRecord(
+        case=fields.case,
+        grid=fields.grid.grid(),
+        reference=fields.reference,
+        scans={modality: placed.placed() for modality, placed in fields.scans.items()},
+        steps=[Step(step.step, step.seconds, step.done) for step in fields.steps],
+        judgements=[Judgement(one.step, one.value, one.verdict, one.sentence) for one in fields.judgements],
+        warnings=fields.warnings,
+        versions=fields.versions,
+        found=HowFound(
+            fields.found.scans,
+            fields.found.left_out,
+            cautions=[Caution(one.kind, one.sentence) for one in fields.cautions],
+        ),
+    )
 
 
 def record_of(files: CaseFiles) -> ImportRecord | None:
@@ -183,20 +267,3 @@ def import_facts(record: ImportRecord, task: Task) -> dict[str, str]:
 
 def _grid_fields(grid: Grid) -> dict[str, Any]:
     return {"shape": list(grid.shape), "affine": [[float(value) for value in row] for row in grid.affine]}
-
-
-def _grid(fields: Mapping[str, Any]) -> Grid:
-    x, y, z = (int(size) for size in fields["shape"])
-    affine = np.asarray(fields["affine"], dtype=np.float64)
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise ValueError("an affine is four rows of four numbers")
-    return Grid((x, y, z), affine)
-
-
-def _placed(fields: Mapping[str, Any]) -> Placed:
-    return Placed(
-        _grid(fields["grid"]),
-        Rigid.from_json(fields["scan_to_case"]),
-        bool(fields["stripped"]),
-        float(fields["coverage"]),
-    )

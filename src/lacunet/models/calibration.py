@@ -8,27 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from lacunet.errors import ModelError
 from lacunet.files import rounded, write_json
-from lacunet.models.folder import DESCRIPTION, read_description
+from lacunet.models.description import Card, Description, read_description
+from lacunet.models.folder import DESCRIPTION
+from lacunet.reading import read_json
+from lacunet.schema import Strict, fitted
 from lacunet.stats.intervals import Span, volume_span
-from lacunet.task import Subset, Task
+from lacunet.task import Subset
 
 CALIBRATION = "calibration.json"
-_LARGEST = 2**20
 _AGAIN = "make it again with lacunet calibrate, or remove the file"
 
 _Score = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Range(_Part):
+class Range(Strict):
     """Two ends, the lower one first."""
 
     low: float
@@ -46,7 +44,7 @@ class Range(_Part):
         return self.low, self.high
 
 
-class RegionExpectation(_Part):
+class RegionExpectation(Strict):
     """One region, from one subset.
 
     Attributes:
@@ -65,7 +63,7 @@ class RegionExpectation(_Part):
     radius_mm: Range | None
 
 
-class Gain(_Part):
+class Gain(Strict):
     """How much a further modality improves one region.
 
     Attributes:
@@ -79,7 +77,7 @@ class Gain(_Part):
     range: Range | None
 
 
-class Reliability(_Part):
+class Reliability(Strict):
     """How wrong a region's probabilities are, over sampled brain voxels.
 
     Attributes:
@@ -95,7 +93,7 @@ class Reliability(_Part):
     likelihood_calibrated: Annotated[float, Field(ge=0)] | None
 
 
-class Coverage(_Part):
+class Coverage(Strict):
     """How many volumes lay inside ranges that were made without the case's own fold, over all subsets.
 
     Attributes:
@@ -107,7 +105,7 @@ class Coverage(_Part):
     cases: Annotated[int, Field(ge=0)]
 
 
-class FoldModel(_Part):
+class FoldModel(Strict):
     """The model of one fold, which stands for the one that is calibrated.
 
     Attributes:
@@ -121,7 +119,7 @@ class FoldModel(_Part):
     steps: _Count | None = None
 
 
-class Calibration(_Part):
+class Calibration(Strict):
     """The content of `calibration.json`.
 
     Attributes:
@@ -209,10 +207,10 @@ def read_calibration(folder: Path) -> Calibration | None:
         return None
     calibration, description = read_calibration_file(path), read_description(folder)
     _require_same_kind(path, calibration, description)
-    if calibration.weights != description["sha256"]:
+    if calibration.weights != description.sha256:
         raise ModelError(
             f"{path}: belongs to other weights (sha256 {calibration.weights[:12] or 'none'}..., here "
-            f"{description['sha256'][:12]}...); add it again with lacunet calibrate --into, or remove it"
+            f"{description.sha256[:12]}...); add it again with lacunet calibrate --into, or remove it"
         )
     return calibration
 
@@ -223,17 +221,8 @@ def read_calibration_file(path: Path) -> Calibration:
     Raises:
         ModelError: unreadable, too large, not JSON, of another format, or with a value that cannot be.
     """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise ModelError(f"{path}: larger than {_LARGEST // 2**20} MiB; not a calibration: {_AGAIN}")
-        return Calibration.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        where = f"'{field}': " if field else ""
-        raise ModelError(f"{path}: not a calibration ({where}{problem['msg']}); {_AGAIN}") from error
+    content = read_json(path, ModelError, _AGAIN, largest=2**20)
+    return fitted(Calibration, content, f"{path}: not a calibration", ModelError, _AGAIN)
 
 
 def calibration_words(calibration: Calibration | None) -> str:
@@ -256,17 +245,17 @@ def put_beside(calibration: Calibration, folder: Path) -> Path:
     path, description = folder / CALIBRATION, read_description(folder)
     _require_same_kind(path, calibration, description)
     notes = list(dict.fromkeys([*calibration.notes, *_other_steps(calibration, description)]))
-    write_calibration(path, calibration.model_copy(update={"weights": description["sha256"], "notes": notes}))
+    write_calibration(path, calibration.model_copy(update={"weights": description.sha256, "notes": notes}))
     return path
 
 
-def steps_of(description: Mapping[str, Any]) -> int | None:
+def steps_of(description: Description) -> int | None:
     """How many steps a model's recipe has; None if its card does not say."""
-    steps = description["card"].get("recipe", {}).get("train", {}).get("steps")
-    return steps if isinstance(steps, int) and steps > 0 else None
+    recipe = Card.model_validate(description.card).recipe
+    return recipe.train.steps if recipe is not None else None
 
 
-def _other_steps(calibration: Calibration, description: Mapping[str, Any]) -> list[str]:
+def _other_steps(calibration: Calibration, description: Description) -> list[str]:
     own, its = steps_of(description), sorted({fold.steps for fold in calibration.folds if fold.steps is not None})
     if own is None or not its or its == [own]:
         return []
@@ -281,13 +270,13 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     write_json(path, content | {key: rounded(content[key], 5) for key in measured})
 
 
-def _require_same_kind(path: Path, calibration: Calibration, description: Mapping[str, Any]) -> None:
-    task = Task.from_json(description["task"])
+def _require_same_kind(path: Path, calibration: Calibration, description: Description) -> None:
+    task = description.task
     for what, own, its in (
         ("task", task.name, calibration.task),
-        ("method", description["method"], calibration.method),
-        ("arguments", description["arguments"], calibration.arguments),
-        ("preparation", description["preparation"], calibration.preparation),
+        ("method", description.method, calibration.method),
+        ("arguments", description.arguments, calibration.arguments),
+        ("preparation", description.preparation.model_dump(), calibration.preparation),
     ):
         if own != its:
             raise ModelError(

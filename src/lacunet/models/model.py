@@ -11,12 +11,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from lacunet.data.prepare import Preparation
 from lacunet.errors import LacunetError, ModelError, UsageError
 from lacunet.files import whole_file, write_json
 from lacunet.models.calibration import Calibration, read_calibration
-from lacunet.models.folder import DESCRIPTION, FORMAT, WEIGHTS, model_folder, model_name, read_description
+from lacunet.models.description import FORMAT, HASH, Description, description_hash, read_description
+from lacunet.models.folder import DESCRIPTION, WEIGHTS, model_folder, model_name
 from lacunet.nn.method import Method, get_method, make_method
 from lacunet.task import Subset, Task
 
@@ -76,7 +78,7 @@ def save_model(
     content = save_tensors(tensors)
     with whole_file(folder / WEIGHTS) as temporary:
         temporary.write_bytes(content)
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "method": _name_of(kept),
         "arguments": dict(kept.arguments),
@@ -85,7 +87,7 @@ def save_model(
         "sha256": hashlib.sha256(content).hexdigest(),
         "card": dict(card),
     }
-    write_json(folder / DESCRIPTION, description)
+    write_json(folder / DESCRIPTION, {**description, HASH: description_hash(description)})
 
 
 def load_model(source: str, method_file: Path | None = None) -> Model:
@@ -102,17 +104,15 @@ def load_model(source: str, method_file: Path | None = None) -> Model:
     folder = model_folder(source)
     _refuse_pickles(folder)
     description = read_description(folder)
-    content = _read_weights(folder, description["sha256"])
+    content = _read_weights(folder, description.sha256)
     try:
-        method_class = get_method(description["method"], method_file)
-        method = make_method(method_class, Task.from_json(description["task"]), description["arguments"])
-        method.load_state_dict(load_tensors(content))  # copies float16 into float32
-        preparation = Preparation(**description["preparation"])
+        method = _method_with(load_tensors(content), description, method_file)
     except (LacunetError, SafetensorError, RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
         first_line = str(error).splitlines()[0]
         raise ModelError(f"{folder}: does not fit its method ({first_line}); get the model again") from error
     name, calibration = model_name(folder), read_calibration(folder)
-    return Model(name, method.eval(), preparation, description["card"], description["sha256"], calibration)
+    preparation = Preparation(description.preparation.spacing, description.preparation.clip)
+    return Model(name, method.eval(), preparation, description.card, description.sha256, calibration)
 
 
 def for_task(model: Model, task: Task) -> Model:
@@ -132,6 +132,29 @@ def for_task(model: Model, task: Task) -> Model:
     method = copy.copy(model.method)
     method.task = task
     return replace(model, method=method, calibration=model.calibration if task.name == model.task.name else None)
+
+
+def _method_with(weights: Mapping[str, Tensor], description: Description, method_file: Path | None) -> Method[Any]:
+    """The method with its weights.
+
+    A method of the package is first made without memory for its tensors, so that arguments that ask for a larger
+    network than the weights file holds allocate nothing. A method of one's own need not work without memory.
+    """
+    method_class, task = get_method(description.method, method_file), description.task
+    if method_file is None:
+        with torch.device("meta"):
+            imagined = make_method(method_class, task, description.arguments).state_dict()
+        _require_same_shapes(weights, imagined)
+    method = make_method(method_class, task, description.arguments)
+    method.load_state_dict(weights)  # copies float16 into float32
+    return method
+
+
+def _require_same_shapes(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    for name in sorted({*weights, *wanted}):
+        found, expected = (tuple(one[name].shape) if name in one else "no such tensor" for one in (weights, wanted))
+        if found != expected:
+            raise ValueError(f"{name}: {WEIGHTS} has {found}, the arguments need {expected}")
 
 
 def _refuse_pickles(folder: Path) -> None:

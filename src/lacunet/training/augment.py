@@ -28,7 +28,7 @@ class Augmentation(BaseModel):
         blur: Chance to blur a modality slightly, as thick slices do.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     flip: tuple[Chance, Chance, Chance] = (0.5, 0.5, 0.5)
     rotate: float = Field(15.0, ge=0, le=180)

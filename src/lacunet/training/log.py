@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
+from lacunet.errors import DataError
 from lacunet.files import whole_file
+from lacunet.reading import parse_json, read_text, shown
+from lacunet.training.events import EventFile
 
 
 class Notes:
@@ -47,7 +49,7 @@ class TrainingLog:
         self.path = folder / "log.jsonl"
         self.offsets = [sum(steps[:index]) for index in range(len(steps) + 1)]
         self.active = active
-        self.events: SummaryWriter | None = None
+        self.events: EventFile | None = None
         self.started = time.monotonic()
 
     def rewind(self, stage: int, step: int) -> None:
@@ -58,7 +60,7 @@ class TrainingLog:
         kept = [line for line in lines if _complete_before(line, stage, step)]
         with whole_file(self.path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        self.events = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=self.offsets[stage] + step + 1)
+        self.events = EventFile(self.path.parent / "tensorboard", self.offsets[stage] + step + 1)
 
     def write(self, stage: str, stage_index: int, step: int, numbers: Mapping[str, Any]) -> None:
         """One line, and its numbers as TensorBoard scalars."""
@@ -70,10 +72,10 @@ class TrainingLog:
             file.write(json.dumps(line) + "\n")
         for name, value in numbers.items():
             if isinstance(value, float):
-                self.events.add_scalar(f"{stage}/{name}", value, self.offsets[stage_index] + step)
+                self.events.add(f"{stage}/{name}", value, self.offsets[stage_index] + step)
 
     def close(self) -> None:
-        """Flush the events."""
+        """Close the events."""
         if self.events is not None:
             self.events.close()
 
@@ -81,14 +83,28 @@ class TrainingLog:
 def _complete_before(line: str, stage: int, step: int) -> bool:
     try:
         entry = json.loads(line)
-    except ValueError:  # the line that a killed run was writing
+        return bool((entry["stage_index"], entry["step"]) <= (stage, step))
+    except (ValueError, KeyError, TypeError, RecursionError):  # the line that a killed run was writing
         return False
-    return bool((entry["stage_index"], entry["step"]) <= (stage, step))
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `log.jsonl`, in order."""
-    return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    """The lines of a run's `log.jsonl`, in order.
+
+    Raises:
+        DataError: it cannot be read, or a line is not what a training writes.
+    """
+    path, advice = run / "log.jsonl", "name a run of lacunet train"
+    entries = []
+    for number, line in enumerate(read_text(path, DataError, advice, largest=2**28).splitlines(), start=1):
+        try:
+            entry = parse_json(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error}); {advice}") from error
+        if not isinstance(entry, dict):
+            raise DataError(f"{path}, line {number}: {shown(entry)} is no entry of a log; {advice}")
+        entries.append(entry)
+    return entries
 
 
 def last_validations(run: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """Recipes: everything that decides a training, in TOML, checked before any case is read."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,17 +10,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from lacunet.data.prepare import Preparation
 from lacunet.errors import RecipeError, nearest
 from lacunet.files import write_text
+from lacunet.reading import parse_toml, read_text, shown
+from lacunet.schema import Clip, Spacing
 from lacunet.training.augment import Augmentation
 
 SubsetRule = Literal["subset", "size", "modality", "all"]
 """How the subset that the network is shown is drawn; see `draw_subset` of crops.py."""
 
-_Length = Annotated[int, Field(ge=1)]
+_Length = Annotated[int, Field(ge=1, le=1024)]
 Crop = tuple[_Length, _Length, _Length]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PrepareSettings(_Section):
@@ -32,8 +33,8 @@ class PrepareSettings(_Section):
         clip: Largest intensity after normalisation, in standard deviations.
     """
 
-    spacing: float = Field(1.0, ge=0.25, le=10)
-    clip: float = Field(5.0, gt=0)
+    spacing: Spacing = 1.0
+    clip: Clip = 5.0
 
     def preparation(self) -> Preparation:
         """The same, as `lacunet.data` takes it."""
@@ -67,8 +68,8 @@ class TrainSettings(_Section):
         workers: Processes that make crops ahead; 0 makes them in the loop.
     """
 
-    steps: int = Field(2000, ge=1)
-    batch: int = Field(2, ge=1)
+    steps: int = Field(2000, ge=1, le=10**9)
+    batch: int = Field(2, ge=1, le=1024)
     crop: Crop = (64, 64, 64)
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0)
@@ -85,7 +86,7 @@ class TrainSettings(_Section):
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)
     gradients_every: int = Field(0, ge=0)
-    workers: int = Field(0, ge=0)
+    workers: int = Field(0, ge=0, le=256)
 
 
 class ValidateSettings(_Section):
@@ -113,7 +114,7 @@ class StageSettings(_Section):
     """
 
     share: float = Field(1.0, gt=0)
-    batch: int | None = Field(None, ge=1)
+    batch: int | None = Field(None, ge=1, le=1024)
     crop: Crop | None = None
     learning_rate: float | None = Field(None, gt=0)
     subsets: SubsetRule | None = None
@@ -141,7 +142,7 @@ class Recipe(_Section):
         stages: Overrides by stage name; see `StageSettings`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
     method: str
     task: str = "glioma"
@@ -199,11 +200,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         RecipeError: it cannot be read, or is not TOML.
     """
+    text = read_text(path, RecipeError, "name a recipe, a .toml file", largest=2**20)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read ({error.strerror}); name a recipe, a .toml file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise RecipeError(f"{path}: not TOML ({error})") from error
 
 
@@ -239,8 +239,8 @@ def _apply(fields: dict[str, Any], change: str) -> None:
     if not equals or not key.strip():
         raise RecipeError(f"--set {change}: expected KEY=VALUE, such as train.learning_rate=1e-4")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text
     *sections, last = key.strip().split(".")
     for section in sections:
@@ -260,7 +260,7 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key '{where}'{nearest(key, known)}; {name} has: {', '.join(known)}"
     if problem["type"] == "missing":
         return f"'{where}' is missing"
-    return f"'{where}' = {problem['input']!r}: {problem['msg'].lower()}"
+    return f"'{where}' = {shown(problem['input'])}: {problem['msg'].lower()}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
