@@ -330,7 +330,7 @@ def test_seconds_are_measured_once_and_the_steps_stay(part, tmp_path, monkeypatc
 def test_the_seconds_of_a_resumed_training_add_up(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps({"seconds": value}) + "\n" for value in (1.0, 5.0, 2.0, 3.5)), encoding="utf-8")
-    assert training_seconds(log) == 8.5
+    assert training_seconds(tmp_path) == 8.5
 
 
 # Sweeps

@@ -30,6 +30,7 @@ from small import tiny_recipe
 
 WORDS = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
 NAMES = [f"Brats18_TCIA0{number}_{number}00_1" for number in range(1, 5)]
+WEIGHTS = "a" * 64
 PARTS = {"train": NAMES[:2], "val": NAMES[2:3], "test": NAMES[3:]}
 SWEEP = """title = "A table"
 recipe = "tiny.toml"
@@ -115,7 +116,7 @@ def test_a_table_is_trained_scored_and_printed_beside_or_not(lacunet, data, swee
 
     write_recipe(sweep.with_name("tiny.toml"), read_recipe(run / "recipe.toml"))
     card = json.loads((run / "model/model.json").read_text())
-    del card["card"]["training_list"]
+    del card["card"]["training_list"], card["description_sha256"]
     write_json(run / "model/model.json", card)
     status, out, _ = lacunet(*words, "-o", tmp_path / "given", "--run", run)
     assert status == 1
@@ -282,7 +283,8 @@ def given(sweep, tmp_path, stand_in):
     recipe = read_recipe(sweep.with_name("tiny.toml"))
     card = {"recipe": recipe.model_dump(by_alias=True, mode="json"), "complete_cases": 2}
     card |= {"training_list": split_hash(PARTS["train"]), "validation_list": split_hash(PARTS["val"])}
-    fields = {"format": 1, "method": "early_fusion", "arguments": {}, "task": {}, "preparation": {}, "sha256": "w"}
+    fields = {"format": 1, "method": "early_fusion", "arguments": {}, "task": GLIOMA.to_json(), "sha256": WEIGHTS}
+    fields["preparation"] = {"spacing": 1.0, "clip": 5.0}
 
     def told(
         card_changes=None, cases=PARTS["test"], subsets=("t1c", "t1c+t2f"), policy="rfnet", without=(), **identity
@@ -292,7 +294,7 @@ def given(sweep, tmp_path, stand_in):
         write_json(model / "model.json", {**fields, "card": {**card, **(card_changes or {})}})
         rows = rows_made(steady(0.5), cases=cases, subsets=subsets)
         rows = [row for row in rows if (row.case, row.subset) not in without]
-        path = write_evaluation(tmp_path / "evaluation", rows, policy, identity={"weights": "w", **identity})
+        path = write_evaluation(tmp_path / "evaluation", rows, policy, identity={"weights": WEIGHTS, **identity})
         target = find_target(str(sweep), {"stand-in": stand_in})
         return refusals(target, recipe, str(model), read_evaluation(path))
 

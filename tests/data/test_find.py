@@ -8,6 +8,7 @@ import pytest
 
 from lacunet.case import ImageFile
 from lacunet.data.find import case_from_files, find_cases, survey
+from lacunet.data.manifest import read_manifest
 from lacunet.data.names import person_of
 from lacunet.errors import DataError, UsageError
 from lacunet.task import GLIOMA
@@ -339,3 +340,11 @@ def test_finds_the_real_cohort_with_its_two_families() -> None:
     assert {case.family for case in cases} == {"brats2018", "brats2023"}
     (raw,) = find_cases(SHARED / "data" / "raw")
     assert (raw.name, list(raw.images)) == ("TCGA-FG-6692", ALL)
+
+
+def test_a_manifest_s_cell_that_no_file_can_be_called_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz")
+    path = manifest(tmp_path, ["case", "t1c"], ["long", "x" * 300], ["good", "a.nii.gz"])
+    found, problems = read_manifest(path, GLIOMA, None)
+    assert [case.name for case in found] == ["good"]
+    assert "there is no such file" in problems[0].message

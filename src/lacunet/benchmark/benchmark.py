@@ -4,11 +4,13 @@ A benchmark is a folder. Its protocol is written to `benchmark.json` before anyt
 protocol continues where the first stopped, and may add entrants and seeds.
 """
 
-import json
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field
 
 from lacunet.benchmark.page import TrainingRow, benchmark_page
 from lacunet.benchmark.plan import BenchmarkSettings, Split, differing_sections, make_plan, method_file_of
@@ -16,7 +18,7 @@ from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
 from lacunet.comparison.compare import compare
 from lacunet.comparison.comparison import CompareSettings, Comparison
-from lacunet.errors import LacunetError, Problem, visible
+from lacunet.errors import DataError, LacunetError, Problem, visible
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
 from lacunet.evaluation.results import is_evaluation, join_evaluations
 from lacunet.files import write_json, write_text
@@ -27,11 +29,16 @@ from lacunet.prediction.postprocess import Rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.prediction.windows import Windows
 from lacunet.progress import Progress, Silent
+from lacunet.reading import read_json
+from lacunet.schema import fitted
+from lacunet.training.log import read_log
 from lacunet.training.recipe import Recipe, make_recipe
 from lacunet.training.train import train
 
 FAILED = "failed.txt"
 """In the folder of a run or an evaluation: the traceback, where it failed by an error in code and not in data."""
+
+_TRAIN_AGAIN = "remove the folder of the training, and it is done again"
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ def _train_and_score(
         if not done.is_file():
             progress.said(f"{title}: training, {recipe.train.steps:,} steps")
             _train(training, recipe, folder, settings, progress)
-            write_json(done, {"seconds": training_seconds(training.folder / "log.jsonl")})
+            write_json(done, {"seconds": training_seconds(training.folder)})
         for rules in ((), *((rule,) for rule in settings.rules)):
             path = training.folder / evaluation_name([rule.name for rule in rules])
             if not is_evaluation(path):
@@ -184,13 +191,32 @@ def score_run(
     return list(evaluate(predictor, cases, path, wanted, progress).problems)
 
 
-def training_seconds(log: Path) -> float:
+def training_seconds(run: Path) -> float:
     """Seconds that a training took, validation included; the parts of a resumed training are added up."""
     total, last = 0.0, 0.0
-    for line in log.read_text(encoding="utf-8").splitlines():
-        now = json.loads(line)["seconds"]
+    for line in read_log(run):
+        now = line["seconds"]
         total, last = (total + last, now) if now < last else (total, now)
     return round(total + last, 1)
+
+
+class _Done(BaseModel):
+    """`done.json` of a finished training."""
+
+    seconds: Annotated[float, Field(ge=0)]
+
+
+class _Environment(BaseModel):
+    """What is read of a run's `environment.json`."""
+
+    commit: str | None
+
+
+def _seconds_and_commit(run: Path) -> tuple[float, str | None]:
+    contents = [read_json(run / name, DataError, _TRAIN_AGAIN) for name in ("done.json", "environment.json")]
+    done = fitted(_Done, contents[0], str(run / "done.json"), DataError, _TRAIN_AGAIN)
+    made = fitted(_Environment, contents[1], str(run / "environment.json"), DataError, _TRAIN_AGAIN)
+    return done.seconds, made.commit
 
 
 def _evaluations(
@@ -252,7 +278,6 @@ def _trainings(
             for part in parts:
                 run = folder / entrant.folder / f"seed-{seed}" / part.name
                 if (run / "done.json").is_file():
-                    seconds = json.loads((run / "done.json").read_text(encoding="utf-8"))["seconds"]
-                    commit = json.loads((run / "environment.json").read_text(encoding="utf-8"))["commit"]
-                    rows.append(TrainingRow(entrant.name, seed, part.name, seconds, commit or "not stated"))
+                    took, commit = _seconds_and_commit(run)
+                    rows.append(TrainingRow(entrant.name, seed, part.name, took, commit or "not stated"))
     return rows

@@ -5,7 +5,6 @@ of the package was made once by `scripts/release/make_prompts.py`, which makes o
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from lacunet.errors import ModelError, OutputError, nearest
 from lacunet.files import whole_file, write_json
+from lacunet.reading import parse_json
 from lacunet.task import Subset, Task
 
 TEMPLATE = "The input MRI modalities are {}."
@@ -124,7 +124,7 @@ def _read(path: Path) -> TextTable:
     said = path.with_suffix(".json")
     try:
         vectors = load(path.read_bytes())["vectors"].float()
-        words: dict[str, Any] = json.loads(said.read_text(encoding="utf-8"))
+        words: dict[str, Any] = parse_json(said.read_text(encoding="utf-8"))
         table = TextTable(tuple(words["sentences"]), vectors, dict(words["provenance"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         cause = getattr(error, "strerror", None) or str(error)
