@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from lacunet.case import CaseFiles, Grid
+from lacunet.data.geometry import sound_affine
 from lacunet.data.pseudonyms import IMPORT_RECORD
+from lacunet.data.volume import MOST_VOXELS
 from lacunet.errors import DataError
 from lacunet.files import write_json
 from lacunet.intake.align.quality import Judgement
@@ -151,13 +153,13 @@ def read_record(folder: Path) -> ImportRecord:
             versions=dict(fields["versions"]),
             found=HowFound(
                 dict(fields["found"]["scans"]),
-                list(fields["found"]["left_out"]),
+                [str(line) for line in fields["found"]["left_out"]],
                 cautions=[Caution(**entry) for entry in fields.get("cautions", ())],
             ),
         )
     except FileNotFoundError as error:
         raise DataError(f"{path}: is not there; this case was not made by lacunet import") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({error}); import the case again") from error
 
 
@@ -187,10 +189,12 @@ def _grid_fields(grid: Grid) -> dict[str, Any]:
 
 def _grid(fields: Mapping[str, Any]) -> Grid:
     x, y, z = (int(size) for size in fields["shape"])
+    if min(x, y, z) < 1 or x * y * z > MOST_VOXELS:
+        raise ValueError("a shape is three numbers of voxels")
     affine = np.asarray(fields["affine"], dtype=np.float64)
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise ValueError("an affine is four rows of four numbers")
-    return Grid((x, y, z), affine)
+    return Grid((x, y, z), sound_affine(IMPORT_RECORD, affine))
 
 
 def _placed(fields: Mapping[str, Any]) -> Placed:
