@@ -75,9 +75,9 @@ _DICTIONARIES = (0, 1, 2**12, 2**26, 2**28, 2**30, 2**32 - 1)
 
 
 def _dictionary_of_zip(content: bytes, draw: Random) -> bytes:
-    """Another size of the dictionary of the member that is compressed with LZMA (APPNOTE 5.8.8)."""
-    at = content.find(b"\x09\x04\x05\x00")
-    return put(content, at + 5, draw.choice(_DICTIONARIES).to_bytes(4, "little")) if at >= 0 else content
+    """Another archive, whose member is compressed with LZMA and asks for a large dictionary (APPNOTE 5.8.8)."""
+    packed = samples.lzma_zip_bytes()
+    return put(packed, packed.index(b"\x09\x04\x05\x00") + 5, draw.choice(_DICTIONARIES).to_bytes(4, "little"))
 
 
 def _dictionary_of_xz(content: bytes, draw: Random) -> bytes:

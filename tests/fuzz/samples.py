@@ -120,11 +120,18 @@ MEMBERS = (("a/one.txt", b"one" * 9), ("a/b/two.nii", b"\x5c\x01two" * 40), ("th
 
 
 def zip_bytes() -> bytes:
-    """A .zip of four files in two folders, one of them compressed with LZMA."""
+    """A .zip of three files in two folders."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in MEMBERS:
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return stream.getvalue()
+
+
+def lzma_zip_bytes() -> bytes:
+    """A .zip of a file that is compressed with LZMA."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(zipfile.ZipInfo("four"), b"four" * 9, zipfile.ZIP_LZMA)
     return stream.getvalue()
 
