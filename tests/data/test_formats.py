@@ -268,6 +268,20 @@ def test_a_rounded_quaternion_alone_is_read(tmp_path: Path, excess: float) -> No
     np.testing.assert_allclose(nib.load(tmp_path / "m.nii.gz").header.get_qform(), grid.affine, atol=1e-5)
 
 
+@pytest.mark.parametrize("sign", [0.0, -0.0, 5.0, np.nan, np.inf, -3.0])
+def test_an_odd_sign_of_the_third_axis_is_read_and_written_as_one_or_minus_one(tmp_path: Path, sign: float) -> None:
+    content = bytearray(nifti(set_to(sform_code=0)))
+    content[76:80] = struct.pack("<f", sign)
+    path = put(tmp_path / "a.nii", bytes(content))
+    case = load_case(case_of(path))
+    write_mask(tmp_path / "m.nii.gz", np.ones(case.grid.shape, np.uint8), case, "brats2023", like=path)
+    clean_copy(path, tmp_path / "c.nii.gz")
+    content[76:80] = struct.pack("<f", -1.0 if sign < 0 else 1.0)
+    expected = nib.Nifti1Image.from_bytes(bytes(content)).affine
+    for affine in (case.native.affine, *(nib.load(tmp_path / name).affine for name in ("m.nii.gz", "c.nii.gz"))):
+        np.testing.assert_allclose(affine, expected, atol=1e-6)
+
+
 def test_a_mask_never_gets_a_quaternion_that_others_refuse(tmp_path: Path) -> None:
     long = set_to(quatern_b=np.sqrt(0.5 + 1e-6), quatern_c=np.sqrt(0.5), quatern_d=0)
     path = put(tmp_path / "a.nii", nifti(long))
@@ -353,8 +367,11 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path: Path, what: str
     assert str(tmp_path) not in str(caught.value)
 
 
-def mgh(kind: int = 4, located: int = 1, frames: int = 1, delta: float = 1.0, first: int = 9) -> bytes:
-    numbers = struct.pack(">15f", delta, 1, 1, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0)
+def mgh(
+    kind: int = 4, located: int = 1, frames: int = 1, delta: float = 1.0, first: int = 9, endless: bool = False
+) -> bytes:
+    turn, centre = (np.inf, np.inf) if endless else (-1, 0)
+    numbers = struct.pack(">15f", delta, 1, 1, turn, 0, 0, 0, 0, -1, 0, 1, 0, centre, 0, 0)
     header = struct.pack(">7ih", 1, first, 10, 11, frames, kind, 0, located) + numbers
     return header.ljust(284, b"\0") + b"\0" * SIZE
 
@@ -369,6 +386,7 @@ def mgh(kind: int = 4, located: int = 1, frames: int = 1, delta: float = 1.0, fi
         (mgh(frames=4), DataError, "more than the file holds"),
         (mgh(frames=2**30, first=2**30), DataError, "more than the file holds"),
         (mgh(first=-9), DataError, "follow the voxels|has dimensions"),
+        (mgh(endless=True), GeometryError, "NaN or infinite entries"),
     ],
 )
 def test_headers_of_freesurfer_are_checked(tmp_path: Path, content: bytes, kind: type, message: str) -> None:

@@ -174,6 +174,7 @@ STRICT = {
     "NaN spacing": (meta(ElementSpacing="nan 1 1"), "'ElementSpacing' in its header should be 3 numbers"),
     "centimetres": (meta(DistanceUnits="cm"), "counts in cm; millimetres are expected"),
     "sheared": (meta(TransformMatrix="1 0 0 0.5 1 0 0 0 1"), "voxel axes are not at right angles"),
+    "huge": (meta(ElementSpacing="1e308 1 1", TransformMatrix="9 0 0 0 1 0 0 0 1"), "NaN or infinite entries"),
     "flat": (meta(TransformMatrix="0 0 0 0 1 0 0 0 1"), r"spacing \(0, 1, 2\) mm"),
     "endless offset": (meta(Offset="1e999 0 0"), "'Offset' in its header should be 3 numbers"),
 }

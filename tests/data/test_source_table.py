@@ -66,7 +66,8 @@ def test_a_lock_that_was_left_behind_is_broken(tmp_path, monkeypatch):
 
 
 def test_another_file_of_that_name_is_not_replaced(tmp_path):
-    for content in (b"name,age\nx,3\n", b"\xff\xfe\x00", b""):
+    columns = ",".join(COLUMNS).encode()
+    for content in (b"name,age\nx,3\n", b"\xff\xfe\x00", b"", columns + b"\na,b\n", columns + b"\n" + b"," * 9):
         (tmp_path / "sources.csv").write_bytes(content)
         with pytest.raises(OutputError, match=r"sources\.csv: is no table of sources that lacunet wrote; move it away"):
             write_sources(tmp_path, [SourceRow("a", "/s")])

@@ -146,7 +146,7 @@ def _read(path: Path) -> list[dict[str, str]]:
         return []
     except (UnicodeDecodeError, csv.Error) as error:
         raise OutputError(f"{path}: is no table of sources that lacunet wrote; move it away ({error})") from error
-    if columns != COLUMNS:
+    if columns != COLUMNS or any(None in row or None in row.values() for row in rows):  # too many cells, or too few
         raise OutputError(f"{path}: is no table of sources that lacunet wrote; move it away")
     return rows
 

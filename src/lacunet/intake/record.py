@@ -10,8 +10,10 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from lacunet.case import CaseFiles, Grid
+from lacunet.data.geometry import sound_affine
 from lacunet.data.pseudonyms import IMPORT_RECORD
-from lacunet.errors import DataError
+from lacunet.data.volume import MOST_VOXELS
+from lacunet.errors import DataError, GeometryError
 from lacunet.files import write_json
 from lacunet.intake.align.quality import Judgement, Verdict
 from lacunet.intake.align.rigid import Rigid
@@ -112,7 +114,6 @@ def _require_rigid(rows: Any) -> Any:
 _Length = Annotated[int, Field(ge=1, le=4096)]
 _Row = tuple[float, float, float, float]
 _Rows = tuple[_Row, _Row, _Row, _Row]
-_MOST_VOXELS = 2**31
 
 
 class _Fields(BaseModel):
@@ -127,11 +128,15 @@ class _GridFields(_Fields):
 
     @model_validator(mode="after")
     def _possible(self) -> "_GridFields":
-        if math.prod(self.shape) > _MOST_VOXELS:
-            raise ValueError(f"more than {_MOST_VOXELS:,} voxels")
+        if math.prod(self.shape) > MOST_VOXELS:
+            raise ValueError(f"more than {MOST_VOXELS:,} voxels")
         affine = np.array(self.affine)
-        if not 1e-9 < abs(np.linalg.det(affine[:3, :3])) < 1e9 or not np.array_equal(affine[3], [0, 0, 0, 1]):
-            raise ValueError("the affine does not give each voxel a place of its own")
+        if not np.array_equal(affine[3], [0, 0, 0, 1]):
+            raise ValueError("the last row of an affine is 0 0 0 1")
+        try:
+            sound_affine("grid", affine)
+        except GeometryError as error:
+            raise ValueError(str(error)) from error
         return self
 
     def grid(self) -> Grid:

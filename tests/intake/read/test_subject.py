@@ -49,6 +49,7 @@ def test_what_a_sidecar_says(tmp_path: Path, sidecar: object, subject: Subject) 
         ("participant_id\tage\nsub-01\tn/a\n", None, False),
         ("participant_id\tage\nsub-02\t12\n", None, False),
         ("participant_id\tsex\nsub-01\tF\n", None, False),
+        (f"participant_id\tage\n{'x' * 2**18}\t12\n", None, False),
         ("", None, False),
     ],
 )

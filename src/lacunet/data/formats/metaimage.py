@@ -113,6 +113,7 @@ def _voxel(name: str, fields: Mapping[str, str]) -> np.dtype:
     return np.dtype(order + _TYPES[kind])
 
 
+@np.errstate(over="ignore", invalid="ignore")  # `sound_affine` refuses what is not finite
 def _affine(name: str, fields: Mapping[str, str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Voxel to mm (RAS+). The rows of the matrix are the directions of the axes; ITK ignores the centre of rotation."""
     spacing = np.array(_spacing(name, fields))

@@ -44,6 +44,7 @@ def read_mgh(path: Path) -> Stored:
     return stored
 
 
+@np.errstate(over="ignore", invalid="ignore")  # `sound_affine` refuses what is not finite
 def _affine(name: str, head: bytes, shape: tuple[int, ...], located: bool) -> np.ndarray:
     """Voxel to mm (RAS+): directions of the axes, distances along them, and where the middle of the volume lies."""
     numbers = np.array(struct.unpack(">15f", head[30:90]))

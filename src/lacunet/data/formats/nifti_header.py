@@ -132,10 +132,13 @@ def _header(head: bytes, kind: _Kind) -> nib.Nifti1Header:
 
 
 def _with_known_codes(raw: nib.Nifti1Header) -> nib.Nifti1Header:
-    """The header with codes of its forms that NIfTI knows: every code above 0 says that the form is there."""
+    """The header with codes that NIfTI knows, which are read alike but could not be written again: every code of a form
+    above 0 says that the form is there, and the third axis is turned round where its sign is negative, not where it is
+    0 or anything else."""
     for name in ("qform_code", "sform_code"):
         if not 0 <= int(raw[name]) <= LARGEST_CODE:
             raw[name] = OTHER_SPACE if int(raw[name]) > 0 else 0
+    raw["pixdim"][0] = -1 if raw["pixdim"][0] < 0 else 1
     return raw
 
 
@@ -257,6 +260,5 @@ def _qform(raw: nib.Nifti1Header) -> tuple[np.ndarray | None, bool]:
     if rounded:
         for part in _QUATERNION:
             sound[part] = raw[part] / np.sqrt(squared)
-    sound["pixdim"][0] = -1 if raw["pixdim"][0] < 0 else 1
     qform = np.asarray(sound.get_qform(), float)
     return qform if np.abs(qform).max() <= MOST_MM else None, rounded

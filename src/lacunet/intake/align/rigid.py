@@ -46,6 +46,7 @@ class Rigid:
         return cls(matrix)
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")
     def from_json(cls, rows: Any) -> "Rigid":
         """The inverse of `to_json`.
 
@@ -56,7 +57,7 @@ class Rigid:
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.array_equal(matrix[3], [0, 0, 0, 1]):
             raise ValueError("a rigid motion is four rows of four numbers, the last one 0 0 0 1")
         turn = matrix[:3, :3]
-        if np.abs(turn.T @ turn - np.eye(3)).max() > _RIGID_TOLERANCE or np.linalg.det(turn) < 0:
+        if not np.abs(turn.T @ turn - np.eye(3)).max() <= _RIGID_TOLERANCE or np.linalg.det(turn) < 0:
             raise ValueError("the matrix does more than rotate and shift")
         return cls(matrix)
 

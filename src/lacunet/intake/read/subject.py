@@ -73,10 +73,17 @@ def _participant_under_age(image: Path) -> bool:
         return False
     unit = _json(subject.parent / "participants.json").get("age", {})
     letter = str(unit.get("Units", "y"))[:1] if isinstance(unit, Mapping) else "y"
-    for row in csv.DictReader(_lines(subject.parent / "participants.tsv"), delimiter="\t"):
+    for row in _rows(subject.parent / "participants.tsv"):
         if row.get("participant_id") == subject.name:
             return is_under_age(f"{row.get('age') or ''}{letter}", "", "")
     return False
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        return list(csv.DictReader(_lines(path), delimiter="\t"))
+    except csv.Error:
+        return []
 
 
 def _json(path: Path) -> Mapping[str, Any]:
