@@ -1,6 +1,7 @@
 """A cohort of ten cases of which five are broken, each in another way: five masks, five problems by name, status 1."""
 
 import gzip
+import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -74,3 +75,18 @@ def test_five_masks_five_named_problems_and_status_1(lacunet: Run, tmp_path: Pat
         lines = [line for line in err.splitlines() if name in line]
         assert len(lines) == 1, err
         assert BROKEN[damage] in lines[0]
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["all cases", "a split"])
+def test_a_case_that_cannot_be_grouped_does_not_end_an_evaluation(lacunet: Run, tmp_path: Path, split: bool) -> None:
+    model = tiny_model(tmp_path / "tiny", spacing=8.0)
+    names = [path.name for path in write_phantoms(tmp_path / "cohort", 2, seed=1, spacing=8.0)]
+    scan = sorted((tmp_path / "cohort" / names[0]).glob("*t1c*.nii.gz"))[0]
+    scan.with_name(scan.name.replace(".nii.gz", ".nii")).write_bytes(gzip.decompress(scan.read_bytes()))
+    words = ["evaluate", model, tmp_path / "cohort", "-o", tmp_path / "out", "--subsets", "t1c", "--device", "cpu"]
+    if split:
+        (tmp_path / "split.json").write_text(json.dumps({"test": names}))
+        words += ["--split", f"{tmp_path / 'split.json'}:test"]
+    status, out, err = lacunet(*words)
+    assert (status, "1 problem" in err, names[0] in err) == (1, True, True), out + err
+    assert [path.stem for path in (tmp_path / "out" / "parts").glob("*.csv")] == [names[1]]

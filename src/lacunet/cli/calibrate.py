@@ -60,7 +60,7 @@ def calibrate(
     from lacunet.calibration.calibrate import CalibrateSettings
     from lacunet.calibration.calibrate import calibrate as run_calibration
     from lacunet.calibration.out_of_fold import PassSettings, require_alike
-    from lacunet.data.labelled import labelled
+    from lacunet.data.labelled import labelled_or_problems
     from lacunet.models.calibration import put_beside
     from lacunet.models.folder import model_folder
     from lacunet.prediction.postprocess import get_rule
@@ -70,8 +70,9 @@ def calibrate(
             f"--coverage {coverage:g} --voxels {voxels}: coverage is a share from 0.5 to 0.99, voxels at least 1"
         )
     named = [words for run in runs for words in _folds_of(run)]
-    cases = labelled(data, task_of(_parsed(named[0])[0]), labels)
-    folds = [held_out(words, cases) for words in named]
+    cases, problems = labelled_or_problems(data, task_of(_parsed(named[0])[0]), labels)
+    faulty = [problem.case for problem in problems]
+    folds = [held_out(words, cases, faulty) for words in named]
     if into is not None:
         require_alike([folds[0].model, into])
     settings = CalibrateSettings(
@@ -99,14 +100,15 @@ def calibrate(
         )
     for line in calibration_lines(done.calibration):
         say(line)
-    if into is not None and not done.problems:
+    problems += done.problems
+    if into is not None and not problems:
         say(f"calibrated: {put_beside(done.calibration, model_folder(into))}")
     elif into is not None:
         say(f"{into} is not calibrated, because cases failed; correct them and continue with --resume")
-    exit_with(done.problems)
+    exit_with(problems)
 
 
-def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
+def held_out(words: str, cases: Sequence["CaseFiles"], faulty: Sequence[str] = ()) -> "HeldOut":
     """The fold that the command line names: `RUN` or `RUN=FILE:PART`.
 
     Raises:
@@ -127,7 +129,7 @@ def held_out(words: str, cases: Sequence["CaseFiles"]) -> "HeldOut":
         if not colon:
             raise UsageError(f"{words}: expected RUN=FILE:PART, such as runs/fold0=fold0.json:val")
         path = Path(file)
-    found = part_of(cases, path, part)
+    found = part_of(cases, path, part, faulty)
     if not found:
         raise DataError(f"{path}: part '{part}' is empty; name the cases that {run} has not seen")
     return HeldOut(run, tuple(found))

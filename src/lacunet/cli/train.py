@@ -91,7 +91,7 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="The task of the cases, where it is not the model's: mets.")] = None,
 ) -> None:
     """Score a model on every subset of sequences: a table, a summary and a page."""
-    from lacunet.data.labelled import labelled, named_part
+    from lacunet.data.labelled import labelled_or_problems, named_part
     from lacunet.evaluation.evaluate import EvaluateSettings
     from lacunet.evaluation.evaluate import evaluate as run_evaluation
     from lacunet.evaluation.metrics import get_policy
@@ -105,13 +105,13 @@ def evaluate(
         data=f"{data.resolve().name}{', ' + split.rpartition(':')[2] if split else ''}",
         resume=resume,
     )
-    cases = labelled(data, cases_are, labels)
+    cases, problems = labelled_or_problems(data, cases_are, labels)
     if split is not None:
-        cases = named_part(cases, split)
+        cases = named_part(cases, split, [problem.case for problem in problems])
     predictor = predictor_of(model, device, precision, window, method_file, task, mirror)
     with progress() as bar:
         result = run_evaluation(predictor, cases, output, settings, bar)
     print_summary(result.summary, cases_are)
     say()
     say(f"page: {output / 'report.html'}")
-    exit_with(result.problems)
+    exit_with([*problems, *result.problems])

@@ -52,13 +52,16 @@ def folds(cases: Sequence[CaseFiles], number: int, seed: int) -> list[Fold]:
     ]
 
 
-def read_split(path: Path, cases: Sequence[CaseFiles] | None = None) -> dict[str, list[str]]:
+def read_split(
+    path: Path, cases: Sequence[CaseFiles] | None = None, faulty: Iterable[str] = ()
+) -> dict[str, list[str]]:
     """Part -> names of cases, from JSON (`{"train": [...], "val": [...], "test": [...]}`), from a text file with one
     name per line (one part, named after the file), or from a folder of such text files.
 
     Args:
         path: The file or folder.
         cases: Where given, every name must be one of these cases, and no person may have cases in two parts.
+        faulty: Names of cases that are there too, but cannot be used.
 
     Raises:
         DataError: unreadable, empty, a name twice, a person in two parts, or names that are not in `cases`.
@@ -66,7 +69,7 @@ def read_split(path: Path, cases: Sequence[CaseFiles] | None = None) -> dict[str
     parts = {part: [bare_id(name) for name in names] for part, names in _read_parts(path).items()}
     _refuse_repeats(path, parts)
     if cases is not None:
-        _refuse_unknown(path, parts, [case.name for case in cases])
+        _refuse_unknown(path, parts, [*(case.name for case in cases), *faulty])
     _refuse_shared_persons(path, parts, {case.name: case.person for case in cases or ()})
     return parts
 
