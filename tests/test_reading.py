@@ -211,3 +211,10 @@ def test_a_list_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_bytes("Müller".encode("latin-1"))
     with pytest.raises(DataError, match=r"train\.txt: not text in UTF-8 .byte 1.; a list has one case on each line"):
         read_list(tmp_path / "train.txt")
+
+
+def test_the_advice_fits_the_reason_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\); give a file$"):
+        read_text(tmp_path, DataError, "get the model again")
+    with pytest.raises(DataError, match=r"cannot be read \(No such file or directory\); get the model again$"):
+        read_text(tmp_path / "none", DataError, "get the model again")

@@ -71,16 +71,20 @@ class Problem:
 
 
 def problem_of(case: str, error: Exception) -> Problem:
-    """What stopped a case, whatever it was, so that the other cases are still done.
-
-    Raises:
-        MemoryError: that is what stopped it; the other cases would end so, too.
-    """
-    if isinstance(error, MemoryError):
-        raise error
+    """What stopped a case, whatever it was, so that the other cases are still done."""
     if isinstance(error, LacunetError):
         return Problem(case, str(error))
+    if _is_lack_of_memory(error):
+        return Problem(case, "not enough memory for this case; use smaller windows (--window 96) or another machine")
     return Problem(case, unforeseen(error), "".join(traceback.format_exception(error)))
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """On a CPU torch has no type of its own for it, on a GPU a kind of RuntimeError."""
+    words = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in words or "out of memory" in words)
+    )
 
 
 def unforeseen(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Text, JSON and TOML that others wrote: bounded in size and depth, numbers finite, no key twice."""
 
+import errno
 import json
 import math
 import tomllib
@@ -12,6 +13,17 @@ LARGEST = 8 * 2**20
 """Bytes of a file, unless its reader says otherwise."""
 DEEPEST = 64
 """Values inside each other. What lacunet writes has at most eight."""
+ADVICE = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: "ask for the right to read it",
+    errno.EPERM: "ask for the right to read it",
+    errno.EISDIR: "give a file",
+    errno.ELOOP: "its link leads in a circle; give the file itself",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "close other programs",
+    errno.ENFILE: "close other programs",
+}
+"""What to do about a reason of the system not to read a file."""
 _INTEGERS = range(-(2**63), 2**63)
 _SHOWN = 60
 
@@ -39,8 +51,11 @@ def read_text(path: Path, error: type[LacunetError], advice: str, largest: int =
     try:
         with path.open("rb") as file:
             content = file.read(largest + 1)  # a device or a pipe does not tell its size
-    except (OSError, ValueError) as problem:  # ValueError: a zero byte in the name
-        raise error(f"{path}: cannot be read ({getattr(problem, 'strerror', None) or problem}); {advice}") from problem
+    except OSError as problem:
+        what_to_do = advice if isinstance(problem, FileNotFoundError) else ADVICE.get(problem.errno or 0, advice)
+        raise error(f"{path}: cannot be read ({problem.strerror or problem}); {what_to_do}") from problem
+    except ValueError as problem:  # a zero byte in the name
+        raise error(f"{path}: cannot be read ({problem}); {advice}") from problem
     if len(content) > largest:
         raise error(f"{path}: larger than {largest / 2**20:g} MiB, the most that is read; {advice}")
     try:

@@ -268,16 +268,21 @@ def test_a_permission_that_lacks_is_told_as_the_system_tells_it(
     assert "Mustermann" not in complaint
 
 
+TOO_LITTLE = {"python": MemoryError(), "torch": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")}
+
+
+@pytest.mark.parametrize("error", TOO_LITTLE)
 @pytest.mark.parametrize("command", WORDS)
-def test_too_little_memory_still_ends_a_command(
-    lacunet: Run, first_fails, model: str, recovery: str, cohort: Path, tmp_path: Path, command: str
+def test_too_little_memory_for_one_case_does_not_end_the_others(
+    lacunet: Run, first_fails, model: str, recovery: str, cohort: Path, tmp_path: Path, command: str, error: str
 ) -> None:
     manifest = manifest_of(tmp_path, cohort, "bad")
     places = {"cohort": cohort, "out": tmp_path / "out", "model": model, "recovery": recovery, "manifest": manifest}
-    first_fails(MemoryError())
+    first_fails(TOO_LITTLE[error])
     status, _, complaint = lacunet(command, *(word.format(**places) for word in WORDS[command]))
     assert status == 1
-    assert complaint.strip().splitlines()[-1].startswith("lacunet: not enough memory")
+    assert "1 problem:" in complaint
+    assert complaint.strip().splitlines()[-1].endswith("use smaller windows (--window 96) or another machine")
 
 
 def test_a_visit_of_an_export_fails_alone_too(

@@ -347,4 +347,4 @@ def test_a_manifest_s_cell_that_no_file_can_be_called_is_a_problem_of_its_row(tm
     path = manifest(tmp_path, ["case", "t1c"], ["long", "x" * 300], ["good", "a.nii.gz"])
     found, problems = read_manifest(path, GLIOMA, None)
     assert [case.name for case in found] == ["good"]
-    assert "there is no such file" in problems[0].message
+    assert "cannot be opened (File name too long)" in problems[0].message

@@ -119,8 +119,6 @@ def _values(case: CaseFiles) -> set[int] | None:
         return None
     try:
         return values_in(case.reference.path)
-    except MemoryError:
-        raise
     except Exception:
         return None
 

@@ -202,8 +202,6 @@ def _readable_values(files: Sequence[ImageFile]) -> Iterator[set[int]]:
     for file in files:
         try:
             values = values_in(file.path)
-        except MemoryError:
-            raise
         except Exception:  # told when the case is loaded, and not before all others
             continue
         yield values

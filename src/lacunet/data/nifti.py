@@ -76,8 +76,6 @@ def is_prepared(files: CaseFiles) -> bool:
             first = first or grid
             require_same_grid("", grid, "", first)
             on_empty_background("", voxels, grid)
-    except MemoryError:
-        raise
     except Exception:  # whatever is wrong is told when the case is loaded, and not before all others
         return False
     return True

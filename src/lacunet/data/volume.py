@@ -21,6 +21,7 @@ from lacunet.data.formats.stored import Stored, voxels_in
 from lacunet.data.formats.unread import why_unreadable
 from lacunet.data.geometry import sound_affine
 from lacunet.errors import DataError
+from lacunet.reading import ADVICE
 
 MOST_VOXELS = 2**27
 """A header that claims more voxels per volume (512 cubed) is taken for damaged."""
@@ -32,16 +33,6 @@ _HEADERS: Mapping[tuple[str, ...], Callable[[Path], Stored]] = {
     (".mha",): read_metaimage,
     (".nrrd",): read_nrrd,
     (".mgh", ".mgz", ".mgh.gz"): read_mgh,
-}
-_ADVICE = {
-    errno.ENOENT: "check the path",
-    errno.EACCES: "ask for the right to read it",
-    errno.EPERM: "ask for the right to read it",
-    errno.EISDIR: "give a file",
-    errno.ELOOP: "its link leads in a circle; give the file itself",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EMFILE: "close other programs",
-    errno.ENFILE: "close other programs",
 }
 
 
@@ -153,7 +144,7 @@ def _explaining(path: Path) -> Iterator[None]:
 def _advice(path: Path, error: OSError) -> str:
     if error.errno == errno.ENOENT and path.is_symlink():
         return "it is a link to a file that is not there, fetch that file"
-    return _ADVICE.get(error.errno or 0, "check the disk")
+    return ADVICE.get(error.errno or 0, "check the disk")
 
 
 def _volume_shape(file: ImageFile, shape: tuple[int, ...]) -> tuple[tuple[int, int, int], list[str]]:
