@@ -22,10 +22,11 @@ from lacunet.methods.ccsd import (
     ramp_up,
 )
 from lacunet.nn.batch import Batch
+from lacunet.nn.detail import Detail
 from lacunet.nn.losses import segmentation_losses
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, make_method
-from lacunet.nn.patch import fold, unfold
+from lacunet.nn.patch import FoldedConv, fold, unfold
 from lacunet.task import GLIOMA
 from lacunet.training.optimiser import make_optimiser
 from lacunet.training.recipe import read_recipe
@@ -88,13 +89,31 @@ def run_by_the_paper(method: CCSD, images: torch.Tensor, subset: tuple[int, ...]
         skips = torch.cat([shared[i][level] for i in FOUR], dim=1)
         weights = torch.cat([part.weight for part in method.skips[level].parts], dim=1)
         features = method.rises[level](features, F.conv3d(skips, weights))
-    return unfold(method.head(features), method.patch)
+    logits = unfold(method.head(features), method.patch)
+    return logits if method.detail is None else logits + correction_by_hand(method.detail, images, subset, features)
+
+
+def correction_by_hand(detail: Detail, images: torch.Tensor, subset: tuple[int, ...], features: Any) -> torch.Tensor:
+    """The correction with ordinary convolutions, at the images' resolution."""
+    hidden = unfold(detail.coarse(features), detail.last.side)
+    for i in subset:
+        hidden = hidden + F.conv3d(images[:, i : i + 1], detail.images[i].weight, detail.images[i].bias, padding=1)
+    hidden = F.leaky_relu(F.conv3d(F.leaky_relu(hidden, 0.01), detail.narrow.weight, detail.narrow.bias), 0.01)
+    return F.conv3d(hidden, detail.last.weight, detail.last.bias, padding=1)
+
+
+def with_a_correction(method: CCSD) -> CCSD:
+    """Its last layer, which begins at zero, drawn anew."""
+    assert method.detail is not None
+    torch.nn.init.normal_(method.detail.last.weight)
+    return method
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("arguments", [{}, {"levels": 3}, {"patch": 2}], ids=named)
+@pytest.mark.parametrize("arguments", [{}, {"levels": 3}, {"patch": 2}, {"patch": 2, "detail": 4}], ids=named)
 def test_every_assembled_subset_equals_a_run_on_zeroed_images(arguments: dict[str, Any]) -> None:
     method = tiny(**arguments).eval()
+    method = method if method.detail is None else with_a_correction(method)
     images = batch_of(GLIOMA.modalities, GLIOMA.modalities).images
     encoded = method.encode(images, torch.ones(2, 4, dtype=torch.bool))
     for size in range(1, 5):
@@ -113,6 +132,46 @@ def test_cubes_of_voxels_become_channels_and_voxels_again() -> None:
         assert torch.equal(folded[:, index, x // 2, y // 2, z // 2], images[:, channel, x, y, z])
     assert torch.equal(unfold(folded, 2), images)
     assert fold(images, 1) is images
+
+
+@torch.no_grad()
+def test_a_correction_begins_at_nothing_and_then_looks_at_what_is_present_only() -> None:
+    images, everything = batch_of(GLIOMA.modalities).images, torch.ones(1, 4, dtype=torch.bool)
+    without = tiny(patch=2).eval()
+    method = make_method(CCSD, GLIOMA, {**without.arguments, "detail": 2}).eval()
+    method.load_state_dict({**method.state_dict(), **without.state_dict()})
+    assert torch.equal(method(images, everything), without(images, everything))
+    with_a_correction(method)
+    for subset in GLIOMA.subsets:
+        shown = torch.tensor([GLIOMA.presence(subset)])
+        hidden = torch.where(shown[:, :, None, None, None], images, torch.nan)
+        alone = method.decode(method.encode(hidden, shown), shown)
+        torch.testing.assert_close(method.decode(method.encode(images, everything), shown), alone, rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(alone, without(images, shown), atol=1e-2)
+
+
+def test_a_correction_treats_the_places_in_a_cube_alike() -> None:
+    """Where the coarse features say nothing, images moved by one voxel have their correction moved by one voxel."""
+    detail = Detail(modalities=1, regions=2, features=3, channels=4, patch=2)
+    torch.nn.init.normal_(detail.last.weight)
+    image = torch.zeros(1, 1, 12, 12, 12)
+    image[..., 4:8, 4:8, 4:8] = torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(1))
+
+    def corrected(image: torch.Tensor) -> torch.Tensor:
+        return unfold(detail(detail.parts([fold(image, 2)])[0], torch.zeros(1, 3, 6, 6, 6)), 2)
+
+    for axis in (2, 3, 4):
+        inside = (slice(None), slice(None), *[slice(2, 10)] * 3)
+        moved = corrected(image.roll(1, axis))
+        torch.testing.assert_close(moved[inside], corrected(image).roll(1, axis)[inside], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_convolution_of_cubes_is_that_of_voxels(kernel: Any, side: int) -> None:
+    convolve, images = FoldedConv(2, 3, kernel, side), torch.randn(2, 2, 6, 12, 6)
+    expected = fold(F.conv3d(images, convolve.weight, convolve.bias, padding=kernel // 2), side)
+    torch.testing.assert_close(convolve(fold(images, side)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_with_cubes_an_eighth_of_the_places_are_worked_on() -> None:
@@ -345,7 +404,7 @@ def made_by_hand(*directions: list[float]) -> Any:
     """The encoding of one case in which only the fused features differ."""
     fused = [torch.tensor(values, requires_grad=True)[None, :, None, None, None] for values in directions]
     alike = [torch.ones_like(feature) for feature in fused]
-    return Encoding(fused=fused, shared=alike, specific=alike, empty=alike[0], skips=[])
+    return Encoding(fused=fused, shared=alike, specific=alike, empty=alike[0], skips=[], details=None)
 
 
 def test_paths_follow_the_fused_features_and_the_switches() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.errors import DataError, ModelError, OutputError, RecipeError, UsageError
 from lacunet.models.model import load_model
+from lacunet.models.origin import cases_seen, read_origin
 from lacunet.nn.method import Stage, get_method, make_method
 from lacunet.progress import Silent
 from lacunet.task import GLIOMA
@@ -235,6 +237,26 @@ def test_a_run_that_began_from_a_model_is_resumed_from_that_model(phantoms: list
     assert same_tensors(tmp_path / "broken" / weights, tmp_path / "whole" / weights)
 
 
+def test_a_run_that_is_stopped_before_its_first_step_is_resumed_from_its_model(
+    phantoms: list[CaseFiles], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(train={"steps": 2})
+    source = run(tiny_recipe(train={"steps": 2}, seed=9), phantoms[:2], tmp_path / "source")
+    run(recipe, phantoms[:2], tmp_path / "whole", init=str(source))
+
+    class StopWhilePreparing(Silent):
+        def advanced(self, job: str, done: int, total: int, words: str) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, phantoms[:2], tmp_path / "broken", init=str(source), progress=StopWhilePreparing())
+    run(recipe, phantoms[:2], tmp_path / "broken", resume=True)
+    weights = "model/weights.safetensors"
+    assert same_tensors(tmp_path / "broken" / weights, tmp_path / "whole" / weights)
+    cards = [load_model(str(tmp_path / name)).card["init"] for name in ("broken", "whole")]
+    assert cards[0] == cards[1]
+
+
 # ---------------------------------------------------------------- processes
 
 
@@ -403,6 +425,70 @@ def test_training_starts_from_a_model(phantoms: list[CaseFiles], tmp_path: Path)
     tuned = load_model(str(run(recipe, phantoms[:2], tmp_path / "tuned", init=str(source)))).method
     for name, value in load_model(str(source)).method.state_dict().items():
         assert torch.allclose(tuned.state_dict()[name], value, atol=1e-7)
+
+
+SMALL = {"width": 4, "levels": 2, "patch": 2, "hmsd": 0.0, "dmcd": 0.0, "supervise": "full"}
+
+
+def ccsd_recipe(**arguments: Any) -> Recipe:
+    return tiny_recipe("ccsd", arguments={**SMALL, **arguments}, train={"steps": 1, "learning_rate": 1e-12})
+
+
+def test_training_starts_from_a_model_that_lacks_a_part_and_says_so(phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    source = run(ccsd_recipe(), phantoms[:2], tmp_path / "source", card={"data": "two of it"})
+    heard: list[str] = []
+
+    class Listener(Silent):
+        def said(self, words: str) -> None:
+            heard.append(words)
+
+    model = load_model(
+        str(run(ccsd_recipe(detail=2), phantoms[:2], tmp_path / "tuned", init=str(source), progress=Listener()))
+    )
+    old, new = load_model(str(source)), model.method.state_dict()
+    for name, value in old.method.state_dict().items():
+        assert torch.allclose(new.pop(name), value, atol=1e-7), name
+    assert all(name.startswith("detail.") for name in new)
+    count = len(old.method.state_dict())
+    assert heard[0].startswith(f"{count} tensors start from source; {len(new)} are new (detail.")
+    assert model.card["init"] == {
+        "model": "source",
+        "sha256": old.sha256,
+        "data": "two of it",
+        "training_list": old.card["training_list"],
+        "init": None,
+        "taken": count,
+        "new": list(new),
+        "left": [],
+    }
+    origin = read_origin(tmp_path / "tuned")
+    assert origin is not None
+    assert origin.seen == tuple(sorted(case.name for case in phantoms[:2]))
+
+
+def test_a_part_of_a_model_is_taken_on_request_only(phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    source = run(ccsd_recipe(detail=2), phantoms[:2], tmp_path / "source")
+    with pytest.raises(RecipeError, match=r"is not the recipe's \(13 of its .* such as detail.*--init-partly"):
+        run(ccsd_recipe(), phantoms[:2], tmp_path / "refused", init=str(source))
+    assert not (tmp_path / "refused").exists()
+    tuned = run(ccsd_recipe(), phantoms[:2], tmp_path / "tuned", init=str(source), init_partly=True)
+    model, old = load_model(str(tuned)), load_model(str(source)).method.state_dict()
+    assert all(torch.allclose(old[name], value, atol=1e-7) for name, value in model.method.state_dict().items())
+    assert all(name.startswith("detail.") for name in model.card["init"]["left"])
+    with pytest.raises(RecipeError, match="no tensor of its network fits"):
+        run(ccsd_recipe(), phantoms[:2], tmp_path / "none", init="early_fusion", init_partly=True)
+
+
+def test_what_a_model_had_seen_is_handed_on(phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    recipe = tiny_recipe(train={"steps": 1})
+    first = train(recipe, phantoms[:1], [], tmp_path / "first", device="cpu")
+    second = train(recipe, phantoms[1:2], [], tmp_path / "second", device="cpu", init=str(first))
+    third = train(recipe, phantoms[2:3], [], tmp_path / "third", device="cpu", init=str(tmp_path / "second"))
+    assert cases_seen(tmp_path / "third") == tuple(sorted(case.name for case in phantoms[:3]))
+    assert load_model(str(third)).card["init"]["init"] == load_model(str(second)).card["init"]
+    shutil.copytree(second, tmp_path / "folder")  # a model without its run: whose cases it saw is not known
+    train(recipe, phantoms[2:3], [], tmp_path / "fourth", device="cpu", init=str(tmp_path / "folder"))
+    assert cases_seen(tmp_path / "fourth") is None
 
 
 def test_only_the_modules_of_a_stage_move(finished: Path) -> None:

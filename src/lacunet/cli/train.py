@@ -38,6 +38,9 @@ def train(
         list[str] | None, typer.Option("--set", help="KEY=VALUE, such as train.learning_rate=1e-4.")
     ] = None,
     init: Annotated[str | None, typer.Option(help="Start from a trained model.")] = None,
+    init_partly: Annotated[
+        bool, typer.Option("--init-partly", help="Take only those weights of --init that fit the recipe's network.")
+    ] = False,
     resume: Resume = False,
     labels: Labels = None,
     device: Device = "auto",
@@ -68,7 +71,8 @@ def train(
     with progress() as bar:
         model = run_training(
             settings, training, validation, output,
-            resume=resume, init=init, device=device, method_file=method_file, card=card, progress=bar,
+            resume=resume, init=init, init_partly=init_partly, device=device, method_file=method_file, card=card,
+            progress=bar,
         )  # fmt: skip
     say(f"model: {model}")
 

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.conv import ConvBlock, GroupNorm, PointConv
+from lacunet.nn.detail import Detail
 from lacunet.nn.fusion import SkipParts, spread
 from lacunet.nn.limits import require_between
 from lacunet.nn.losses import segmentation_losses
@@ -56,6 +57,7 @@ class Encoding:
         specific: Those of each modality's own encoder.
         empty: The shared encoder's answer to an empty image, a batch of one.
         skips: The finer levels, finest first.
+        details: What each modality adds to the correction at the images' resolution; None without `detail`.
     """
 
     fused: list[Feature]
@@ -63,6 +65,7 @@ class Encoding:
     specific: list[Feature]
     empty: Feature
     skips: list[Skip]
+    details: Skip | None
 
 
 class Composition(nn.Module):
@@ -101,6 +104,8 @@ class CCSD(Method[Encoding]):
         path: Remove the modality with the `max` or the `min` score first, or a `random` one (table 5).
         patch: Voxels along each side of the cubes that the encoders read and the decoder writes as channels. 1 is the
             paper's; 2 works at half the resolution, on an eighth of the positions.
+        detail: Channels of a correction of the logits at the images' own resolution (`nn/detail.py`); 0 leaves it out.
+            With cubes as channels alone, outlines prefer the faces of the cubes.
         recompute: Do not keep the students' activations for the backward pass, compute them again: less memory, more
             time, the same gradients.
 
@@ -146,12 +151,14 @@ class CCSD(Method[Encoding]):
         criticality: Literal["cosine", "gradient"] = "cosine",
         path: Literal["max", "min", "random"] = "max",
         patch: int = 1,
+        detail: int = 0,
         recompute: bool = False,
     ) -> None:
         super().__init__(task)
         if temperature <= 0:
             raise ValueError(f"temperature = {temperature}: it must be above 0")
         require_between("patch", patch, 1, 8)
+        require_between("detail", detail, 0, 64)
         self.hmsd, self.dmcd, self.temperature, self.recompute = hmsd, dmcd, temperature, recompute
         self.supervise, self.students, self.feature, self.match = supervise, students, feature, match
         self.criticality, self.path = criticality, path
@@ -164,6 +171,7 @@ class CCSD(Method[Encoding]):
         self.skips = nn.ModuleList([SkipParts(modalities, channels) for channels in widths[:-1]])
         self.rises = nn.ModuleList([Rise(below, channels, _two_convolutions) for channels, below in pairwise(widths)])
         self.head = PointConv(width, len(task.regions) * patch**3)
+        self.detail = Detail(modalities, len(task.regions), width, detail, patch) if detail else None
 
     # ------------------------------------------------ sec. 3.1, 3.2: any subset from one encoding
 
@@ -184,6 +192,7 @@ class CCSD(Method[Encoding]):
             specific=spread(specific, there),
             empty=empty,
             skips=[_skip(level.split(counts), parts, there) for level, parts in zip(finer, self.skips, strict=True)],
+            details=None if self.detail is None else _detail(cases, self.detail, there),
         )
 
     def decode(self, encoded: Encoding, presence: Presence) -> Logits:
@@ -195,7 +204,10 @@ class CCSD(Method[Encoding]):
         features = self.fuse(self._concatenation(encoded, choices, kind))
         for skip, rise in reversed(list(zip(encoded.skips, self.rises, strict=True))):
             features = rise(features, _assembled(skip, choices))
-        return unfold(self.head(features), self.patch)
+        logits = self.head(features)
+        if self.detail is not None and encoded.details is not None:
+            logits = logits + self.detail(_assembled(encoded.details, choices), features)
+        return unfold(logits, self.patch)
 
     def _concatenation(self, encoded: Encoding, choices: Sequence[Choice], kind: Kind) -> Feature:
         """Z_S: the features of all modalities side by side, present or not."""
@@ -389,8 +401,13 @@ def _skip(level: Sequence[Feature], parts: nn.Module, there: Sequence[Bool[Tenso
     return Skip(parts=spread(parts(shared), there), absent=parts([empty] * len(shared)))
 
 
+def _detail(images: Sequence[Feature], detail: Detail, there: Sequence[Bool[Tensor, "batch"]]) -> Skip:
+    parts = spread(detail.parts(images), there)
+    return Skip(parts=parts, absent=[torch.zeros_like(part[:1]) for part in parts])
+
+
 def _assembled(skip: Skip, choices: Sequence[Choice]) -> Feature:
-    """The skip of one subset: the sum of what each modality adds, present or not."""
+    """The skip or detail of one subset: the sum of what each modality adds, present or not."""
     first, *others = [_chosen(*slot) for slot in zip(choices, skip.parts, skip.absent, strict=True)]
     return sum(others, first)
 

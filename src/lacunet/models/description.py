@@ -66,8 +66,9 @@ class Card(_Open):
     recipe: _Recipe | None = None
     results: _Results = _Results()
     training_list: str = ""
-    validation_list: str = ""
+    validation_list: str | None = None
     complete_cases: int = 0
+    init: dict[str, Any] | None = None
 
 
 class Description(Strict):

@@ -13,22 +13,23 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import Tensor
 
 from lacunet.case import CaseFiles
 from lacunet.data.split import RUN_SPLIT, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, RecipeError
 from lacunet.files import plain_name, write_json
-from lacunet.models.model import load_model
+from lacunet.models.origin import read_origin, write_origin
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage, get_method, make_method
 from lacunet.prediction.device import choose_device
 from lacunet.progress import Progress, Silent
 from lacunet.task import Task, get_task
+from lacunet.training.checkpoint import State, save_state
 from lacunet.training.log import Notes, TrainingLog
 from lacunet.training.loop import TrainingRun, prepared_on_all_ranks, run_stages
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
+from lacunet.training.start import Start, start_from
 
 
 def train(
@@ -39,6 +40,7 @@ def train(
     *,
     resume: bool = False,
     init: str | None = None,
+    init_partly: bool = False,
     device: str = "auto",
     method_file: Path | None = None,
     card: Mapping[str, Any] | None = None,
@@ -52,9 +54,11 @@ def train(
         training: Cases with references; some may lack modalities.
         validation: Cases that choose the best weights; empty keeps the last.
         folder: The run: `recipe.toml`, `split.json` (which cases), `log.jsonl`, TensorBoard events, `state/`, `model/`,
-            `environment.json`.
+            `environment.json`; `init.json` if it began from a model.
         resume: Go on from the state that the folder holds.
-        init: A model (shipped name or folder) whose weights the training starts from.
+        init: A model (shipped name or folder) whose weights the training starts from. All of them must fit the
+            recipe's network, which may have more tensors. A resumed run does not need it.
+        init_partly: Take only those weights of `init` that fit.
         device: `auto`, `cpu`, `cuda`, ...
         method_file: File of a method that is not of the package.
         card: What the model says of itself (data, licence).
@@ -66,7 +70,8 @@ def train(
 
     Raises:
         OutputError: the folder holds a run, and `resume` is False.
-        RecipeError: the recipe does not fit the method, or is not the one that the resumed run began with.
+        RecipeError: the recipe does not fit the method or the model `init`, or is not the one that the resumed run
+            began with.
         DataError: no training case, or a case without a reference.
     """
     task = get_task(recipe.task)
@@ -79,13 +84,17 @@ def train(
     stages = [stage for stage in method.stages() if stage.wanted]
     steps = [share for share, stage in zip(shares, method.stages(), strict=True) if stage.wanted]
     _require_fit(recipe, method, stages, fabric.world_size)
-    if init is not None:
-        method.load_state_dict(_initial_weights(init, method, method_file))
+    begun = resume and (folder / "recipe.toml").is_file()
+    start = start_from(init, method, method_file, init_partly) if init is not None and not begun else None
+    if start is not None:
+        start.put_into(method)
     if fabric.global_rank == 0:
-        _open_folder(folder, recipe, resume)
+        _open_folder(folder, recipe, resume, method, start)
         write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
     fabric.barrier()
     progress = progress if fabric.global_rank == 0 else Silent()
+    if start is not None:
+        progress.said(start.words())
     run = TrainingRun(
         recipe=recipe,
         folder=folder,
@@ -94,7 +103,7 @@ def train(
         training=prepared_on_all_ranks(recipe, training, prepared or folder / "prepared", fabric, progress),
         validation=validation,
         prepared=prepared or folder / "prepared",
-        card={**_cases_of(task, training, validation), **(card or {})},
+        card={**_cases_of(task, training, validation), **_began_from(folder), **(card or {})},
         progress=progress,
         log=TrainingLog(folder, steps, active=fabric.global_rank == 0),
         notes=Notes(),
@@ -157,7 +166,10 @@ def _require_fit(recipe: Recipe, method: Method[Any], stages: Sequence[Stage], r
             )
 
 
-def _open_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
+def _open_folder(folder: Path, recipe: Recipe, resume: bool, method: Method[Any], start: Start | None) -> None:
+    """Begin a run or check that it can be resumed. What it starts from is written before the recipe, which ends this:
+    a run that is stopped while cases are prepared is resumed from the same weights.
+    """
     path = folder / "recipe.toml"
     if path.is_file() and not resume:
         raise OutputError(f"{folder}: holds a run already; continue with --resume, or choose another folder")
@@ -166,27 +178,18 @@ def _open_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
             f"{path}: the run began with another recipe; resume it with its own, or choose another folder"
         )
     if not path.is_file():
-        write_recipe(path, recipe)
+        if start is not None:
+            write_origin(folder, start.origin)
+            save_state(folder / "state" / "state.safetensors", State(), method, None)
         write_json(folder / "environment.json", describe_environment())
+        write_recipe(path, recipe)
+
+
+def _began_from(folder: Path) -> dict[str, Any]:
+    """For the card: the model that the run began from, if from one."""
+    origin = read_origin(folder)
+    return {} if origin is None else {"init": origin.card()}
 
 
 def _names(cases: Sequence[CaseFiles]) -> list[str]:
     return sorted(case.name for case in cases)
-
-
-def _initial_weights(source: str, method: Method[Any], method_file: Path | None) -> dict[str, Tensor]:
-    """A model's weights for fine-tuning; it must be the same network.
-
-    Raises:
-        RecipeError: the model's weights have other names or shapes than the recipe's method.
-    """
-    weights = load_model(source, method_file).method.state_dict()
-    wanted = method.state_dict()
-    different = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
-    if different or len(weights) != len(wanted):
-        raise RecipeError(
-            f"--init {source}: its network is not the recipe's ({len(different)} of {len(wanted)} tensors differ, such "
-            f"as {different[0] if different else 'additional ones'}); put the model's method and "
-            "arguments into the recipe"
-        )
-    return weights
