@@ -13,7 +13,7 @@ from lacunet.case import CaseFiles
 from lacunet.data.prepare import Preparation
 from lacunet.nn.batch import Batch
 from lacunet.task import GLIOMA
-from lacunet.training.augment import NO_AUGMENTATION, Augmentation
+from lacunet.training.augmentation.settings import NO_AUGMENTATION, Augmentation
 from lacunet.training.crops import Crops, PreparedCase, crops_from, draw_subset, prepare_cases
 from lacunet.training.recipe import SubsetRule, TrainSettings
 

@@ -20,7 +20,9 @@ from lacunet.data.prepare import Preparation, frame_of, prepare_images, prepare_
 from lacunet.files import path_in, whole_file
 from lacunet.nn.batch import Batch
 from lacunet.task import Task
-from lacunet.training.augment import Augmentation, change_intensities, cut_out, draw_change
+from lacunet.training.augmentation.change import draw_change
+from lacunet.training.augmentation.crop import changed_crop
+from lacunet.training.augmentation.settings import Augmentation
 from lacunet.training.recipe import SubsetRule, TrainSettings
 
 
@@ -132,6 +134,7 @@ class Crops(Dataset[Batch]):
         stage: Index of the stage.
         rank: Of this process, of `ranks`.
         ranks: Processes that share each batch.
+        spacing: Millimetres between voxels of the cases.
     """
 
     def __init__(
@@ -146,10 +149,11 @@ class Crops(Dataset[Batch]):
         stage: int,
         rank: int = 0,
         ranks: int = 1,
+        spacing: float = 1.0,
     ) -> None:
         self.cases, self.task, self.settings, self.steps = cases, task, settings, steps
         self.augmentation, self.seed, self.stage = augmentation, seed, stage
-        self.rank, self.ranks = rank, ranks
+        self.rank, self.ranks, self.spacing = rank, ranks, spacing
 
     def __len__(self) -> int:
         return self.steps
@@ -175,12 +179,17 @@ class Crops(Dataset[Batch]):
     def _crop(self, step: int, slot: int) -> tuple[torch.Tensor, torch.Tensor, tuple[bool, ...], tuple[bool, ...], str]:
         case = self.case_at(step, slot)
         generator = np.random.default_rng([self.seed, self.stage, step, slot, 1])
-        change = draw_change(self.augmentation, len(case.acquired), generator)
+        change = draw_change(
+            self.augmentation, len(case.acquired), generator, spacing=self.spacing, still=self._still()
+        )
         centre = self._centre(case, generator)
-        images, labels = cut_out(case.images, case.labels, centre, change.matrix, self.settings.crop)
-        images = change_intensities(images, change) * torch.tensor(case.acquired)[:, None, None, None]
+        images, labels = changed_crop(case.images, case.labels, case.acquired, centre, change, self.settings.crop)
         presence = draw_subset(case.acquired, self.settings.subsets, generator, self.settings.keep)
         return images, regions_of(labels, self.task), case.acquired, presence, case.name
+
+    def _still(self) -> int | None:
+        """The modality that the reference stays with: T1ce, the only one that shows enhancing rims of 2 mm."""
+        return self.task.modalities.index("t1c") if "t1c" in self.task.modalities else None
 
     def _centre(self, case: PreparedCase, generator: np.random.Generator) -> np.ndarray:
         """Near a voxel of a random region, or any point at which the crop still lies inside the case."""

@@ -17,7 +17,7 @@ from lacunet.nn.batch import Batch
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.progress import Progress, Silent
 from lacunet.task import get_task
-from lacunet.training.augment import NO_AUGMENTATION
+from lacunet.training.augmentation.settings import NO_AUGMENTATION
 from lacunet.training.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
 from lacunet.training.crops import Crops, PreparedCase, crops_from, prepare_cases
 from lacunet.training.log import Notes, TrainingLog
@@ -151,7 +151,7 @@ def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimis
     crops = Crops(
         run.training, run.method.task, settings,
         steps=steps, augmentation=run.recipe.augment, seed=run.recipe.seed, stage=state.stage,
-        rank=run.fabric.global_rank, ranks=run.fabric.world_size,
+        rank=run.fabric.global_rank, ranks=run.fabric.world_size, spacing=run.recipe.prepare.spacing,
     )  # fmt: skip
     for batch in crops_from(crops, state.step, settings.workers):
         _step(run, phase, state, batch)

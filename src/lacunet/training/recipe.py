@@ -12,7 +12,7 @@ from lacunet.errors import RecipeError, nearest
 from lacunet.files import write_text
 from lacunet.reading import parse_toml, read_text, shown
 from lacunet.schema import Clip, Spacing
-from lacunet.training.augment import Augmentation
+from lacunet.training.augmentation.settings import Augmentation
 
 SubsetRule = Literal["subset", "size", "modality", "all"]
 """How the subset that the network is shown is drawn; see `draw_subset` of crops.py."""
@@ -274,4 +274,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     }
     if len(location) > 1:
         model = sections.get(str(location[0]), Recipe)
+    if len(location) > 2 and model is Augmentation:
+        part = Augmentation.model_fields[str(location[1])].annotation
+        model = part if isinstance(part, type) and issubclass(part, BaseModel) else model
     return [field.alias or name for name, field in model.model_fields.items()]
