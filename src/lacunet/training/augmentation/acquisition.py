@@ -26,7 +26,7 @@ class Acquisition:
         shade: Its shading.
         ghost: Its ghosts.
         coarser: Voxels of the crop per acquired voxel, along each axis.
-        noise: Deviation of each receiver channel's noise, in standard deviations of the brain.
+        noise: Deviation of each receiver channel's noise in a voxel of the crop, in standard deviations of the brain.
         seed: Of the noise itself.
     """
 
@@ -89,7 +89,8 @@ def acquired_again(image: Float[Tensor, "x y z"], acquisition: Acquisition) -> F
     coarse = tuple(max(1, round(n / factor)) for n, factor in zip(_shape(signal), acquisition.coarser, strict=True))
     signal = resample(signal[None], (coarse[0], coarse[1], coarse[2]))[0]
     if acquisition.noise > 0:
-        signal = rician(signal, acquisition.noise, torch.Generator().manual_seed(acquisition.seed))
+        averaged = float(np.sqrt(np.prod(acquisition.coarser)))  # a larger voxel has less noise
+        signal = rician(signal, acquisition.noise / averaged, torch.Generator().manual_seed(acquisition.seed))
     signal = resample(signal[None], _shape(image))[0]
     return with_statistics(signal, brain, *mean_and_deviation(image, brain))
 

@@ -99,7 +99,7 @@ class Stripping(_Settings):
 
     chance: Chance = 0.0
     eroded: Chance = 0.4
-    depth: float = Field(6.0, gt=0, le=30)
+    depth: float = Field(9.0, gt=0, le=30)
 
 
 class CutView(_Settings):

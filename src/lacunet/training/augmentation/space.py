@@ -110,16 +110,30 @@ def cut_out(
     block = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
     source = torch.from_numpy(np.ascontiguousarray(images[(slice(None), *block)], dtype=np.float32))
     marked = torch.from_numpy(np.ascontiguousarray(labels[block], dtype=np.float32))
-    offsets = _offsets(crop) if offsets is None else offsets
-    points = _sampling_points(offsets, centre - first, matrix, last - first)
-    moved = F.grid_sample(source[None], points, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+    points = _sampling_points(_offsets(crop) if offsets is None else offsets, centre - first, matrix, last - first)
     nearest = F.grid_sample(marked[None, None], points, mode="nearest", padding_mode="zeros", align_corners=False)
+    moved = torch.empty((len(source), *crop))
+    still = [index for index in range(len(source)) if not motions or motions[index] is None]
+    moved[still] = _linear(source[still] if motions else source, points)
     for index, motion in enumerate(motions):
         if motion is not None:
-            elsewhere = _sampling_points(_after(motion, offsets), centre - first, matrix, last - first)
-            image = source[None, index : index + 1]
-            moved[index] = F.grid_sample(image, elsewhere, padding_mode="zeros", align_corners=False)[0, 0]
+            turned, shifted = _together(matrix, centre - first, motion)
+            moved[index] = _linear(source[index : index + 1], _points_of(offsets, crop, turned, shifted, last - first))[
+                0
+            ]
     return moved, nearest[0, 0].to(torch.uint8)
+
+
+def _linear(
+    source: Float[Tensor, "channel _ _ _"], points: Float[Tensor, "1 x y z 3"]
+) -> Float[Tensor, "channel x y z"]:
+    sampled: Tensor = F.grid_sample(source[None], points, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sampled[0]
+
+
+def _together(matrix: np.ndarray, centre: np.ndarray, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and centre of a crop that is moved first."""
+    return matrix @ rotation(motion.angles), centre + matrix @ np.asarray(motion.shift)
 
 
 def _offsets(crop: tuple[int, int, int]) -> Float[Tensor, "x y z 3"]:
@@ -139,14 +153,28 @@ def _bent(bend: Bend, crop: tuple[int, int, int]) -> Float[Tensor, "x y z 3"]:
     return _offsets(crop) + torch.stack(steps, dim=-1)
 
 
-def _after(motion: Motion, offsets: Float[Tensor, "x y z 3"]) -> Float[Tensor, "x y z 3"]:
-    turned = offsets @ torch.as_tensor(rotation(motion.angles).T, dtype=torch.float32)
-    return turned + torch.tensor(motion.shift)
-
-
 def _largest_step(motion: Motion, half: np.ndarray) -> float:
     """How far the motion takes a voxel of the crop at most, in voxels of the crop along one axis."""
     return float((np.abs(rotation(motion.angles) - np.eye(3)) @ half + np.abs(motion.shift)).max())
+
+
+def _points_of(
+    offsets: Float[Tensor, "x y z 3"] | None,
+    crop: tuple[int, int, int],
+    matrix: np.ndarray,
+    centre: np.ndarray,
+    shape: np.ndarray,
+) -> Float[Tensor, "1 x y z 3"]:
+    """The points of a moved crop; where it is not bent, from three lines instead of a product for each voxel."""
+    if offsets is not None:
+        return _sampling_points(offsets, centre, matrix, shape)
+    scaled = matrix * (2 / shape)[:, None]
+    x, y, z = (
+        torch.from_numpy(np.outer(np.arange(n) - (n - 1) / 2, scaled[::-1, axis])).float()
+        for axis, n in enumerate(crop)
+    )
+    start = torch.from_numpy((((2 * centre + 1) / shape) - 1)[::-1].copy()).float()
+    return ((x + start)[:, None, None] + y[:, None] + z)[None]
 
 
 def _sampling_points(

@@ -57,14 +57,13 @@ def stripped_badly(images: Float[Tensor, "modality x y z"], mistake: Mistake) ->
     generator = np.random.default_rng(mistake.seed)
     shape = _shape(brain)
     where = smooth_field(shape, 5, generator)
-    depth = mistake.depth * (where / where.abs().amax().clamp_min(1e-6) + 0.25).clamp_min(0) / 1.25
+    depth = mistake.depth * (where / where.std().clamp_min(1e-6) + 0.2).clamp(0, 1)
     if mistake.eroded:
         kept = _distance_to(~brain, mistake.depth) >= depth
         changed = images * kept
     else:
         away = _distance_to(brain, mistake.depth)
-        rest = (away > 0) & (away < depth)
-        changed = images + _rests(away / mistake.depth, mistake, generator) * (rest & ~brain)
+        changed = _with_rests(images, (away > 0) & (away < depth) & ~brain, away / mistake.depth, mistake, generator)
     acquired = before.flatten(1).any(1)
     return torch.stack([
         with_statistics(after, after != 0, *mean_and_deviation(image, was)) if there else image
@@ -72,20 +71,23 @@ def stripped_badly(images: Float[Tensor, "modality x y z"], mistake: Mistake) ->
     ])  # fmt: skip
 
 
-def _rests(away: Float[Tensor, "x y z"], mistake: Mistake, generator: np.random.Generator) -> Tensor:
-    """Layers of tissue of uneven brightness around the brain, per modality; never exactly zero."""
-    texture = smooth_field(_shape(away), 12, generator)
-    grain = torch.from_numpy(generator.standard_normal(_shape(away), dtype=np.float32))
-    uneven = 0.8 * texture + 0.15 * grain
-    rests = []
-    for layers in mistake.layers:
-        place = (away.clamp(0, 1) + 0.15 * texture).clamp(0, 1) * (len(layers) - 1)
+def _with_rests(
+    images: Float[Tensor, "modality x y z"],
+    rest: Bool[Tensor, "x y z"],
+    away: Float[Tensor, "x y z"],
+    mistake: Mistake,
+    generator: np.random.Generator,
+) -> Float[Tensor, "modality x y z"]:
+    """The images with layers of uneven tissue where there are rests; `away` is 0 at the brain and 1 where they end."""
+    texture = smooth_field(_shape(rest), 12, generator)[rest]
+    uneven = 0.8 * texture + 0.15 * torch.from_numpy(generator.standard_normal(len(texture), dtype=np.float32))
+    place = (away[rest] + 0.15 * texture).clamp(0, 1)
+    changed = images.clone()
+    for image, layers in zip(changed, mistake.layers, strict=True):
         levels = torch.tensor(layers)
-        first = place.floor().clamp_max(len(layers) - 2).long()
-        between = torch.lerp(levels[first], levels[first + 1], place - first)
-        rests.append(between + uneven)
-    made = torch.stack(rests)
-    return torch.where(made == 0, 1e-3, made)
+        inner = (place * (len(layers) - 1)).floor().clamp_max(len(layers) - 2).long()
+        image[rest] = torch.lerp(levels[inner], levels[inner + 1], place * (len(layers) - 1) - inner) + uneven
+    return changed
 
 
 def _distance_to(region: Bool[Tensor, "x y z"], reach: float) -> Float[Tensor, "x y z"]:
