@@ -16,7 +16,8 @@ import numpy as np
 from lacunet.data.labelled import labelled, part_of
 from lacunet.nn.batch import Batch
 from lacunet.task import Task, get_task
-from lacunet.training.crops import Crops, prepare_cases
+from lacunet.training.crops import Crops
+from lacunet.training.prepared import prepare_cases
 from lacunet.training.recipe import read_recipe
 
 matplotlib.use("agg")
