@@ -48,7 +48,7 @@ from lacunet.nn.batch import hide
 from lacunet.nn.losses import segmentation_losses
 from lacunet.prediction.predictor import Predictor
 from lacunet.task import Subset
-from lacunet.training.augment import cut_out
+from lacunet.training.augmentation.space import cut_out
 from landscape import filter_normalised, largest_gain, moved
 
 Table = dict[tuple[str, Subset], float]

@@ -7,15 +7,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lacunet.training.augment import (
-    NO_AUGMENTATION,
-    Augmentation,
-    Change,
-    change_intensities,
-    cut_out,
-    draw_change,
-    rotation,
-)
+from lacunet.training.augmentation.change import Change, change_intensities, draw_change
+from lacunet.training.augmentation.settings import NO_AUGMENTATION, Augmentation
+from lacunet.training.augmentation.space import cut_out, rotation
 
 SHAPE, CROP = (20, 18, 16), (8, 6, 10)
 CORNER = np.array([5, 4, 3])
