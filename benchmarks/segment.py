@@ -193,7 +193,7 @@ def by_monai(case: "Case", predictor: "Predictor", window: int) -> "torch.Tensor
 
     def network(crops: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", predictor.dtype, enabled=predictor.dtype != torch.float32):
-            return predictor.method(crops, there[None].expand(len(crops), -1)).float()
+            return predictor.networks[0].method(crops, there[None].expand(len(crops), -1)).float()
 
     with torch.inference_mode():
         return resample(inferer(small, network)[0], case.grid.shape)

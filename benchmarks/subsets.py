@@ -60,17 +60,18 @@ def measure(source: Path, options: argparse.Namespace) -> list[list[str]]:
 
         @torch.inference_mode()
         def by_hand(predictor: Predictor = predictor) -> dict[tuple[str, ...], np.ndarray]:
+            method = predictor.networks[0].method
             frame = frame_of(case, GLIOMA.modalities, predictor.model.preparation)
             images = prepare_images(case, GLIOMA, predictor.model.preparation, frame)
             box = (slice(None), *(slice(0, n) for n in images.shape[1:]))
-            padded = pad_to(images[None], predictor.method.divisor).contiguous(memory_format=torch.channels_last_3d)
+            padded = pad_to(images[None], method.divisor).contiguous(memory_format=torch.channels_last_3d)
             precision = partial(torch.autocast, "cpu", predictor.dtype, enabled=predictor.dtype != torch.float32)
             with precision():
-                encoded = predictor.method.encode(padded, torch.ones(1, 4, dtype=torch.bool))
+                encoded = method.encode(padded, torch.ones(1, 4, dtype=torch.bool))
             masks = {}
             for subset in GLIOMA.subsets:
                 with precision():
-                    logits = predictor.method.decode(encoded, torch.tensor([GLIOMA.presence(subset)])).float()
+                    logits = method.decode(encoded, torch.tensor([GLIOMA.presence(subset)])).float()
                 masks[subset] = labels_of(frame.undo(logits[0][box], fill=-30.0) > 0, GLIOMA).numpy()
             return masks
 

@@ -38,6 +38,7 @@ from lacunet.evaluation.scores import Row, read_rows
 from lacunet.files import write_json
 from lacunet.models.calibration import CALIBRATION, read_calibration, read_calibration_file
 from lacunet.models.model import load_model
+from lacunet.models.origin import origin_of, write_origin
 from lacunet.prediction.predictor import Predictor
 from lacunet.stats.temperature import negative_log_likelihood
 from lacunet.task import GLIOMA
@@ -91,6 +92,20 @@ def test_a_case_whose_person_its_run_has_trained_on_is_refused(tmp_path):
     run = knowing(tmp_path / "other", ["BraTS-GLI-00001-000"])
     with pytest.raises(DataError, match="BraTS-GLI-00001-001: "):  # known by its name, though not among the data
         require_out_of_fold([HeldOut(run, (files_of("BraTS-GLI-00001-001", "BraTS-GLI-00001"),))], {})
+
+
+def test_a_fold_knows_whom_the_model_that_it_began_from_had_seen(tmp_path):
+    run, origin = knowing(tmp_path, ["a"]), origin_of(knowing(tmp_path / "before", ["b"]), 1, (), ())
+    write_origin(Path(run), origin)
+    require_out_of_fold([HeldOut(run, (files_of("c"),))], {})
+    for name, file in (("a", "split"), ("b", "init")):
+        with pytest.raises(
+            DataError, match=rf"{name}: .*run has trained on it or on its person \({name} in .*{file}.json"
+        ):
+            require_out_of_fold([HeldOut(run, (files_of(name),))], {})
+    write_origin(Path(run), origin_of("default", 1, (), ()))
+    with pytest.raises(DataError, match="its training began from ccsd_medium, whose training cases are not known"):
+        require_out_of_fold([HeldOut(run, (files_of("c"),))], {})
 
 
 def test_the_model_folder_inside_a_run_knows_as_much_as_the_run(tmp_path):

@@ -99,6 +99,19 @@ def test_segment_a_cohort(lacunet, model, cohort, tmp_path):
     assert len(list(tmp_path.glob("*/*-mask.nii.gz"))) == 2
 
 
+def test_several_models_answer_together(lacunet, model, cohort, tmp_path):
+    case = next(path for path in sorted(cohort.iterdir()) if path.is_dir())
+    status, _, err = lacunet("segment", case, "-o", tmp_path / "out", "--model", f"{model},default", "--no-viewer")
+    assert status == 0, err
+    record = json.loads((tmp_path / "out" / case.name / "case.json").read_text(encoding="utf-8"))
+    assert record["provenance"]["model"] == f"{Path(model).name} + ccsd_medium"
+    assert record["provenance"]["network grid"] == "6 mm, 1.5 mm"
+    status, _, err = lacunet("evaluate", f"{model},{model}", cohort, "-o", tmp_path / "scores", "--subsets", "t2f")
+    assert status == 0, err
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["model"] == f"{Path(model).name} + {Path(model).name}"
+
+
 def test_segment_single_scans_of_two_sequences(lacunet, model, cohort, tmp_path):
     case = sorted(cohort.iterdir())[0]
     t1c, t2f = case / f"{case.name}-t1c.nii.gz", case / f"{case.name}-t2f.nii.gz"

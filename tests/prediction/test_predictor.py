@@ -1,5 +1,6 @@
 """From a case to masks on its own grid."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from lacunet.nn.method import Clock, Method, Stage, get_method, make_method
 from lacunet.prediction.choices import Mirror
 from lacunet.prediction.predictor import Predictor, group_by_frame
 from lacunet.prediction.windows import Windows, gaussian_weight, no_larger_than, pad_to, window_slices
-from lacunet.task import GLIOMA, Task
+from lacunet.task import GLIOMA, Task, get_task
 from small import brain, hand_made_case
 
 
@@ -93,12 +94,13 @@ def test_every_subset_equals_a_case_whose_other_files_were_deleted(spacing: floa
 def test_encodes_once_for_all_subsets_that_share_a_box() -> None:
     model = pointwise()
     run = predictor(model)
-    run.method.encoded = run.method.decoded = 0  # type: ignore[assignment]
-    groups = group_by_frame(uneven_case(), GLIOMA.subsets, model)
+    assert isinstance(model.method, Pointwise)
+    model.method.encoded = model.method.decoded = 0
+    groups = group_by_frame(uneven_case(), GLIOMA.subsets, [model])
     assert [len(group) for _, group in groups] == [3, 4, 8]  # without T2 and FLAIR, with T2 but not FLAIR, with FLAIR
     list(run.each(uneven_case(), GLIOMA.subsets))
-    assert run.method.encoded == 3 + 1  # and once to measure how much memory the network takes
-    assert run.method.decoded == 15 + 1
+    assert model.method.encoded == 3 + 1  # and once to measure how much memory the network takes
+    assert model.method.decoded == 15 + 1
 
 
 def test_a_real_layout_of_files_goes_through(phantoms: list[CaseFiles]) -> None:
@@ -186,7 +188,7 @@ def test_blended_windows_equal_monais() -> None:
     case = hand_made_case({"t2f": brain((14, 16, 18), (0, 0, 0), (13, 15, 17))})
     found = predictor(model, Windows(size, overlap=0.5))(case).logits
     presence = torch.tensor([GLIOMA.presence(("t2f",))])
-    ((frame, _),) = group_by_frame(case, [("t2f",)], model)
+    (((frame,), _),) = group_by_frame(case, [("t2f",)], [model])
     assert frame.shape == case.grid.shape
     image = case.images["t2f"]
     images = torch.zeros((1, 4, *image.shape))
@@ -206,7 +208,7 @@ def test_mirror_images_are_encoded_once_each_and_a_pointwise_network_is_indiffer
     model.method.encoded = 0
     mirrored = list(Predictor(model, "cpu", "float32", mirror=mirror).each(case, GLIOMA.subsets))
     measured = 1  # a network is asked once for the memory that it needs
-    assert model.method.encoded == measured + turns * len(group_by_frame(case, GLIOMA.subsets, model))
+    assert model.method.encoded == measured + turns * len(group_by_frame(case, GLIOMA.subsets, [model]))
     for one, other in zip(plain, mirrored, strict=True):
         assert one.subset == other.subset
         torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-5)
@@ -269,3 +271,54 @@ def test_bf16_is_near_float32() -> None:
 def test_a_window_is_no_larger_than_the_box_needs():
     assert no_larger_than((75, 94, 78), (128, 128, 128), 8) == (80, 96, 80)
     assert no_larger_than((200, 64, 130), (128, 128, 128), 8) == (128, 64, 128)
+
+
+# ---------------------------------------------------------------- several models
+
+
+def other(spacing: float = 1.0) -> Model:
+    torch.manual_seed(2)
+    return replace(model_of(Pointwise(GLIOMA), spacing), name="other", sha256="ab", card={"data": "others"})
+
+
+@pytest.mark.parametrize("spacings", [(1.0, 1.0), (1.0, 2.0), (1.5, 2.0)], ids=str)
+def test_logits_of_several_models_are_averaged_on_the_grid_of_the_case(spacings: tuple[float, float]) -> None:
+    case, models = uneven_case(), [pointwise(spacings[0]), other(spacings[1])]
+    alone = [{one.subset: one.logits for one in predictor(model).each(case, GLIOMA.subsets)} for model in models]
+    together = list(Predictor(models, "cpu", "float32").each(case, GLIOMA.subsets))
+    assert {one.subset for one in together} == set(GLIOMA.subsets)
+    for one in together:
+        expected = (alone[0][one.subset] + alone[1][one.subset]) / 2
+        torch.testing.assert_close(one.logits, expected, rtol=1e-5, atol=1e-5)
+        assert one.temperature == 1.0
+
+
+def test_each_of_several_models_encodes_a_case_once_for_all_subsets_that_share_a_box() -> None:
+    models = [pointwise(), other(2.0)]
+    run, methods = Predictor(models, "cpu", "float32"), [model.method for model in models]
+    list(run.each(uneven_case(), [GLIOMA.modalities]))  # measures how much memory each network takes
+    for method in methods:
+        assert isinstance(method, Pointwise)
+        method.encoded = method.decoded = 0
+    list(run.each(uneven_case(), GLIOMA.subsets))
+    assert [(method.encoded, method.decoded) for method in methods if isinstance(method, Pointwise)] == [(3, 15)] * 2
+
+
+def test_several_models_are_called_by_their_names_and_hashes() -> None:
+    models = [replace(pointwise(), sha256="aa", card={"data": "some"}), other(2.0)]
+    run = Predictor(models, "cpu", "float32")
+    assert run.model.name == "made + other"
+    assert run.model.card["data"] == "some; others"
+    assert run.model.card["members"] == [{"model": "made", "sha256": "aa"}, {"model": "other", "sha256": "ab"}]
+    assert run.model.sha256 == hashlib.sha256(b"aa\nab").hexdigest()
+    assert run.grids == "1 mm, 2 mm"
+    assert Predictor([models[0]], "cpu", "float32").model is models[0]
+
+
+def test_models_of_different_tasks_do_not_answer_together() -> None:
+    torch.manual_seed(1)
+    alien = model_of(Pointwise(get_task("mets")))
+    with pytest.raises(UsageError, match="is of the task 'mets', made of 'glioma'; models that answer together"):
+        Predictor([pointwise(), alien], "cpu", "float32")
+    with pytest.raises(UsageError, match="without a model"):
+        Predictor([], "cpu", "float32")

@@ -89,7 +89,7 @@ def test_the_estimates_are_the_recovery_modules(predictor, phantoms):
     images = prepare_images(case, GLIOMA, Preparation(6.0), frame)
     presence = torch.tensor([[True, True, True, False]])
     with torch.no_grad():
-        maps = predictor.method.complete(pad_to(images[None], 2), presence)[0]
+        maps = predictor.model.method.complete(pad_to(images[None], 2), presence)[0]
     x, y, z = frame.shape
     expected = frame.undo(maps[:, :x, :y, :z])[3].numpy()
     brain = np.logical_or.reduce([image != 0 for image in case.images.values()])

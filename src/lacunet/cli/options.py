@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from lacunet.prediction.predictor import Predictor
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
-ModelName = Annotated[str, typer.Option("--model", "-m", help="A shipped model, a model folder, or a run.")]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="A shipped model, a model folder or a run; or several, with commas.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 PrecisionName = Annotated[
     Precision, typer.Option("--precision", help="Of the arithmetic; auto takes bf16 where the hardware multiplies it.")
@@ -41,11 +43,12 @@ T2f = Annotated[Path | None, typer.Option("--t2f", "--flair", help="The FLAIR sc
 
 
 def task_of(model: str) -> Task:
-    """A model's task, from its description alone."""
+    """The task of a model, or of several, from the first one's description alone."""
     from lacunet.models.description import read_description
+    from lacunet.models.ensemble import members_of
     from lacunet.models.folder import model_folder
 
-    return read_description(model_folder(model)).task
+    return read_description(model_folder(members_of(model)[0])).task
 
 
 def predictor_of(
@@ -57,17 +60,18 @@ def predictor_of(
     task: str | None = None,
     mirror: Mirror = "none",
 ) -> "Predictor":
-    """A loaded model, ready to predict; the cases may be of another task than the model's own."""
+    """A loaded model, or several, ready to predict; the cases may be of another task than the model's own."""
     if window and window < 32:
         raise UsageError(f"--window {window}: at least 32 voxels, or 0 for the whole brain at once")
-    from lacunet.models.model import for_task, load_model
+    from lacunet.models.ensemble import load_models
+    from lacunet.models.model import for_task
     from lacunet.prediction.predictor import Predictor
     from lacunet.prediction.windows import Windows
 
     windows = Windows((window, window, window)) if window else Windows()
-    loaded = load_model(model, method_file)
+    loaded = load_models(model, method_file)
     if task is not None:
-        loaded = for_task(loaded, get_task(task))
+        loaded = [for_task(one, get_task(task)) for one in loaded]
     return Predictor(loaded, device, precision, windows, mirror)
 
 

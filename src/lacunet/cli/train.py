@@ -78,7 +78,7 @@ def train(
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model, a model folder, or a run.")],
+    model: Annotated[str, typer.Argument(help="A shipped model, a model folder or a run; or several, with commas.")],
     data: Annotated[Path, typer.Argument(help="Folder of cases with references, or a manifest.csv.")],
     output: Output,
     split: Annotated[str | None, typer.Option(help="FILE:PART, such as split.json:test.")] = None,

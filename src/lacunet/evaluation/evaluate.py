@@ -203,7 +203,7 @@ def _view(
             "weights (sha256)": model.sha256,
             "trained on": str(model.card.get("data", "not stated")),
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "network grid": f"{model.preparation.spacing:g} mm",
+            "network grid": predictor.grids,
             "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
         },
     )

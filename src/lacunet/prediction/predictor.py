@@ -1,32 +1,22 @@
-"""From a case to masks on the case's own grid: windows -> logits -> probabilities -> labels."""
+"""From a case to masks on the case's own grid: networks -> logits -> probabilities -> labels."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import combinations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from lacunet.case import Case
-from lacunet.data.prepare import Frame, frame_of, labels_of, prepare_images
+from lacunet.data.prepare import Frame, Preparation, frame_of, labels_of, prepare_images
 from lacunet.errors import DataError
+from lacunet.models.ensemble import as_one
 from lacunet.models.model import Model
-from lacunet.nn.memory import in_channels_last
 from lacunet.prediction.choices import Mirror, Precision
 from lacunet.prediction.device import choose_device, choose_precision
-from lacunet.prediction.windows import (
-    Windows,
-    bytes_per_voxel,
-    free_memory,
-    gaussian_weight,
-    no_larger_than,
-    pad_to,
-    window_slices,
-)
+from lacunet.prediction.network import Network
+from lacunet.prediction.windows import Windows
 from lacunet.task import Subset, Task
 
 _FAR_OUTSIDE = -30.0
@@ -64,41 +54,42 @@ class Prediction:
         return dict(zip(self.task.regions, torch.sigmoid(self.logits / temperature).numpy(), strict=True))
 
 
-MIRRORS: Mapping[Mirror, Sequence[tuple[int, ...]]] = {
-    "none": [()],
-    "sides": [(), (0,)],
-    "all": [axes for count in range(4) for axes in combinations(range(3), count)],
-}
-"""The axes along which each image is flipped; the first is the image itself."""
-
-Ask = Callable[[Float[Tensor, "1 modality x y z"], Sequence[Subset]], Iterator[Float[Tensor, "1 channel x y z"]]]
-"""Prepared images, padded, and subsets of them -> maps for each subset, in order."""
-
-
 class Predictor:
-    """A model on a device, loaded once for any number of cases.
+    """A model on a device, or several whose logits are averaged, loaded once for any number of cases.
+
+    Several models cost as many passes as they are, and as much memory at a time as their encodings of one case. Each
+    has a grid of its own; their logits are averaged on the case's.
 
     Args:
-        model: What predicts.
+        model: What predicts; several of one task are one predictor, an ensemble.
         device: `auto`, `cpu`, `cuda`, ...
         precision: Of its arithmetic.
         windows: How a box is cut up.
         mirror: Mirror images over which logits are averaged (Wang et al. 2019): twice or eight times the work.
+
+    Raises:
+        UsageError: no model, or models of several tasks.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Sequence[Model],
         device: str = "auto",
         precision: Precision = "auto",
         windows: Windows | None = None,
         mirror: Mirror = "none",
     ) -> None:
-        self.model, self.mirror = model, mirror
+        models = [model] if isinstance(model, Model) else list(model)
+        self.model, self.mirror = as_one(models), mirror
         self.device = choose_device(device)
         self.dtype = choose_precision(self.device, precision)
         self.windows = windows or Windows()
-        self.method = in_channels_last(model.method.to(self.device).eval())
+        self.networks = [Network(one, self.device, self.dtype, self.windows, mirror) for one in models]
+
+    @property
+    def grids(self) -> str:
+        """The grids of the networks, for a record: `1.5 mm`."""
+        return ", ".join(dict.fromkeys(f"{network.model.preparation.spacing:g} mm" for network in self.networks))
 
     def __call__(self, case: Case, subset: Subset | None = None) -> Prediction:
         """Predict from one subset of a case, or from all that was acquired."""
@@ -114,18 +105,16 @@ class Predictor:
             DataError: a subset names a modality that the case lacks.
         """
         task = self.model.task
-        for frame, group in group_by_frame(case, subsets, self.model):
+        for frames, group in group_by_frame(case, subsets, [network.model for network in self.networks]):
             shown = task.subset({modality for subset in group for modality in subset})
-            images = prepare_images(case.only(shown), task, self.model.preparation, frame)
-            ask = self._mirrored(partial(self._segment, shown))
-            for subset, (logits, window) in zip(group, self._maps(images, ask, group), strict=True):
+            images = self._prepared(case, shown, frames)
+            maps = [network.segment(images[network.model.preparation], shown, group) for network in self.networks]
+            for subset, *answers in zip(group, *maps, strict=True):
                 temperature = self._temperature(subset)
                 outside = _FAR_OUTSIDE * max(1.0, temperature)  # so that it stays certain at this temperature
-                yield Prediction(task, subset, frame.undo(logits, fill=outside), temperature, window)
-
-    def _temperature(self, subset: Subset) -> float:
-        calibration = self.model.calibration
-        return 1.0 if calibration is None else calibration.temperature(subset, self.mirror)
+                logits = [frame.undo(one, fill=outside) for frame, (one, _) in zip(frames, answers, strict=True)]
+                window = next((size for _, size in answers if size is not None), None)
+                yield Prediction(task, subset, _mean(logits), temperature, window)
 
     def complete(self, case: Case, subset: Subset | None = None) -> dict[str, np.ndarray]:
         """Estimates of the modalities that are not in the subset, by modality, on the case's grid.
@@ -144,121 +133,46 @@ class Predictor:
         """
         task = self.model.task
         shown = subset or case.acquired(task)
-        ((frame, _),) = group_by_frame(case, [shown], self.model)
-        images = prepare_images(case.only(shown), task, self.model.preparation, frame)
-        ((maps, _),) = self._maps(images, self._estimate, [shown])
+        ((frames, _),) = group_by_frame(case, [shown], [network.model for network in self.networks])
+        images = self._prepared(case, shown, frames)
+        made = [network.complete(images[network.model.preparation], shown) for network in self.networks]
+        maps = _mean([frame.undo(one) for frame, one in zip(frames, made, strict=True)])
         brain = np.logical_or.reduce([case.images[modality] != 0 for modality in shown])
         clip = self.model.preparation.clip
-        estimates = np.where(brain, frame.undo(maps).clamp(-clip, clip).numpy(), np.float32(0))
+        estimates = np.where(brain, maps.clamp(-clip, clip).numpy(), np.float32(0))
         return {name: one for name, one in zip(task.modalities, estimates, strict=True) if name not in shown}
 
-    def _maps(
-        self, images: Float[Tensor, "modality x y z"], ask: Ask, subsets: Sequence[Subset]
-    ) -> Iterator[tuple[Float[Tensor, "channel x y z"], tuple[int, int, int] | None]]:
-        """Maps of each subset, in order, and the size of the windows that they come from."""
-        size, done = self._window_size(images), 0
-        if size is None:
-            try:
-                for maps in self._through(images, ask, subsets):
-                    yield maps, None
-                    done += 1
-                return
-            except torch.cuda.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                size = (128, 128, 128)
-        for maps in self._by_windows(images, ask, subsets[done:], size):
-            yield maps, size
+    def _prepared(self, case: Case, shown: Subset, frames: Sequence[Frame]) -> dict[Preparation, Tensor]:
+        """What is shown of a case, prepared once for all networks that want it alike."""
+        case, task = case.only(shown), self.model.task
+        wanted = {network.model.preparation: frame for network, frame in zip(self.networks, frames, strict=True)}
+        return {preparation: prepare_images(case, task, preparation, frame) for preparation, frame in wanted.items()}
 
-    @cached_property
-    def _bytes_per_voxel(self) -> float:
-        return bytes_per_voxel(self.method)
-
-    def _window_size(self, images: Tensor) -> tuple[int, int, int] | None:
-        if self.windows.size is not None:
-            return self.windows.size
-        needed = self._bytes_per_voxel * images[0].numel()
-        available = free_memory(self.device)
-        return None if available is None or needed < available / 2 else (128, 128, 128)
-
-    def _through(self, images: Tensor, ask: Ask, subsets: Sequence[Subset]) -> Iterator[Tensor]:
-        """The whole array at once, padded to a multiple of the network's divisor."""
-        cut = tuple(slice(0, n) for n in images.shape[1:])
-        padded = pad_to(images[None], self.method.divisor)
-        for maps in ask(padded.to(self.device).contiguous(memory_format=torch.channels_last_3d), subsets):
-            yield maps[0][(slice(None), *cut)].cpu()
-
-    def _by_windows(
-        self, images: Tensor, ask: Ask, subsets: Sequence[Subset], size: tuple[int, int, int]
-    ) -> Iterator[Tensor]:
-        """Overlapping windows, blended by a Gaussian with its peak in the middle; each is encoded once."""
-        shape = images.shape[1:]
-        size = no_larger_than(shape, size, self.method.divisor)
-        grown = [max(0, s - n) for s, n in zip(size, shape, strict=True)]
-        images = F.pad(images, (0, grown[2], 0, grown[1], 0, grown[0]))
-        weight = gaussian_weight(size)
-        total = torch.zeros(images.shape[1:])
-        sums: list[Tensor] = []
-        for window in window_slices(images.shape[1:], size, self.windows.overlap):
-            total[window] += weight
-            for index, maps in enumerate(self._through(images[(slice(None), *window)], ask, subsets)):
-                if index == len(sums):
-                    sums.append(torch.zeros((len(maps), *images.shape[1:])))
-                sums[index][(slice(None), *window)] += maps * weight
-        cut = tuple(slice(0, n) for n in shape)
-        for blended in sums:
-            yield (blended / total)[(slice(None), *cut)]
-
-    def _segment(self, shown: Subset, images: Tensor, subsets: Sequence[Subset]) -> Iterator[Tensor]:
-        """Region logits of each subset of what is shown, encoded once."""
-        with torch.inference_mode(), self._autocast():
-            encoded = self.method.encode(images, self._presence(shown))
-        for subset in subsets:
-            with torch.inference_mode(), self._autocast():
-                logits = self.method.decode(encoded, self._presence(subset)).float()
-            yield logits  # outside the context, which the caller would otherwise run in
-
-    def _mirrored(self, ask: Ask) -> Ask:
-        """The same, averaged over an image and its mirror images; each of them is encoded once."""
-        mirrors = MIRRORS[self.mirror]
-        if len(mirrors) == 1:
-            return ask
-
-        def asked(images: Tensor, subsets: Sequence[Subset]) -> Iterator[Tensor]:
-            sums: list[Tensor] = []
-            for axes in mirrors:
-                axes = tuple(axis + 2 for axis in axes)
-                turned = images.flip(axes).contiguous(memory_format=torch.channels_last_3d)
-                for index, maps in enumerate(ask(turned, subsets)):
-                    back = maps.flip(axes) / len(mirrors)
-                    sums[index : index + 1] = [sums[index] + back] if index < len(sums) else [back]
-            yield from sums
-
-        return asked
-
-    def _estimate(self, images: Tensor, subsets: Sequence[Subset]) -> Iterator[Tensor]:
-        """All modalities, estimated from each subset."""
-        for subset in subsets:
-            with torch.inference_mode(), self._autocast():
-                completed = self.method.complete(images, self._presence(subset)).float()
-            yield completed
-
-    def _presence(self, subset: Subset) -> Bool[Tensor, "1 modality"]:
-        return torch.tensor([self.model.task.presence(subset)], device=self.device)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+    def _temperature(self, subset: Subset) -> float:
+        calibration = self.model.calibration
+        return 1.0 if calibration is None else calibration.temperature(subset, self.mirror)
 
 
-def group_by_frame(case: Case, subsets: Iterable[Subset], model: Model) -> list[tuple[Frame, list[Subset]]]:
-    """Subsets whose modalities span the same box share a frame, and so are encoded once."""
-    acquired = case.acquired(model.task)
-    groups: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Frame, list[Subset]]] = {}
+def group_by_frame(
+    case: Case, subsets: Iterable[Subset], models: Sequence[Model]
+) -> list[tuple[tuple[Frame, ...], list[Subset]]]:
+    """Subsets whose modalities span the same box for each of the models share their frames: each encodes them once."""
+    acquired = case.acquired(models[0].task)
+    groups: dict[tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], tuple[tuple[Frame, ...], list[Subset]]] = {}
     for subset in subsets:
         absent = [modality for modality in subset if modality not in acquired]
         if absent:
             raise DataError(
                 f"{case.name}: has no {', '.join(absent)}; it has {', '.join(acquired)}; choose a subset of these"
             )
-        frame = frame_of(case, subset, model.preparation)
-        groups.setdefault((frame.start, frame.size), (frame, []))[1].append(subset)
+        frames = tuple(frame_of(case, subset, model.preparation) for model in models)
+        boxes = tuple((frame.start, frame.size) for frame in frames)
+        groups.setdefault(boxes, (frames, []))[1].append(subset)
     return list(groups.values())
+
+
+def _mean(maps: Sequence[Float[Tensor, "channel x y z"]]) -> Float[Tensor, "channel x y z"]:
+    first, *others = maps
+    for other in others:
+        first += other
+    return first / len(maps) if others else first

@@ -220,7 +220,7 @@ def provenance_of(predictor: Predictor, scans: Sequence[str]) -> dict[str, str]:
         "trained on": str(model.card.get("data", "not stated")),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         **({"scans": ", ".join(scans)} if scans else {}),
-        "network grid": f"{model.preparation.spacing:g} mm",
+        "network grid": predictor.grids,
         "computed on": f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}",
         "threads": f"{torch.get_num_threads()}, PyTorch {torch.__version__}",
     }
