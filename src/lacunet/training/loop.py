@@ -34,6 +34,8 @@ from lacunet.training.optimiser import (
 from lacunet.training.prepared import PreparedCase, prepare_cases
 from lacunet.training.recipe import Recipe, TrainSettings
 from lacunet.training.seeds import seed_step, shared_generator
+from lacunet.training.transplant.given import prepare_lesions
+from lacunet.training.transplant.transplant import Donors
 from lacunet.training.validation import on_device, validation_dice, validation_loss
 
 
@@ -61,6 +63,7 @@ class TrainingRun:
         method: What is trained.
         training: Prepared cases.
         healthy: Prepared brains without a tumour, if the recipe wants any.
+        donors: Whose lesions are put into crops; None transplants none.
         validation: Cases that choose the weights; empty keeps the last.
         prepared: The folder of prepared cases.
         card: What the model says of itself.
@@ -76,6 +79,7 @@ class TrainingRun:
     method: Method[Any]
     training: Sequence[PreparedCase]
     healthy: Sequence[PreparedCase]
+    donors: Donors | None
     validation: Sequence[CaseFiles]
     prepared: Path
     card: Mapping[str, Any]
@@ -168,6 +172,27 @@ def healthy_on_all_ranks(
     return healthy
 
 
+def donors_on_all_ranks(
+    recipe: Recipe,
+    training: Sequence[PreparedCase],
+    lesions: Sequence[CaseFiles],
+    folder: Path,
+    fabric: Fabric,
+    progress: Progress,
+) -> Donors | None:
+    """As `prepared_on_all_ranks`: whose lesions are transplanted; None if the recipe transplants none."""
+    if not recipe.transplant.wanted:
+        return None
+    given: list[PreparedCase] = []
+    preparation, workers = recipe.prepare.preparation(), recipe.train.workers
+    with fabric.rank_zero_first():
+        for case in prepare_lesions(lesions, get_task(recipe.task), preparation, folder, workers):
+            given.append(case)
+            progress.advanced("preparing lesions", len(given), len(lesions), "preparing lesions")
+    own = training if recipe.transplant.training or not given else []
+    return Donors(recipe.transplant, [*own, *given], preparation)
+
+
 def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimiser_state: Mapping[str, Tensor]) -> None:
     settings = run.recipe.for_stage(stage.name)
     run.method.to(run.fabric.device)
@@ -181,7 +206,8 @@ def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimis
     crops = Crops(
         run.training, run.method.task, settings, brains=run.healthy,
         steps=steps, augmentation=run.recipe.augment, seed=run.recipe.seed, stage=state.stage,
-        rank=run.fabric.global_rank, ranks=run.fabric.world_size, spacing=run.recipe.prepare.spacing,
+        rank=run.fabric.global_rank, ranks=run.fabric.world_size,
+        donors=run.donors, spacing=run.recipe.prepare.spacing,
     )  # fmt: skip
     for batch in crops_from(crops, state.step, settings.workers):
         _step(run, phase, state, batch)

@@ -13,6 +13,7 @@ from lacunet.files import write_text
 from lacunet.reading import parse_toml, read_text, shown
 from lacunet.schema import Clip, Spacing
 from lacunet.training.augmentation.settings import Augmentation
+from lacunet.training.transplant.settings import Transplant
 
 SubsetRule = Literal["subset", "size", "modality", "all"]
 """How the subset that the network is shown is drawn; see `draw_subset` of crops.py."""
@@ -142,6 +143,7 @@ class Recipe(_Section):
         prepare: See `PrepareSettings`.
         train: See `TrainSettings`.
         augment: See `Augmentation`.
+        transplant: See `Transplant`.
         validate_: Written `[validate]`; see `ValidateSettings`.
         stages: Overrides by stage name; see `StageSettings`.
     """
@@ -155,6 +157,7 @@ class Recipe(_Section):
     prepare: PrepareSettings = PrepareSettings()
     train: TrainSettings = TrainSettings()
     augment: Augmentation = Augmentation()
+    transplant: Transplant = Transplant()
     validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
     stages: dict[str, StageSettings] = {}
 
@@ -273,6 +276,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "prepare": PrepareSettings,
         "train": TrainSettings,
         "augment": Augmentation,
+        "transplant": Transplant,
         "validate": ValidateSettings,
         "stages": StageSettings,
     }

@@ -27,7 +27,13 @@ from lacunet.prediction.device import choose_device
 from lacunet.progress import Progress, Silent
 from lacunet.task import Task, get_task
 from lacunet.training.log import Notes, TrainingLog
-from lacunet.training.loop import TrainingRun, healthy_on_all_ranks, prepared_on_all_ranks, run_stages
+from lacunet.training.loop import (
+    TrainingRun,
+    donors_on_all_ranks,
+    healthy_on_all_ranks,
+    prepared_on_all_ranks,
+    run_stages,
+)
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 
 
@@ -44,6 +50,7 @@ def train(
     card: Mapping[str, Any] | None = None,
     progress: Progress = Silent(),
     prepared: Path | None = None,
+    lesions: Sequence[CaseFiles] = (),
 ) -> Path:
     """Train a method as a recipe says.
 
@@ -60,6 +67,7 @@ def train(
         card: What the model says of itself (data, licence).
         progress: Told of every prepared case, step and validation.
         prepared: Folder of prepared cases, which several runs may share; None keeps them in the run.
+        lesions: Cases with references that give lesions to transplant and are not trained on otherwise.
 
     Returns:
         The model folder.
@@ -72,6 +80,7 @@ def train(
     task = get_task(recipe.task)
     task.subsets_named(recipe.validate_.subsets)  # a wrong name is reported now, not at the first validation
     _require_cases(training, validation)
+    _require_lesions(recipe, lesions, validation)
     fabric = _fabric(recipe, device)
     torch.manual_seed(recipe.seed)
     method = in_channels_last(make_method(get_method(recipe.method, method_file), task, recipe.arguments))
@@ -87,16 +96,18 @@ def train(
     fabric.barrier()
     progress = progress if fabric.global_rank == 0 else Silent()
     where = prepared or folder / "prepared"
+    cases = prepared_on_all_ranks(recipe, training, where, fabric, progress)
     run = TrainingRun(
         recipe=recipe,
         folder=folder,
         fabric=fabric,
         method=method,
-        training=prepared_on_all_ranks(recipe, training, where, fabric, progress),
+        training=cases,
         healthy=healthy_on_all_ranks(recipe, training, where, fabric, progress),
+        donors=donors_on_all_ranks(recipe, cases, lesions, where, fabric, progress),
         validation=validation,
         prepared=where,
-        card={**_cases_of(task, training, validation), **(card or {})},
+        card={**_cases_of(task, training, validation), **_lesions_of(lesions), **(card or {})},
         progress=progress,
         log=TrainingLog(folder, steps, active=fabric.global_rank == 0),
         notes=Notes(),
@@ -116,6 +127,11 @@ def _cases_of(task: Task, training: Sequence[CaseFiles], validation: Sequence[Ca
         "validation_list": split_hash(case.name for case in validation) if validation else None,
         "complete_cases": sum(set(case.images) >= set(task.modalities) for case in training),
     }
+
+
+def _lesions_of(lesions: Sequence[CaseFiles]) -> dict[str, Any]:
+    """Hash and number of the cases that give lesions only; nothing where there are none."""
+    return {"lesion_list": split_hash(_names(lesions)), "lesion_cases": len(lesions)} if lesions else {}
 
 
 def _fabric(recipe: Recipe, device: str) -> Fabric:
@@ -145,6 +161,20 @@ def _require_cases(training: Sequence[CaseFiles], validation: Sequence[CaseFiles
         plain_name(files.name)
         if files.reference is None:
             raise DataError(f"{files.name}: has no reference mask; training and validation need one for every case")
+
+
+def _require_lesions(recipe: Recipe, lesions: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> None:
+    if lesions and not recipe.transplant.wanted:
+        raise RecipeError(
+            f"{len(lesions)} cases are given for their lesions, but the recipe transplants none; set transplant.chance"
+        )
+    judges = {case.person for case in validation}
+    for files in lesions:
+        plain_name(files.name)
+        if files.reference is None:
+            raise DataError(f"{files.name}: has no reference mask; a case that gives a lesion needs one")
+        if files.person in judges:
+            raise DataError(f"{files.name}: its person is a validation case; a lesion must not come from one")
 
 
 def _require_fit(recipe: Recipe, method: Method[Any], stages: Sequence[Stage], ranks: int) -> None:
