@@ -1,6 +1,6 @@
 """The section `[transplant]` of a recipe."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,7 +29,7 @@ class Transplant(BaseModel):
     edge: float = Field(4.0, ge=0, le=20)
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _in_order(self) -> "Transplant":
         if self.smallest > self.largest:
             raise ValueError("smallest is above largest")
         return self
