@@ -9,7 +9,9 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 from torch import Tensor
 
+from lacunet.case import box_around
 from lacunet.training.augmentation.space import cut_out
+from lacunet.training.dilation import dilated
 from lacunet.training.prepared import PreparedCase
 from lacunet.training.transplant.graft import Graft
 
@@ -68,24 +70,30 @@ def cut_lesion(
     pasted = lesion & (weight >= 0.5)
     if not pasted.any():
         return None
-    width = 2 * max(1, round(SHELL / spacing)) + 1
-    near = F.max_pool3d(pasted[None, None].float(), width, stride=1, padding=width // 2)[0, 0] > 0
     return Lesion(
         images=images,
         labels=moved % CHOSEN * pasted,
         weight=weight * brain,
-        shell=near & brain & ~tumour,
+        shell=around(pasted, spacing) & brain & ~tumour,
         inside=float((pasted & brain).sum() / pasted.sum()),
     )
 
 
+def around(region: Bool[Tensor, "x y z"], spacing: float) -> Bool[Tensor, "x y z"]:
+    """A region and the shell around it in which intensities are compared."""
+    return dilated(region, max(1, round(SHELL / spacing)))
+
+
 def _piece(labels: np.ndarray, which: float) -> tuple[np.ndarray, tuple[slice, slice, slice]]:
     """One connected lesion and the box around it; the chance of each is its share of the tumour's voxels."""
-    pieces, count = ndimage.label(labels > 0)
+    tumour = labels > 0
+    whole = box_around(tumour)
+    pieces, count = ndimage.label(tumour[whole])
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
     number = 1 + int(np.searchsorted(np.cumsum(sizes), which * sizes.sum(), side="right"))
-    box = ndimage.find_objects(pieces, number)[number - 1]
-    return pieces == number, box
+    chosen = np.zeros_like(tumour)
+    chosen[whole] = pieces == number
+    return chosen, box_around(chosen)
 
 
 def _reaches_a_face(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:

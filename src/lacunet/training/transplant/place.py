@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from lacunet.training.dilation import dilated
 from lacunet.training.transplant.lesion import Lesion
 
 TRIES = 30
@@ -26,7 +27,7 @@ def find_place(
         The same voxels as indices of the crop and as indices of the lesion's box.
     """
     pasted = lesion.labels > 0
-    around = torch.nn.functional.max_pool3d(tumour[None, None].float(), 2 * GAP + 1, stride=1, padding=GAP)[0, 0] > 0
+    around = dilated(tumour, GAP)
     free, number = brain & ~around, int(pasted.sum())
     for middle in generator.integers(0, brain.shape, (TRIES, 3)).tolist():
         if not free[tuple(middle)]:

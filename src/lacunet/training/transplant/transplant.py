@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from lacunet.data.prepare import Preparation
 from lacunet.training.augmentation.statistics import mean_and_deviation, with_statistics
 from lacunet.training.prepared import PreparedCase
 from lacunet.training.transplant.graft import Graft
-from lacunet.training.transplant.lesion import SHELL, Lesion, cut_lesion
+from lacunet.training.transplant.lesion import Lesion, around, cut_lesion
 from lacunet.training.transplant.mix import matched, mixed
 from lacunet.training.transplant.place import Windows, find_place
 from lacunet.training.transplant.settings import Transplant
@@ -76,9 +75,7 @@ def _placed(
     in_crop, in_box = windows
     brain = (images[:, *in_crop] != 0).any(0)
     pasted = (lesion.labels[in_box] > 0) & brain
-    width = 2 * max(1, round(SHELL / preparation.spacing)) + 1
-    near = F.max_pool3d(pasted[None, None].float(), width, stride=1, padding=width // 2)[0, 0] > 0
-    shell = near & ~pasted & (labels[in_crop] == 0)
+    shell = around(pasted, preparation.spacing) & ~pasted & (labels[in_crop] == 0)
     changed, weight = images.clone(), lesion.weight[in_box]
     for index, image in enumerate(images):
         there, donor = image[in_crop], lesion.images[index]
