@@ -14,6 +14,7 @@ from lacunet.data.prepare import regions_of
 from lacunet.nn.batch import Batch
 from lacunet.task import Task
 from lacunet.training.augment import Augmentation, change_intensities, cut_out, draw_change
+from lacunet.training.painting import draw_contrast, paint
 from lacunet.training.prepared import PreparedCase
 from lacunet.training.recipe import SubsetRule, TrainSettings
 
@@ -117,6 +118,8 @@ class Crops(Dataset[Batch]):
         change = draw_change(self.augmentation, len(case.acquired), generator)
         centre = self._centre(case, generator)
         images, labels = cut_out(case.images, case.labels, centre, change.matrix, self.settings.crop)
+        if case.tissues is not None:
+            images = paint(images, draw_contrast(self.task.modalities, generator), case.tissues)
         images = change_intensities(images, change) * torch.tensor(case.acquired)[:, None, None, None]
         presence = draw_subset(case.acquired, self.settings.subsets, generator, self.settings.keep)
         return images, regions_of(labels, self.task), case.acquired, presence, case.name
