@@ -26,7 +26,7 @@ from lacunet.task import Task
 from lacunet.training.painting import TissueStatistics
 from lacunet.training.parallel import done_in_order
 
-_FORMAT = 2
+_FORMAT = 3
 """Of the folders: other files in them are another format."""
 
 _ADVICE = "remove its folder, and the case is prepared again"
