@@ -17,6 +17,7 @@ from lacunet.training.augmentation.change import draw_change
 from lacunet.training.augmentation.crop import seen_worse
 from lacunet.training.augmentation.settings import Augmentation
 from lacunet.training.augmentation.space import cut_out
+from lacunet.training.painting import draw_contrast, paint
 from lacunet.training.prepared import PreparedCase
 from lacunet.training.recipe import SubsetRule, TrainSettings
 from lacunet.training.transplant.graft import draw_graft
@@ -129,8 +130,10 @@ class Crops(Dataset[Batch]):
         centre = self._centre(case, generator)
         images, labels = cut_out(
             case.images, case.labels, centre, change.matrix, self.settings.crop,
-            bend=change.bend, motions=change.motions,
+            bend=change.bend, motions=change.motions if case.tissues is None else (),
         )  # fmt: skip
+        if case.tissues is not None:
+            images = paint(images, draw_contrast(self.task.modalities, generator), case.tissues)
         name = case.name
         if self.donors is not None:
             graft = draw_graft(self.donors.settings, np.random.default_rng([self.seed, self.stage, step, slot, 3]))

@@ -62,7 +62,9 @@ class TrainSettings(_Section):
         keep: With `subsets = "modality"`: the chance that a modality is shown.
         tumour_share: Share of the crops that are centred near a voxel of a random region.
         inside: Keep crops near tumour inside the case, as the others are, where a case is as large as a crop.
-        healthy: Share of the crops that show a brain without a tumour: the healthy half of a training case, mirrored.
+        healthy: Share of the crops that show a brain without a tumour: the healthy halves of training cases, mirrored,
+            and `phantoms`, each as often as the others.
+        phantoms: Number of invented brains among these, with another random contrast in each crop.
         patience: Validations in a row without a better score after which a stage ends early; 0 never ends it early.
         save_every: Steps between savings of the state that `--resume` starts from.
         log_every: Steps between lines of the log.
@@ -87,6 +89,7 @@ class TrainSettings(_Section):
     tumour_share: float = Field(0.5, ge=0, le=1)
     inside: bool = False
     healthy: float = Field(0.0, ge=0, lt=1)
+    phantoms: int = Field(0, ge=0, le=1000)
     patience: int = Field(0, ge=0)
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)

@@ -25,6 +25,7 @@ from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage, get_method, make_method
 from lacunet.prediction.device import choose_device
 from lacunet.progress import Progress, Silent
+from lacunet.reading import read_json
 from lacunet.task import Task, get_task
 from lacunet.training.log import Notes, TrainingLog
 from lacunet.training.loop import (
@@ -58,8 +59,8 @@ def train(
         recipe: Everything that decides the training.
         training: Cases with references; some may lack modalities.
         validation: Cases that choose the best weights; empty keeps the last.
-        folder: The run: `recipe.toml`, `split.json` (which cases), `log.jsonl`, TensorBoard events, `state/`, `model/`,
-            `environment.json`.
+        folder: The run: `recipe.toml`, `split.json` and `lesions.json` (which cases), `log.jsonl`, TensorBoard events,
+            `state/`, `model/`, `environment.json`.
         resume: Go on from the state that the folder holds.
         init: A model (shipped name or folder) whose weights the training starts from.
         device: `auto`, `cpu`, `cuda`, ...
@@ -75,7 +76,8 @@ def train(
     Raises:
         OutputError: the folder holds a run, and `resume` is False.
         RecipeError: the recipe does not fit the method, or is not the one that the resumed run began with.
-        DataError: no training case, or a case without a reference.
+        DataError: no training case, a case without a reference, a lesion of a person who is validated with, or other
+            cases than those that the resumed run began with.
     """
     task = get_task(recipe.task)
     task.subsets_named(recipe.validate_.subsets)  # a wrong name is reported now, not at the first validation
@@ -92,7 +94,8 @@ def train(
         method.load_state_dict(_initial_weights(init, method, method_file))
     if fabric.global_rank == 0:
         _open_folder(folder, recipe, resume)
-        write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
+        _record_cases(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
+        _record_cases(folder / "lesions.json", {"lesions": _names(lesions)})
     fabric.barrier()
     progress = progress if fabric.global_rank == 0 else Silent()
     where = prepared or folder / "prepared"
@@ -200,6 +203,17 @@ def _open_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
     if not path.is_file():
         write_recipe(path, recipe)
         write_json(folder / "environment.json", describe_environment())
+
+
+def _record_cases(path: Path, lists: Mapping[str, Sequence[str]]) -> None:
+    """Write lists of names, or refuse to go on with others than those that are there.
+
+    Raises:
+        DataError: the run began with other cases.
+    """
+    if path.is_file() and read_json(path, DataError, "remove the run, or take its cases from elsewhere") != lists:
+        raise DataError(f"{path}: the run began with other cases; resume it with its own, or choose another folder")
+    write_json(path, lists)
 
 
 def _names(cases: Sequence[CaseFiles]) -> list[str]:

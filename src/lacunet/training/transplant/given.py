@@ -1,16 +1,23 @@
 """Cases that give lesions only, prepared. A small cube about a tumour is enough of a case."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lacunet.case import CaseFiles
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation
 from lacunet.files import path_in
 from lacunet.task import Task
-from lacunet.training.prepared import PreparedCase, Wanted, fingerprint, prepare_all, prepared_case, write_prepared
+from lacunet.training.prepared import (
+    Facts,
+    PreparedCase,
+    Wanted,
+    fingerprint,
+    prepare_all,
+    prepared_case,
+    write_prepared,
+)
 
 
 def prepare_lesions(
@@ -23,14 +30,14 @@ def prepare_lesions(
     """
     wanted = [
         Wanted(
-            path_in(folder, files.name, f"-{fingerprint(files, preparation, 'lesion')}"),
+            path_in(folder, files.name, f"-lesion-{fingerprint(files, task, preparation)}"),
             partial(_prepare_into, files, task, preparation),
         )
         for files in cases
     ]
     for files, one, facts in zip(cases, wanted, prepare_all(wanted, workers), strict=True):
-        yield prepared_case(files.name, task.presence(files.images), one.folder, facts)
+        yield prepared_case(facts, task.presence(files.images), one.folder)
 
 
-def _prepare_into(files: CaseFiles, task: Task, preparation: Preparation, folder: Path) -> Mapping[str, Any]:
+def _prepare_into(files: CaseFiles, task: Task, preparation: Preparation, folder: Path) -> Facts:
     return write_prepared(load_case(files, task, whole=False), task, preparation, folder)
