@@ -2,8 +2,8 @@
 
     python scripts/studies/look_at_crops.py recipes/small/ccsd.toml CASES -o crops.png --set augment.shading.chance=1
 
-Each row is a crop: every sequence in the axial slice with most tumour, then the first of them in a coronal one, with the
-outlines of the regions (whole tumour green, core yellow, enhancing red).
+Each row is a crop: every sequence in the axial slice with most tumour, then in a coronal one, with the outlines of the
+regions (whole tumour green, core yellow, enhancing red).
 """
 
 import argparse
@@ -19,6 +19,8 @@ from lacunet.task import Task, get_task
 from lacunet.training.crops import Crops
 from lacunet.training.prepared import prepare_cases
 from lacunet.training.recipe import read_recipe
+from lacunet.training.transplant.given import prepare_lesions
+from lacunet.training.transplant.transplant import Donors
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
@@ -27,6 +29,7 @@ COLOURS = ("#37d67a", "#ffd400", "#ff4040")
 
 
 def main() -> None:
+    """Prepare some cases, make crops of them as a training does, and draw these."""
     arguments = parsed()
     recipe = read_recipe(arguments.recipe, arguments.set)
     task = get_task(recipe.task)
@@ -34,22 +37,31 @@ def main() -> None:
     if arguments.split:
         cases = part_of(cases, arguments.split, "train")
     cases = cases[:: max(1, len(cases) // arguments.cases)][: arguments.cases]
+    preparation = recipe.prepare.preparation()
     with tempfile.TemporaryDirectory() as scratch:
-        prepared = list(prepare_cases(cases, task, recipe.prepare.preparation(), arguments.prepared or Path(scratch)))
+        folder = arguments.prepared or Path(scratch)
+        prepared = list(prepare_cases(cases, task, preparation, folder))
+        if arguments.lesions:
+            lesions = labelled(arguments.lesions, task, None)
+            given = list(prepare_lesions(lesions[:: max(1, len(lesions) // 40)], task, preparation, folder))
+        else:
+            given = prepared
         crops = Crops(
             prepared, task, recipe.train.model_copy(update={"batch": 1}),
             steps=arguments.number, augmentation=recipe.augment, seed=arguments.seed, stage=0,
-            spacing=recipe.prepare.spacing,
+            donors=Donors(recipe.transplant, given, preparation), spacing=preparation.spacing,
         )  # fmt: skip
         draw([crops[step] for step in range(arguments.number)], task, arguments.output)
 
 
 def parsed() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--split", type=Path, help="take its training cases")
+    parser.add_argument("--lesions", type=Path, help="take lesions of these cases; else of the cases themselves")
     parser.add_argument("--prepared", type=Path, help="folder of prepared cases; else they are made again")
     parser.add_argument("--cases", type=int, default=6)
     parser.add_argument("--number", type=int, default=6)

@@ -37,6 +37,10 @@ def train(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, such as train.learning_rate=1e-4.")
     ] = None,
+    lesions: Annotated[
+        Path | None,
+        typer.Option(help="Folder of further cases whose lesions are put into crops; the recipe says how often."),
+    ] = None,
     init: Annotated[str | None, typer.Option(help="Start from a trained model.")] = None,
     init_partly: Annotated[
         bool, typer.Option("--init-partly", help="Take only those weights of --init that fit the recipe's network.")
@@ -68,9 +72,12 @@ def train(
         share = complete_share({case.name: task.subset(case.images) for case in training}, task)
         card["data"] += f", {100 * share:.1f} % of them with every sequence"
         say(f"training on {card['data']}")
+    given = labelled(lesions, task, None) if lesions is not None else []
+    if lesions is not None:
+        card["data"] += f"; lesions of {len(given)} cases of {lesions.resolve().name}"
     with progress() as bar:
         model = run_training(
-            settings, training, validation, output,
+            settings, training, validation, output, lesions=given,
             resume=resume, init=init, init_partly=init_partly, device=device, method_file=method_file, card=card,
             progress=bar,
         )  # fmt: skip

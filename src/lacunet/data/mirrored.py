@@ -15,9 +15,9 @@ from lacunet.case import Case, box_around
 from lacunet.data.midplane import Plane, Points, midplane, sampled
 from lacunet.task import Task
 
-MARGIN = 8.0
+MARGIN = 5.0
 """How far beyond the plane, in the half that is replaced, a tumour may reach to: it swells beyond its outline, mm."""
-BLEND = 4.0
+BLEND = 3.0
 """Half the width of the seam, mm."""
 _MOST_DIFFERENT = 0.7
 """Halves that differ more (see `midplane`) have no plane that can be trusted."""

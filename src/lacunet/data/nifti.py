@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 from lacunet.case import Case, CaseFiles, Grid
-from lacunet.data.background import on_empty_background
+from lacunet.data.background import check_signal, on_empty_background
 from lacunet.data.content import refuse_labels, refuse_whole_brain
 from lacunet.data.formats.nifti_header import SYNTHETIC
 from lacunet.data.geometry import CORNER_TOLERANCE_MM, corner_distance, triple
@@ -34,8 +34,15 @@ _FORM_FIELDS = (
 _ROW_FIELDS = ("srow_x", "srow_y", "srow_z", "xyzt_units")
 
 
-def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True) -> Case:
+def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True, whole: bool = True) -> Case:
     """Read all files of a case, check them and turn them to RAS+.
+
+    Args:
+        files: Of the case.
+        task: Its modalities and labels.
+        want_reference: Whether its reference is read, if it has one.
+        whole: Whether scans must show a whole brain without its skull. A cube about a tumour need not; what is no brain
+            in it must be exactly 0.
 
     Raises:
         DataError: a file is damaged, not a scan, not skull-stripped, empty or not 3-D.
@@ -52,7 +59,11 @@ def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True
         if native is None:
             native, first = grid, file.path.name
         require_same_grid(file.path.name, grid, first, native)
-        voxels, remarks = on_empty_background(file.path.name, voxels, grid)
+        remarks: list[str] = []
+        if whole:
+            voxels, remarks = on_empty_background(file.path.name, voxels, grid)
+        else:
+            check_signal(file.path.name, voxels)
         refuse_labels(file.path.name, voxels)
         images[modality] = to_ras(voxels, native)
         notes += [*said, *remarks]
@@ -61,8 +72,9 @@ def load_case(files: CaseFiles, task: Task = GLIOMA, want_reference: bool = True
     reference = None
     if want_reference and files.reference is not None:
         reference, said = _read_reference(files, native, first, task)
-        brain = np.logical_or.reduce([image != 0 for image in images.values()])
-        refuse_whole_brain(files.reference.path.name, reference, brain)
+        if whole:
+            brain = np.logical_or.reduce([image != 0 for image in images.values()])
+            refuse_whole_brain(files.reference.path.name, reference, brain)
         notes += said
     return Case(files.name, files.person, images, ras_grid(native), native, reference, tuple(dict.fromkeys(notes)))
 

@@ -14,10 +14,14 @@ from lacunet.data.prepare import regions_of
 from lacunet.nn.batch import Batch
 from lacunet.task import Task
 from lacunet.training.augmentation.change import draw_change
-from lacunet.training.augmentation.crop import changed_crop
+from lacunet.training.augmentation.crop import seen_worse
 from lacunet.training.augmentation.settings import Augmentation
+from lacunet.training.augmentation.space import cut_out
+from lacunet.training.painting import draw_contrast, paint
 from lacunet.training.prepared import PreparedCase
 from lacunet.training.recipe import SubsetRule, TrainSettings
+from lacunet.training.transplant.graft import draw_graft
+from lacunet.training.transplant.transplant import Donors, with_lesion
 
 
 def draw_subset(
@@ -60,6 +64,7 @@ class Crops(Dataset[Batch]):
         stage: Index of the stage.
         rank: Of this process, of `ranks`.
         ranks: Processes that share each batch.
+        donors: Whose lesions are put into crops; None transplants none.
         spacing: Millimetres between voxels of the cases.
     """
 
@@ -76,12 +81,13 @@ class Crops(Dataset[Batch]):
         brains: Sequence[PreparedCase] = (),
         rank: int = 0,
         ranks: int = 1,
+        donors: Donors | None = None,
         spacing: float = 1.0,
     ) -> None:
         self.brains = brains
         self.cases, self.task, self.settings, self.steps = cases, task, settings, steps
         self.augmentation, self.seed, self.stage = augmentation, seed, stage
-        self.rank, self.ranks, self.spacing = rank, ranks, spacing
+        self.rank, self.ranks, self.donors, self.spacing = rank, ranks, donors, spacing
 
     def __len__(self) -> int:
         return self.steps
@@ -122,9 +128,20 @@ class Crops(Dataset[Batch]):
             self.augmentation, len(case.acquired), generator, spacing=self.spacing, still=self._still()
         )
         centre = self._centre(case, generator)
-        images, labels = changed_crop(case.images, case.labels, case.acquired, centre, change, self.settings.crop)
+        images, labels = cut_out(
+            case.images, case.labels, centre, change.matrix, self.settings.crop,
+            bend=change.bend, motions=change.motions if case.tissues is None else (),
+        )  # fmt: skip
+        if case.tissues is not None:
+            images = paint(images, draw_contrast(self.task.modalities, generator), case.tissues)
+        name = case.name
+        if self.donors is not None:
+            graft = draw_graft(self.donors.settings, np.random.default_rng([self.seed, self.stage, step, slot, 3]))
+            images, labels, donor = with_lesion(images, labels, case.acquired, self.donors, graft)
+            name = f"{name} + lesion of {donor}" if donor else name
+        images, labels = seen_worse(images, labels, case.acquired, change, centre, case.shape)
         presence = draw_subset(case.acquired, self.settings.subsets, generator, self.settings.keep)
-        return images, regions_of(labels, self.task), case.acquired, presence, case.name
+        return images, regions_of(labels, self.task), case.acquired, presence, name
 
     def _still(self) -> int | None:
         """The modality that the reference stays with: T1ce, the only one that shows enhancing rims of 2 mm."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lacunet.task import get_task
 from lacunet.training.augmentation.settings import NO_AUGMENTATION
 from lacunet.training.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
 from lacunet.training.crops import Crops, crops_from
-from lacunet.training.healthy import prepare_mirrored
+from lacunet.training.healthy import prepare_mirrored, prepare_phantoms
 from lacunet.training.log import Notes, TrainingLog
 from lacunet.training.optimiser import (
     freeze_all_but,
@@ -34,6 +35,8 @@ from lacunet.training.optimiser import (
 from lacunet.training.prepared import PreparedCase, prepare_cases
 from lacunet.training.recipe import Recipe, TrainSettings
 from lacunet.training.seeds import seed_step, shared_generator
+from lacunet.training.transplant.given import prepare_lesions
+from lacunet.training.transplant.transplant import Donors
 from lacunet.training.validation import on_device, validation_dice, validation_loss
 
 
@@ -61,6 +64,7 @@ class TrainingRun:
         method: What is trained.
         training: Prepared cases.
         healthy: Prepared brains without a tumour, if the recipe wants any.
+        donors: Whose lesions are put into crops; None transplants none.
         validation: Cases that choose the weights; empty keeps the last.
         prepared: The folder of prepared cases.
         card: What the model says of itself.
@@ -76,6 +80,7 @@ class TrainingRun:
     method: Method[Any]
     training: Sequence[PreparedCase]
     healthy: Sequence[PreparedCase]
+    donors: Donors | None
     validation: Sequence[CaseFiles]
     prepared: Path
     card: Mapping[str, Any]
@@ -146,26 +151,51 @@ def prepared_on_all_ranks(
 def healthy_on_all_ranks(
     recipe: Recipe, cases: Sequence[CaseFiles], folder: Path, fabric: Fabric, progress: Progress
 ) -> list[PreparedCase]:
-    """As `prepared_on_all_ranks`: the brains without a tumour that the cases give; none if the recipe wants none.
+    """As `prepared_on_all_ranks`: the brains without a tumour that the recipe wants.
 
     Raises:
-        RecipeError: the recipe wants some, and no case gives one.
+        RecipeError: the recipe wants some, and there are none; or it wants phantoms and shows none.
     """
-    if not recipe.train.healthy:
+    if not recipe.train.healthy and not recipe.train.phantoms:
         return []
+    if not recipe.train.healthy:
+        raise RecipeError(f"train.phantoms = {recipe.train.phantoms}: no crop shows them; set train.healthy above 0")
+    wanted = (get_task(recipe.task), recipe.prepare.preparation(), folder, recipe.train.workers)
     brains: list[PreparedCase | None] = []
-    preparation, workers = recipe.prepare.preparation(), recipe.train.workers
     with fabric.rank_zero_first():
-        for brain in prepare_mirrored(cases, get_task(recipe.task), preparation, folder, workers):
+        mirrored, phantoms = prepare_mirrored(cases, *wanted), prepare_phantoms(recipe.train.phantoms, *wanted)
+        for brain in chain(mirrored, phantoms):
             brains.append(brain)
-            progress.advanced("mirroring healthy halves", len(brains), len(cases), "mirroring healthy halves")
+            total = len(cases) + recipe.train.phantoms
+            progress.advanced("healthy brains", len(brains), total, "preparing brains without a tumour")
     healthy = [brain for brain in brains if brain is not None]
     if not healthy:
         raise RecipeError(
             f"train.healthy = {recipe.train.healthy:g}: no training case has a half without tumour to make a healthy "
-            "brain of; set it to 0"
+            "brain of; set train.phantoms above 0, or train.healthy to 0"
         )
     return healthy
+
+
+def donors_on_all_ranks(
+    recipe: Recipe,
+    training: Sequence[PreparedCase],
+    lesions: Sequence[CaseFiles],
+    folder: Path,
+    fabric: Fabric,
+    progress: Progress,
+) -> Donors | None:
+    """As `prepared_on_all_ranks`: whose lesions are transplanted; None if the recipe transplants none."""
+    if not recipe.transplant.wanted:
+        return None
+    given: list[PreparedCase] = []
+    preparation, workers = recipe.prepare.preparation(), recipe.train.workers
+    with fabric.rank_zero_first():
+        for case in prepare_lesions(lesions, get_task(recipe.task), preparation, folder, workers):
+            given.append(case)
+            progress.advanced("preparing lesions", len(given), len(lesions), "preparing lesions")
+    own = training if recipe.transplant.training or not given else []
+    return Donors(recipe.transplant, [*own, *given], preparation)
 
 
 def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimiser_state: Mapping[str, Tensor]) -> None:
@@ -181,7 +211,8 @@ def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimis
     crops = Crops(
         run.training, run.method.task, settings, brains=run.healthy,
         steps=steps, augmentation=run.recipe.augment, seed=run.recipe.seed, stage=state.stage,
-        rank=run.fabric.global_rank, ranks=run.fabric.world_size, spacing=run.recipe.prepare.spacing,
+        rank=run.fabric.global_rank, ranks=run.fabric.world_size,
+        donors=run.donors, spacing=run.recipe.prepare.spacing,
     )  # fmt: skip
     for batch in crops_from(crops, state.step, settings.workers):
         _step(run, phase, state, batch)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from lacunet.case import Case, CaseFiles
 from lacunet.data.nifti import load_case
@@ -20,10 +21,12 @@ from lacunet.data.prepare import Preparation, frame_of, prepare_images, prepare_
 from lacunet.errors import DataError
 from lacunet.files import path_in, whole_file, write_json
 from lacunet.reading import read_json
+from lacunet.schema import Strict, fitted
 from lacunet.task import Task
+from lacunet.training.painting import TissueStatistics
 from lacunet.training.parallel import done_in_order
 
-_FORMAT = 2
+_FORMAT = 3
 """Of the folders: other files in them are another format."""
 
 _ADVICE = "remove its folder, and the case is prepared again"
@@ -39,6 +42,7 @@ class PreparedCase:
         folder: Where its files are.
         shape: Of the grid.
         counts: How many voxels each region has, by the name of the region.
+        tissues: Of an invented brain, whose `images` are shares of tissues, and which scans are made of at each crop.
     """
 
     name: str
@@ -46,6 +50,7 @@ class PreparedCase:
     folder: Path
     shape: tuple[int, int, int]
     counts: Mapping[str, int]
+    tissues: TissueStatistics | None = None
 
     @property
     def images(self) -> np.ndarray:
@@ -79,17 +84,33 @@ def opened(path: Path) -> np.ndarray:
         raise DataError(f"{path}: cannot be read as a prepared array; {_ADVICE}") from error
 
 
+class Facts(Strict):
+    """What `facts.json` says of a prepared case, or that there is none.
+
+    Attributes:
+        name: Of the case; empty where there is none.
+        shape: Of its grid.
+        counts: Voxels of each region.
+        tissues: Of an invented brain.
+    """
+
+    name: str
+    shape: tuple[int, int, int] = (0, 0, 0)
+    counts: dict[str, int] = Field(default_factory=dict)
+    tissues: TissueStatistics | None = None
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A folder of a prepared case that is to be there.
 
     Attributes:
         folder: Its name changes with everything that its contents depend on.
-        write: Writes its files and returns what is known of them, as JSON; it can be pickled.
+        write: Writes its files and returns what is known of them; it can be pickled.
     """
 
     folder: Path
-    write: Callable[[Path], Mapping[str, Any]]
+    write: Callable[[Path], Facts]
 
 
 def prepare_cases(
@@ -109,22 +130,21 @@ def prepare_cases(
     """
     wanted = [
         Wanted(
-            path_in(folder, files.name, f"-{fingerprint(files, preparation, 'case')}"),
+            path_in(folder, files.name, f"-{fingerprint(files, task, preparation)}"),
             partial(_prepare_into, files, task, preparation),
         )
         for files in cases
     ]
     for files, one, facts in zip(cases, wanted, prepare_all(wanted, workers), strict=True):
-        yield prepared_case(files.name, task.presence(files.images), one.folder, facts)
+        yield prepared_case(facts, task.presence(files.images), one.folder)
 
 
-def prepared_case(name: str, acquired: tuple[bool, ...], folder: Path, facts: Mapping[str, Any]) -> PreparedCase:
-    """A case of whose folder these facts are known (`prepare_all`)."""
-    x, y, z = facts["shape"]
-    return PreparedCase(name, acquired, folder, (x, y, z), facts["voxels"])
+def prepared_case(facts: Facts, acquired: tuple[bool, ...], folder: Path) -> PreparedCase:
+    """The case in a folder whose facts are known."""
+    return PreparedCase(facts.name, acquired, folder, facts.shape, facts.counts, facts.tissues)
 
 
-def prepare_all(wanted: Sequence[Wanted], workers: int) -> Iterator[Mapping[str, Any]]:
+def prepare_all(wanted: Sequence[Wanted], workers: int) -> Iterator[Facts]:
     """Make the folders that are not there yet; what is known of each, in their order.
 
     Raises:
@@ -139,7 +159,7 @@ def prepare_all(wanted: Sequence[Wanted], workers: int) -> Iterator[Mapping[str,
         yield _facts(one.folder)
 
 
-def write_prepared(case: Case, task: Task, preparation: Preparation, folder: Path) -> Mapping[str, Any]:
+def write_prepared(case: Case, task: Task, preparation: Preparation, folder: Path) -> Facts:
     """Write the arrays of a case with a reference; what `Wanted.write` returns."""
     frame = frame_of(case, case.acquired(task), preparation)
     labels = prepare_reference(case, task, frame).numpy()
@@ -150,7 +170,8 @@ def write_prepared(case: Case, task: Task, preparation: Preparation, folder: Pat
         voxels = np.argwhere(np.isin(labels, members)).astype(np.int16)
         write_array(_voxels_file(folder, region), voxels)
         counts[region] = len(voxels)
-    return {"shape": labels.shape, "voxels": counts}
+    x, y, z = labels.shape
+    return Facts(name=case.name, shape=(x, y, z), counts=counts)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -159,40 +180,38 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(temporary, array)
 
 
-def fingerprint(files: CaseFiles, preparation: Preparation, kind: str) -> str:
-    """Changes with the files (name, size, time of change), the label convention, the preparation and what is made."""
+def fingerprint(files: CaseFiles, task: Task, preparation: Preparation) -> str:
+    """Changes with the files (name, size, time of change), the label convention, the task and the preparation."""
     images = dict(files.images) if files.reference is None else {**files.images, "reference": files.reference}
-    return hashed(
-        {
-            "files": {key: [*_stamp(image.path), image.volume] for key, image in images.items()},
-            "convention": files.convention,
-            "preparation": asdict(preparation),
-            "kind": kind,
-        }
-    )
+    stamps = {key: [*_stamp(image.path), image.volume] for key, image in images.items()}
+    return hashed(task, preparation, {"files": stamps, "convention": files.convention})
 
 
-def hashed(facts: Mapping[str, Any]) -> str:
-    """Sixteen letters that change with these facts and with the format of prepared cases."""
-    text = json.dumps({**facts, "format": _FORMAT}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def hashed(task: Task, preparation: Preparation, facts: Mapping[str, Any]) -> str:
+    """Sixteen letters that change with the task, the preparation, these facts and the format of prepared cases."""
+    everything = {
+        **facts,
+        "modalities": task.modalities,
+        "regions": task.regions,
+        "preparation": asdict(preparation),
+        "format": _FORMAT,
+    }
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _prepare_into(files: CaseFiles, task: Task, preparation: Preparation, folder: Path) -> Mapping[str, Any]:
+def _prepare_into(files: CaseFiles, task: Task, preparation: Preparation, folder: Path) -> Facts:
     return write_prepared(load_case(files, task), task, preparation, folder)
 
 
 def _make(wanted: Wanted) -> None:
     facts = wanted.write(wanted.folder)
-    write_json(wanted.folder / "facts.json", facts)
+    write_json(wanted.folder / "facts.json", facts.model_dump(mode="json"))
     (wanted.folder / "done").touch()
 
 
-def _facts(folder: Path) -> Mapping[str, Any]:
-    facts = read_json(folder / "facts.json", DataError, _ADVICE)
-    if not isinstance(facts, dict):
-        raise DataError(f"{folder / 'facts.json'}: is no object; {_ADVICE}")
-    return facts
+def _facts(folder: Path) -> Facts:
+    path = folder / "facts.json"
+    return fitted(Facts, read_json(path, DataError, _ADVICE), str(path), DataError, _ADVICE)
 
 
 def _voxels_file(folder: Path, region: str) -> Path:

@@ -13,6 +13,7 @@ from lacunet.files import write_text
 from lacunet.reading import parse_toml, read_text, shown
 from lacunet.schema import Clip, Spacing
 from lacunet.training.augmentation.settings import Augmentation
+from lacunet.training.transplant.settings import Transplant
 
 SubsetRule = Literal["subset", "size", "modality", "all"]
 """How the subset that the network is shown is drawn; see `draw_subset` of crops.py."""
@@ -61,7 +62,9 @@ class TrainSettings(_Section):
         keep: With `subsets = "modality"`: the chance that a modality is shown.
         tumour_share: Share of the crops that are centred near a voxel of a random region.
         inside: Keep crops near tumour inside the case, as the others are, where a case is as large as a crop.
-        healthy: Share of the crops that show a brain without a tumour: the healthy half of a training case, mirrored.
+        healthy: Share of the crops that show a brain without a tumour: the healthy halves of training cases, mirrored,
+            and `phantoms`, each as often as the others.
+        phantoms: Number of invented brains among these, with another random contrast in each crop.
         patience: Validations in a row without a better score after which a stage ends early; 0 never ends it early.
         save_every: Steps between savings of the state that `--resume` starts from.
         log_every: Steps between lines of the log.
@@ -86,6 +89,7 @@ class TrainSettings(_Section):
     tumour_share: float = Field(0.5, ge=0, le=1)
     inside: bool = False
     healthy: float = Field(0.0, ge=0, lt=1)
+    phantoms: int = Field(0, ge=0, le=1000)
     patience: int = Field(0, ge=0)
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)
@@ -142,6 +146,7 @@ class Recipe(_Section):
         prepare: See `PrepareSettings`.
         train: See `TrainSettings`.
         augment: See `Augmentation`.
+        transplant: See `Transplant`.
         validate_: Written `[validate]`; see `ValidateSettings`.
         stages: Overrides by stage name; see `StageSettings`.
     """
@@ -155,6 +160,7 @@ class Recipe(_Section):
     prepare: PrepareSettings = PrepareSettings()
     train: TrainSettings = TrainSettings()
     augment: Augmentation = Augmentation()
+    transplant: Transplant = Transplant()
     validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
     stages: dict[str, StageSettings] = {}
 
@@ -273,6 +279,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "prepare": PrepareSettings,
         "train": TrainSettings,
         "augment": Augmentation,
+        "transplant": Transplant,
         "validate": ValidateSettings,
         "stages": StageSettings,
     }

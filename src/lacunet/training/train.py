@@ -24,10 +24,17 @@ from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage, get_method, make_method
 from lacunet.prediction.device import choose_device
 from lacunet.progress import Progress, Silent
+from lacunet.reading import read_json
 from lacunet.task import Task, get_task
 from lacunet.training.checkpoint import State, save_state
 from lacunet.training.log import Notes, TrainingLog
-from lacunet.training.loop import TrainingRun, healthy_on_all_ranks, prepared_on_all_ranks, run_stages
+from lacunet.training.loop import (
+    TrainingRun,
+    donors_on_all_ranks,
+    healthy_on_all_ranks,
+    prepared_on_all_ranks,
+    run_stages,
+)
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 from lacunet.training.start import Start, start_from
 
@@ -46,6 +53,7 @@ def train(
     card: Mapping[str, Any] | None = None,
     progress: Progress = Silent(),
     prepared: Path | None = None,
+    lesions: Sequence[CaseFiles] = (),
 ) -> Path:
     """Train a method as a recipe says.
 
@@ -53,8 +61,8 @@ def train(
         recipe: Everything that decides the training.
         training: Cases with references; some may lack modalities.
         validation: Cases that choose the best weights; empty keeps the last.
-        folder: The run: `recipe.toml`, `split.json` (which cases), `log.jsonl`, TensorBoard events, `state/`, `model/`,
-            `environment.json`; `init.json` if it began from a model.
+        folder: The run: `recipe.toml`, `split.json` and `lesions.json` (which cases), `log.jsonl`, TensorBoard events,
+            `state/`, `model/`, `environment.json`; `init.json` if it began from a model.
         resume: Go on from the state that the folder holds.
         init: A model (shipped name or folder) whose weights the training starts from. All of them must fit the
             recipe's network, which may have more tensors. A resumed run does not need it.
@@ -64,6 +72,7 @@ def train(
         card: What the model says of itself (data, licence).
         progress: Told of every prepared case, step and validation.
         prepared: Folder of prepared cases, which several runs may share; None keeps them in the run.
+        lesions: Cases with references that give lesions to transplant and are not trained on otherwise.
 
     Returns:
         The model folder.
@@ -72,11 +81,13 @@ def train(
         OutputError: the folder holds a run, and `resume` is False.
         RecipeError: the recipe does not fit the method or the model `init`, or is not the one that the resumed run
             began with.
-        DataError: no training case, or a case without a reference.
+        DataError: no training case, a case without a reference, a lesion of a person who is validated with, or other
+            cases than those that the resumed run began with.
     """
     task = get_task(recipe.task)
     task.subsets_named(recipe.validate_.subsets)  # a wrong name is reported now, not at the first validation
     _require_cases(training, validation)
+    _require_lesions(recipe, lesions, validation)
     fabric = _fabric(recipe, device)
     torch.manual_seed(recipe.seed)
     method = in_channels_last(make_method(get_method(recipe.method, method_file), task, recipe.arguments))
@@ -90,22 +101,30 @@ def train(
         start.put_into(method)
     if fabric.global_rank == 0:
         _open_folder(folder, recipe, resume, method, start)
-        write_json(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
+        _record_cases(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
+        _record_cases(folder / "lesions.json", {"lesions": _names(lesions)})
     fabric.barrier()
     progress = progress if fabric.global_rank == 0 else Silent()
     if start is not None:
         progress.said(start.words())
     where = prepared or folder / "prepared"
+    cases = prepared_on_all_ranks(recipe, training, where, fabric, progress)
     run = TrainingRun(
         recipe=recipe,
         folder=folder,
         fabric=fabric,
         method=method,
-        training=prepared_on_all_ranks(recipe, training, where, fabric, progress),
+        training=cases,
         healthy=healthy_on_all_ranks(recipe, training, where, fabric, progress),
+        donors=donors_on_all_ranks(recipe, cases, lesions, where, fabric, progress),
         validation=validation,
         prepared=where,
-        card={**_cases_of(task, training, validation), **_began_from(folder), **(card or {})},
+        card={
+            **_cases_of(task, training, validation),
+            **_lesions_of(lesions),
+            **_began_from(folder),
+            **(card or {}),
+        },
         progress=progress,
         log=TrainingLog(folder, steps, active=fabric.global_rank == 0),
         notes=Notes(),
@@ -125,6 +144,11 @@ def _cases_of(task: Task, training: Sequence[CaseFiles], validation: Sequence[Ca
         "validation_list": split_hash(case.name for case in validation) if validation else None,
         "complete_cases": sum(set(case.images) >= set(task.modalities) for case in training),
     }
+
+
+def _lesions_of(lesions: Sequence[CaseFiles]) -> dict[str, Any]:
+    """Hash and number of the cases that give lesions only; nothing where there are none."""
+    return {"lesion_list": split_hash(_names(lesions)), "lesion_cases": len(lesions)} if lesions else {}
 
 
 def _fabric(recipe: Recipe, device: str) -> Fabric:
@@ -154,6 +178,20 @@ def _require_cases(training: Sequence[CaseFiles], validation: Sequence[CaseFiles
         plain_name(files.name)
         if files.reference is None:
             raise DataError(f"{files.name}: has no reference mask; training and validation need one for every case")
+
+
+def _require_lesions(recipe: Recipe, lesions: Sequence[CaseFiles], validation: Sequence[CaseFiles]) -> None:
+    if lesions and not recipe.transplant.wanted:
+        raise RecipeError(
+            f"{len(lesions)} cases are given for their lesions, but the recipe transplants none; set transplant.chance"
+        )
+    judges = {case.person for case in validation}
+    for files in lesions:
+        plain_name(files.name)
+        if files.reference is None:
+            raise DataError(f"{files.name}: has no reference mask; a case that gives a lesion needs one")
+        if files.person in judges:
+            raise DataError(f"{files.name}: its person is a validation case; a lesion must not come from one")
 
 
 def _require_fit(recipe: Recipe, method: Method[Any], stages: Sequence[Stage], ranks: int) -> None:
@@ -191,6 +229,17 @@ def _began_from(folder: Path) -> dict[str, Any]:
     """For the card: the model that the run began from, if from one."""
     origin = read_origin(folder)
     return {} if origin is None else {"init": origin.card()}
+
+
+def _record_cases(path: Path, lists: Mapping[str, Sequence[str]]) -> None:
+    """Write lists of names, or refuse to go on with others than those that are there.
+
+    Raises:
+        DataError: the run began with other cases.
+    """
+    if path.is_file() and read_json(path, DataError, "remove the run, or take its cases from elsewhere") != lists:
+        raise DataError(f"{path}: the run began with other cases; resume it with its own, or choose another folder")
+    write_json(path, lists)
 
 
 def _names(cases: Sequence[CaseFiles]) -> list[str]:
