@@ -50,6 +50,10 @@ def draw_subset(
     return tuple(index in set(kept.tolist()) for index in range(len(acquired)))
 
 
+_BLOCK = 100
+"""Crops in a row among which brains without a tumour have exactly their share."""
+
+
 class Crops(Dataset[Batch]):
     """The crops of a stage: item `step` is this process's share of the global batch of that step.
 
@@ -107,12 +111,17 @@ class Crops(Dataset[Batch]):
     def case_at(self, step: int, slot: int) -> PreparedCase:
         """Cases come in shuffled rounds, each once before any comes again; so do the brains without a tumour.
 
-        The share of the latter is even: no stretch of crops has more or fewer than its share, rounded.
+        Of every hundred crops in a row, the latter have their share, at random places.
         """
         place = step * self.settings.batch + slot
-        share = self.settings.healthy if self.brains else 0.0
-        before, after = int(place * share), int((place + 1) * share)
-        if after > before:
+        if not self.brains or not self.settings.healthy:
+            return self._in_rounds(self.cases, place, [])
+        block, index = divmod(place, _BLOCK)
+        before, after = (int(number * _BLOCK * self.settings.healthy) for number in (block, block + 1))
+        order = np.random.default_rng([self.seed, self.stage, block, 4]).permutation(_BLOCK)
+        chosen = set(order[: after - before].tolist())
+        before += sum(one < index for one in chosen)
+        if index in chosen:
             return self._in_rounds(self.brains, before, [0, 2])
         return self._in_rounds(self.cases, place - before, [])
 
