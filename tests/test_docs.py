@@ -10,7 +10,8 @@ from lacunet.case import CaseFiles
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import write_phantoms
-from lacunet.models.folder import DEFAULT, model_folder, read_description, shipped_models
+from lacunet.models.description import read_description
+from lacunet.models.folder import DEFAULT, model_folder, shipped_models
 from lacunet.models.model import load_model
 from lacunet.nn.method import Method, get_method, make_method
 from lacunet.prediction.predictor import Predictor
@@ -90,7 +91,7 @@ def test_the_models_that_ship_are_small_together_and_their_pages_say_what_their_
     assert sum(path.stat().st_size for folder in models.values() for path in folder.iterdir()) <= 40e6
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     for name, folder in models.items():
-        results = read_description(folder)["card"]["results"]
+        results = read_description(folder).card["results"]
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}`"))
         for means in (results["mean"], results["subsets"][GLIOMA.subset_name(GLIOMA.modalities)]):
             dice = ", ".join(f"{means[region]['dice']:.2f}" for region in GLIOMA.regions)
