@@ -65,7 +65,7 @@ class Card(_Open):
     licence: str = ""
     recipe: _Recipe | None = None
     results: _Results = _Results()
-    training_list: str = ""
+    training_list: str | None = None
     validation_list: str | None = None
     complete_cases: int = 0
     init: dict[str, Any] | None = None
