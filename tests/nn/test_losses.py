@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
+from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, dice_losses, segmentation_loss
 
 SURE = 50.0
 
@@ -23,6 +23,31 @@ def test_dice_loss_by_hand() -> None:
 
 def test_an_empty_region_predicted_empty_costs_nothing() -> None:
     assert dice_loss(maps([-SURE, -SURE]), maps([0.0, 0.0])).item() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("found", "cost"), [(0, 0.0), (1, 1 / 6), (5, 1 / 2), (45, 9 / 10)])
+def test_where_there_is_no_tumour_more_false_voxels_cost_more(found: int, cost: float) -> None:
+    """Of a thousand voxels, five count as much as a tumour."""
+    logits = maps([SURE] * found + [-SURE] * (1000 - found))
+    assert dice_loss(logits, maps([0.0] * 1000)).item() == pytest.approx(cost)
+
+
+def test_an_empty_region_beside_another_has_one_voxel_added() -> None:
+    logits, regions = maps([SURE, SURE, -SURE]).repeat(1, 2, 1, 1, 1), maps([0.0, 0.0, 0.0]).repeat(1, 2, 1, 1, 1)
+    regions[0, 1, 0] = 1.0
+    assert dice_losses(logits, regions).item() == pytest.approx(((1 - 1 / 3) + (1 - 3 / 4)) / 2)
+
+
+def test_a_crop_without_tumour_teaches_as_much_as_one_with_a_tumour() -> None:
+    """The gradient at each of 100 false voxels; with one voxel added it would be a hundredth."""
+    false, true = [1.0] * 100 + [-SURE] * 19_900, [0.0] * 19_900 + [1.0] * 100
+    steepest = []
+    for regions in (maps([0.0] * 20_000), maps(true)):
+        logits = maps(false).requires_grad_()
+        dice_loss(logits, regions).backward()
+        assert logits.grad is not None
+        steepest.append(logits.grad.max().item())
+    assert steepest[0] > 0.5 * steepest[1]
 
 
 def test_dice_is_averaged_over_cases_not_pooled() -> None:
