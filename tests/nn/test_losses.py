@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
+from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, dice_losses, segmentation_loss
 
 SURE = 50.0
 
@@ -23,6 +23,31 @@ def test_dice_loss_by_hand() -> None:
 
 def test_an_empty_region_predicted_empty_costs_nothing() -> None:
     assert dice_loss(maps([-SURE, -SURE]), maps([0.0, 0.0])).item() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("found", "cost"), [(0, 0.0), (5, 1 / 5), (20, 1 / 2), (180, 9 / 10)])
+def test_where_there_is_no_tumour_more_false_voxels_cost_more(found: int, cost: float) -> None:
+    """Twenty of a thousand voxels cost half of what can be lost."""
+    logits = maps([SURE] * found + [-SURE] * (1000 - found))
+    assert dice_loss(logits, maps([0.0] * 1000)).item() == pytest.approx(cost)
+
+
+def test_an_empty_region_beside_another_is_as_if_alone() -> None:
+    logits, regions = maps([SURE] * 30 + [-SURE] * 970).repeat(1, 2, 1, 1, 1), maps([0.0] * 1000).repeat(1, 2, 1, 1, 1)
+    regions[0, 1, 0] = 1.0
+    assert dice_losses(logits, regions).item() == pytest.approx((30 / 50 + 1 - 3 / 32) / 2)
+
+
+def test_a_crop_without_tumour_teaches_as_much_as_one_with_a_tumour() -> None:
+    """The gradient at each of 100 false voxels of 20,000, alone and beside a tumour of 200."""
+    steepest = []
+    for tumour in (0, 200):
+        rest = 19_900 - tumour
+        logits = maps([1.0] * 100 + [SURE] * tumour + [-SURE] * rest).requires_grad_()
+        dice_loss(logits, maps([0.0] * 100 + [1.0] * tumour + [0.0] * rest)).backward()
+        assert logits.grad is not None
+        steepest.append(logits.grad.max().item())
+    assert steepest[0] == pytest.approx(steepest[1], rel=0.05)
 
 
 def test_dice_is_averaged_over_cases_not_pooled() -> None:
