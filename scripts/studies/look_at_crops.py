@@ -17,6 +17,7 @@ from lacunet.data.labelled import labelled, part_of
 from lacunet.nn.batch import Batch
 from lacunet.task import Task, get_task
 from lacunet.training.crops import Crops
+from lacunet.training.healthy import prepare_mirrored, prepare_phantoms
 from lacunet.training.prepared import prepare_cases
 from lacunet.training.recipe import read_recipe
 from lacunet.training.transplant.given import prepare_lesions
@@ -46,9 +47,11 @@ def main() -> None:
             given = list(prepare_lesions(lesions[:: max(1, len(lesions) // 40)], task, preparation, folder))
         else:
             given = prepared
+        brains = [brain for brain in prepare_mirrored(cases, task, preparation, folder) if brain is not None]
+        brains += prepare_phantoms(min(2, recipe.train.phantoms), task, preparation, folder)
         crops = Crops(
             prepared, task, recipe.train.model_copy(update={"batch": 1}),
-            steps=arguments.number, augmentation=recipe.augment, seed=arguments.seed, stage=0,
+            steps=arguments.number, augmentation=recipe.augment, seed=arguments.seed, stage=0, brains=brains,
             donors=Donors(recipe.transplant, given, preparation), spacing=preparation.spacing,
         )  # fmt: skip
         draw([crops[step] for step in range(arguments.number)], task, arguments.output)

@@ -307,7 +307,10 @@ def method_file_of(method: str, settings: BenchmarkSettings) -> Path | None:
 def differing_sections(entrants: Sequence[Entrant]) -> list[str]:
     """In words: sections of the recipes that should be the same for a fair comparison, and differ here."""
     found = []
-    for section, words in (("prepare", "preparation"), ("augment", "augmentation"), ("validate", "validation")):
+    for section, words in (
+        ("prepare", "preparation"), ("augment", "augmentation"), ("transplant", "transplants"),
+        ("validate", "validation"),
+    ):  # fmt: skip
         values: dict[str, list[str]] = {}
         for entrant in entrants:
             values.setdefault(json.dumps(_fields(entrant.recipe)[section]), []).append(entrant.name)

@@ -156,4 +156,4 @@ def _shared(common: Path | None) -> dict[str, Any]:
     if common is None:
         return {}
     fields = read_recipe(common).model_dump(by_alias=True, mode="json")
-    return {key: fields[key] for key in ("prepare", "augment", "validate")}
+    return {key: fields[key] for key in ("prepare", "augment", "transplant", "validate")}
