@@ -34,7 +34,7 @@ from lacunet.segmentation.complete import Completed, CompleteSettings, complete_
 from lacunet.segmentation.segment import segment_cases
 from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
-from lacunet.training.crops import prepare_cases
+from lacunet.training.prepared import prepare_cases
 from lacunet.training.train import train
 from small import tiny_recipe
 

@@ -14,7 +14,8 @@ from lacunet.data.prepare import Preparation
 from lacunet.nn.batch import Batch
 from lacunet.task import GLIOMA
 from lacunet.training.augment import NO_AUGMENTATION, Augmentation
-from lacunet.training.crops import Crops, PreparedCase, crops_from, draw_subset, prepare_cases
+from lacunet.training.crops import Crops, crops_from, draw_subset
+from lacunet.training.prepared import PreparedCase, prepare_cases
 from lacunet.training.recipe import SubsetRule, TrainSettings
 
 ALL = (True, True, True, True)
@@ -32,7 +33,8 @@ def prepared(phantoms: list[CaseFiles], tmp_path_factory: pytest.TempPathFactory
 
 def crops(cases: list[PreparedCase], **changed: object) -> Crops:
     loop: dict[str, object] = {"crop": (12, 10, 8), "batch": 4}
-    rest: dict[str, object] = {"steps": 6, "augmentation": Augmentation(), "seed": 1, "stage": 0, "rank": 0, "ranks": 1}
+    rest: dict[str, object] = {"steps": 6, "augmentation": Augmentation(), "seed": 1, "stage": 0}
+    rest |= {"brains": (), "rank": 0, "ranks": 1}
     for name, value in changed.items():
         (rest if name in rest else loop)[name] = value
     return Crops(cases, GLIOMA, TrainSettings(**loop), **rest)  # type: ignore[arg-type]
@@ -116,6 +118,41 @@ def test_worker_processes_make_the_same_crops(prepared: list[PreparedCase]) -> N
     assert len(alone) == len(ahead) == 2
     assert all(same(one, other) for one, other in zip(alone, ahead, strict=True))
     assert same(alone[0], crops(prepared, steps=3)[1])
+
+
+def test_crops_near_tumour_are_kept_inside_if_asked(prepared: list[PreparedCase]) -> None:
+    size = tuple(length - 6 for length in prepared[0].shape)
+
+    def outside(inside: bool) -> int:
+        """Crops whose centre is not that of an unchanged crop inside the case."""
+        made = crops(prepared[:1], crop=size, tumour_share=1.0, inside=inside)
+        centres = [made._centre(prepared[0], np.random.default_rng(seed)) for seed in range(40)]
+        first = np.array(centres) - (np.array(size) - 1) / 2
+        assert np.array_equal(first, np.round(first))
+        return int(((first < 0) | (first > 6)).any(axis=1).sum())
+
+    assert outside(inside=True) == 0
+    assert outside(inside=False) > 20
+
+
+def test_a_case_smaller_than_a_crop_is_in_its_middle(prepared: list[PreparedCase]) -> None:
+    size = tuple(length + 4 for length in prepared[0].shape)
+    made = crops(prepared[:1], crop=size, tumour_share=1.0, inside=True)
+    centre = made._centre(prepared[0], np.random.default_rng(0))
+    assert np.array_equal(centre, (np.array(prepared[0].shape) - 1) / 2)
+
+
+def test_brains_without_a_tumour_are_shown_as_often_as_asked(prepared: list[PreparedCase]) -> None:
+    patients, brains = prepared[:2], prepared[2:]
+    made = crops(patients, brains=brains, healthy=0.3, steps=50)
+    shown = [made.case_at(step, slot) for step in range(50) for slot in range(4)]
+    assert sum(case in brains for case in shown) == 60
+    of_patients = [case.name for case in shown if case in patients]
+    assert all(one != other for one, other in zip(of_patients[::2], of_patients[1::2], strict=True))
+
+
+def test_without_brains_without_a_tumour_the_crops_are_those_of_patients(prepared: list[PreparedCase]) -> None:
+    assert same(crops(prepared, brains=prepared[:1])[2], crops(prepared)[2])
 
 
 # ---------------------------------------------------------------- subsets

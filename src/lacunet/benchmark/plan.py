@@ -30,7 +30,7 @@ from lacunet.reading import read_json
 from lacunet.schema import fitted
 from lacunet.scratch import scratch_folder
 from lacunet.task import Subset, get_task
-from lacunet.training.crops import prepare_cases
+from lacunet.training.prepared import prepare_cases
 from lacunet.training.recipe import Recipe
 
 _OTHER_FOLDER = "choose another folder"
@@ -242,8 +242,8 @@ def _prepared_hash(recipe: Recipe, parts: Sequence[Split], folder: Path, progres
     task, cases = get_task(recipe.task), {case.name: case for part in parts for case in part.train}
     ordered = [cases[name] for name in sorted(cases)]
     digest = hashlib.sha256()
-    path = folder / "prepared"
-    for done, case in enumerate(prepare_cases(ordered, task, recipe.prepare.preparation(), path), start=1):
+    prepared = prepare_cases(ordered, task, recipe.prepare.preparation(), folder / "prepared", recipe.train.workers)
+    for done, case in enumerate(prepared, start=1):
         digest.update(case.name.encode() + b"\n" + case.images.tobytes() + case.labels.tobytes())
         progress.advanced("preparing cases", done, len(ordered), "preparing cases")
     return digest.hexdigest()

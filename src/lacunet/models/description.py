@@ -66,7 +66,7 @@ class Card(_Open):
     recipe: _Recipe | None = None
     results: _Results = _Results()
     training_list: str = ""
-    validation_list: str | None = None
+    validation_list: str | None = ""
     complete_cases: int = 0
     init: dict[str, Any] | None = None
 

@@ -1,96 +1,22 @@
-"""Prepared cases on disk, and the crops that a training step is given.
+"""The crops that a training step is given.
 
 Every choice (which case, where, how changed, which subset) is a function of (seed, stage, step, slot), so that a
 resumed run, another number of workers or of processes sees the same crops.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lacunet.case import Case, CaseFiles
-from lacunet.data.nifti import load_case
-from lacunet.data.prepare import Preparation, frame_of, prepare_images, prepare_reference, regions_of
-from lacunet.files import path_in, whole_file
+from lacunet.data.prepare import regions_of
 from lacunet.nn.batch import Batch
 from lacunet.task import Task
 from lacunet.training.augment import Augmentation, change_intensities, cut_out, draw_change
+from lacunet.training.painting import draw_contrast, paint
+from lacunet.training.prepared import PreparedCase
 from lacunet.training.recipe import SubsetRule, TrainSettings
-
-
-@dataclass(frozen=True)
-class PreparedCase:
-    """A training case at the training spacing, memory-mapped.
-
-    Attributes:
-        name: The case's name.
-        acquired: One truth value per modality of the task.
-        images: Float16, `modality x y z`, normalised; zero where not acquired.
-        labels: Labels inside lacunet, `x y z`.
-        voxels: Some voxels of each region (`region -> n x 3`), for crops centred on tumour; none for an empty region.
-    """
-
-    name: str
-    acquired: tuple[bool, ...]
-    images: np.ndarray
-    labels: np.ndarray
-    voxels: tuple[np.ndarray, ...]
-
-
-def prepare_cases(
-    cases: Sequence[CaseFiles], task: Task, preparation: Preparation, folder: Path
-) -> Iterator[PreparedCase]:
-    """Prepare each case once into `folder`; a case whose files or preparation have changed is prepared again."""
-    for files in cases:
-        prepared = path_in(folder, files.name, f"-{_fingerprint(files, preparation)}")
-        if not (prepared / "done").is_file():
-            _prepare_into(prepared, load_case(files, task), task, preparation)
-        yield _open_prepared(prepared, files, task)
-
-
-def _prepare_into(folder: Path, case: Case, task: Task, preparation: Preparation) -> None:
-    frame = frame_of(case, case.acquired(task), preparation)
-    images = prepare_images(case, task, preparation, frame).numpy().astype(np.float16)
-    labels = prepare_reference(case, task, frame).numpy()
-    for name, array in (("images", images), ("labels", labels)):
-        with whole_file(folder / f"{name}.npy") as temporary:
-            np.save(temporary, array)
-    (folder / "done").touch()
-
-
-def _open_prepared(folder: Path, files: CaseFiles, task: Task) -> PreparedCase:
-    labels = np.load(folder / "labels.npy")
-    voxels = [np.argwhere(np.isin(labels, members)).astype(np.int16) for members in task.regions.values()]
-    return PreparedCase(
-        name=files.name,
-        acquired=task.presence(files.images),
-        images=np.load(folder / "images.npy", mmap_mode="r"),
-        labels=labels,
-        voxels=tuple(voxels),
-    )
-
-
-def _fingerprint(files: CaseFiles, preparation: Preparation) -> str:
-    """Changes with the files (name, size, time of change), the label convention and the preparation."""
-    images = dict(files.images) if files.reference is None else {**files.images, "reference": files.reference}
-    facts = {
-        "files": {key: [*_stamp(image.path), image.volume] for key, image in images.items()},
-        "convention": files.convention,
-        "preparation": asdict(preparation),
-        "format": 1,
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    status = path.stat()
-    return str(path), status.st_size, status.st_mtime_ns
 
 
 def draw_subset(
@@ -124,6 +50,7 @@ class Crops(Dataset[Batch]):
 
     Args:
         cases: What is cropped.
+        brains: Brains without a tumour. The share `settings.healthy` of the crops is theirs.
         task: Modalities and regions.
         settings: Size and number of the crops, where they are centred, and which subset each shows.
         steps: Of the stage.
@@ -144,9 +71,11 @@ class Crops(Dataset[Batch]):
         augmentation: Augmentation,
         seed: int,
         stage: int,
+        brains: Sequence[PreparedCase] = (),
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
+        self.brains = brains
         self.cases, self.task, self.settings, self.steps = cases, task, settings, steps
         self.augmentation, self.seed, self.stage = augmentation, seed, stage
         self.rank, self.ranks = rank, ranks
@@ -167,10 +96,21 @@ class Crops(Dataset[Batch]):
         )
 
     def case_at(self, step: int, slot: int) -> PreparedCase:
-        """Cases come in shuffled rounds: each once before any comes again."""
-        turn, index = divmod(step * self.settings.batch + slot, len(self.cases))
-        order = np.random.default_rng([self.seed, self.stage, turn]).permutation(len(self.cases))
-        return self.cases[int(order[index])]
+        """Cases come in shuffled rounds, each once before any comes again; so do the brains without a tumour.
+
+        The share of the latter is even: no stretch of crops has more or fewer than its share, rounded.
+        """
+        place = step * self.settings.batch + slot
+        share = self.settings.healthy if self.brains else 0.0
+        before, after = int(place * share), int((place + 1) * share)
+        if after > before:
+            return self._in_rounds(self.brains, before, [0, 2])
+        return self._in_rounds(self.cases, place - before, [])
+
+    def _in_rounds(self, cases: Sequence[PreparedCase], place: int, purpose: Sequence[int]) -> PreparedCase:
+        turn, index = divmod(place, len(cases))
+        order = np.random.default_rng([self.seed, self.stage, turn, *purpose]).permutation(len(cases))
+        return cases[int(order[index])]
 
     def _crop(self, step: int, slot: int) -> tuple[torch.Tensor, torch.Tensor, tuple[bool, ...], tuple[bool, ...], str]:
         case = self.case_at(step, slot)
@@ -178,20 +118,29 @@ class Crops(Dataset[Batch]):
         change = draw_change(self.augmentation, len(case.acquired), generator)
         centre = self._centre(case, generator)
         images, labels = cut_out(case.images, case.labels, centre, change.matrix, self.settings.crop)
+        if case.tissues is not None:
+            images = paint(images, draw_contrast(self.task.modalities, generator), case.tissues)
         images = change_intensities(images, change) * torch.tensor(case.acquired)[:, None, None, None]
         presence = draw_subset(case.acquired, self.settings.subsets, generator, self.settings.keep)
         return images, regions_of(labels, self.task), case.acquired, presence, case.name
 
     def _centre(self, case: PreparedCase, generator: np.random.Generator) -> np.ndarray:
         """Near a voxel of a random region, or any point at which the crop still lies inside the case."""
-        shape, crop = np.asarray(case.labels.shape), np.asarray(self.settings.crop)
-        regions = [voxels for voxels in case.voxels if len(voxels)]
+        shape, crop = np.asarray(case.shape), np.asarray(self.settings.crop)
+        regions = [region for region, count in case.counts.items() if count]
         play = generator.uniform(-0.25, 0.25, 3) * crop
         free = generator.uniform(np.minimum(crop / 2, shape / 2), np.maximum(shape - crop / 2, shape / 2))
         if not regions or generator.random() >= self.settings.tumour_share:
             return _on_voxels(free, crop)
-        voxels = regions[generator.integers(len(regions))]
-        return _on_voxels(voxels[generator.integers(len(voxels))] + play, crop)
+        region = regions[generator.integers(len(regions))]
+        centre = case.voxel(region, int(generator.integers(case.counts[region]))) + play
+        return _on_voxels(inside(centre, shape, crop) if self.settings.inside else centre, crop)
+
+
+def inside(centre: np.ndarray, shape: np.ndarray, crop: np.ndarray) -> np.ndarray:
+    """The nearest centre at which an unchanged crop lies inside an array; its middle along an axis that is shorter."""
+    middle, room = (shape - 1) / 2, np.maximum(shape - crop, 0) / 2
+    return np.asarray(np.clip(centre, middle - room, middle + room))
 
 
 def _on_voxels(centre: np.ndarray, crop: np.ndarray) -> np.ndarray:

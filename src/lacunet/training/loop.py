@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from lacunet.progress import Progress, Silent
 from lacunet.task import get_task
 from lacunet.training.augment import NO_AUGMENTATION
 from lacunet.training.checkpoint import State, load_optimiser, load_state, load_weights, save_state, save_weights
-from lacunet.training.crops import Crops, PreparedCase, crops_from, prepare_cases
+from lacunet.training.crops import Crops, crops_from
+from lacunet.training.healthy import prepare_mirrored, prepare_phantoms
 from lacunet.training.log import Notes, TrainingLog
 from lacunet.training.optimiser import (
     freeze_all_but,
@@ -30,6 +32,7 @@ from lacunet.training.optimiser import (
     training_mode,
     update_average,
 )
+from lacunet.training.prepared import PreparedCase, prepare_cases
 from lacunet.training.recipe import Recipe, TrainSettings
 from lacunet.training.seeds import seed_step, shared_generator
 from lacunet.training.validation import on_device, validation_dice, validation_loss
@@ -58,6 +61,7 @@ class TrainingRun:
         fabric: Device, precision and processes.
         method: What is trained.
         training: Prepared cases.
+        healthy: Prepared brains without a tumour, if the recipe wants any.
         validation: Cases that choose the weights; empty keeps the last.
         prepared: The folder of prepared cases.
         card: What the model says of itself.
@@ -72,6 +76,7 @@ class TrainingRun:
     fabric: Fabric
     method: Method[Any]
     training: Sequence[PreparedCase]
+    healthy: Sequence[PreparedCase]
     validation: Sequence[CaseFiles]
     prepared: Path
     card: Mapping[str, Any]
@@ -131,11 +136,41 @@ def prepared_on_all_ranks(
 ) -> list[PreparedCase]:
     """The first process prepares the cases; then the others open what it has written."""
     prepared: list[PreparedCase] = []
+    preparation, workers = recipe.prepare.preparation(), recipe.train.workers
     with fabric.rank_zero_first():
-        for case in prepare_cases(cases, get_task(recipe.task), recipe.prepare.preparation(), folder):
+        for case in prepare_cases(cases, get_task(recipe.task), preparation, folder, workers):
             prepared.append(case)
             progress.advanced("preparing cases", len(prepared), len(cases), "preparing cases")
     return prepared
+
+
+def healthy_on_all_ranks(
+    recipe: Recipe, cases: Sequence[CaseFiles], folder: Path, fabric: Fabric, progress: Progress
+) -> list[PreparedCase]:
+    """As `prepared_on_all_ranks`: the brains without a tumour that the recipe wants.
+
+    Raises:
+        RecipeError: the recipe wants some, and there are none; or it wants phantoms and shows none.
+    """
+    if not recipe.train.healthy and not recipe.train.phantoms:
+        return []
+    if not recipe.train.healthy:
+        raise RecipeError(f"train.phantoms = {recipe.train.phantoms}: no crop shows them; set train.healthy above 0")
+    wanted = (get_task(recipe.task), recipe.prepare.preparation(), folder, recipe.train.workers)
+    brains: list[PreparedCase | None] = []
+    with fabric.rank_zero_first():
+        mirrored, phantoms = prepare_mirrored(cases, *wanted), prepare_phantoms(recipe.train.phantoms, *wanted)
+        for brain in chain(mirrored, phantoms):
+            brains.append(brain)
+            total = len(cases) + recipe.train.phantoms
+            progress.advanced("healthy brains", len(brains), total, "preparing brains without a tumour")
+    healthy = [brain for brain in brains if brain is not None]
+    if not healthy:
+        raise RecipeError(
+            f"train.healthy = {recipe.train.healthy:g}: no training case has a half without tumour to make a healthy "
+            "brain of; set train.phantoms above 0, or train.healthy to 0"
+        )
+    return healthy
 
 
 def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimiser_state: Mapping[str, Tensor]) -> None:
@@ -149,7 +184,7 @@ def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimis
     if settings.average:
         state.average = start_average(run.method, state.average)
     crops = Crops(
-        run.training, run.method.task, settings,
+        run.training, run.method.task, settings, brains=run.healthy,
         steps=steps, augmentation=run.recipe.augment, seed=run.recipe.seed, stage=state.stage,
         rank=run.fabric.global_rank, ranks=run.fabric.world_size,
     )  # fmt: skip

@@ -60,12 +60,16 @@ class TrainSettings(_Section):
         subsets: How the subset shown to the network is drawn: `subset`, `size`, `modality` or `all`.
         keep: With `subsets = "modality"`: the chance that a modality is shown.
         tumour_share: Share of the crops that are centred near a voxel of a random region.
+        inside: Keep crops near tumour inside the case, as the others are, where a case is as large as a crop.
+        healthy: Share of the crops that show a brain without a tumour: the healthy halves of training cases, mirrored,
+            and `phantoms`, each as often as the others.
+        phantoms: Number of invented brains among these, with another random contrast in each crop.
         patience: Validations in a row without a better score after which a stage ends early; 0 never ends it early.
         save_every: Steps between savings of the state that `--resume` starts from.
         log_every: Steps between lines of the log.
         gradients_every: Steps between lines that hold the norm of each loss term's own gradient; one costs a forward
             pass and a backward pass per term. 0 never measures them.
-        workers: Processes that make crops ahead; 0 makes them in the loop.
+        workers: Processes that prepare cases, and then make crops ahead; 0 makes them in the loop.
     """
 
     steps: int = Field(2000, ge=1, le=10**9)
@@ -82,6 +86,9 @@ class TrainSettings(_Section):
     subsets: SubsetRule = "subset"
     keep: float = Field(0.5, gt=0, le=1)
     tumour_share: float = Field(0.5, ge=0, le=1)
+    inside: bool = False
+    healthy: float = Field(0.0, ge=0, lt=1)
+    phantoms: int = Field(0, ge=0, le=1000)
     patience: int = Field(0, ge=0)
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)

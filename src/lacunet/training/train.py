@@ -27,7 +27,7 @@ from lacunet.progress import Progress, Silent
 from lacunet.task import Task, get_task
 from lacunet.training.checkpoint import State, save_state
 from lacunet.training.log import Notes, TrainingLog
-from lacunet.training.loop import TrainingRun, prepared_on_all_ranks, run_stages
+from lacunet.training.loop import TrainingRun, healthy_on_all_ranks, prepared_on_all_ranks, run_stages
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 from lacunet.training.start import Start, start_from
 
@@ -95,14 +95,16 @@ def train(
     progress = progress if fabric.global_rank == 0 else Silent()
     if start is not None:
         progress.said(start.words())
+    where = prepared or folder / "prepared"
     run = TrainingRun(
         recipe=recipe,
         folder=folder,
         fabric=fabric,
         method=method,
-        training=prepared_on_all_ranks(recipe, training, prepared or folder / "prepared", fabric, progress),
+        training=prepared_on_all_ranks(recipe, training, where, fabric, progress),
+        healthy=healthy_on_all_ranks(recipe, training, where, fabric, progress),
         validation=validation,
-        prepared=prepared or folder / "prepared",
+        prepared=where,
         card={**_cases_of(task, training, validation), **_began_from(folder), **(card or {})},
         progress=progress,
         log=TrainingLog(folder, steps, active=fabric.global_rank == 0),

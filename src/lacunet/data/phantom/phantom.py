@@ -39,13 +39,14 @@ def draw_patient(seed: int) -> Patient:
     return Patient(_draw_shape(shape), _draw_growth(growth), signal.draw_scanner(scanner))
 
 
-def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0) -> Case:
+def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0, tumour: bool = True) -> Case:
     """An invented patient with all four sequences and a reference mask.
 
     Args:
         seed: Which patient, 0..99999. A seed gives the same patient at any spacing, and the same bytes at the same one.
         task: Must have no other modalities and labels than `GLIOMA`.
         spacing: Of the isotropic voxels, mm: 1 is what BraTS has (176 x 208 x 176 voxels); 4 is enough for many tests.
+        tumour: False: the same person, healthy, with an empty reference.
 
     Returns:
         A case in RAS+, background 0, whole numbers as a scanner stores them, labels as inside lacunet.
@@ -56,18 +57,18 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0) -> Case:
     _check(seed, task, spacing)
     patient = draw_patient(seed)
     grid = anatomy.box_grid(spacing)
-    contents, points, brain = brain_of(patient, seed, grid)
+    contents, points, brain = (brain_of if tumour else healthy_brain_of)(patient, seed, grid)
     images = scanner.scan(contents, points, brain, patient.scanner, spacing, _stream(seed, 5))
     reference = np.zeros(grid.shape, np.uint8)
     reference[brain] = contents.labels
     return Case(
-        name=f"phantom-{seed:05d}-000",
+        name=f"phantom-{seed:05d}-{'000' if tumour else 'healthy'}",
         person=f"phantom-{seed:05d}",
         images={modality: images[modality] for modality in task.modalities},
         grid=grid,
         native=grid,
         reference=reference,
-        notes=("invented patient",),
+        notes=("invented patient" if tumour else "invented brain without a tumour",),
     )
 
 
@@ -80,6 +81,16 @@ def brain_of(patient: Patient, seed: int, grid: Grid) -> tuple[scanner.Tissues, 
     body = anatomy.make_body(patient.shape, _stream(seed, 3))
     points, brain = _brain_points(body, grid)
     return _contents(body, points, patient.growth, _stream(seed, 4)), points, brain
+
+
+def healthy_brain_of(patient: Patient, seed: int, grid: Grid) -> tuple[scanner.Tissues, np.ndarray, np.ndarray]:
+    """As `brain_of`, before any tumour grew."""
+    body = anatomy.make_body(patient.shape, _stream(seed, 3))
+    points, brain = _brain_points(body, grid)
+    white, grey, fluid = body.tissues(points)
+    vessel = anatomy.sample_field(_vessels(body, _stream(seed, 6)), points) * fluid
+    fractions = {"white": white, "grey": grey, "fluid": fluid - vessel, "vessel": vessel}
+    return scanner.Tissues(fractions, np.zeros_like(fluid), np.zeros(fluid.shape, np.uint8)), points, brain
 
 
 def write_phantoms(
