@@ -174,6 +174,42 @@ def test_a_convolution_of_cubes_is_that_of_voxels(kernel: Any, side: int) -> Non
     torch.testing.assert_close(convolve(fold(images, side)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("patch", "sides"), [(1, [8, 4]), (2, [8, 2])])
+def test_coarser_levels_meet_the_reference_at_their_own_resolution(patch: int, sides: list[int]) -> None:
+    method = tiny(levels=3, patch=patch, deep=True, hmsd=0.0, dmcd=0.0, supervise="full")
+    batch = batch_of(GLIOMA.modalities)
+    encoded = method.encode(batch.images, batch.acquired)
+    levels = method._levels(encoded, batch.acquired, "fused")
+    assert [level.shape[2] for level in levels] == sides
+    assert torch.equal(levels[0], method.decode(encoded, batch.acquired))
+    coarse = F.avg_pool3d(batch.regions, 8 // sides[1])
+    expected = (2 * segmentation_losses(levels[0], batch.regions) + segmentation_losses(levels[1], coarse)) / 3
+    terms = method._loss(batch, clock_at())
+    assert terms["full"].item() == pytest.approx(expected.item())
+    assert gradients(method, terms["full"])["coarser"] > 0
+
+
+def test_regions_count_by_their_weights_and_crops_of_a_batch_together() -> None:
+    batch, seen = batch_of(GLIOMA.modalities, ("t1c",)), {}
+    for name, arguments in {
+        "plain": {},
+        "et": {"region_weights": [0.0, 0.0, 1.0]},
+        "batch": {"batch_dice": True},
+    }.items():
+        method = tiny(hmsd=0.0, dmcd=0.0, supervise="full", **arguments)
+        logits = method(batch.images, batch.acquired)
+        seen[name] = method._loss(batch, clock_at())["full"].item()
+        wanted = {
+            "plain": segmentation_losses(logits, batch.regions),
+            "et": segmentation_losses(logits[:, 2:], batch.regions[:, 2:]),
+            "batch": segmentation_losses(logits, batch.regions, together=True),
+        }
+        assert seen[name] == pytest.approx(wanted[name].mean().item(), rel=1e-5)
+    assert len(set(seen.values())) == 3
+    with pytest.raises(RecipeError, match="one for each of wt, tc, et"):
+        tiny(region_weights=[1.0])
+
+
 def test_with_cubes_an_eighth_of_the_places_are_worked_on() -> None:
     method, sizes = tiny(patch=2), []
     method.shared.register_forward_hook(lambda module, inputs, levels: sizes.append(levels[0].shape[2:]))
@@ -240,7 +276,7 @@ def test_divergence_stays_finite_for_certain_networks() -> None:
 
 
 def logits_of(method: CCSD, encoded: Any, subset: tuple[int, ...], kind: Any) -> torch.Tensor:
-    return method._logits(encoded, torch.tensor([[i in subset for i in FOUR]]), kind)
+    return method._levels(encoded, torch.tensor([[i in subset for i in FOUR]]), kind)[0]
 
 
 @pytest.mark.parametrize("feature", ["fused", "shared", "specific"])

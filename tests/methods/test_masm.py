@@ -485,6 +485,19 @@ def test_missing_off_trains_on_all_that_was_acquired():
     assert loss(batch_of(acquired, shown), clock_at(0)) != loss(batch_of(acquired, acquired), clock_at(0))
 
 
+def test_several_subsets_of_a_crop_are_decoded_from_one_encoding(monkeypatch: pytest.MonkeyPatch):
+    acquired, shown, further = presence_of(("t1n", "t1c", "t2f")), presence_of(("t1c",)), presence_of(("t1n", "t2f"))
+    method, calls = masm(prune=False, subsets=2), []
+    method.encoder.register_forward_hook(lambda module, inputs, features: calls.append(len(inputs[0])))
+    monkeypatch.setattr("lacunet.methods.masm.shown_subsets", lambda batch, count: [batch.presence, further][:count])
+    both = method.stages()[0].loss(batch_of(acquired, shown), clock_at(0))
+    assert calls == [3]
+    method.subsets = 1
+    alone = [method.stages()[0].loss(batch_of(acquired, subset), clock_at(0)) for subset in (shown, further)]
+    for name, term in both.items():
+        torch.testing.assert_close(term, (alone[0][name] + alone[1][name]) / 2)
+
+
 def test_the_loss_is_that_of_three_resolutions():
     """Logits of zero everywhere: cross-entropy ln 2, Dice from shares that have the same sum at every resolution."""
     method, everything = masm(aware=False, shift=False), presence_of(EVERYTHING)

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -587,3 +588,21 @@ def test_the_recipe_of_the_paper_takes_two_steps():
         assert set(terms) == ALL
     assert all(parameter.grad is not None for parameter in method.parameters())
     assert not torch.equal(method.outputs[0].weight, before)
+
+
+def test_several_subsets_of_a_crop_are_decoded_from_one_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = smsn(reorder="fixed", kl=0.0, fusion="concat", subsets=2)  # nothing is drawn
+    batch, further = batch_of(EVERYTHING), presence_of(("t1n", "t2f"))
+    shown = replace(batch, presence=presence_of(("t1c",)))
+    calls: list[int] = []
+    method.encoders[0].register_forward_hook(lambda module, inputs, levels: calls.append(len(inputs[0])))
+    monkeypatch.setattr("lacunet.methods.smsn.shown_subsets", lambda batch, count: [batch.presence, further][:count])
+    both = method.stages()[0].loss(shown, clock_at())
+    assert calls == [1]
+    method.subsets = 1
+    alone = [method.stages()[0].loss(replace(batch, presence=one), clock_at()) for one in (shown.presence, further)]
+    whole = method.stages()[0].loss(batch, clock_at())
+    assert list(both) == list(whole)
+    for name in ("segmentation", "deep", "orthogonality"):
+        torch.testing.assert_close(both[name], (alone[0][name] + alone[1][name]) / 2)
+    torch.testing.assert_close(both["auxiliary"], whole["auxiliary"])  # each of the modalities that were acquired

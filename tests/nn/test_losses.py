@@ -5,7 +5,18 @@ import math
 import pytest
 import torch
 
-from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, dice_losses, segmentation_loss
+from lacunet.nn.losses import (
+    checked_weights,
+    cross_entropy_loss,
+    cross_entropy_losses,
+    deeply,
+    dice_loss,
+    dice_losses,
+    mean_terms,
+    segmentation_loss,
+    segmentation_losses,
+)
+from lacunet.task import GLIOMA
 
 SURE = 50.0
 
@@ -55,6 +66,38 @@ def test_dice_is_averaged_over_cases_not_pooled() -> None:
     assert dice_loss(logits, regions).item() == pytest.approx((0 + (1 - 1 / 2)) / 2)  # pooled: 1 - 9 / 10
 
 
+def test_dice_of_a_batch_together_by_hand() -> None:
+    logits, regions = maps([SURE] * 4, [-SURE] * 4), maps([1.0] * 4, [1.0, 0.0, 0.0, 0.0])
+    together = dice_losses(logits, regions, together=True)
+    assert together.tolist() == pytest.approx([1 - (2 * 4 + 1) / (4 + 5 + 1)] * 2)
+
+
+def test_regions_count_by_their_weights() -> None:
+    logits = torch.cat([maps([SURE, SURE]), maps([-SURE, -SURE])], dim=1)
+    regions = torch.cat([maps([1.0, 1.0]), maps([1.0, 0.0])], dim=1)  # Dice losses of 0 and of 1 - 1 / 2
+    assert dice_losses(logits, regions).tolist() == pytest.approx([0.25])
+    assert dice_losses(logits, regions, weights=torch.tensor([1.0, 3.0])).tolist() == pytest.approx([0.375])
+    plain = cross_entropy_losses(logits, regions, weights=torch.tensor([1.0, 1.0]))
+    assert plain.tolist() == pytest.approx(cross_entropy_losses(logits, regions).tolist())
+    heavy = cross_entropy_losses(logits, regions, weights=torch.tensor([0.0, 2.0]))
+    assert heavy.tolist() == pytest.approx([SURE / 2])
+    both = segmentation_losses(logits, regions, weights=torch.tensor([0.0, 2.0]), together=True)
+    assert both.tolist() == pytest.approx([SURE / 2 + 0.5])
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0]])
+def test_weights_that_are_none_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"region_weights = .*: one for each of wt, tc, et, not below 0"):
+        checked_weights(weights, GLIOMA)
+    assert checked_weights(None, GLIOMA) is None
+
+
+def test_terms_are_averaged_by_name() -> None:
+    one, other = {"dice": torch.tensor(1.0), "keep": torch.tensor(4.0)}, {"dice": torch.tensor(3.0)}
+    other["keep"] = torch.tensor(0.0)
+    assert {name: float(term) for name, term in mean_terms([one, other]).items()} == {"dice": 2.0, "keep": 2.0}
+
+
 def test_cross_entropy_of_an_undecided_network_is_the_logarithm_of_two() -> None:
     assert cross_entropy_loss(maps([0.0, 0.0]), maps([1.0, 0.0])).item() == pytest.approx(math.log(2))
 
@@ -99,3 +142,10 @@ def test_is_computed_in_float32_from_half_precision() -> None:
     logits, regions = torch.zeros(1, 1, 48, 48, 48, dtype=torch.bfloat16), torch.ones(1, 1, 48, 48, 48)
     voxels = 48**3
     assert dice_loss(logits, regions).item() == pytest.approx(1 - (voxels + 1) / (1.5 * voxels + 1), abs=1e-6)
+
+
+def test_a_loss_of_each_case_at_several_resolutions_stays_one_of_each_case() -> None:
+    logits = [torch.zeros(2, 1, side, side, side) for side in (8, 2)]  # the coarser is four times as wide
+    regions = torch.stack([torch.zeros(1, 8, 8, 8), torch.ones(1, 8, 8, 8)])
+    losses = deeply(cross_entropy_losses, logits, regions)
+    assert losses.tolist() == pytest.approx([math.log(2)] * 2)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, pairwise
 from typing import Literal
 
@@ -12,12 +13,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence, hide
 from lacunet.nn.conv import ConvBlock, GroupNorm, PointConv
 from lacunet.nn.detail import Detail
 from lacunet.nn.fusion import SkipParts, spread
 from lacunet.nn.limits import require_between
-from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.losses import checked_weights, deeply, segmentation_losses
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.patch import fold, unfold
@@ -98,6 +99,10 @@ class CCSD(Method[Encoding]):
         temperature: Of eq. 3.
         supervise: Which predictions meet the reference: `full`, `students`, or `both`.
         students: At most this many subsets of the drawn size at a step, drawn at random; 0 takes all of them.
+        deep: Whether coarser levels of the decoder meet the reference too, each with half the weight of the finer one.
+        region_weights: How much each region counts where predictions meet the reference, in the task's order; equally
+            if not given.
+        batch_dice: Whether the Dice of a loss is that of all crops of a batch together, and not the mean of theirs.
         feature: What is distilled (table 4): `fused`, `shared` or `specific`.
         match: Where eq. 8 compares: after the `decoder`'s first block, where modalities mix, or on the `concatenation`.
         criticality: `cosine` (eq. 4-5) or `gradient` (eq. 9).
@@ -114,7 +119,8 @@ class CCSD(Method[Encoding]):
         Each region has a sigmoid, so eq. 2 is the divergence of Bernoulli distributions.
         Eq. 8 compares features after the decoder's first block: on the concatenation itself teacher and student differ
         in the removed slot only, which no remaining modality can change. A case that lacks modalities in training has
-        what was acquired as its full set; the paper assumes four.
+        what was acquired as its full set; the paper assumes four. `patch`, `detail`, `deep`,
+        `region_weights` and `batch_dice` are ours.
 
     Not stated in the paper:
         Temperature (4), weights of the two distillations (1 and 0.1) and their ramp (the first 10 % of the steps, as
@@ -135,6 +141,8 @@ class CCSD(Method[Encoding]):
         idea="A shared and a specific encoder per modality; subsets learn from the full set and from richer subsets.",
     )
 
+    region_weights: Tensor | None
+
     def __init__(
         self,
         task: Task,
@@ -146,6 +154,9 @@ class CCSD(Method[Encoding]):
         temperature: float = 4.0,
         supervise: Literal["full", "students", "both"] = "both",
         students: int = 0,
+        deep: bool = False,
+        region_weights: Sequence[float] | None = None,
+        batch_dice: bool = False,
         feature: Kind = "fused",
         match: Literal["decoder", "concatenation"] = "decoder",
         criticality: Literal["cosine", "gradient"] = "cosine",
@@ -161,7 +172,8 @@ class CCSD(Method[Encoding]):
         require_between("detail", detail, 0, 64)
         self.hmsd, self.dmcd, self.temperature, self.recompute = hmsd, dmcd, temperature, recompute
         self.supervise, self.students, self.feature, self.match = supervise, students, feature, match
-        self.criticality, self.path = criticality, path
+        self.criticality, self.path, self.batch_dice = criticality, path, batch_dice
+        self.register_buffer("region_weights", checked_weights(region_weights, task), persistent=False)
         self.patch, self.divisor = patch, patch * 2 ** (levels - 1)
         modalities, widths = len(task.modalities), level_widths(width, levels)
         self.shared = Encoder(patch**3, widths)
@@ -171,6 +183,8 @@ class CCSD(Method[Encoding]):
         self.skips = nn.ModuleList([SkipParts(modalities, channels) for channels in widths[:-1]])
         self.rises = nn.ModuleList([Rise(below, channels, _two_convolutions) for channels, below in pairwise(widths)])
         self.head = PointConv(width, len(task.regions) * patch**3)
+        coarser = widths[1:-1] if deep else []
+        self.coarser = nn.ModuleList([PointConv(channels, len(task.regions)) for channels in coarser])
         self.detail = Detail(modalities, len(task.regions), width, detail, patch) if detail else None
 
     # ------------------------------------------------ sec. 3.1, 3.2: any subset from one encoding
@@ -197,17 +211,19 @@ class CCSD(Method[Encoding]):
 
     def decode(self, encoded: Encoding, presence: Presence) -> Logits:
         """One subset, assembled and decoded."""
-        return self._logits(encoded, presence, "fused")
+        return self._levels(encoded, presence, "fused")[0]
 
-    def _logits(self, encoded: Encoding, presence: Presence, kind: Kind) -> Logits:
+    def _levels(self, encoded: Encoding, presence: Presence, kind: Kind) -> list[LevelLogits]:
+        """Logits at the images' resolution, then those of coarser levels if they are compared with the reference."""
         choices = _choices(presence)
-        features = self.fuse(self._concatenation(encoded, choices, kind))
+        features = [self.fuse(self._concatenation(encoded, choices, kind))]
         for skip, rise in reversed(list(zip(encoded.skips, self.rises, strict=True))):
-            features = rise(features, _assembled(skip, choices))
-        logits = self.head(features)
+            features.insert(0, rise(features[0], _assembled(skip, choices)))
+        logits = self.head(features[0])
         if self.detail is not None and encoded.details is not None:
-            logits = logits + self.detail(_assembled(encoded.details, choices), features)
-        return unfold(logits, self.patch)
+            logits = logits + self.detail(_assembled(encoded.details, choices), features[0])
+        coarser = [head(level) for head, level in zip(self.coarser, features[1:], strict=False)]
+        return [unfold(logits, self.patch), *coarser]
 
     def _concatenation(self, encoded: Encoding, choices: Sequence[Choice], kind: Kind) -> Feature:
         """Z_S: the features of all modalities side by side, present or not."""
@@ -223,18 +239,23 @@ class CCSD(Method[Encoding]):
 
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         encoded = self.encode(batch.images, batch.acquired)
-        full = self.decode(encoded, batch.acquired)
-        supervised = segmentation_losses(full, batch.regions)
+        levels = self._levels(encoded, batch.acquired, "fused")
+        supervised = self._compared(levels, batch.regions)
         weight = ramp_up(clock.progress)
         terms = {"full": supervised.mean()} if self.supervise != "students" else {}
         if self.supervise != "full" or self.hmsd:
-            students, hmsd = self._hierarchical(batch, encoded, full, clock)
+            students, hmsd = self._hierarchical(batch, encoded, levels[0], clock)
             terms |= {"students": students.mean()} if self.supervise != "full" else {}
             terms |= {"hmsd": self.hmsd * weight * hmsd.mean()} if self.hmsd else {}
         if self.dmcd:
             dmcd = self._decremental(batch.acquired, encoded, supervised, clock)
             terms["dmcd"] = self.dmcd * weight * dmcd.mean()
         return terms
+
+    def _compared(self, levels: Sequence[LevelLogits], regions: Float[Tensor, "batch region x y z"]) -> PerCase:
+        """Dice and cross-entropy of each case, at all resolutions."""
+        loss = partial(segmentation_losses, weights=self.region_weights, together=self.batch_dice)
+        return deeply(loss, levels, regions)
 
     def _hierarchical(self, batch: Batch, encoded: Encoding, full: Logits, clock: Clock) -> tuple[PerCase, PerCase]:
         """HMSD: the full set, without gradient, teaches all subsets of a drawn size (eq. 1-3).
@@ -244,26 +265,26 @@ class CCSD(Method[Encoding]):
         """
         everything = batch.acquired
         size = int(torch.randint(1, everything.shape[1], (), generator=clock.shared))
-        teacher = (full if self.feature == "fused" else self._logits(encoded, everything, self.feature)).detach()
+        teacher = (full if self.feature == "fused" else self._levels(encoded, everything, self.feature)[0]).detach()
         supervised = distilled = full.new_zeros(len(full), dtype=torch.float32)
         for presence, weight in self._students(everything, size, clock):
             if self.supervise != "full" or self.feature == "fused":
-                logits = self._student(encoded, presence, "fused")
+                levels = self._student(encoded, presence, "fused")
             if self.supervise != "full":
-                supervised = supervised + weight * segmentation_losses(logits, batch.regions)
+                supervised = supervised + weight * self._compared(levels, batch.regions)
             if self.hmsd and self.feature != "fused":
-                logits = self._student(encoded, presence, self.feature)
+                levels = self._student(encoded, presence, self.feature)
             if self.hmsd:
-                distilled = distilled + weight * bernoulli_divergence(teacher, logits, self.temperature)
+                distilled = distilled + weight * bernoulli_divergence(teacher, levels[0], self.temperature)
         return supervised, distilled
 
-    def _student(self, encoded: Encoding, presence: Presence, kind: Kind) -> Logits:
+    def _student(self, encoded: Encoding, presence: Presence, kind: Kind) -> list[LevelLogits]:
         if not self.recompute:
-            return self._logits(encoded, presence, kind)
-        logits: Logits = checkpoint(
-            self._logits, encoded, presence, kind, use_reentrant=False, preserve_rng_state=False
+            return self._levels(encoded, presence, kind)
+        levels: list[LevelLogits] = checkpoint(
+            self._levels, encoded, presence, kind, use_reentrant=False, preserve_rng_state=False
         )
-        return logits
+        return levels
 
     def _students(self, acquired: Presence, size: int, clock: Clock) -> list[tuple[Presence, PerCase]]:
         """S_k (eq. 1): the subsets of one size of each case, with their weight in the case's mean.

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence, hide
 from lacunet.nn.conv import PointConv
-from lacunet.nn.losses import cross_entropy_loss, dice_loss
+from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.unet import Decoder, Encoder, level_widths
@@ -24,6 +24,7 @@ class EarlyFusion(Method[Images]):
         task: Modalities in, regions out.
         width: Channels of the finest level; doubled at each level below, up to 320.
         levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels.
+        deep: Whether coarser levels of the decoder meet the reference too, each with half the weight of the finer one.
 
     Departures from the paper:
         Group norm in place of batch norm, strided convolutions in place of max pooling, trilinear enlargement in place
@@ -42,13 +43,15 @@ class EarlyFusion(Method[Images]):
         idea="One U-Net over all modalities as channels; absent ones are zero, random subsets are shown in training.",
     )
 
-    def __init__(self, task: Task, *, width: int = 16, levels: int = 4) -> None:
+    def __init__(self, task: Task, *, width: int = 16, levels: int = 4, deep: bool = False) -> None:
         super().__init__(task)
         widths = level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.encoder = Encoder(len(task.modalities), widths)
         self.decoder = Decoder(widths)
         self.head = PointConv(width, len(task.regions))
+        coarser = widths[1:-1] if deep else []
+        self.coarser = nn.ModuleList(PointConv(channels, len(task.regions)) for channels in coarser)
 
     def encode(self, images: Images, presence: Presence) -> Images:
         """The images, absent modalities zero."""
@@ -56,17 +59,20 @@ class EarlyFusion(Method[Images]):
 
     def decode(self, encoded: Images, presence: Presence) -> Logits:
         """The whole U-Net over the present modalities."""
-        features = self.encoder(hide(encoded, presence))
-        logits: Logits = self.head(self.decoder(features)[-1])
-        return logits
+        return self._levels(encoded, presence)[0]
+
+    def _levels(self, images: Images, presence: Presence) -> list[LevelLogits]:
+        """Logits at the images' resolution, then those of coarser levels if they are compared with the reference."""
+        finest, *others = reversed(self.decoder(self.encoder(hide(images, presence))))
+        return [self.head(finest), *(head(level) for head, level in zip(self.coarser, others, strict=False))]
 
     def stages(self) -> list[Stage]:
         """One stage: segment from what is shown."""
         return [Stage(name="segment", loss=self._loss, trains=[self])]
 
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
-        logits = self(batch.images, batch.presence)
+        levels = self._levels(batch.images, batch.presence)
         return {
-            "dice": dice_loss(logits, batch.regions),
-            "cross_entropy": cross_entropy_loss(logits, batch.regions),
+            "dice": deeply(dice_loss, levels, batch.regions),
+            "cross_entropy": deeply(cross_entropy_loss, levels, batch.regions),
         }

@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lacunet.nn.attention import Attention, Layer, mlp
-from lacunet.nn.batch import Batch, Images, Logits, Presence
+from lacunet.nn.batch import Batch, Images, Logits, Presence, shown_subsets
 from lacunet.nn.conv import ConvBlock, PointConv
 from lacunet.nn.limits import require_between
-from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss
+from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, mean_terms
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.unet import Decoder, Encoder, level_widths
@@ -84,6 +84,8 @@ class MASM(Method[Encoding]):
         keep_weight: Of the squared distance to `keep` in the loss, averaged over the levels; 0 leaves it out.
         pattern: Of the shift: the mosaic itself, or offsets learned from there on.
         missing: `any` trains on what the recipe shows; `off` on everything that was acquired.
+        subsets: With `any`, how many subsets of a crop are decoded from one encoding; of all but the first, which the
+            recipe shows, any subset of what was acquired is equally likely.
         backbone: `unet`, or `swin`, the encoder of SwinUNETR (MONAI, six levels, a width divisible by 24).
 
     Departures from the paper:
@@ -122,11 +124,13 @@ class MASM(Method[Encoding]):
         keep_weight: float = 0.1,
         pattern: Literal["fixed", "learned"] = "fixed",
         missing: Literal["any", "off"] = "any",
+        subsets: int = 1,
         backbone: Literal["unet", "swin"] = "unet",
     ) -> None:
         super().__init__(task)
         if levels < 2:
             raise ValueError(f"levels = {levels}: at least 2 are needed, one with a skip and the bottleneck")
+        require_between("subsets", subsets, 1, 15)
         groups, count, learned = modality_groups(pairs, task), len(task.modalities), pattern == "learned"
         if backbone == "swin":
             require_between("width", width, 24, 96)
@@ -137,7 +141,7 @@ class MASM(Method[Encoding]):
             encoder = Encoder(1, widths)
         token_widths = [min(2 * channels, _TOKEN_WIDTH) for channels in widths]
         self.divisor = 2 ** (levels - 1)
-        self.missing, self.keep, self.keep_weight = missing, keep, keep_weight
+        self.missing, self.keep, self.keep_weight, self.subsets = missing, keep, keep_weight, subsets
         self.encoder = encoder
         self.aware = nn.ModuleList(
             ModalityAware(widths[level], token_widths[level], 2 ** (levels - 2 - level), _HEADS, groups, prune)
@@ -175,14 +179,16 @@ class MASM(Method[Encoding]):
         return self.decoder(joined), mixed
 
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
-        presence = batch.acquired if self.missing == "off" else batch.presence
+        whole = self.missing == "off"
         temperature = _HOT * (_COLD / _HOT) ** clock.progress
-        decoded, mixed = self._decode(self.encode(batch.images, presence), presence, temperature)
-        for number, level in enumerate(mixed, start=1):
-            if level.gate is not None:
-                clock.note(f"gate_level{number}", level.gate)
-            if level.kept is not None:
-                clock.note(f"kept_level{number}", level.kept)
+        encoded = self.encode(batch.images, batch.presence if self.subsets == 1 and not whole else batch.acquired)
+        subsets = [batch.acquired] if whole else shown_subsets(batch, self.subsets)
+        decoded = [self._decode(encoded, presence, temperature) for presence in subsets]
+        _watch(decoded[0][1], clock)
+        return mean_terms([self._terms(*one, batch) for one in decoded])
+
+    def _terms(self, decoded: Sequence[Tensor], mixed: Sequence[Mixed], batch: Batch) -> dict[str, Tensor]:
+        """The terms of one subset."""
         terms = self._segmentation(decoded, batch.regions)
         shares = [level.kept for level in mixed if level.kept is not None]
         if self.keep_weight and shares:
@@ -470,6 +476,15 @@ def hard_mask(
         return hard
     soft = torch.sigmoid(score / temperature)
     return hard + (soft - soft.detach())
+
+
+def _watch(mixed: Sequence[Mixed], clock: Clock) -> None:
+    """Note how far the gates of each level are open, and which share of its tokens is kept."""
+    for number, level in enumerate(mixed, start=1):
+        if level.gate is not None:
+            clock.note(f"gate_level{number}", level.gate)
+        if level.kept is not None:
+            clock.note(f"kept_level{number}", level.kept)
 
 
 def mean_of_partners(tokens: Tokens, presence: Presence) -> Tokens:

@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lacunet.nn.attention import Layer
-from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
+from lacunet.nn.batch import Batch, Images, Logits, Presence, hide, shown_subsets
 from lacunet.nn.conv import ConvBlock, GroupNorm, PointConv
 from lacunet.nn.fusion import SkipParts, spread
-from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.limits import require_between
+from lacunet.nn.losses import mean_terms, segmentation_losses
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.unet import level_widths
@@ -80,6 +81,7 @@ class Fused:
 
     Attributes:
         features: For the decoder.
+        presence: The subset.
         order: In which the modalities entered.
         shared: z2, what the modalities have in common.
         specific: What each has besides; zero where it is not there.
@@ -87,6 +89,7 @@ class Fused:
     """
 
     features: Feature
+    presence: Presence
     order: Order
     shared: Feature
     specific: Stacked
@@ -119,6 +122,8 @@ class SMSN(Method[Encoding]):
         specific: Whether there are specific features; without them x'_i = z2.
         orthogonality: Weight of the orthogonality loss; 0 leaves it out.
         inner: What it squares at each voxel: the `cosine` of z2 and x_s,i, or their inner `product` by channels.
+        subsets: How many subsets of a crop are fused and decoded from one encoding; of all but the first, which
+            the recipe shows, any subset of what was acquired is equally likely.
 
     Departures from the paper:
         Encoders and decoder are M2FTrans' in plan (residual levels, skips fused by three convolutions, an auxiliary
@@ -166,15 +171,17 @@ class SMSN(Method[Encoding]):
         specific: bool = True,
         orthogonality: float = 0.1,
         inner: Literal["cosine", "product"] = "cosine",
+        subsets: int = 1,
     ) -> None:
         super().__init__(task)
+        require_between("subsets", subsets, 1, 15)
         if levels < 2:
             raise ValueError(f"levels = {levels}: at least 2 are needed, one with a skip and one for the fusion")
         modalities, widths = len(task.modalities), level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.reorder: Rule = "fixed" if fusion in ("parallel", "concat") else reorder
         self.target, self.inner = target, inner
-        self.kl, self.warmup, self.orthogonality = kl, warmup, orthogonality
+        self.kl, self.warmup, self.orthogonality, self.subsets = kl, warmup, orthogonality, subsets
         self.register_buffer("rank", rank_of(task), persistent=False)
         self.encoders = nn.ModuleList(ResidualEncoder(1, widths) for _ in range(modalities))
         self.owner = nn.Parameter(0.02 * torch.randn(modalities, widths[-1]))
@@ -233,7 +240,7 @@ class SMSN(Method[Encoding]):
             specific = self.specific(features, shared, presence)
         aggregated = specific + shared[:, None]  # x'_i; z2 alone where modality i is absent
         first, *others = self.parts[-1](aggregated.unbind(dim=1))
-        return Fused(self.joins[-1](sum(others, first)), order, shared, specific, bottlenecks)
+        return Fused(self.joins[-1](sum(others, first)), presence, order, shared, specific, bottlenecks)
 
     def _ranks(self, presence: Presence) -> Lots:
         """The order of evaluation as lots."""
@@ -246,24 +253,34 @@ class SMSN(Method[Encoding]):
         return [Stage(name="segment", loss=self._loss, trains=[self])]
 
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
-        presence = batch.presence
-        levels = self._levels(batch.images, presence)
-        encoded = self._encoded(levels, presence)
+        seen = batch.presence if self.subsets == 1 else batch.acquired
+        levels = self._levels(batch.images, seen)
+        encoded = self._encoded(levels, seen)
+        fused = [self._drawn(encoded, presence) for presence in shown_subsets(batch, self.subsets)]
+        terms = mean_terms([self._terms(one, encoded, batch, clock) for one in fused])
+        auxiliary = single_losses(self.single(levels), seen, batch.regions).mean()
+        _watch(fused[0].bottlenecks, clock)
+        return {"segmentation": terms.pop("segmentation"), "deep": terms.pop("deep"), "auxiliary": auxiliary, **terms}
+
+    def _drawn(self, encoded: Encoding, presence: Presence) -> Fused:
+        """A subset, fused in a drawn order, its codes drawn."""
         lots = torch.rand((len(presence), 2, presence.shape[1]), device=presence.device)
         if self.reorder == "fixed":
             lots = self._ranks(presence)
-        fused = self._fused(encoded, presence, lots, self.reorder, drawn=True)
+        return self._fused(encoded, presence, lots, self.reorder, drawn=True)
+
+    def _terms(self, fused: Fused, encoded: Encoding, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        """The terms of one subset."""
+        presence = fused.presence
         terms = self._segmentation(fused, self._skips(encoded, presence), batch.regions)
-        terms["auxiliary"] = single_losses(self.single(levels), presence, batch.regions).mean()
         if fused.bottlenecks and self.kl:
             weight = self.kl * min(1.0, clock.progress / self.warmup) if self.warmup else self.kl
             terms["kl"] = weight * torch.stack([bottleneck.nats().mean() for bottleneck in fused.bottlenecks]).sum()
         if len(self.reconstructions):
-            terms["reconstruction"] = self._reconstructed(fused, encoded, batch).mean()
+            terms["reconstruction"] = self._reconstructed(fused, encoded, batch.images).mean()
         if self.specific is not None and self.orthogonality:
             overlap = overlaps(fused.shared, fused.specific, presence, self.inner)
             terms["orthogonality"] = self.orthogonality * overlap.mean()
-        _watch(fused.bottlenecks, clock)
         return terms
 
     def _segmentation(
@@ -278,15 +295,15 @@ class SMSN(Method[Encoding]):
         ]
         return {"segmentation": losses[0], "deep": torch.stack(losses[1:]).mean()}
 
-    def _reconstructed(self, fused: Fused, encoded: Encoding, batch: Batch) -> PerCase:
+    def _reconstructed(self, fused: Fused, encoded: Encoding, images: Images) -> PerCase:
         """L_r: squared errors, weighed by beta and gamma, averaged over each case's present modalities."""
         targets = encoded.features.detach()
         if self.target == "image":
-            targets = F.avg_pool3d(hide(batch.images, batch.presence), self.divisor // 2)[:, :, None]
-        total = torch.zeros(len(batch.presence), device=targets.device)
+            targets = F.avg_pool3d(hide(images, fused.presence), self.divisor // 2)[:, :, None]
+        total = torch.zeros(len(fused.presence), device=targets.device)
         for reconstruction, bottleneck in zip(self.reconstructions, fused.bottlenecks, strict=True):
-            total = total + reconstruction(bottleneck.code, targets, fused.order, batch.presence)
-        return total / batch.presence.sum(dim=1).clamp_min(1)
+            total = total + reconstruction(bottleneck.code, targets, fused.order, fused.presence)
+        return total / fused.presence.sum(dim=1).clamp_min(1)
 
 
 class ResidualEncoder(nn.Module):

@@ -9,6 +9,8 @@ from torch import Tensor
 Images = Float[Tensor, "batch modality x y z"]
 Presence = Bool[Tensor, "batch modality"]
 Logits = Float[Tensor, "batch region x y z"]
+LevelLogits = Float[Tensor, "batch region _ _ _"]
+"""At any resolution."""
 
 
 @dataclass
@@ -38,6 +40,26 @@ class Batch:
             regions=self.regions.to(device, non_blocking=True),
             names=self.names,
         )
+
+
+def shown_subsets(batch: Batch, count: int) -> list[Presence]:
+    """The subset that a batch shows and, of each case, others of what was acquired, each equally likely.
+
+    Args:
+        batch: Its `presence` is the first.
+        count: How many in all. The others may repeat it.
+    """
+    return [batch.presence, *(_drawn(batch.acquired) for _ in range(count - 1))]
+
+
+def _drawn(acquired: Presence) -> Presence:
+    """A non-empty subset of each case, from torch's own random numbers."""
+    subsets = torch.zeros_like(acquired, device="cpu")
+    for subset, there in zip(subsets, acquired.cpu(), strict=True):
+        members = there.nonzero()[:, 0]
+        number = torch.randint(1, 2 ** len(members), ())
+        subset[members] = (number >> torch.arange(len(members))) % 2 == 1
+    return subsets.to(acquired.device)
 
 
 def hide(images: Images, presence: Presence) -> Images:
