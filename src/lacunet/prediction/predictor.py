@@ -35,20 +35,28 @@ _FAR_OUTSIDE = -30.0
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network predicts of one case from one subset, on the case's grid.
+    """What a network predicts of one case from one subset.
 
     Attributes:
         subset: The modalities that were used.
-        logits: One map per region, on the case's RAS+ grid.
+        prepared: Logits, one map per region, on the network's grid.
+        frame: Where this grid lies on the case's.
         temperature: The logits are divided by it for probabilities; 1 without a calibration.
         window: Voxels of the windows that the brain was cut into; None where it went through the network at once.
     """
 
     task: Task
     subset: Subset
-    logits: Float[Tensor, "region x y z"]
+    prepared: Float[Tensor, "region _ _ _"]
+    frame: Frame
     temperature: float = 1.0
     window: tuple[int, int, int] | None = None
+
+    @cached_property
+    def logits(self) -> Float[Tensor, "region x y z"]:
+        """One map per region, on the case's RAS+ grid; computed when it is first asked for, which takes a while."""
+        outside = _FAR_OUTSIDE * max(1.0, self.temperature)  # so that it stays certain at this temperature
+        return self.frame.undo(self.prepared, fill=outside)
 
     def regions(self) -> dict[str, np.ndarray]:
         """A boolean mask per region: probability above one half, at any temperature."""
@@ -113,15 +121,28 @@ class Predictor:
         Raises:
             DataError: a subset names a modality that the case lacks.
         """
-        task = self.model.task
         for frame, group in group_by_frame(case, subsets, self.model):
-            shown = task.subset({modality for subset in group for modality in subset})
-            images = prepare_images(case.only(shown), task, self.model.preparation, frame)
-            ask = self._mirrored(partial(self._segment, shown))
-            for subset, (logits, window) in zip(group, self._maps(images, ask, group), strict=True):
-                temperature = self._temperature(subset)
-                outside = _FAR_OUTSIDE * max(1.0, temperature)  # so that it stays certain at this temperature
-                yield Prediction(task, subset, frame.undo(logits, fill=outside), temperature, window)
+            yield from self._in_frame(case, frame, group)
+
+    def with_parts(self, case: Case, subset: Subset, parts: Iterable[Subset]) -> Iterator[Prediction]:
+        """Predict from a subset, then from parts of it, all in the box of the subset: its modalities are encoded once.
+
+        From a part alone (`each`) the box may be another, and so may be the mask, a little.
+
+        Raises:
+            DataError: the subset names a modality that the case lacks.
+        """
+        ((frame, _),) = group_by_frame(case, [subset], self.model)
+        yield from self._in_frame(case, frame, [subset, *parts])
+
+    def _in_frame(self, case: Case, frame: Frame, subsets: Sequence[Subset]) -> Iterator[Prediction]:
+        """Predict from each subset in turn; the modalities of all of them are encoded once."""
+        task = self.model.task
+        shown = task.subset({modality for subset in subsets for modality in subset})
+        images = prepare_images(case.only(shown), task, self.model.preparation, frame)
+        ask = self._mirrored(partial(self._segment, shown))
+        for subset, (logits, window) in zip(subsets, self._maps(images, ask, subsets), strict=True):
+            yield Prediction(task, subset, logits, frame, self._temperature(subset), window)
 
     def _temperature(self, subset: Subset) -> float:
         calibration = self.model.calibration
