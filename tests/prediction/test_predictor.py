@@ -103,6 +103,23 @@ def test_encodes_once_for_all_subsets_that_share_a_box() -> None:
     assert model.method.decoded == 15 + 1
 
 
+def test_parts_of_a_subset_are_encoded_once_with_it_and_lie_in_its_box() -> None:
+    run, case, subset = predictor(pointwise()), uneven_case(), ("t1n", "t2w", "t2f")
+    alone = run(case, subset)
+    run.method.encoded = run.method.decoded = 0  # type: ignore[assignment]
+    parts = [("t2w", "t2f"), ("t1n", "t2w"), ("t1n",)]
+    whole, *others = run.with_parts(case, subset, parts)
+    assert (run.method.encoded, run.method.decoded) == (1, 4)
+    assert [one.subset for one in (whole, *others)] == [subset, *parts]
+    assert torch.equal(whole.logits, alone.logits)
+    assert {one.answers[0].frame.start for one in others} == {whole.answers[0].frame.start}
+    assert run(case, ("t1n",)).answers[0].frame.start != whole.answers[0].frame.start
+    assert all(one.answers[0].maps.shape == whole.answers[0].maps.shape for one in others)
+    inside = case.images["t1n"] != 0
+    own = run(case, ("t1n",)).logits[:, inside]
+    assert torch.allclose(others[-1].logits[:, inside], own, atol=1e-5)
+
+
 def test_a_real_layout_of_files_goes_through(phantoms: list[CaseFiles]) -> None:
     case = load_case(phantoms[0])
     prediction = predictor(unet(4.0))(case, ("t1c", "t2f"))

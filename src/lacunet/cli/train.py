@@ -92,6 +92,9 @@ def evaluate(
     subsets: Annotated[str, typer.Option(help="all, or names such as t1c+t2f,t2f.")] = "all",
     policy: Annotated[str, typer.Option(help="How empty masks are scored (docs/metrics.md).")] = "brats",
     postprocess: Rules = None,
+    tumour_free: Annotated[
+        bool, typer.Option("--tumour-free", help="Also count what is found in brains made of the healthy halves.")
+    ] = False,
     resume: Resume = False,
     labels: Labels = None,
     device: Device = "auto",
@@ -114,6 +117,7 @@ def evaluate(
         policy=get_policy(policy),
         rules=[get_rule(rule) for rule in postprocess or []],
         data=f"{data.resolve().name}{', ' + split.rpartition(':')[2] if split else ''}",
+        tumour_free=tumour_free,
         resume=resume,
     )
     cases, problems = labelled_or_problems(data, cases_are, labels)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lacunet.case import Case, CaseFiles
+from lacunet.data.mirrored import mirrored_case
 from lacunet.data.nifti import load_case
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, Problem, problem_of
 from lacunet.evaluation.heat import worst_cases
 from lacunet.evaluation.metrics import BRATS, MetricPolicy, region_masks, score_regions
 from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluation_page
+from lacunet.evaluation.results import TUMOUR_FREE
 from lacunet.evaluation.scores import Row, read_rows, rows_of, summarise, write_rows
 from lacunet.evaluation.summary import Identity, Summary
 from lacunet.files import path_in, write_json
@@ -36,6 +38,7 @@ class EvaluateSettings:
         rules: Post-processing, in order.
         data: Which cases these are, in words, for the page.
         pictures: How many of the worst cases are drawn.
+        tumour_free: Also segment what `mirrored_case` makes of the cases with a tumour in one half.
         resume: Continue an evaluation that was stopped.
     """
 
@@ -44,6 +47,7 @@ class EvaluateSettings:
     rules: Sequence[Rule] = ()
     data: str = ""
     pictures: int = 6
+    tumour_free: bool = False
     resume: bool = False
 
 
@@ -67,7 +71,7 @@ def evaluate(
     settings: EvaluateSettings,
     progress: Progress = Silent(),
 ) -> Evaluated:
-    """Write `cases.csv`, `summary.json` and `report.html` into a folder.
+    """Write `cases.csv`, `summary.json` and `report.html` into a folder, with `tumour_free.csv` where it is asked for.
 
     The rows of each case are written to `folder/parts/` as soon as the case is scored, so that a stopped evaluation can
     be continued (`settings.resume`).
@@ -87,11 +91,14 @@ def evaluate(
     identity = _identity(predictor, settings)
     _open_folder(folder, identity, settings.resume)
     rows: list[Row] = []
+    apart: list[Row] = []
     problems: list[Problem] = []
     for done, files in enumerate(cases):
         progress.advanced("scoring cases", done, len(cases), f"scoring {files.name}")
         try:
-            rows += _rows_of_case(predictor, files, folder, settings)
+            scored = _rows_of_case(predictor, files, folder, settings)
+            apart += _rows_without_tumour(predictor, files, folder, settings)
+            rows += scored
         except Exception as error:
             problems.append(problem_of(files.name, error))
     progress.advanced("scoring cases", len(cases), len(cases), "scored")
@@ -106,8 +113,10 @@ def evaluate(
         "environment": describe_environment(),
         "seconds": round(time.monotonic() - started, 1),
     }
-    summary = summarise(rows, task, settings.policy, predictor.model.name).model_copy(update=facts)
+    summary = summarise(rows, task, settings.policy, predictor.model.name, apart).model_copy(update=facts)
     write_rows(folder / "cases.csv", rows)
+    if apart:
+        write_rows(folder / TUMOUR_FREE, apart)
     write_json(folder / "summary.json", summary.to_json())
     write_evaluation_page(folder / "report.html", _view(predictor, cases, rows, summary, problems, settings))
     return Evaluated(summary, problems)
@@ -146,6 +155,20 @@ def _rows_of_case(predictor: Predictor, files: CaseFiles, folder: Path, settings
     if settings.resume and part.is_file():
         return read_rows(part)
     rows = score_case(predictor, load_case(files, predictor.model.task), settings)
+    write_rows(part, rows)
+    return rows
+
+
+def _rows_without_tumour(predictor: Predictor, files: CaseFiles, folder: Path, settings: EvaluateSettings) -> list[Row]:
+    """The rows of the brain without a tumour that a case gives; none where it gives none, or if it is not asked for."""
+    if not settings.tumour_free:
+        return []
+    part = path_in(folder / "parts" / "tumour_free", files.name, ".csv")
+    if settings.resume and part.is_file():
+        return read_rows(part)
+    task = predictor.model.task
+    case = mirrored_case(load_case(files, task), task)
+    rows = [] if case is None else score_case(predictor, case, settings)
     write_rows(part, rows)
     return rows
 

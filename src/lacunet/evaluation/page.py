@@ -21,6 +21,7 @@ from lacunet.evaluation.heat import (
     heat_rows,
     ranked_cases,
 )
+from lacunet.evaluation.monotony import FALL
 from lacunet.evaluation.scores import Row
 from lacunet.evaluation.summary import Summary
 from lacunet.files import write_text
@@ -100,6 +101,8 @@ def evaluation_page(view: EvaluationView) -> str:
         "shown": STRIPS_SHOWN,
         "policy": view.summary.policy,
         "empty": empty_words(view.task, view.rows),
+        "fall": FALL,
+        "false_positives": _false_positives(view),
         "worst": [_worst(view, picture) for picture in view.pictures],
     }
     return render("evaluation.html", values)
@@ -132,6 +135,18 @@ def _regions(view: EvaluationView) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _false_positives(view: EvaluationView) -> list[dict[str, Any]]:
+    """A row for each evaluated subset, then for each number of sequences; none where no brain was without a tumour."""
+    free, task = view.summary.tumour_free, view.task
+    if free is None:
+        return []
+    subsets = [{"title": task.subset_title(task.subset(name)), "found": own} for name, own in free.subsets.items()]
+    sizes = [
+        {"title": f"any {size} sequence{'' if size == 1 else 's'}", "found": own} for size, own in free.by_size.items()
+    ]
+    return [*subsets, *sizes]
 
 
 def _robustness(view: EvaluationView) -> Markup:

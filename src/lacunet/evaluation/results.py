@@ -15,6 +15,8 @@ from lacunet.files import write_json
 from lacunet.task import GLIOMA, Task
 
 FILES = ("cases.csv", "summary.json")
+TUMOUR_FREE = "tumour_free.csv"
+"""Beside them where further brains without a tumour were evaluated: columns as in `cases.csv`."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Evaluation:
         folder: The folder.
         summary: From `summary.json`.
         rows: From `cases.csv`.
+        apart: From `tumour_free.csv`; none where there is no such file.
         task: As written; the built-in task where none is written.
         policy: The metric policy of the scores.
     """
@@ -32,6 +35,7 @@ class Evaluation:
     folder: Path
     summary: Summary
     rows: Sequence[Row]
+    apart: Sequence[Row]
     task: Task
     policy: MetricPolicy
 
@@ -106,13 +110,14 @@ def is_evaluation(folder: Path) -> bool:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Read and check both files.
+    """Read and check its files.
 
     Raises:
         DataError: one of them cannot be read, or they do not belong together.
     """
     summary = read_summary(folder / "summary.json")
     rows = read_rows(folder / "cases.csv")
+    apart = read_rows(folder / TUMOUR_FREE) if (folder / TUMOUR_FREE).is_file() else []
     source = f"{folder / 'summary.json'}: its task"
     task = GLIOMA if summary.task is None else Task.from_json(summary.task, source, DataError, "evaluate again")
     require_regions(summary, task, folder / "summary.json")
@@ -122,7 +127,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise DataError(f"{folder / 'summary.json'}: {error}") from error
     if not _same_means(summary.mean, summarise(rows, task, policy, summary.model).mean):
         raise DataError(f"{folder}: summary.json and cases.csv do not agree; evaluate again")
-    return Evaluation(folder, summary, rows, task, policy)
+    return Evaluation(folder, summary, rows, apart, task, policy)
 
 
 def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
@@ -130,7 +135,7 @@ def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
 
     Args:
         folders: Evaluations of disjoint cases by models of one recipe.
-        folder: Where `cases.csv` and `summary.json` go; earlier ones are replaced.
+        folder: Where the files go; earlier ones are replaced.
 
     Raises:
         DataError: their tasks, policies or settings differ, or they share a case.
@@ -152,6 +157,7 @@ def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
                 )
             folder_of[case] = one.folder
     rows = [row for one in found for row in one.rows]
+    apart = [row for one in found for row in one.apart]
     weights = hashlib.sha256("\n".join(one.summary.identity.weights for one in found).encode()).hexdigest()
     facts = {
         "data": f"{first.summary.data}, out of {len(found)} folds",
@@ -161,8 +167,10 @@ def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
         "environment": first.summary.environment,
         "folds": tuple(one.summary.identity.weights for one in found),
     }
-    summary = summarise(rows, first.task, first.policy, first.summary.model).model_copy(update=facts)
+    summary = summarise(rows, first.task, first.policy, first.summary.model, apart).model_copy(update=facts)
     write_rows(folder / "cases.csv", rows)
+    if apart:
+        write_rows(folder / TUMOUR_FREE, apart)
     write_json(folder / "summary.json", summary.to_json())
     return folder
 

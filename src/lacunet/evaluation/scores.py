@@ -10,7 +10,9 @@ from statistics import fmean, pstdev
 
 from lacunet.errors import DataError
 from lacunet.evaluation.metrics import MetricPolicy, RegionScore, aurc
+from lacunet.evaluation.monotony import monotony
 from lacunet.evaluation.summary import Empty, Means, RegionMeans, Summary
+from lacunet.evaluation.tumour_free import tumour_free
 from lacunet.files import whole_file
 from lacunet.task import Task
 
@@ -78,7 +80,7 @@ def read_rows(path: Path) -> list[Row]:
         raise DataError(f"{path}: cannot be read as a table ({error})") from error
 
 
-def summarise(rows: Sequence[Row], task: Task, policy: MetricPolicy, model: str) -> Summary:
+def summarise(rows: Sequence[Row], task: Task, policy: MetricPolicy, model: str, apart: Sequence[Row] = ()) -> Summary:
     """Means over cases, then over subsets.
 
     The means of a subset are over the cases that have all its modalities. A value that no case has is None, and means
@@ -89,6 +91,7 @@ def summarise(rows: Sequence[Row], task: Task, policy: MetricPolicy, model: str)
         task: Gives the order of subsets and regions.
         policy: The policy that the rows were scored with.
         model: What was evaluated.
+        apart: Rows of further brains without a tumour; they count in `tumour_free` and in nothing else.
 
     Returns:
         The scores. What else `summary.json` says (data, identity, ...) is not set.
@@ -110,12 +113,23 @@ def summarise(rows: Sequence[Row], task: Task, policy: MetricPolicy, model: str)
         by_size=sizes,
         empty=_empty(rows, task),
     )
+    beside = {
+        "monotony": monotony({row.key: row.dice for row in rows if row.reference_ml > 0}, task),
+        "tumour_free": tumour_free({row.key: row.prediction_ml for row in (*_tumour_free(rows), *apart)}, task),
+    }
+    summary = summary.model_copy(update={key: found for key, found in beside.items() if found})
     if len(subsets) < len(task.subsets) or len(sizes) < 2:
         return summary
     curves = {region: [means[region].dice for means in sizes.values()] for region in task.regions}
     areas = {region: aurc(curve) for region, curve in curves.items()}
     normalised = {region: aurc(curve, normalise=True) for region, curve in curves.items()}
     return summary.model_copy(update={"aurc": areas, "aurc_normalised": normalised})
+
+
+def _tumour_free(rows: Sequence[Row]) -> list[Row]:
+    """The rows of cases whose reference is empty in every region."""
+    with_tumour = {row.case for row in rows if row.reference_ml > 0}
+    return [row for row in rows if row.case not in with_tumour]
 
 
 def _by_subset(rows: Sequence[Row], task: Task) -> dict[str, RegionMeans]:

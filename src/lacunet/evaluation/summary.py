@@ -49,6 +49,57 @@ class Empty(BaseModel):
     predictions: dict[str, int] = {}
 
 
+class Monotony(BaseModel):
+    """How often one more sequence makes the masks of a region worse, over the cases whose reference has it.
+
+    Attributes:
+        steps: Cases times subsets times sequences that can be added.
+        worse: Those in which Dice falls by more than 0.01.
+        share: Of all steps.
+        fall: Mean of these falls, 0 to 1; None where there are none.
+        worst: The largest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    steps: int
+    worse: int
+    share: float
+    fall: float | None = None
+    worst: float | None = None
+
+
+class FalsePositives(BaseModel):
+    """Volumes that were found in brains without a tumour, of one region.
+
+    Attributes:
+        masks: How many: of each case one for each subset.
+        mean: ml.
+        median: ml.
+        worst: ml.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    masks: int
+    mean: float
+    median: float
+    worst: float
+
+
+class TumourFree(BaseModel):
+    """What is found in brains without a tumour.
+
+    Attributes:
+        cases: How many.
+        subsets: Subset -> region -> volumes over the cases.
+        by_size: Number of sequences -> region -> volumes over the cases and the subsets of that size.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    cases: int
+    subsets: dict[str, dict[str, FalsePositives]] = {}
+    by_size: dict[int, dict[str, FalsePositives]] = {}
+
+
 class Identity(BaseModel):
     """What was evaluated, and with which settings."""
 
@@ -82,6 +133,8 @@ class Summary(BaseModel):
         deviation: Standard deviation of the subsets' means.
         by_size: Number of sequences -> means over the subsets of that size.
         empty: How many masks are empty.
+        monotony: Region -> how often one more sequence makes its masks worse.
+        tumour_free: What is found in brains without a tumour; None where none was evaluated.
         aurc: Region -> area under the robustness curve of Dice (0 to 1); empty unless every subset was evaluated.
         aurc_normalised: The same, divided by the length of the axis.
         data: Which cases these are, in words.
@@ -103,6 +156,8 @@ class Summary(BaseModel):
     deviation: RegionMeans = {}
     by_size: dict[int, RegionMeans] = {}
     empty: Empty = Empty()
+    monotony: dict[str, Monotony] = {}
+    tumour_free: TumourFree | None = None
     aurc: dict[str, float] = {}
     aurc_normalised: dict[str, float] = {}
     data: str = "not stated"

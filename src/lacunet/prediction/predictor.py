@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,21 +25,42 @@ _FAR_OUTSIDE = -30.0
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What networks of one grid say of a case.
+
+    Attributes:
+        maps: The mean of their logits, one map per region, on their grid.
+        frame: Where this grid lies on the case's.
+        networks: How many they are.
+    """
+
+    maps: Float[Tensor, "region _ _ _"]
+    frame: Frame
+    networks: int = 1
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """What a network predicts of one case from one subset, on the case's grid.
+    """What a network predicts of one case from one subset.
 
     Attributes:
         subset: The modalities that were used.
-        logits: One map per region, on the case's RAS+ grid.
+        answers: Of the networks, by grid.
         temperature: The logits are divided by it for probabilities; 1 without a calibration.
         window: Voxels of the windows that the brain was cut into; None where it went through the network at once.
     """
 
     task: Task
     subset: Subset
-    logits: Float[Tensor, "region x y z"]
+    answers: tuple[Answer, ...]
     temperature: float = 1.0
     window: tuple[int, int, int] | None = None
+
+    @cached_property
+    def logits(self) -> Float[Tensor, "region x y z"]:
+        """One map per region, on the case's RAS+ grid; computed when it is first asked for, which takes a while."""
+        outside = _FAR_OUTSIDE * max(1.0, self.temperature)  # so that it stays certain at this temperature
+        return _mean([(one.frame.undo(one.maps, fill=outside), one.networks) for one in self.answers])
 
     def regions(self) -> dict[str, np.ndarray]:
         """A boolean mask per region: probability above one half, at any temperature."""
@@ -104,17 +126,33 @@ class Predictor:
         Raises:
             DataError: a subset names a modality that the case lacks.
         """
+        for frames, group in self._grouped(case, subsets):
+            yield from self._in_frames(case, frames, group)
+
+    def with_parts(self, case: Case, subset: Subset, parts: Iterable[Subset]) -> Iterator[Prediction]:
+        """Predict from a subset, then from parts of it, all in the box of the subset: its modalities are encoded once.
+
+        From a part alone (`each`) the box may be another, and so may be the mask, a little.
+
+        Raises:
+            DataError: the subset names a modality that the case lacks.
+        """
+        ((frames, _),) = self._grouped(case, [subset])
+        yield from self._in_frames(case, frames, [subset, *parts])
+
+    def _grouped(self, case: Case, subsets: Iterable[Subset]) -> list[tuple[tuple[Frame, ...], list[Subset]]]:
+        return group_by_frame(case, subsets, [network.model for network in self.networks])
+
+    def _in_frames(self, case: Case, frames: Sequence[Frame], subsets: Sequence[Subset]) -> Iterator[Prediction]:
+        """Predict from each subset in turn; each network encodes the modalities of all of them once."""
         task = self.model.task
-        for frames, group in group_by_frame(case, subsets, [network.model for network in self.networks]):
-            shown = task.subset({modality for subset in group for modality in subset})
-            images = self._prepared(case, shown, frames)
-            maps = [network.segment(images[network.model.preparation], shown, group) for network in self.networks]
-            for subset, *answers in zip(group, *maps, strict=True):
-                temperature = self._temperature(subset)
-                outside = _FAR_OUTSIDE * max(1.0, temperature)  # so that it stays certain at this temperature
-                logits = [frame.undo(one, fill=outside) for frame, (one, _) in zip(frames, answers, strict=True)]
-                window = next((size for _, size in answers if size is not None), None)
-                yield Prediction(task, subset, _mean(logits), temperature, window)
+        shown = task.subset({modality for subset in subsets for modality in subset})
+        images = self._prepared(case, shown, frames)
+        maps = [network.segment(images[network.model.preparation], shown, subsets) for network in self.networks]
+        for subset, *answers in zip(subsets, *maps, strict=True):
+            window = next((size for _, size in answers if size is not None), None)
+            together = _together([logits for logits, _ in answers], frames)
+            yield Prediction(task, subset, together, self._temperature(subset), window)
 
     def complete(self, case: Case, subset: Subset | None = None) -> dict[str, np.ndarray]:
         """Estimates of the modalities that are not in the subset, by modality, on the case's grid.
@@ -133,10 +171,10 @@ class Predictor:
         """
         task = self.model.task
         shown = subset or case.acquired(task)
-        ((frames, _),) = group_by_frame(case, [shown], [network.model for network in self.networks])
+        ((frames, _),) = self._grouped(case, [shown])
         images = self._prepared(case, shown, frames)
         made = [network.complete(images[network.model.preparation], shown) for network in self.networks]
-        maps = _mean([frame.undo(one) for frame, one in zip(frames, made, strict=True)])
+        maps = _mean([(one.frame.undo(one.maps), one.networks) for one in _together(made, frames)])
         brain = np.logical_or.reduce([case.images[modality] != 0 for modality in shown])
         clip = self.model.preparation.clip
         estimates = np.where(brain, maps.clamp(-clip, clip).numpy(), np.float32(0))
@@ -171,8 +209,18 @@ def group_by_frame(
     return list(groups.values())
 
 
-def _mean(maps: Sequence[Float[Tensor, "channel x y z"]]) -> Float[Tensor, "channel x y z"]:
-    first, *others = maps
-    for other in others:
-        first += other
-    return first / len(maps) if others else first
+def _together(maps: Sequence[Float[Tensor, "channel _ _ _"]], frames: Sequence[Frame]) -> tuple[Answer, ...]:
+    """The mean of the maps of each grid."""
+    places = [(frame.start, frame.size, tuple(one.shape)) for one, frame in zip(maps, frames, strict=True)]
+    found = []
+    for place in dict.fromkeys(places):
+        own = [number for number, other in enumerate(places) if other == place]
+        found.append(Answer(_mean([(maps[number], 1) for number in own]), frames[own[0]], len(own)))
+    return tuple(found)
+
+
+def _mean(maps: Sequence[tuple[Float[Tensor, "channel x y z"], int]]) -> Float[Tensor, "channel x y z"]:
+    """Of maps with weights. A single one is returned as it is."""
+    if len(maps) == 1:
+        return maps[0][0]
+    return torch.stack([one * weight for one, weight in maps]).sum(dim=0) / sum(weight for _, weight in maps)
