@@ -106,10 +106,10 @@ def test_encodes_once_for_all_subsets_that_share_a_box() -> None:
 def test_parts_of_a_subset_are_encoded_once_with_it_and_lie_in_its_box() -> None:
     run, case, subset = predictor(pointwise()), uneven_case(), ("t1n", "t2w", "t2f")
     alone = run(case, subset)
-    run.method.encoded = run.method.decoded = 0  # type: ignore[assignment]
+    run.networks[0].method.encoded = run.networks[0].method.decoded = 0  # type: ignore[assignment]
     parts = [("t2w", "t2f"), ("t1n", "t2w"), ("t1n",)]
     whole, *others = run.with_parts(case, subset, parts)
-    assert (run.method.encoded, run.method.decoded) == (1, 4)
+    assert (run.networks[0].method.encoded, run.networks[0].method.decoded) == (1, 4)
     assert [one.subset for one in (whole, *others)] == [subset, *parts]
     assert torch.equal(whole.logits, alone.logits)
     assert {one.answers[0].frame.start for one in others} == {whole.answers[0].frame.start}
