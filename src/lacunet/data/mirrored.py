@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import ndimage
 
-from lacunet.case import Case, box_around
+from lacunet.case import Box, Case, box_around
 from lacunet.data.midplane import Plane, Points, midplane, sampled
 from lacunet.task import Task
 
@@ -62,13 +62,10 @@ def _completed(case: Case, plane: Plane, side: float) -> Case:
     brain = np.logical_or.reduce([image != 0 for image in case.images.values()])
     room = tuple(int(_ROOM / spacing) for spacing in case.grid.spacing)
     box = box_around(brain, (room[0], room[1], room[2]))
-    shape = tuple(part.stop - part.start for part in box)
-    first = np.array([part.start for part in box])[:, None]
-    voxels = np.indices(shape).reshape(3, -1) + first
+    new = side * _distances(case, plane, box) < BLEND
+    voxels = np.argwhere(new).T + np.array([[part.start] for part in box])
     places = _places(case, voxels)
     depth = side * plane.distance(places)
-    new = depth < BLEND
-    voxels, places, depth = voxels[:, new], places[:, new], depth[new]
     source = _voxels(case, plane.mirrored(places) + _bends(case.name, places, depth))
     share = _smooth((depth + BLEND) / (2 * BLEND))
     images = {name: _joined(image, voxels, source, share) for name, image in case.images.items()}
@@ -115,6 +112,14 @@ def _smooth(part: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """From 0 to 1 without a kink, as `part` does."""
     part = np.clip(part, 0.0, 1.0)
     return np.asarray(part * part * (3.0 - 2.0 * part))
+
+
+def _distances(case: Case, plane: Plane, box: Box) -> Float[np.ndarray, "x y z"]:
+    """How far to the right of the plane the voxels of a box lie, mm."""
+    along = plane.normal @ case.grid.affine[:3, :3]
+    start = plane.normal @ case.grid.affine[:3, 3] - plane.offset
+    x, y, z = np.ogrid[box]
+    return np.asarray(start + along[0] * x + along[1] * y + along[2] * z)
 
 
 def _places(case: Case, voxels: np.ndarray) -> Points:
