@@ -17,6 +17,8 @@ from lacunet.training.augmentation.settings import NO_AUGMENTATION, Augmentation
 from lacunet.training.crops import Crops, crops_from, draw_subset
 from lacunet.training.prepared import PreparedCase, prepare_cases
 from lacunet.training.recipe import SubsetRule, TrainSettings
+from lacunet.training.transplant.settings import Transplant
+from lacunet.training.transplant.transplant import Donors
 
 ALL = (True, True, True, True)
 
@@ -34,7 +36,7 @@ def prepared(phantoms: list[CaseFiles], tmp_path_factory: pytest.TempPathFactory
 def crops(cases: list[PreparedCase], **changed: object) -> Crops:
     loop: dict[str, object] = {"crop": (12, 10, 8), "batch": 4}
     rest: dict[str, object] = {"steps": 6, "augmentation": Augmentation(), "seed": 1, "stage": 0}
-    rest |= {"brains": (), "rank": 0, "ranks": 1}
+    rest |= {"brains": (), "rank": 0, "ranks": 1, "donors": None, "spacing": 4.0}
     for name, value in changed.items():
         (rest if name in rest else loop)[name] = value
     return Crops(cases, GLIOMA, TrainSettings(**loop), **rest)  # type: ignore[arg-type]
@@ -153,6 +155,50 @@ def test_brains_without_a_tumour_are_shown_as_often_as_asked(prepared: list[Prep
 
 def test_without_brains_without_a_tumour_the_crops_are_those_of_patients(prepared: list[PreparedCase]) -> None:
     assert same(crops(prepared, brains=prepared[:1])[2], crops(prepared)[2])
+
+
+# ---------------------------------------------------------------- lesions of other cases
+
+
+def giving(cases: list[PreparedCase], chance: float) -> Donors:
+    return Donors(Transplant(chance=chance, beside=chance, smallest=0.3, largest=0.5), cases, Preparation(4.0))
+
+
+def test_a_crop_with_the_lesion_of_another_case_says_so(prepared: list[PreparedCase]) -> None:
+    plain, given = (crops(prepared, crop=(24, 24, 24), donors=donors) for donors in (None, giving(prepared, 1.0)))
+    names = [name for step in range(6) for name in given[step].names]
+    expected = {f"{case.name} + lesion of {prepared[0].name}" for case in prepared}
+    assert expected & set(names)
+    for step in range(6):
+        without, with_lesions = plain[step], given[step]
+        for slot, name in enumerate(with_lesions.names):
+            alike = torch.equal(without.regions[slot], with_lesions.regions[slot])
+            assert alike == ("lesion of" not in name)
+            assert name.startswith(without.names[slot])
+        assert torch.equal(without.presence, with_lesions.presence)
+
+
+def test_a_chance_of_zero_changes_no_bit(prepared: list[PreparedCase]) -> None:
+    assert all(same(crops(prepared)[step], crops(prepared, donors=giving(prepared, 0.0))[step]) for step in range(6))
+
+
+def test_worker_processes_transplant_the_same_lesions(prepared: list[PreparedCase]) -> None:
+    made = crops(prepared, steps=3, crop=(24, 24, 24), donors=giving(prepared, 1.0))
+    assert all(
+        same(one, other)
+        for one, other in zip(crops_from(made, 0, workers=0), crops_from(made, 0, workers=1), strict=True)
+    )
+
+
+def test_t1ce_is_never_moved_against_the_reference(prepared: list[PreparedCase]) -> None:
+    moving = Augmentation.model_validate(
+        {**NO_AUGMENTATION.model_dump(), "misregistration": {"chance": 1.0, "shift": 8.0}}
+    )
+    moved, still = crops(prepared[:1], augmentation=moving), crops(prepared[:1], augmentation=NO_AUGMENTATION)
+    for step in range(6):
+        assert torch.allclose(moved[step].images[:, 1], still[step].images[:, 1], atol=1e-5)
+        assert torch.equal(moved[step].regions, still[step].regions)
+        assert not torch.allclose(moved[step].images[:, 3], still[step].images[:, 3], atol=0.1)
 
 
 # ---------------------------------------------------------------- subsets

@@ -220,6 +220,36 @@ def test_a_run_is_resumed_by_its_own_recipe_only(finished: Path, phantoms: list[
         run_two_stages(recipe_for(0.2), phantoms, finished, resume=True)
 
 
+def test_a_run_is_resumed_with_its_own_cases_only(finished: Path, phantoms: list[CaseFiles]) -> None:
+    with pytest.raises(DataError, match=r"split.json: the run began with other cases; resume it with its own"):
+        run_two_stages(recipe_for(0.1), [phantoms[0], phantoms[2], phantoms[1]], finished, resume=True)
+
+
+def test_lesions_of_further_cases_are_transplanted_and_recorded(phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    recipe = tiny_recipe(train={"steps": 2}, transplant={"chance": 1.0, "beside": 1.0})
+    folder, lesion = tmp_path / "run", replace(phantoms[0], name="giver", person="giver")
+    run(recipe, phantoms, folder, lesions=[lesion])
+    assert json.loads((folder / "lesions.json").read_text(encoding="utf-8")) == {"lesions": ["giver"]}
+    card = load_model(str(folder)).card
+    assert card["lesion_cases"] == 1
+    assert len(card["lesion_list"]) == 64
+    assert list((folder / "prepared").glob("giver-lesion-*/images.npy"))
+    with pytest.raises(DataError, match=r"lesions.json: the run began with other cases"):
+        run(recipe, phantoms, folder, lesions=[replace(lesion, name="other")], resume=True)
+    with pytest.raises(DataError, match=r"lesions.json: the run began with other cases"):
+        run(recipe, phantoms, folder, resume=True)
+
+
+def test_lesions_that_cannot_be_used_are_refused(phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    wanted, lesion = tiny_recipe(transplant={"chance": 0.5}), replace(phantoms[0], name="giver")
+    with pytest.raises(RecipeError, match=r"the recipe transplants none; set transplant\.chance"):
+        run(tiny_recipe(), phantoms, tmp_path / "run", lesions=[lesion])
+    with pytest.raises(DataError, match="giver: has no reference mask; a case that gives a lesion needs one"):
+        run(wanted, phantoms, tmp_path / "run", lesions=[replace(lesion, reference=None)])
+    with pytest.raises(DataError, match="giver: its person is a validation case"):
+        run(wanted, phantoms, tmp_path / "run", lesions=[replace(lesion, person=phantoms[2].person)])
+
+
 def test_the_written_recipe_alone_restarts_the_run(finished: Path) -> None:
     assert read_recipe(finished / "recipe.toml") == recipe_for(0.1)
     assert json.loads((finished / "environment.json").read_text(encoding="utf-8"))["packages"]["torch"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -121,7 +122,7 @@ def prepare_reference(case: Case, task: Task, frame: Frame) -> UInt8[Tensor, "_ 
 
 def regions_of(labels: UInt8[Tensor, "_ _ _"], task: Task) -> Float[Tensor, "region _ _ _"]:
     """A 0/1 mask per region of the task."""
-    masks = [torch.isin(labels, torch.tensor(members, dtype=labels.dtype)) for members in task.regions.values()]
+    masks = [reduce(torch.logical_or, [labels == member for member in members]) for members in task.regions.values()]
     return torch.stack(masks).float()
 
 

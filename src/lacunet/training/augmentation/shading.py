@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lacunet.data.prepare import resample
 from lacunet.training.augmentation.fields import smooth_field
 from lacunet.training.augmentation.settings import Shading
 
 OCTAVES = (2, 3, 4)
+COARSE = 4
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,11 @@ def draw_shading(settings: Shading, modalities: int, generator: np.random.Genera
 
 def gain_of(shade: Shade, shape: tuple[int, int, int]) -> Float[Tensor, "x y z"]:
     """The factor of each voxel's intensity: exp of a field of several octaves."""
-    field = shade.likeness * _octaves(shape, shade.common) + (1 - shade.likeness) * _octaves(shape, shade.own)
+    x, y, z = (max(2, n // COARSE) for n in shape)  # so smooth a field needs few voxels
+    coarse = (x, y, z)
+    field = shade.likeness * _octaves(coarse, shade.common) + (1 - shade.likeness) * _octaves(coarse, shade.own)
     centred = field - field.mean()
-    gain: Tensor = torch.exp(centred * (shade.deviation / centred.std().clamp_min(1e-6)))
-    return gain
+    return resample(torch.exp(centred * (shade.deviation / centred.std().clamp_min(1e-6)))[None], shape)[0]
 
 
 def _octaves(shape: tuple[int, int, int], seed: int) -> Float[Tensor, "x y z"]:
