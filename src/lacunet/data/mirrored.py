@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import ndimage
 
 from lacunet.case import Case, box_around
@@ -16,9 +16,11 @@ from lacunet.data.midplane import Plane, Points, midplane, sampled
 from lacunet.task import Task
 
 MARGIN = 5.0
-"""How far beyond the plane, in the half that is replaced, a tumour may reach to: it swells beyond its outline, mm."""
+"""How near to the healthy half the tumour in the other one may come, mm: it swells beyond its outline."""
 BLEND = 3.0
 """Half the width of the seam, mm."""
+SPECK_ML = 0.05
+"""Tumour in the healthy half that does not count: annotations have single voxels far from any tumour."""
 _MOST_DIFFERENT = 0.7
 """Halves that differ more (see `midplane`) have no plane that can be trusted."""
 _BEND = 1.5
@@ -49,13 +51,10 @@ def mirrored_case(case: Case, task: Task) -> Case | None:
     plane, difference = midplane(case, task)
     if difference > _MOST_DIFFERENT:
         return None
-    tumour = np.argwhere(case.reference != 0).T
-    right = plane.distance(_places(case, tumour))
-    if right.max() < -MARGIN:
-        return _completed(case, plane, 1.0)
-    if right.min() > MARGIN:
-        return _completed(case, plane, -1.0)
-    return None
+    right = plane.distance(_places(case, np.argwhere(case.reference != 0).T))
+    near = {side: (side * right > -MARGIN).sum() * case.grid.voxel_ml for side in (1.0, -1.0)}
+    healthier = min(near, key=lambda side: near[side])
+    return _completed(case, plane, healthier) if near[healthier] <= SPECK_ML else None
 
 
 def _completed(case: Case, plane: Plane, side: float) -> Case:
@@ -85,7 +84,7 @@ def _completed(case: Case, plane: Plane, side: float) -> Case:
 
 def _joined(
     image: Float[np.ndarray, "x y z"],
-    voxels: Points,
+    voxels: Int[np.ndarray, "3 n"],
     source: Points,
     share: Float[np.ndarray, " n"],
 ) -> Float[np.ndarray, "x y z"]:

@@ -12,6 +12,10 @@ from lacunet.task import Task
 Weights = Float[Tensor, "region"]
 """How much each region of the task counts."""
 
+_BARE = 0.03
+"""Share of a crop's voxels. The first false voxels are then as steep as beside a well-segmented tumour of half as many:
+26 ml in a crop of 80 voxels at 1.5 mm."""
+
 
 def dice_losses(
     logits: Float[Tensor, "batch region x y z"],
@@ -26,7 +30,9 @@ def dice_losses(
     Args:
         logits: Region logits; a sigmoid is applied here.
         regions: 0/1 masks.
-        smooth: Voxels added above and below: an empty region that is predicted empty then costs nothing.
+        smooth: Voxels added above and below: an empty region that is predicted empty then costs nothing. A crop without
+            any region gets `_BARE` of its voxels instead. With one voxel it costs 1 as soon as a few are predicted,
+            however many: nothing would be learnt from it.
         weights: Of the regions in the average; equal if not given.
         together: One Dice of all voxels of the batch, the same for each case: a case without a region then has a small
             part in it, and not a Dice of its own.
@@ -34,9 +40,12 @@ def dice_losses(
     probability = torch.sigmoid(logits.float())
     overlap = (probability * regions).sum((2, 3, 4))
     total = probability.sum((2, 3, 4)) + regions.sum((2, 3, 4))
+    filled, voxels = regions.sum((1, 2, 3, 4)), regions[0, 0].numel()
     if together:
         overlap, total = (sums.sum(dim=0, keepdim=True).expand_as(sums) for sums in (overlap, total))
-    return _over_regions(1.0 - (2.0 * overlap + smooth) / (total + smooth), weights)
+        filled, voxels = filled.sum().expand_as(filled), voxels * len(regions)
+    added = torch.where(filled[:, None] == 0, _BARE * voxels, smooth)
+    return _over_regions(1.0 - (2.0 * overlap + added) / (total + added), weights)
 
 
 def dice_loss(
