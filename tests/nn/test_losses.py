@@ -72,6 +72,11 @@ def test_dice_of_a_batch_together_by_hand() -> None:
     assert together.tolist() == pytest.approx([1 - (2 * 4 + 1) / (4 + 5 + 1)] * 2)
 
 
+def test_a_batch_without_any_region_counts_false_voxels_as_one_large_crop() -> None:
+    together = dice_losses(maps([SURE] + [-SURE] * 99, [-SURE] * 100), maps([0.0] * 100, [0.0] * 100), together=True)
+    assert together.tolist() == pytest.approx([1 - 4 / (1 + 4)] * 2)  # 2 % of 200 voxels
+
+
 def test_regions_count_by_their_weights() -> None:
     logits = torch.cat([maps([SURE, SURE]), maps([-SURE, -SURE])], dim=1)
     regions = torch.cat([maps([1.0, 1.0]), maps([1.0, 0.0])], dim=1)  # Dice losses of 0 and of 1 - 1 / 2
