@@ -10,7 +10,8 @@ from lacunet.case import CaseFiles
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
 from lacunet.data.phantom.phantom import write_phantoms
-from lacunet.models.folder import DEFAULT, model_folder, read_description, shipped_models
+from lacunet.models.description import read_description
+from lacunet.models.folder import DEFAULT, model_folder, shipped_models
 from lacunet.models.model import load_model
 from lacunet.nn.method import Method, get_method, make_method
 from lacunet.prediction.predictor import Predictor

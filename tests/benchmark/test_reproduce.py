@@ -274,6 +274,11 @@ def test_recipes_differ_by_what_is_learnt_and_by_nothing_else():
         "arguments.hmsd is 0.0, not 1.0",
         "augment.noise is 0.3, not 0.1",
     ]
+    del found["train"]["inside"], found["train"]["healthy"]  # as a version wrote it that did not have them
+    assert recipe_differences(one, found) == []
+    assert recipe_differences(make_recipe({**same, "train": {"inside": True}}), found) == [
+        "train.inside is False, not True"
+    ]
     assert recipe_differences(one, None) == ["the model does not say how it was trained"]
 
 

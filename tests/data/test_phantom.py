@@ -86,6 +86,19 @@ def test_the_package_reads_back_what_it_wrote(written: list[Path]) -> None:
     assert all(np.array_equal(case.images[name], made.images[name]) for name in GLIOMA.modalities)
 
 
+def test_healthy_phantoms_are_read_back_with_empty_references(tmp_path: Path) -> None:
+    (folder,) = write_phantoms(tmp_path, count=1, seed=11, spacing=8.0, tumour=False)
+    (files,) = with_conventions(find_cases(tmp_path), GLIOMA)
+    case, made = load_case(files), make_phantom(11, spacing=8.0, tumour=False)
+    assert (case.name, case.person) == (made.name, made.person) == ("phantom-00011-healthy", "phantom-00011-healthy")
+    assert case.reference is not None
+    assert not case.reference.any()
+    assert all(np.array_equal(case.images[name], made.images[name]) for name in GLIOMA.modalities)
+    with pytest.raises(OutputError, match="exists already"):
+        write_phantoms(tmp_path, count=1, seed=11, spacing=8.0, tumour=False)
+    assert folder.name == "phantom-00011-healthy"
+
+
 def test_a_case_lies_on_one_grid_with_background_exactly_zero(enhancing: Case) -> None:
     assert enhancing.acquired(GLIOMA) == GLIOMA.modalities
     assert enhancing.grid.spacing == (4.0, 4.0, 4.0)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
+from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, dice_losses, segmentation_loss
 
 SURE = 50.0
 
@@ -23,6 +23,31 @@ def test_dice_loss_by_hand() -> None:
 
 def test_an_empty_region_predicted_empty_costs_nothing() -> None:
     assert dice_loss(maps([-SURE, -SURE]), maps([0.0, 0.0])).item() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("found", "cost"), [(0, 0.0), (10, 1 / 4), (30, 1 / 2), (270, 9 / 10)])
+def test_where_there_is_no_tumour_more_false_voxels_cost_more(found: int, cost: float) -> None:
+    """Thirty of a thousand voxels cost half of what can be lost."""
+    logits = maps([SURE] * found + [-SURE] * (1000 - found))
+    assert dice_loss(logits, maps([0.0] * 1000)).item() == pytest.approx(cost)
+
+
+def test_an_empty_region_beside_another_has_one_voxel_added() -> None:
+    logits, regions = maps([SURE, SURE, -SURE]).repeat(1, 2, 1, 1, 1), maps([0.0, 0.0, 0.0]).repeat(1, 2, 1, 1, 1)
+    regions[0, 1, 0] = 1.0
+    assert dice_losses(logits, regions).item() == pytest.approx(((1 - 1 / 3) + (1 - 3 / 4)) / 2)
+
+
+def test_a_crop_without_tumour_teaches_as_much_as_one_with_a_tumour() -> None:
+    """The gradient at each of 100 false voxels of 20,000, alone and beside a tumour of 300."""
+    steepest = []
+    for tumour in (0, 300):
+        rest = 19_900 - tumour
+        logits = maps([1.0] * 100 + [SURE] * tumour + [-SURE] * rest).requires_grad_()
+        dice_loss(logits, maps([0.0] * 100 + [1.0] * tumour + [0.0] * rest)).backward()
+        assert logits.grad is not None
+        steepest.append(logits.grad.max().item())
+    assert 0.8 < steepest[0] / steepest[1] < 1.25
 
 
 def test_dice_is_averaged_over_cases_not_pooled() -> None:

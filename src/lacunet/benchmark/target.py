@@ -17,7 +17,7 @@ from lacunet.models.description import read_description
 from lacunet.models.folder import model_folder
 from lacunet.nn.method import get_method
 from lacunet.nn.papers import method_names
-from lacunet.training.recipe import Recipe
+from lacunet.training.recipe import Recipe, laid_over
 
 ET_RULE = "et500-ncr"
 """The rule that most public code applies to the enhancing tumour, beside the scores of the mask as it is."""
@@ -115,12 +115,17 @@ def refusals(target: Target, recipe: Recipe, model: str, evaluation: Evaluation)
 
 
 def recipe_differences(wanted: Recipe, found: Mapping[str, Any] | None) -> list[str]:
-    """The differences between two recipes, key by key; arguments that are not written have the method's defaults."""
+    """The differences between two recipes, key by key; what is not written has its default, as in an older recipe."""
     if found is None:
         return ["the model does not say how it was trained"]
-    one, other = _flat(wanted.model_dump(by_alias=True, mode="json")), _flat(found)
+    one, other = _flat(wanted.model_dump(by_alias=True, mode="json")), _flat(_complete(found))
     keys = dict.fromkeys([*one, *other])
     return [f"{key} is {other.get(key)!r}, not {one.get(key)!r}" for key in keys if one.get(key) != other.get(key)]
+
+
+def _complete(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe with every key, some of which a model's version of lacunet may not have had."""
+    return laid_over(Recipe(method="").model_dump(by_alias=True, mode="json"), fields)
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ def phantom(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Number of the first patient; the number is the seed.")] = 0,
     spacing: Annotated[float, typer.Option(help="Millimetres between voxels.")] = 1.0,
+    healthy: Annotated[bool, typer.Option("--healthy", help="Without a tumour, with empty references.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace patients that are there.")] = False,
 ) -> None:
     """Invented patients in BraTS layout, with references."""
@@ -24,7 +25,7 @@ def phantom(
     require_writable(output)
     with progress() as bar:
         bar.doing("inventing")
-        written = write_phantoms(output, count, seed, spacing=spacing, overwrite=overwrite)
+        written = write_phantoms(output, count, seed, spacing=spacing, overwrite=overwrite, tumour=not healthy)
     say(f"{len(written)} invented patients in {output}")
 
 

@@ -8,17 +8,19 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import ndimage
 
-from lacunet.case import Case, box_around
+from lacunet.case import Box, Case, box_around
 from lacunet.data.midplane import Plane, Points, midplane, sampled
 from lacunet.task import Task
 
 MARGIN = 5.0
-"""How far beyond the plane, in the half that is replaced, a tumour may reach to: it swells beyond its outline, mm."""
+"""How near to the healthy half the tumour in the other one may come, mm: it swells beyond its outline."""
 BLEND = 3.0
 """Half the width of the seam, mm."""
+SPECK_ML = 0.05
+"""Tumour in the healthy half that does not count: annotations have single voxels far from any tumour."""
 _MOST_DIFFERENT = 0.7
 """Halves that differ more (see `midplane`) have no plane that can be trusted."""
 _BEND = 1.5
@@ -49,13 +51,10 @@ def mirrored_case(case: Case, task: Task) -> Case | None:
     plane, difference = midplane(case, task)
     if difference > _MOST_DIFFERENT:
         return None
-    tumour = np.argwhere(case.reference != 0).T
-    right = plane.distance(_places(case, tumour))
-    if right.max() < -MARGIN:
-        return _completed(case, plane, 1.0)
-    if right.min() > MARGIN:
-        return _completed(case, plane, -1.0)
-    return None
+    right = plane.distance(_places(case, np.argwhere(case.reference != 0).T))
+    near = {side: (side * right > -MARGIN).sum() * case.grid.voxel_ml for side in (1.0, -1.0)}
+    healthier = min(near, key=lambda side: near[side])
+    return _completed(case, plane, healthier) if near[healthier] <= SPECK_ML else None
 
 
 def _completed(case: Case, plane: Plane, side: float) -> Case:
@@ -63,13 +62,10 @@ def _completed(case: Case, plane: Plane, side: float) -> Case:
     brain = np.logical_or.reduce([image != 0 for image in case.images.values()])
     room = tuple(int(_ROOM / spacing) for spacing in case.grid.spacing)
     box = box_around(brain, (room[0], room[1], room[2]))
-    shape = tuple(part.stop - part.start for part in box)
-    first = np.array([part.start for part in box])[:, None]
-    voxels = np.indices(shape).reshape(3, -1) + first
+    new = side * _distances(case, plane, box) < BLEND
+    voxels = np.argwhere(new).T + np.array([[part.start] for part in box])
     places = _places(case, voxels)
     depth = side * plane.distance(places)
-    new = depth < BLEND
-    voxels, places, depth = voxels[:, new], places[:, new], depth[new]
     source = _voxels(case, plane.mirrored(places) + _bends(case.name, places, depth))
     share = _smooth((depth + BLEND) / (2 * BLEND))
     images = {name: _joined(image, voxels, source, share) for name, image in case.images.items()}
@@ -85,7 +81,7 @@ def _completed(case: Case, plane: Plane, side: float) -> Case:
 
 def _joined(
     image: Float[np.ndarray, "x y z"],
-    voxels: Points,
+    voxels: Int[np.ndarray, "3 n"],
     source: Points,
     share: Float[np.ndarray, " n"],
 ) -> Float[np.ndarray, "x y z"]:
@@ -116,6 +112,14 @@ def _smooth(part: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """From 0 to 1 without a kink, as `part` does."""
     part = np.clip(part, 0.0, 1.0)
     return np.asarray(part * part * (3.0 - 2.0 * part))
+
+
+def _distances(case: Case, plane: Plane, box: Box) -> Float[np.ndarray, "x y z"]:
+    """How far to the right of the plane the voxels of a box lie, mm."""
+    along = plane.normal @ case.grid.affine[:3, :3]
+    start = plane.normal @ case.grid.affine[:3, 3] - plane.offset
+    x, y, z = np.ogrid[box]
+    return np.asarray(start + along[0] * x + along[1] * y + along[2] * z)
 
 
 def _places(case: Case, voxels: np.ndarray) -> Points:

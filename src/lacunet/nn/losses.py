@@ -7,6 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+_BARE = 0.03
+"""Share of a crop's voxels. The first false voxels are then as steep as beside a well-segmented tumour of half as many:
+26 ml in a crop of 80 voxels at 1.5 mm."""
+
 
 def dice_losses(
     logits: Float[Tensor, "batch region x y z"],
@@ -18,12 +22,16 @@ def dice_losses(
     Args:
         logits: Region logits; a sigmoid is applied here.
         regions: 0/1 masks.
-        smooth: Voxels added above and below: an empty region that is predicted empty then costs nothing.
+        smooth: Voxels added above and below: an empty region that is predicted empty then costs nothing. A crop without
+            any region gets `_BARE` of its voxels instead. With one voxel it costs 1 as soon as a few are predicted,
+            however many: nothing would be learnt from it.
     """
     probability = torch.sigmoid(logits.float())
     overlap = (probability * regions).sum((2, 3, 4))
     total = probability.sum((2, 3, 4)) + regions.sum((2, 3, 4))
-    return (1.0 - (2.0 * overlap + smooth) / (total + smooth)).mean(dim=1)
+    bare = (regions.sum((1, 2, 3, 4)) == 0)[:, None]
+    added = torch.where(bare, _BARE * regions[0, 0].numel(), smooth)
+    return (1.0 - (2.0 * overlap + added) / (total + added)).mean(dim=1)
 
 
 def dice_loss(

@@ -355,6 +355,7 @@ def _save_model(run: TrainingRun, state: State, scores: Mapping[str, float]) -> 
         "recipe": run.recipe.model_dump(by_alias=True, mode="json"),
         "step": state.step,
         "training_cases": len(run.training),
+        **({"healthy_brains": len(run.healthy)} if run.healthy else {}),
         "validation": {name: round(value, 4) for name, value in scores.items()},
     }
     save_model(run.folder / "model", run.method, run.recipe.prepare.preparation(), card)

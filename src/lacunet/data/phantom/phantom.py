@@ -62,8 +62,8 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0, tumour: b
     reference = np.zeros(grid.shape, np.uint8)
     reference[brain] = contents.labels
     return Case(
-        name=f"phantom-{seed:05d}-{'000' if tumour else 'healthy'}",
-        person=f"phantom-{seed:05d}",
+        name=_name(seed, tumour),
+        person=f"phantom-{seed:05d}" if tumour else _name(seed, tumour),  # as file names are read
         images={modality: images[modality] for modality in task.modalities},
         grid=grid,
         native=grid,
@@ -94,11 +94,18 @@ def healthy_brain_of(patient: Patient, seed: int, grid: Grid) -> tuple[scanner.T
 
 
 def write_phantoms(
-    folder: Path, count: int, seed: int = 0, task: Task = GLIOMA, spacing: float = 1.0, overwrite: bool = False
+    folder: Path,
+    count: int,
+    seed: int = 0,
+    task: Task = GLIOMA,
+    spacing: float = 1.0,
+    overwrite: bool = False,
+    tumour: bool = True,
 ) -> list[Path]:
     """Write invented patients in the layout of BraTS 2023: `phantom-00007-000/phantom-00007-000-t1c.nii.gz`, `...-seg`.
 
-    Labels are those of `brats2023`. A patient is named after its seed: `seed`, `seed + 1`, ... `seed + count - 1`.
+    Labels are those of `brats2023`. A patient is named after its seed: `seed`, `seed + 1`, ... `seed + count - 1`. With
+    `tumour` False they are healthy, with empty references: `phantom-00007-healthy`.
 
     Returns:
         The folders of the cases.
@@ -111,28 +118,32 @@ def write_phantoms(
         raise UsageError(f"{count} phantoms asked for; ask for 1 or more")
     _check(seed, task, spacing)
     _check(seed + count - 1, task, spacing)
-    cases = [folder / f"phantom-{number:05d}-000" for number in range(seed, seed + count)]
+    cases = [folder / _name(number, tumour) for number in range(seed, seed + count)]
     if not overwrite:
         for case in cases:
             if case.exists():
                 raise OutputError(f"{case}: exists already; choose another folder, or overwrite it (--overwrite)")
-    return [write_phantom(folder, number, task, spacing) for number in range(seed, seed + count)]
+    return [write_phantom(folder, number, task, spacing, tumour) for number in range(seed, seed + count)]
 
 
-def write_phantom(folder: Path, seed: int, task: Task, spacing: float = 1.0) -> Path:
+def write_phantom(folder: Path, seed: int, task: Task, spacing: float = 1.0, tumour: bool = True) -> Path:
     """Write one invented patient, whole or not at all; a folder that is there is replaced. Returns the folder.
 
     Raises:
         OutputError: it cannot be written.
         UsageError: see `make_phantom`.
     """
-    case = make_phantom(seed, task, spacing)
+    case = make_phantom(seed, task, spacing, tumour)
     with whole_folder(folder / case.name) as temporary:
         for modality, image in case.images.items():
             _write(temporary / f"{case.name}-{modality}.nii.gz", image.astype(np.int16), case.grid)
         if case.reference is not None:
             _write(temporary / f"{case.name}-seg.nii.gz", case.reference, case.grid)
     return folder / case.name
+
+
+def _name(seed: int, tumour: bool) -> str:
+    return f"phantom-{seed:05d}-{'000' if tumour else 'healthy'}"
 
 
 def _check(seed: int, task: Task, spacing: float) -> None:
