@@ -64,10 +64,9 @@ def stripped_badly(images: Float[Tensor, "modality x y z"], mistake: Mistake) ->
     else:
         away = _distance_to(brain, mistake.depth)
         changed = _with_rests(images, (away > 0) & (away < depth) & ~brain, away / mistake.depth, mistake, generator)
-    acquired = before.flatten(1).any(1)
-    return torch.stack([
-        with_statistics(after, after != 0, *mean_and_deviation(image, was)) if there else image
-        for image, after, was, there in zip(images, changed, before, acquired, strict=True)
+    return torch.stack([  # a modality that was not acquired has deviation 0, and is multiplied by it
+        with_statistics(after, after != 0, *mean_and_deviation(image, was))
+        for image, after, was in zip(images, changed, before, strict=True)
     ])  # fmt: skip
 
 
