@@ -33,7 +33,7 @@ from lacunet.reading import read_json
 from lacunet.schema import fitted
 from lacunet.training.log import read_log
 from lacunet.training.recipe import Recipe, make_recipe
-from lacunet.training.train import train
+from lacunet.training.train import BEFORE, train
 
 FAILED = "failed.txt"
 """In the folder of a run or an evaluation: the traceback, where it failed by an error in code and not in data."""
@@ -192,8 +192,11 @@ def score_run(
 
 
 def training_seconds(run: Path) -> float:
-    """Seconds that a training took, validation included; the parts of a resumed training are added up."""
-    total, last = 0.0, 0.0
+    """Seconds that a training took, validation included, with the one that came before it.
+
+    The parts of a resumed training are added up.
+    """
+    total, last = training_seconds(run / BEFORE) if (run / BEFORE).is_dir() else 0.0, 0.0
     for line in read_log(run):
         now = line["seconds"]
         total, last = (total + last, now) if now < last else (total, now)

@@ -14,10 +14,9 @@ from statistics import fmean, median
 
 from lacunet.case import CaseFiles
 from lacunet.errors import RecipeError, UsageError
-from lacunet.nn.method import get_method, make_method
 from lacunet.progress import Silent
-from lacunet.task import get_task
-from lacunet.training.recipe import Recipe, make_recipe
+from lacunet.training.objective import made_for
+from lacunet.training.recipe import Recipe, laid_over, make_recipe
 from lacunet.training.train import train
 
 UNCOUNTED = 5
@@ -121,8 +120,7 @@ def seconds_a_step(
 
 def stage_names(recipe: Recipe, method_file: Path | None = None) -> list[str]:
     """All stages that share `train.steps`, also those that the arguments leave out."""
-    method = make_method(get_method(recipe.method, method_file), get_task(recipe.task), recipe.arguments)
-    return [stage.name for stage in method.stages()]
+    return [stage.name for stage in made_for(recipe, method_file)[1]]
 
 
 def steps_within(recipe: Recipe, names: Sequence[str], pace: Mapping[str, float], seconds: float) -> int:
@@ -137,8 +135,34 @@ def steps_within(recipe: Recipe, names: Sequence[str], pace: Mapping[str, float]
     Raises:
         RecipeError: it holds fewer than `LEAST` steps.
     """
+    mean = mean_pace(recipe, names, pace)
+    return _steps(recipe, mean, seconds)
+
+
+def steps_with_earlier(recipe: Recipe, mean: float, first: Recipe, first_mean: float, seconds: float) -> int:
+    """The steps of a training and of the one before it, shared as they share them, that take so many seconds.
+
+    Args:
+        recipe: The training.
+        mean: Its seconds a step.
+        first: The one before it.
+        first_mean: That one's seconds a step.
+        seconds: The budget.
+
+    Raises:
+        RecipeError: it holds fewer than `LEAST` steps.
+    """
+    both = recipe.train.steps + first.train.steps
+    return _steps(recipe, (recipe.train.steps * mean + first.train.steps * first_mean) / both, seconds)
+
+
+def mean_pace(recipe: Recipe, names: Sequence[str], pace: Mapping[str, float]) -> float:
+    """Seconds a step of `train.steps`, of which a stage that is left out takes its share in no time."""
     shares = {name: recipe.stages[name].share if name in recipe.stages else 1.0 for name in names}
-    mean = sum(shares[name] * pace[name] for name in pace) / sum(shares.values())
+    return sum(shares[name] * pace[name] for name in pace) / sum(shares.values())
+
+
+def _steps(recipe: Recipe, mean: float, seconds: float) -> int:
     steps = round(seconds / mean)
     if steps < LEAST:
         raise RecipeError(
@@ -148,7 +172,20 @@ def steps_within(recipe: Recipe, names: Sequence[str], pace: Mapping[str, float]
 
 
 def with_steps(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe with other steps, validated as often as before."""
+    """The recipe with other steps, validated as often as before.
+
+    Where it has `[before]`, these are the steps of both trainings, shared as the recipe shares them.
+    """
+    first = recipe.earlier()
+    if first is None:
+        return _resized(recipe, steps)
+    own = min(max(1, round(steps * recipe.train.steps / (recipe.train.steps + first.train.steps))), steps - 1)
+    shorter = _resized(first, steps - own)
+    change = {"train": {"steps": shorter.train.steps}, "validate": {"every": shorter.validate_.every}}
+    return _resized(recipe, own).model_copy(update={"before": laid_over(recipe.before, change)})
+
+
+def _resized(recipe: Recipe, steps: int) -> Recipe:
     every = max(1, round(recipe.validate_.every * steps / recipe.train.steps))
     return recipe.model_copy(
         update={
@@ -162,6 +199,7 @@ def _short(recipe: Recipe, names: Sequence[str], counted: int) -> Recipe:
     """The recipe with the same few steps in each stage. A few cases need not give any brain without a tumour."""
     fields = recipe.model_dump(by_alias=True, exclude_none=True, mode="json")
     each = UNCOUNTED + counted + 1
+    fields.pop("before", None)
     fields["train"] |= {"steps": each * len(names), "gradients_every": 0, "save_every": each}
     fields["train"] |= {"healthy": 0.0, "phantoms": 0}
     fields["stages"] = {name: {**fields["stages"].get(name, {}), "share": 1.0} for name in names}

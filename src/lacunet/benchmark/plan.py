@@ -12,7 +12,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lacunet.benchmark.budget import Budget, seconds_a_step, stage_names, steps_within, with_steps
+from lacunet.benchmark.budget import (
+    Budget,
+    mean_pace,
+    seconds_a_step,
+    stage_names,
+    steps_with_earlier,
+    steps_within,
+    with_steps,
+)
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
 from lacunet.comparison.published.tables import choose_tables
@@ -275,6 +283,9 @@ def _decide(
     if budget.seconds is not None and entrants:
         progress.doing("measuring seconds a step")
         recipes = {entrant.name: entrant.recipe for entrant in entrants}
+        firsts = {entrant.name: first for entrant in entrants if (first := entrant.recipe.earlier()) is not None}
+        recipes |= {_before(name): first for name, first in firsts.items()}
+        files |= {_before(name): files[name] for name in firsts if name in files}
         with scratch_folder() as scratch:
             paces = seconds_a_step(
                 recipes, list(parts[0].train)[:2], scratch,
@@ -286,17 +297,34 @@ def _decide(
         if budget.steps is not None:
             recipe = with_steps(recipe, budget.steps)
         elif budget.seconds is not None:
-            pace = paces[entrant.name]
-            recipe = with_steps(recipe, steps_within(recipe, names[entrant.name], pace, budget.seconds))
+            recipe = with_steps(recipe, _steps_of(recipe, entrant.name, names[entrant.name], paces, budget.seconds))
         recipe.steps_of(names[entrant.name])
         decided[entrant.name] = {
             "file": entrant.file.as_posix(),
             "asked": _fields(entrant.recipe),
             "recipe": _fields(recipe),
             "seconds_a_step": paces.get(entrant.name),
+            **({"seconds_a_step_before": paces[key]} if (key := _before(entrant.name)) in paces else {}),
             "environment": describe_environment(),
         }
     return decided
+
+
+def _before(name: str) -> str:
+    """What the training that comes before an entrant's is called among the measurements."""
+    return f"{name}, before"
+
+
+def _steps_of(
+    recipe: Recipe, name: str, stages: Sequence[str], paces: Mapping[str, Mapping[str, float]], seconds: float
+) -> int:
+    """The steps that a budget of seconds holds, with those of the training before, if there is one."""
+    first = recipe.earlier()
+    if first is None:
+        return steps_within(recipe, stages, paces[name], seconds)
+    own, pace = mean_pace(recipe, stages, paces[name]), paces[_before(name)]
+    others = list(pace) if first.objective != recipe.objective else stages
+    return steps_with_earlier(recipe, own, first, mean_pace(first, others, pace), seconds)
 
 
 def method_file_of(method: str, settings: BenchmarkSettings) -> Path | None:

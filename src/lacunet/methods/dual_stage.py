@@ -14,6 +14,7 @@ from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.conv import GroupNorm, PointConv, point_convolution
 from lacunet.nn.limits import require_between
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
+from lacunet.nn.masking import Seen, draw_seen, reconstruction_loss
 from lacunet.nn.method import Clock, Method, Stage, make_method
 from lacunet.nn.papers import Paper
 from lacunet.nn.prompts import prompt_vectors
@@ -21,9 +22,6 @@ from lacunet.nn.unet import Rise, level_widths
 from lacunet.task import Task
 
 Feature = Float[Tensor, "batch _ _ _ _"]
-Seen = Bool[Tensor, "batch modality _ _ _"]
-"""Where a network may look: voxel by voxel, or one truth value for a whole image."""
-
 Indicator = Literal["none", "binary", "text", "text+visual"]
 Vectors = Float[Tensor, "subset width"]
 """A row per subset, in the order of its number (the sum of 2 ** index of what is in it), from 1."""
@@ -480,44 +478,6 @@ def subset_number(presence: Presence) -> Tensor:
 
 
 # ------------------------------------------------ formulas
-
-
-def draw_seen(acquired: Presence, shape: Sequence[int], patches: int, masked: float) -> Seen:
-    """MASK of eq. 3: modalities and patches together (M3AE's way), exactly a share of the patches of all modalities.
-
-    Of a case's acquired modalities a uniformly drawn number is dropped, but enough are left. Of the patches of those
-    left, so many are drawn uniformly that the share `masked` of all patches stays unseen. What was not acquired counts
-    as masked; a case with too few modalities for the share shows all that it has.
-
-    Args:
-        acquired: What there is to be seen.
-        shape: Of a crop, in voxels.
-        patches: Along each side.
-        masked: The share.
-    """
-    sides = [-(-length // patches) for length in shape]
-    grid = [-(-length // side) for length, side in zip(shape, sides, strict=True)]
-    count, each = acquired.numel() // len(acquired), grid[0] * grid[1] * grid[2]
-    wanted = round((1 - masked) * count * each)
-    seen = torch.zeros((len(acquired), count, each), dtype=torch.bool)
-    for case, there in zip(seen, acquired.cpu(), strict=True):
-        members = there.nonzero()[:, 0]
-        least = min(len(members), max(1, -(-wanted // each)))
-        left = len(members) - int(torch.randint(len(members) - least + 1, ()))
-        shown = members[torch.randperm(len(members))[:left]]
-        chosen = torch.randperm(left * each)[:wanted]
-        case[shown[chosen // each], chosen % each] = True
-    voxels = seen.view(*seen.shape[:2], *grid)
-    for axis, (side, length) in enumerate(zip(sides, shape, strict=True), start=2):
-        voxels = voxels.repeat_interleave(side, axis).narrow(axis, 0, length)
-    return voxels.to(acquired.device)
-
-
-def reconstruction_loss(rebuilt: Images, images: Images, acquired: Presence) -> Float[Tensor, ""]:
-    """Eq. 1: the mean square over the voxels of what was acquired, seen or not; its mean over modalities and cases."""
-    there = acquired[:, :, None, None, None]
-    squares = torch.where(there, rebuilt.float() - images, 0.0).square().mean((2, 3, 4))
-    return (squares.sum(dim=1) / acquired.sum(dim=1)).mean()
 
 
 def distilled_levels(features: Features) -> list[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lacunet.case import Case
 from lacunet.data.prepare import Frame, Preparation, frame_of, labels_of, prepare_images
-from lacunet.errors import DataError
+from lacunet.errors import DataError, ModelError
 from lacunet.models.ensemble import as_one
 from lacunet.models.model import Model
 from lacunet.prediction.choices import Mirror, Precision
@@ -91,6 +91,7 @@ class Predictor:
 
     Raises:
         UsageError: no model, or models of several tasks.
+        ModelError: a model that rebuilds images and was only made for a training to begin with.
     """
 
     def __init__(
@@ -102,6 +103,8 @@ class Predictor:
         mirror: Mirror = "none",
     ) -> None:
         models = [model] if isinstance(model, Model) else list(model)
+        for one in models:
+            _require_segmentation(one)
         self.model, self.mirror = as_one(models), mirror
         self.device = choose_device(device)
         self.dtype = choose_precision(self.device, precision)
@@ -207,6 +210,14 @@ def group_by_frame(
         boxes = tuple((frame.start, frame.size) for frame in frames)
         groups.setdefault(boxes, (frames, []))[1].append(subset)
     return list(groups.values())
+
+
+def _require_segmentation(model: Model) -> None:
+    if tuple(model.task.regions) == model.task.modalities:
+        raise ModelError(
+            f"{model.name}: rebuilds hidden parts of images and segments nothing; begin a training with it: lacunet "
+            "train RECIPE --init MODEL --init-partly"
+        )
 
 
 def _together(maps: Sequence[Float[Tensor, "channel _ _ _"]], frames: Sequence[Frame]) -> tuple[Answer, ...]:

@@ -149,6 +149,10 @@ class Recipe(_Section):
         transplant: See `Transplant`.
         validate_: Written `[validate]`; see `ValidateSettings`.
         stages: Overrides by stage name; see `StageSettings`.
+        objective: `segmentation`, by the method's stages; or `reconstruction` of hidden parts of the images, by one
+            stage, `reconstruct`, whatever the method is. The model that results only serves another training to begin.
+        before: Sections laid over this recipe, key by key, which make the recipe of a training that comes first. This
+            one begins with its weights: on a coarser grid, or from another objective, whose last layers are left out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
@@ -163,6 +167,24 @@ class Recipe(_Section):
     transplant: Transplant = Transplant()
     validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
     stages: dict[str, StageSettings] = {}
+    objective: Literal["segmentation", "reconstruction"] = "segmentation"
+    before: dict[str, Any] = {}
+
+    def earlier(self, where: str = "recipe") -> "Recipe | None":
+        """The recipe of the training that comes first, if there is one. Of another objective, it has other stages.
+
+        Raises:
+            RecipeError: an unknown key in `[before]` (the nearest is named), a value that means nothing, or another
+                `[before]` inside it.
+        """
+        if not self.before:
+            return None
+        if "before" in self.before:
+            raise RecipeError(f"{where}: [before] has a [before] of its own; one training can come first")
+        fields = self.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"before"})
+        if self.before.get("objective", self.objective) != self.objective:
+            fields["stages"] = {}
+        return make_recipe(laid_over(fields, self.before), f"{where}: [before]")
 
     def for_stage(self, name: str) -> TrainSettings:
         """The settings of the loop for one stage."""
@@ -232,9 +254,11 @@ def laid_over(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
 def make_recipe(fields: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """A recipe from plain values; see `read_recipe` for the errors."""
     try:
-        return Recipe.model_validate(fields)
+        recipe = Recipe.model_validate(fields)
     except ValidationError as error:
         raise RecipeError(f"{where}: {_first_problem(error)}") from error
+    recipe.earlier(where)
+    return recipe
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:

@@ -21,7 +21,7 @@ from lacunet.errors import DataError, OutputError, RecipeError
 from lacunet.files import plain_name, write_json
 from lacunet.models.origin import read_origin, write_origin
 from lacunet.nn.memory import in_channels_last
-from lacunet.nn.method import Method, Stage, get_method, make_method
+from lacunet.nn.method import Method, Stage
 from lacunet.prediction.device import choose_device
 from lacunet.progress import Progress, Silent
 from lacunet.reading import read_json
@@ -35,8 +35,12 @@ from lacunet.training.loop import (
     prepared_on_all_ranks,
     run_stages,
 )
+from lacunet.training.objective import made_for
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 from lacunet.training.start import Start, start_from
+
+BEFORE = "before"
+"""The folder, in a run's, of the training that its recipe's `[before]` wants."""
 
 
 def train(
@@ -62,10 +66,12 @@ def train(
         training: Cases with references; some may lack modalities.
         validation: Cases that choose the best weights; empty keeps the last.
         folder: The run: `recipe.toml`, `split.json` and `lesions.json` (which cases), `log.jsonl`, TensorBoard events,
-            `state/`, `model/`, `environment.json`; `init.json` if it began from a model.
+            `state/`, `model/`, `environment.json`; `init.json` if it began from a model; `before/`, a run, if the
+            recipe has `[before]`.
         resume: Go on from the state that the folder holds.
         init: A model (shipped name or folder) whose weights the training starts from. All of them must fit the
-            recipe's network, which may have more tensors. A resumed run does not need it.
+            recipe's network, which may have more tensors. A resumed run does not need it. Where the recipe has
+            `[before]`, that training starts from them.
         init_partly: Take only those weights of `init` that fit.
         device: `auto`, `cpu`, `cuda`, ...
         method_file: File of a method that is not of the package.
@@ -90,24 +96,33 @@ def train(
     _require_lesions(recipe, lesions, validation)
     fabric = _fabric(recipe, device)
     torch.manual_seed(recipe.seed)
-    method = in_channels_last(make_method(get_method(recipe.method, method_file), task, recipe.arguments))
-    shares = recipe.steps_of([stage.name for stage in method.stages()])
-    stages = [stage for stage in method.stages() if stage.wanted]
-    steps = [share for share, stage in zip(shares, method.stages(), strict=True) if stage.wanted]
+    method, all_stages = made_for(recipe, method_file)
+    method = in_channels_last(method)
+    shares = recipe.steps_of([stage.name for stage in all_stages])
+    stages = [stage for stage in all_stages if stage.wanted]
+    steps = [share for share, stage in zip(shares, all_stages, strict=True) if stage.wanted]
     _require_fit(recipe, method, stages, fabric.world_size)
-    begun = resume and (folder / "recipe.toml").is_file()
+    where, begun = prepared or folder / "prepared", _is_begun(folder, recipe, resume)
+    fabric.barrier()  # no process may find what the first one writes from here on
+    if not begun and (first := recipe.earlier()) is not None:
+        train(
+            first, training, validation, folder / BEFORE, lesions=lesions,
+            resume=resume, init=init, init_partly=init_partly, device=device, method_file=method_file, card=card,
+            progress=progress, prepared=where,
+        )  # fmt: skip
+        init, init_partly = str(folder / BEFORE), first.objective != recipe.objective
     start = start_from(init, method, method_file, init_partly) if init is not None and not begun else None
     if start is not None:
         start.put_into(method)
     if fabric.global_rank == 0:
-        _open_folder(folder, recipe, resume, method, start)
+        if not begun:
+            _begin(folder, recipe, method, start)
         _record_cases(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
         _record_cases(folder / "lesions.json", {"lesions": _names(lesions)})
     fabric.barrier()
     progress = progress if fabric.global_rank == 0 else Silent()
     if start is not None:
         progress.said(start.words())
-    where = prepared or folder / "prepared"
     cases = prepared_on_all_ranks(recipe, training, where, fabric, progress)
     run = TrainingRun(
         recipe=recipe,
@@ -206,23 +221,34 @@ def _require_fit(recipe: Recipe, method: Method[Any], stages: Sequence[Stage], r
             )
 
 
-def _open_folder(folder: Path, recipe: Recipe, resume: bool, method: Method[Any], start: Start | None) -> None:
-    """Begin a run or check that it can be resumed. What it starts from is written before the recipe, which ends this:
-    a run that is stopped while cases are prepared is resumed from the same weights.
+def _is_begun(folder: Path, recipe: Recipe, resume: bool) -> bool:
+    """Whether the folder holds the beginning of this run.
+
+    Raises:
+        OutputError: it holds a run that is not to be resumed.
+        RecipeError: it holds a run of another recipe.
     """
     path = folder / "recipe.toml"
-    if path.is_file() and not resume:
+    if not path.is_file():
+        return False
+    if not resume:
         raise OutputError(f"{folder}: holds a run already; continue with --resume, or choose another folder")
-    if path.is_file() and read_recipe(path) != recipe:
+    if read_recipe(path) != recipe:
         raise RecipeError(
             f"{path}: the run began with another recipe; resume it with its own, or choose another folder"
         )
-    if not path.is_file():
-        if start is not None:
-            write_origin(folder, start.origin)
-            save_state(folder / "state" / "state.safetensors", State(), method, None)
-        write_json(folder / "environment.json", describe_environment())
-        write_recipe(path, recipe)
+    return True
+
+
+def _begin(folder: Path, recipe: Recipe, method: Method[Any], start: Start | None) -> None:
+    """Write what a run begins with, the recipe last: a run that is stopped while cases are prepared is resumed from
+    the same weights.
+    """
+    if start is not None:
+        write_origin(folder, start.origin)
+        save_state(folder / "state" / "state.safetensors", State(), method, None)
+    write_json(folder / "environment.json", describe_environment())
+    write_recipe(folder / "recipe.toml", recipe)
 
 
 def _began_from(folder: Path) -> dict[str, Any]:
