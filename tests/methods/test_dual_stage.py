@@ -603,7 +603,7 @@ def test_a_method_without_a_recovery_module_says_so() -> None:
             "'texts': must be one of none, binary, text, text.visual; did you mean 'text'",
         ),
         ({"masked": 1.0}, "masked = 1.0: a share from 0 to below 1"),
-        ({"patches": 0}, "patches = 0: at least 1"),
+        ({"patches": 0}, "patches = 0: from 1 to 64 are possible"),
         ({"levels": 1}, "levels = 1: at least 2"),
     ],
     ids=named,
