@@ -20,14 +20,15 @@ from lacunet.methods.dual_stage import (
     Output,
     Segmenter,
     distilled_levels,
+    draw_seen,
     feature_distance,
     normed,
+    reconstruction_loss,
 )
 from lacunet.methods.early_fusion import EarlyFusion
 from lacunet.models.model import load_model, save_model
 from lacunet.nn.batch import Batch
 from lacunet.nn.losses import deeply, dice_loss, segmentation_loss
-from lacunet.nn.masking import draw_seen, reconstruction_loss
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, Method, Stage, make_method
 from lacunet.nn.prompts import read_table, sentence_of
@@ -602,7 +603,7 @@ def test_a_method_without_a_recovery_module_says_so() -> None:
             "'texts': must be one of none, binary, text, text.visual; did you mean 'text'",
         ),
         ({"masked": 1.0}, "masked = 1.0: a share from 0 to below 1"),
-        ({"patches": 0}, "patches = 0: from 1 to 64"),
+        ({"patches": 0}, "patches = 0: from 1 to 64 are possible"),
         ({"levels": 1}, "levels = 1: at least 2"),
     ],
     ids=named,

@@ -120,7 +120,8 @@ def test_what_is_written_is_the_answer(predictor, cohort, tmp_path):
     assert (record["expected_dice"], record["expected_dice_from"], record["calibration"]) == ({}, None, None)
     assert record["masks"] == [f"{files.name}-mask.nii.gz"]
     assert record["postprocessing"] == ["largest"]
-    mask = {"predicted": "the whole brain at once", "labels in the mask": "brats2018", "post-processing": "largest"}
+    cut = {"predicted": "the whole brain at once"}
+    mask = {**cut, "labels in the mask": "brats2018", "post-processing": "largest"}
     assert record["provenance"] == {**answer.provenance, **mask}
     assert record["seconds"] >= round(answer.seconds, 2)
 
