@@ -14,7 +14,7 @@ from lacunet.data.prepare import Preparation
 from lacunet.errors import RecipeError
 from lacunet.models.model import load_model
 from lacunet.task import GLIOMA
-from lacunet.training.augment import Augmentation
+from lacunet.training.augmentation.settings import Augmentation
 from lacunet.training.crops import Crops, crops_from
 from lacunet.training.healthy import FIRST_SEED, prepare_mirrored, prepare_phantoms
 from lacunet.training.painting import TISSUES, Contrast, draw_contrast, paint, statistics_of
