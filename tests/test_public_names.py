@@ -76,5 +76,5 @@ def test_a_type_checker_sees_wrong_arguments(tmp_path):
     assert status == 1
     assert len(errors) == 2, said
     assert all(line.startswith("3: ") for line in errors)
-    assert 'Argument 1 to "Predictor" has incompatible type "int"; expected "Model"' in said
+    assert 'Argument 1 to "Predictor" has incompatible type "int"; expected "Model | Sequence[Model]"' in said
     assert 'Unexpected keyword argument "devise" for "Predictor"' in said

@@ -11,8 +11,8 @@ from lacunet.comparison.published.tables import Scored, choose_tables, differenc
 from lacunet.data.split import split_hash
 from lacunet.errors import UsageError
 from lacunet.evaluation.metrics import policy_names
+from lacunet.prediction.network import MIRRORS
 from lacunet.prediction.postprocess import get_rule
-from lacunet.prediction.predictor import MIRRORS
 from lacunet.task import GLIOMA
 from small import SHARED
 
