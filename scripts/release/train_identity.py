@@ -25,8 +25,9 @@ from torch import nn
 from identity_samples import Base, invented_bases, real_bases, seen
 from lacunet.case import ImageFile
 from lacunet.data.find import find_cases
-from lacunet.data.names import bare_name, image_files, person_of
+from lacunet.data.names import SUFFIXES, bare_name, person_of
 from lacunet.data.nifti import load_case
+from lacunet.data.tree import read_tree
 from lacunet.data.volume import read_image
 from lacunet.intake.identify.classify import T1_FAMILY, Classifier, Opinion, compared, contradiction
 from lacunet.intake.identify.clues import by_words
@@ -264,7 +265,8 @@ def best_temperature(judged: list[Judged]) -> float:
 
 def look_at_raw(folder: Path, judge_: Classifier) -> None:
     """Scans as a scanner left them, named as hospitals do."""
-    paths = [path for path in image_files(folder) if by_words([bare_name(path.name)])]
+    images = [path for path in read_tree(folder).files if path.name.lower().endswith(SUFFIXES)]
+    paths = [path for path in images if by_words([bare_name(path.name)])]
     numbers = [features(*read_image(ImageFile(path))[:2]) for path in paths]
     print("\n### Raw scans, unregistered, with skull\n")
     print("| file | alone | with its study | and knowing from its name that it is T1 |\n|---|---|---|---|")
