@@ -262,7 +262,8 @@ def record_of(files: CaseFiles) -> ImportRecord | None:
 
 def import_facts(record: ImportRecord, task: Task) -> dict[str, str]:
     """For the page of a case: how its scans were found, and what was done to them."""
-    facts = {f"taken for {task.titles[name]}": words for name, words in record.found.scans.items()}
+    found = record.found.scans
+    facts = {f"taken for {task.titles[name]}": found[name] for name in task.modalities if name in found}
     facts["import"] = "; ".join(f"{step.name}: {step.sentence} ({step.seconds:.0f} s)" for step in record.steps)
     facts["import judged"] = "; ".join(f"{one.step}: {one.verdict}" for one in record.judgements)
     if record.found.left_out:

@@ -18,7 +18,7 @@ from lacunet.intake.read.header import read_header
 from lacunet.intake.read.series import Series, in_order
 
 if TYPE_CHECKING:  # an extra that may be absent, and slow: each function imports what it needs
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
 
 MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
@@ -35,6 +35,7 @@ _KEPT = (
 _READ = (*_KEPT, *MAY_BE_EMPTY, "SpecificCharacterSet")
 _SEXES = ("M", "F", "O")
 _UTF_8 = "ISO_IR 192"
+_UNKNOWN = "UN"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _reduced(data: "Dataset", stack: Series, number: int) -> "Dataset":
     found = Dataset()
     for name in _READ:
         if name in data:
-            found[name] = data[name]
+            found[name] = _element(data, name)
     start, step = stack.line if len(stack.slices) > 1 else (np.array(stack.slices[0].position), np.zeros(3))
     if len(stack.headers) == len(stack.slices):
         found.pop("NumberOfFrames", None)
@@ -124,6 +125,23 @@ def _reduced(data: "Dataset", stack: Series, number: int) -> "Dataset":
     else:
         _even_frames(found, stack, start, step)
     return found
+
+
+def _element(data: "Dataset", name: str) -> "DataElement":
+    """An attribute. Where what may be empty cannot be read, bytes of an unknown type stand for it.
+
+    Raises:
+        DataError: it cannot be read, and cannot be done without.
+    """
+    from pydicom import DataElement
+    from pydicom.datadict import tag_for_keyword
+
+    try:
+        return data[name]
+    except Exception as error:  # pydicom raises whatever a hostile byte leads to
+        if name not in MAY_BE_EMPTY:
+            raise DataError(f"{name} of the source series cannot be read; use the NIfTI mask") from error
+        return DataElement(tag_for_keyword(name) or 0, _UNKNOWN, b"unreadable")
 
 
 def _even_frames(data: "Dataset", stack: Series, start: np.ndarray, step: np.ndarray) -> None:
@@ -153,6 +171,7 @@ def _blank(headers: Sequence["Dataset"]) -> list[str]:
     bad_set = _needs_other_character_set(first)
     for header in headers:
         for name, value in values.items():
+            header.pop(name, None)  # and with it a type that is not the attribute's
             setattr(header, name, value)
         if bad_set:
             header.SpecificCharacterSet = _UTF_8
@@ -178,7 +197,7 @@ def _is_allowed(header: "Dataset", name: str) -> bool:
         value = _text(element.value)
         if not value:
             return True
-        if isinstance(element.value, MultiValue):
+        if isinstance(element.value, MultiValue) or element.VR == _UNKNOWN:
             return False
         validate_value(element.VR, value, config.RAISE)
         if element.VR == "DA":

@@ -121,7 +121,7 @@ class StageSettings(_Section):
         patience: See `TrainSettings`.
     """
 
-    share: float = Field(1.0, gt=0)
+    share: float = Field(1.0, gt=0, le=1e6)
     batch: int | None = Field(None, ge=1, le=1024)
     crop: Crop | None = None
     learning_rate: float | None = Field(None, gt=0)
