@@ -12,7 +12,8 @@ from lacunet.errors import DataError
 from lacunet.intake.align.quality import Judgement
 from lacunet.intake.align.rigid import Rigid
 from lacunet.intake.found import Caution
-from lacunet.intake.record import HowFound, ImportRecord, Placed, Step, read_record, write_record
+from lacunet.intake.record import HowFound, ImportRecord, Placed, Step, import_facts, read_record, write_record
+from lacunet.task import GLIOMA
 
 GRID = Grid((4, 5, 6), np.diag([1.0, 2.0, 3.0, 1.0]))
 
@@ -84,3 +85,9 @@ def test_a_value_that_cannot_be_is_named(folder: Path, key: str, value: object, 
 def test_a_case_without_it_was_not_imported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"import\.json: is not there; this case was not made by lacunet import"):
         read_record(tmp_path)
+
+
+def test_a_sequence_that_the_task_lacks_is_not_shown(folder: Path) -> None:
+    change(folder, "found.scans", {"t1c": "series 3", "step": "series 4"})
+    assert import_facts(read_record(folder), GLIOMA)["taken for T1ce"] == "series 3"
+    assert "series 4" not in str(import_facts(read_record(folder), GLIOMA))

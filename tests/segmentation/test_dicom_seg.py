@@ -1,6 +1,7 @@
 """A mask as a DICOM segmentation: on the voxels of its source, in the words of a viewer, and refused elsewhere."""
 
 import shutil
+import struct
 import subprocess
 import sys
 import warnings
@@ -164,6 +165,19 @@ NOT_ALLOWED = [
     ("PatientID", ["7", "8"]), ("StudyDate", "2024-01-02"), ("StudyTime", "noon"), ("StudyTime", "999999"),
     ("StudyID", "a study with a long name"), ("AccessionNumber", "A" * 30), ("PatientName", "Doe^" + "J" * 80),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["AccessionNumber", "StudyID", "ReferringPhysicianName"])
+def test_an_attribute_of_a_type_that_its_bytes_cannot_be_is_left_empty_and_named(tmp_path: Path, name: str) -> None:
+    source, grid = make_series(tmp_path / "series"), grid_of(AXIAL)
+    change_headers(source, lambda k: {name: "ACC-998877"})
+    tag = struct.pack("<HH", *divmod(int(pydicom.datadict.tag_for_keyword(name) or 0), 2**16))
+    for path in source:
+        content, at = path.read_bytes(), path.read_bytes().index(tag) + 4
+        path.write_bytes(content[:at] + b"FD" + content[at + 2 :])
+    notes = write_dicom_seg(tmp_path / "mask.dcm", labels_on(grid), grid, source, "model", GLIOMA)
+    assert notes == (f"{name} of the source holds a value that DICOM does not allow, and was left empty",)
+    assert str(pydicom.dcmread(tmp_path / "mask.dcm")[name].value or "") == ""
 
 
 @pytest.mark.parametrize(("name", "value"), NOT_ALLOWED, ids=[f"{name} {value}"[:24] for name, value in NOT_ALLOWED])

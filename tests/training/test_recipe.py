@@ -123,6 +123,11 @@ def test_steps_are_shared_out_and_add_up() -> None:
     assert tiny_recipe(train={"steps": 7}).steps_of(["a", "b", "c"]) == [2, 3, 2]
 
 
+def test_a_share_that_no_number_of_steps_can_have_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"'stages.one.share' = 1e\+308: input should be less than or equal to"):
+        tiny_recipe(stages={"one": {"share": 1e308}})
+
+
 def test_a_stage_that_the_method_lacks_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"\[stages.segmnt\]: the method has no such stage; did you mean 'segment'\?"):
         tiny_recipe(stages={"segmnt": {"share": 2}}).steps_of(["segment"])

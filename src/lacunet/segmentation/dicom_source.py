@@ -35,7 +35,7 @@ _KEPT = (
 _READ = (*_KEPT, *MAY_BE_EMPTY, "SpecificCharacterSet")
 _SEXES = ("M", "F", "O")
 _UTF_8 = "ISO_IR 192"
-_UNKNOWN = "UN"
+_BYTES = "OB"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _reduced(data: "Dataset", stack: Series, number: int) -> "Dataset":
 
 
 def _element(data: "Dataset", name: str) -> "DataElement":
-    """An attribute. Where what may be empty cannot be read, bytes of an unknown type stand for it.
+    """An attribute. Where what may be empty cannot be read, bytes stand for it.
 
     Raises:
         DataError: it cannot be read, and cannot be done without.
@@ -141,7 +141,7 @@ def _element(data: "Dataset", name: str) -> "DataElement":
     except Exception as error:  # pydicom raises whatever a hostile byte leads to
         if name not in MAY_BE_EMPTY:
             raise DataError(f"{name} of the source series cannot be read; use the NIfTI mask") from error
-        return DataElement(tag_for_keyword(name) or 0, _UNKNOWN, b"unreadable")
+        return DataElement(tag_for_keyword(name) or 0, _BYTES, b"unreadable")
 
 
 def _even_frames(data: "Dataset", stack: Series, start: np.ndarray, step: np.ndarray) -> None:
@@ -197,7 +197,7 @@ def _is_allowed(header: "Dataset", name: str) -> bool:
         value = _text(element.value)
         if not value:
             return True
-        if isinstance(element.value, MultiValue) or element.VR == _UNKNOWN:
+        if isinstance(element.value, MultiValue) or element.VR == _BYTES:
             return False
         validate_value(element.VR, value, config.RAISE)
         if element.VR == "DA":
