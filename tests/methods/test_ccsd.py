@@ -14,7 +14,6 @@ from lacunet.methods.ccsd import (
     CCSD,
     Encoding,
     _choices,
-    bernoulli_divergence,
     cosine_criticality,
     decremental_path,
     feature_gradient_norms,
@@ -23,10 +22,10 @@ from lacunet.methods.ccsd import (
 )
 from lacunet.nn.batch import Batch
 from lacunet.nn.detail import Detail
-from lacunet.nn.losses import segmentation_losses
+from lacunet.nn.losses import bernoulli_divergence, segmentation_losses
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, make_method
-from lacunet.nn.patch import FoldedConv, fold, unfold
+from lacunet.nn.patch import FoldedConv, FoldedSmoothing, fold, unfold
 from lacunet.task import GLIOMA
 from lacunet.training.optimiser import make_optimiser
 from lacunet.training.recipe import read_recipe
@@ -90,7 +89,18 @@ def run_by_the_paper(method: CCSD, images: torch.Tensor, subset: tuple[int, ...]
         weights = torch.cat([part.weight for part in method.skips[level].parts], dim=1)
         features = method.rises[level](features, F.conv3d(skips, weights))
     logits = unfold(method.head(features), method.patch)
-    return logits if method.detail is None else logits + correction_by_hand(method.detail, images, subset, features)
+    if method.detail is not None:
+        logits = logits + correction_by_hand(method.detail, images, subset, features)
+    return logits if method.smooth is None else smoothed_by_hand(logits)
+
+
+def smoothed_by_hand(logits: torch.Tensor) -> torch.Tensor:
+    """(1, 2, 1) / 4 along each axis, one after the other; zero outside."""
+    for axis in (2, 3, 4):
+        padded = F.pad(logits, [1 if place // 2 == 4 - axis else 0 for place in range(6)])
+        before, here, after = (padded.narrow(axis, start, logits.shape[axis]) for start in (0, 1, 2))
+        logits = (before + 2 * here + after) / 4
+    return logits
 
 
 def correction_by_hand(detail: Detail, images: torch.Tensor, subset: tuple[int, ...], features: Any) -> torch.Tensor:
@@ -110,7 +120,9 @@ def with_a_correction(method: CCSD) -> CCSD:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("arguments", [{}, {"levels": 3}, {"patch": 2}, {"patch": 2, "detail": 4}], ids=named)
+@pytest.mark.parametrize(
+    "arguments", [{}, {"levels": 3}, {"patch": 2}, {"patch": 2, "detail": 4, "smooth": True}], ids=named
+)
 def test_every_assembled_subset_equals_a_run_on_zeroed_images(arguments: dict[str, Any]) -> None:
     method = tiny(**arguments).eval()
     method = method if method.detail is None else with_a_correction(method)
@@ -148,6 +160,16 @@ def test_a_correction_begins_at_nothing_and_then_looks_at_what_is_present_only()
         alone = method.decode(method.encode(hidden, shown), shown)
         torch.testing.assert_close(method.decode(method.encode(images, everything), shown), alone, rtol=1e-5, atol=1e-5)
         assert not torch.allclose(alone, without(images, shown), atol=1e-2)
+
+
+@torch.no_grad()
+def test_smoothed_outlines_pass_between_the_faces_of_cubes() -> None:
+    """Cubes of 2 voxels with logits of 3, -1 and -3: they change sign at a face, but smoothed within a cube."""
+    smooth = FoldedSmoothing(channels=1, side=2)
+    cubes = torch.tensor([3.0, -1.0, -3.0]).repeat_interleave(2)[None, None, :, None, None].expand(1, 1, 6, 6, 6)
+    row = unfold(smooth(fold(cubes.contiguous(), 2)), 2)[0, 0, :, 2, 2]
+    assert row.tolist() == [2.25, 2.0, 0.0, -1.5, -2.5, -2.25]
+    assert smooth.state_dict() == {}
 
 
 def test_a_correction_treats_the_places_in_a_cube_alike() -> None:

@@ -541,6 +541,17 @@ def test_a_loss_that_is_not_a_number_is_an_error(phantoms: list[CaseFiles], tmp_
         run(recipe, phantoms, tmp_path / "run")
 
 
+def test_nothing_is_saved_of_a_step_whose_loss_is_not_a_number(phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    """It is looked for at lines of the log only, and before the weights are saved."""
+    broken = {"learning_rate": 1e30, "clip_gradient": 0, "schedule": "constant", "warmup": 0}
+    recipe = tiny_recipe(train={**broken, "log_every": 1000, "save_every": 3})
+    with pytest.raises(RecipeError, match=r"step [01]: the (loss|gradient) is not a number"):
+        run(recipe, phantoms, tmp_path / "run")
+    state = load_file(tmp_path / "run" / "state" / "state.safetensors")
+    assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
+    assert not (tmp_path / "run" / "model").exists()
+
+
 def test_a_model_of_another_network_is_refused(phantoms: list[CaseFiles], tmp_path: Path) -> None:
     source = run(tiny_recipe(train={"steps": 1}), phantoms[:2], tmp_path / "source")
     recipe = tiny_recipe(arguments={"width": 8})

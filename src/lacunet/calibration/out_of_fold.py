@@ -21,7 +21,7 @@ from lacunet.evaluation.scores import Row, read_rows, write_rows
 from lacunet.files import path_in, whole_file, write_json
 from lacunet.models.description import read_description
 from lacunet.models.folder import model_folder, run_of
-from lacunet.models.origin import ORIGIN, cases_seen, read_origin
+from lacunet.models.origin import cases_seen, learned_from
 from lacunet.prediction.choices import Mirror, Precision
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Predictor
@@ -124,17 +124,19 @@ def chose_weights(fold: HeldOut) -> bool:
 
 def _refuse_seen(fold: HeldOut, persons: Mapping[str, str]) -> None:
     run = run_of(model_folder(fold.model))
-    origin = read_origin(run)
-    if origin is not None and origin.seen is None:
-        raise DataError(
-            f"{fold.model}: its training began from {origin.model}, whose training cases are not known, and the cases "
-            "held out may be among them; train the folds from nothing, or from runs that keep their split"
-        )
+    sources = learned_from(run)
+    for source in sources:
+        if source.seen is None:
+            raise DataError(
+                f"{fold.model}: its training learned from {source.model}, whose training cases are not known, and the "
+                "cases held out may be among them; train the folds from nothing, or from runs that keep their split"
+            )
     known = {bare_id(name): person for name, person in persons.items()}
     trained = {known.get(name) or person_of(name): name for name in cases_seen(run) or ()}
     for case in fold.cases:
         if case.person in trained:
-            kept = run / (ORIGIN if origin and trained[case.person] in (origin.seen or ()) else RUN_SPLIT)
+            others = any(trained[case.person] in (source.seen or ()) for source in sources)
+            kept = "a model that it learned from" if others else run / RUN_SPLIT
             raise DataError(
                 f"{case.name}: {fold.model} has trained on it or on its person ({trained[case.person]} in {kept}); "
                 "name the cases that this run has not seen: RUN=FILE:PART"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, pairwise
 from typing import Literal
@@ -18,10 +18,10 @@ from lacunet.nn.conv import ConvBlock, GroupNorm, PointConv
 from lacunet.nn.detail import Detail
 from lacunet.nn.fusion import SkipParts, spread
 from lacunet.nn.limits import require_between
-from lacunet.nn.losses import checked_weights, deeply, segmentation_losses
+from lacunet.nn.losses import bernoulli_divergence, checked_weights, deeply, segmentation_losses
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
-from lacunet.nn.patch import fold, unfold
+from lacunet.nn.patch import FoldedSmoothing, fold, unfold
 from lacunet.nn.unet import Encoder, Rise, level_widths
 from lacunet.task import Task
 
@@ -110,7 +110,9 @@ class CCSD(Method[Encoding]):
         patch: Voxels along each side of the cubes that the encoders read and the decoder writes as channels. 1 is the
             paper's; 2 works at half the resolution, on an eighth of the positions.
         detail: Channels of a correction of the logits at the images' own resolution (`nn/detail.py`); 0 leaves it out.
-            With cubes as channels alone, outlines prefer the faces of the cubes.
+            With cubes as channels alone, small details are lost.
+        smooth: Whether each voxel's logits are averaged with its neighbours'. Without it, outlines prefer the faces of
+            the cubes.
         recompute: Do not keep the students' activations for the backward pass, compute them again: less memory, more
             time, the same gradients.
 
@@ -119,7 +121,7 @@ class CCSD(Method[Encoding]):
         Each region has a sigmoid, so eq. 2 is the divergence of Bernoulli distributions.
         Eq. 8 compares features after the decoder's first block: on the concatenation itself teacher and student differ
         in the removed slot only, which no remaining modality can change. A case that lacks modalities in training has
-        what was acquired as its full set; the paper assumes four. `patch`, `detail`, `deep`,
+        what was acquired as its full set; the paper assumes four. `patch`, `detail`, `smooth`, `deep`,
         `region_weights` and `batch_dice` are ours.
 
     Not stated in the paper:
@@ -163,6 +165,7 @@ class CCSD(Method[Encoding]):
         path: Literal["max", "min", "random"] = "max",
         patch: int = 1,
         detail: int = 0,
+        smooth: bool = False,
         recompute: bool = False,
     ) -> None:
         super().__init__(task)
@@ -185,6 +188,7 @@ class CCSD(Method[Encoding]):
         self.head = PointConv(width, len(task.regions) * patch**3)
         coarser = widths[1:-1] if deep else []
         self.coarser = nn.ModuleList([PointConv(channels, len(task.regions)) for channels in coarser])
+        self.smooth = FoldedSmoothing(len(task.regions), patch) if smooth else None
         self.detail = Detail(modalities, len(task.regions), width, detail, patch) if detail else None
 
     # ------------------------------------------------ sec. 3.1, 3.2: any subset from one encoding
@@ -193,7 +197,7 @@ class CCSD(Method[Encoding]):
         """Features of every present image and of an empty one; each encoder sees each image once."""
         images = hide(images, presence)
         there = presence.unbind(dim=1)
-        cases = [fold(images[there[i], i : i + 1], self.patch) for i in range(len(there))]  # those that have it
+        cases = [fold(one, self.patch) for one in _of_those_that_have_it(images, presence)]
         counts = [*map(len, cases), 1]
         nothing = fold(torch.zeros_like(images[:1, :1]), self.patch)
         *finer, coarsest = self.shared(torch.cat([*cases, nothing]))
@@ -222,6 +226,8 @@ class CCSD(Method[Encoding]):
         logits = self.head(features[0])
         if self.detail is not None and encoded.details is not None:
             logits = logits + self.detail(_assembled(encoded.details, choices), features[0])
+        if self.smooth is not None:
+            logits = self.smooth(logits)
         coarser = [head(level) for head, level in zip(self.coarser, features[1:], strict=False)]
         return [unfold(logits, self.patch), *coarser]
 
@@ -239,6 +245,7 @@ class CCSD(Method[Encoding]):
 
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         encoded = self.encode(batch.images, batch.acquired)
+        batch = replace(batch, acquired=batch.acquired.cpu())  # read once: subsets are drawn by the processor
         levels = self._levels(encoded, batch.acquired, "fused")
         supervised = self._compared(levels, batch.regions)
         weight = ramp_up(clock.progress)
@@ -267,7 +274,8 @@ class CCSD(Method[Encoding]):
         size = int(torch.randint(1, everything.shape[1], (), generator=clock.shared))
         teacher = (full if self.feature == "fused" else self._levels(encoded, everything, self.feature)[0]).detach()
         supervised = distilled = full.new_zeros(len(full), dtype=torch.float32)
-        for presence, weight in self._students(everything, size, clock):
+        for presence, share in self._students(everything, size, clock):
+            weight = share.to(full.device)
             if self.supervise != "full" or self.feature == "fused":
                 levels = self._student(encoded, presence, "fused")
             if self.supervise != "full":
@@ -320,7 +328,7 @@ class CCSD(Method[Encoding]):
             (student.float() - teacher.detach().float()).square().mean((1, 2, 3, 4))
             for teacher, student in pairwise([richest, *poorer])
         ]
-        pairs = torch.tensor([max(len(path) - 1, 1) for path in paths], device=acquired.device)
+        pairs = torch.tensor([max(len(path) - 1, 1) for path in paths], device=supervised.device)
         return sum(distances, torch.zeros_like(supervised)) / pairs
 
     def _matched(self, encoded: Encoding, presence: Presence) -> Feature:
@@ -397,17 +405,6 @@ def decremental_path(
     return path
 
 
-def bernoulli_divergence(teacher: Logits, student: Logits, temperature: float) -> PerCase:
-    """KL(teacher || student) of the softened probabilities of every voxel and region (eq. 2-3), times temperature ** 2.
-
-    The factor keeps the gradient's size whatever the temperature (Hinton et al., 2015).
-    """
-    teacher, student = teacher.float() / temperature, student.float() / temperature
-    # with p = sigmoid(t) and log(1 - p) = log p - t: p log(p / q) + (1 - p) log((1 - p) / (1 - q)) is
-    divergence = F.logsigmoid(teacher) - F.logsigmoid(student) - torch.sigmoid(-teacher) * (teacher - student)
-    return temperature**2 * divergence.mean((1, 2, 3, 4))
-
-
 def ramp_up(progress: float) -> float:
     """From almost 0 to 1 over the first tenth of the training, as exp(-5 (1 - t) ** 2) (Laine and Aila, 2017)."""
     return math.exp(-5.0 * max(0.0, 1.0 - progress / _RAMP) ** 2)
@@ -433,6 +430,14 @@ def _assembled(skip: Skip, choices: Sequence[Choice]) -> Feature:
     return sum(others, first)
 
 
+def _of_those_that_have_it(images: Images, presence: Presence) -> list[Feature]:
+    """The image of each modality, of the cases that have it."""
+    columns = presence.T.tolist()
+    return [
+        images[:, i : i + 1] if all(cases) else images[presence[:, i], i : i + 1] for i, cases in enumerate(columns)
+    ]
+
+
 def _members(presence: Presence) -> list[tuple[int, ...]]:
     """The indices of each case's modalities."""
     return [tuple(index for index, there in enumerate(row) if there) for row in presence.tolist()]
@@ -445,7 +450,7 @@ def _presence_like(presence: Presence, subsets: Sequence[tuple[int, ...]]) -> Pr
 
 
 def _choices(presence: Presence) -> list[Choice]:
-    """Which cases have each modality: a plain truth value where all cases agree. Read from the device once."""
+    """Which cases have each modality: a plain truth value where all cases agree."""
     columns = presence.T.tolist()
     return [
         all(cases) if all(cases) or not any(cases) else presence[:, index, None, None, None, None]
@@ -456,5 +461,5 @@ def _choices(presence: Presence) -> list[Choice]:
 def _chosen(choice: Choice, present: Feature, absent: Feature) -> Feature:
     """The one feature in the cases that have the modality, the other in the rest."""
     if isinstance(choice, Tensor):
-        return torch.where(choice, present, absent)
+        return torch.where(choice.to(present.device), present, absent)
     return present if choice else absent.expand_as(present)

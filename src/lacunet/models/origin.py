@@ -1,5 +1,6 @@
-"""Which model a training began from: what its card says of it, and whose cases that model had seen. No torch here."""
+"""Which models a training learned from: what its card says of them, and whose cases they had seen. No torch here."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from lacunet.schema import Strict, fitted
 
 ORIGIN = "init.json"
 """In the folder of a run that began from a model."""
+TEACHERS = "teachers.json"
+"""In the folder of a run that was taught by models."""
 _AGAIN = "train the model again"
 
 
-class Origin(Strict):
-    """The model that a training began from.
+class Source(Strict):
+    """A model that a training learned from.
 
     Attributes:
         model: Its name.
@@ -27,10 +30,7 @@ class Origin(Strict):
         data: What its card says of its training data.
         training_list: The hash of the list of its training cases; empty if its card has none.
         init: What its own training began from, as its card says; None if from nothing.
-        taken: How many tensors of the network began with its weights.
-        new: Names of those that did not.
-        left: Names of its tensors that were not used.
-        seen: Cases that it, or the model that it began from, was trained on; None where this is not known, as of a
+        seen: Cases that it, or a model that it learned from, was trained on; None where this is not known, as of a
             model that ships. A run keeps these names, a card does not.
     """
 
@@ -39,9 +39,6 @@ class Origin(Strict):
     data: str
     training_list: str
     init: dict[str, Any] | None
-    taken: int = Field(ge=1)
-    new: tuple[str, ...]
-    left: tuple[str, ...]
     seen: tuple[str, ...] | None
 
     def card(self) -> dict[str, Any]:
@@ -49,43 +46,66 @@ class Origin(Strict):
         return self.model_dump(mode="json", exclude={"seen"})
 
 
-def origin_of(source: str, taken: int, new: tuple[str, ...], left: tuple[str, ...]) -> Origin:
-    """What is kept of a model that a training begins from.
+class Origin(Source):
+    """The model that a training began from.
 
-    Args:
-        source: A shipped name, a model folder or a run.
-        taken: See `Origin`, as for the others.
-        new: See `Origin`.
-        left: See `Origin`.
+    Attributes:
+        taken: How many tensors of the network began with its weights.
+        new: Names of those that did not.
+        left: Names of its tensors that were not used.
     """
+
+    taken: int = Field(ge=1)
+    new: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+class Teachers(Strict):
+    """The models that taught a training."""
+
+    models: tuple[Source, ...]
+
+
+def source_of(source: str) -> Source:
+    """What is kept of a model that a training learns from: a shipped name, a model folder or a run."""
     folder = model_folder(source)
     description = read_description(folder)
     card = description.card
-    return Origin(
+    return Source(
         model=model_name(folder),
         sha256=description.sha256,
         data=card.get("data", ""),
         training_list=card.get("training_list", ""),
         init=card.get("init"),
-        taken=taken,
-        new=new,
-        left=left,
         seen=cases_seen(run_of(folder)),
     )
 
 
-def cases_seen(run: Path) -> tuple[str, ...] | None:
-    """The cases that a run's weights were trained on, with those of the model that it began from.
+def origin_of(source: str, taken: int, new: tuple[str, ...], left: tuple[str, ...]) -> Origin:
+    """What is kept of a model that a training begins from; see `Origin`."""
+    return Origin(**source_of(source).model_dump(), taken=taken, new=new, left=left)
 
-    None where this is not known: the folder is no run, or the run began from a model whose cases are not known.
+
+def learned_from(run: Path) -> list[Source]:
+    """The models that a run began from or was taught by."""
+    origin = read_origin(run)
+    return [*([origin] if origin is not None else []), *read_teachers(run)]
+
+
+def cases_seen(run: Path) -> tuple[str, ...] | None:
+    """The cases that a run's weights were trained on, with those of the models that it learned from.
+
+    None where this is not known: the folder is no run, or the run learned from a model whose cases are not known.
     """
     split = run / RUN_SPLIT
     if not split.is_file():
         return None
-    own, origin = read_split(split).get("train", []), read_origin(run)
-    if origin is None:
-        return tuple(sorted(own))
-    return None if origin.seen is None else tuple(sorted({*own, *origin.seen}))
+    names = set(read_split(split).get("train", []))
+    for source in learned_from(run):
+        if source.seen is None:
+            return None
+        names |= set(source.seen)
+    return tuple(sorted(names))
 
 
 def write_origin(run: Path, origin: Origin) -> None:
@@ -100,6 +120,23 @@ def read_origin(run: Path) -> Origin | None:
         ModelError: its file cannot be read.
     """
     path = run / ORIGIN
-    return (
-        fitted(Origin, read_json(path, ModelError, _AGAIN), str(path), ModelError, _AGAIN) if path.is_file() else None
-    )
+    if not path.is_file():
+        return None
+    return fitted(Origin, read_json(path, ModelError, _AGAIN), str(path), ModelError, _AGAIN)
+
+
+def write_teachers(run: Path, teachers: Sequence[Source]) -> None:
+    """Keep them in a run's folder."""
+    write_json(run / TEACHERS, Teachers(models=tuple(teachers)).model_dump(mode="json"))
+
+
+def read_teachers(run: Path) -> tuple[Source, ...]:
+    """The models that taught a run; none if there is no such file.
+
+    Raises:
+        ModelError: its file cannot be read.
+    """
+    path = run / TEACHERS
+    if not path.is_file():
+        return ()
+    return fitted(Teachers, read_json(path, ModelError, _AGAIN), str(path), ModelError, _AGAIN).models

@@ -31,6 +31,16 @@ class Batch:
     regions: Float[Tensor, "batch region x y z"]
     names: tuple[str, ...]
 
+    def pin_memory(self) -> "Batch":
+        """The same batch in memory that a device copies from while the processor goes on."""
+        return Batch(
+            images=self.images.pin_memory(),
+            acquired=self.acquired.pin_memory(),
+            presence=self.presence.pin_memory(),
+            regions=self.regions.pin_memory(),
+            names=self.names,
+        )
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         return Batch(

@@ -13,7 +13,7 @@ Folded = Float[Tensor, "_ _ _ _ _"]
 
 
 class Detail(nn.Module):
-    """What is added to the logits of cubes, so that an outline follows the images and not the faces of the cubes.
+    """What is added to the logits of cubes: what the images show of a voxel that is less than a cube wide.
 
     Each voxel has hidden channels: the sum of a 3x3x3 convolution of every present image, and of what the coarse
     features of its cube say of it. Leaky ReLU, a 1x1x1 convolution to half as many channels, leaky ReLU, and a 3x3x3

@@ -123,6 +123,19 @@ def deeply(
     return torch.stack(weighted).sum(dim=0) / sum(weights)
 
 
+def bernoulli_divergence(
+    teacher: Float[Tensor, "batch region x y z"], student: Float[Tensor, "batch region x y z"], temperature: float
+) -> Float[Tensor, "batch"]:
+    """KL(teacher || student) of the softened probabilities of every voxel and region, times temperature ** 2.
+
+    Xie et al. 2025, eq. 2-3. The factor keeps the gradient's size whatever the temperature (Hinton et al., 2015).
+    """
+    teacher, student = teacher.float() / temperature, student.float() / temperature
+    # with p = sigmoid(t) and log(1 - p) = log p - t: p log(p / q) + (1 - p) log((1 - p) / (1 - q)) is
+    divergence = F.logsigmoid(teacher) - F.logsigmoid(student) - torch.sigmoid(-teacher) * (teacher - student)
+    return temperature**2 * divergence.mean((1, 2, 3, 4))
+
+
 def mean_terms(terms: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of each loss term, over dictionaries that have the same ones."""
     first = terms[0]

@@ -189,5 +189,6 @@ def crops_from(crops: Crops, first_step: int, workers: int) -> Iterator[Batch]:
         sampler=range(first_step, crops.steps),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),  # else copying to the device waits for it
     )
     return iter(loader)

@@ -38,6 +38,7 @@ from lacunet.training.seeds import seed_step, shared_generator
 from lacunet.training.transplant.given import prepare_lesions
 from lacunet.training.transplant.transplant import Donors
 from lacunet.training.validation import on_device, validation_dice, validation_loss
+from lacunet.training.watch import Taken, Watch
 
 
 class StageModule(nn.Module):
@@ -106,6 +107,7 @@ class Phase:
         module: The stage's loss, wrapped for precision and processes.
         optimiser: Of `parameters`.
         parameters: What the stage trains.
+        watch: Losses and gradients that have not been read yet.
     """
 
     stage: Stage
@@ -114,6 +116,7 @@ class Phase:
     module: nn.Module
     optimiser: torch.optim.Optimizer
     parameters: Sequence[nn.Parameter]
+    watch: Watch
 
 
 def run_stages(run: TrainingRun, stages: Sequence[Stage], steps: Sequence[int], resume: bool) -> None:
@@ -205,7 +208,7 @@ def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimis
     optimiser = make_optimiser(parameters, settings)
     load_optimiser(optimiser, optimiser_state)
     module, wrapped = run.fabric.setup(StageModule(run.method, stage), optimiser)
-    phase = Phase(stage, settings, steps, module, wrapped, parameters)
+    phase = Phase(stage, settings, steps, module, wrapped, parameters, Watch(stage.name))
     if settings.average:
         state.average = start_average(run.method, state.average)
     crops = Crops(
@@ -219,17 +222,22 @@ def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimis
         state.step += 1
         at_end = state.step == steps
         if run.validation and (at_end or state.step % run.recipe.validate_.every == 0):
+            phase.watch.read()
             _validate(run, stage, settings, state)
             if settings.patience and state.stale >= settings.patience and not at_end:
                 run.log.write(stage.name, state.stage, state.step, {"ended_early": True})
                 break
         if run.first and not at_end and state.step % settings.save_every == 0:
+            phase.watch.read()
             save_state(run.folder / "state" / "state.safetensors", state, run.method, wrapped)
     _finish_stage(run, state)
 
 
 def _step(run: TrainingRun, phase: Phase, state: State, batch: Batch) -> None:
-    """One update: seed, schedule, forward, backward, clip, step, average, log."""
+    """One update: seed, schedule, forward, backward, clip, step, average, log.
+
+    No number is read from the device but for a line of the log, so that it need not wait for the next step's work.
+    """
     settings, stage = phase.settings, phase.stage
     training_mode(run.method, stage.trains)
     batch, done = on_device(batch, run.fabric.device), state.step + 1
@@ -241,20 +249,21 @@ def _step(run: TrainingRun, phase: Phase, state: State, batch: Batch) -> None:
         group["lr"] = rate
     terms = phase.module(batch, _clock(run, phase, state, run.notes.add))
     loss = torch.stack([term.float() for term in terms.values()]).sum()
-    _require_finite(loss, "loss", terms, batch, stage, state)
     phase.optimiser.zero_grad(set_to_none=True)
     run.fabric.backward(loss)
     norm = _clip(stage.trains, settings.clip_gradient or float("inf"))
-    _require_finite(norm, "gradient", terms, batch, stage, state)
     phase.optimiser.step()
     if settings.average:
         update_average(state.average, run.method, state.step, settings.average)
     run.notes.step()
+    detached = {name: term.detach() for name, term in terms.items()}
+    phase.watch.add(Taken(state.step, batch.names, loss.detach(), norm, detached))
     if done % settings.log_every == 0 or done == phase.steps:
-        numbers = {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
+        phase.watch.read()
+        numbers = {"loss": phase.watch.loss, **{name: float(term) for name, term in detached.items()}}
         numbers |= {"gradient_norm": float(norm), "learning_rate": rate}
         run.log.write(stage.name, state.stage, done, {**numbers, **_apart(run.notes.take(), numbers, stage)})
-    run.progress.advanced(stage.name, done, phase.steps, f"{stage.name}: loss {float(loss.detach()):.3f}")
+    run.progress.advanced(stage.name, done, phase.steps, phase.watch.words())
 
 
 def _clip(modules: Sequence[nn.Module], limit: float) -> Tensor:
@@ -359,14 +368,3 @@ def _save_model(run: TrainingRun, state: State, scores: Mapping[str, float]) -> 
         "validation": {name: round(value, 4) for name, value in scores.items()},
     }
     save_model(run.folder / "model", run.method, run.recipe.prepare.preparation(), card)
-
-
-def _require_finite(
-    value: Tensor, what: str, terms: Mapping[str, Tensor], batch: Batch, stage: Stage, state: State
-) -> None:
-    if not torch.isfinite(value):
-        values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
-        raise RecipeError(
-            f"stage {stage.name}, step {state.step}: the {what} is not a number ({values}; "
-            f"cases {', '.join(batch.names)}); lower train.learning_rate or set train.clip_gradient"
-        )

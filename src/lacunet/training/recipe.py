@@ -109,6 +109,19 @@ class ValidateSettings(_Section):
     subsets: tuple[str, ...] = ("all",)
 
 
+class TeacherSettings(_Section):
+    """Trained models whose answers a student learns, beside its own losses.
+
+    Attributes:
+        models: As `lacunet segment --model` takes them: a name, a folder, several with commas between, or the folder of
+            a benchmark's folds. Their grid must be the recipe's. Empty: none.
+        weight: Of the divergence of the student's answer from the mean of theirs, for the subset that the recipe shows.
+    """
+
+    models: str = ""
+    weight: float = Field(1.0, gt=0)
+
+
 class StageSettings(_Section):
     """Where a stage differs from `[train]`.
 
@@ -148,6 +161,7 @@ class Recipe(_Section):
         augment: See `Augmentation`.
         transplant: See `Transplant`.
         validate_: Written `[validate]`; see `ValidateSettings`.
+        teacher: See `TeacherSettings`.
         stages: Overrides by stage name; see `StageSettings`.
         objective: `segmentation`, by the method's stages; or `reconstruction` of hidden parts of the images, by one
             stage, `reconstruct`, whatever the method is. The model that results only serves another training to begin.
@@ -166,12 +180,14 @@ class Recipe(_Section):
     augment: Augmentation = Augmentation()
     transplant: Transplant = Transplant()
     validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
+    teacher: TeacherSettings = TeacherSettings()
     stages: dict[str, StageSettings] = {}
     objective: Literal["segmentation", "reconstruction"] = "segmentation"
     before: dict[str, Any] = {}
 
     def earlier(self, where: str = "recipe") -> "Recipe | None":
-        """The recipe of the training that comes first, if there is one. Of another objective, it has other stages.
+        """The recipe of the training that comes first, if there is one. It has no teachers, and other stages if its
+        objective is another.
 
         Raises:
             RecipeError: an unknown key in `[before]` (the nearest is named), a value that means nothing, or another
@@ -182,6 +198,7 @@ class Recipe(_Section):
         if "before" in self.before:
             raise RecipeError(f"{where}: [before] has a [before] of its own; one training can come first")
         fields = self.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"before"})
+        fields["teacher"] = {}
         if self.before.get("objective", self.objective) != self.objective:
             fields["stages"] = {}
         return make_recipe(laid_over(fields, self.before), f"{where}: [before]")
@@ -305,6 +322,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "augment": Augmentation,
         "transplant": Transplant,
         "validate": ValidateSettings,
+        "teacher": TeacherSettings,
         "stages": StageSettings,
     }
     if len(location) > 1:

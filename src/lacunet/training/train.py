@@ -19,7 +19,7 @@ from lacunet.data.split import RUN_SPLIT, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, RecipeError
 from lacunet.files import plain_name, write_json
-from lacunet.models.origin import read_origin, write_origin
+from lacunet.models.origin import read_origin, read_teachers, write_origin, write_teachers
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage
 from lacunet.prediction.device import choose_device
@@ -38,6 +38,7 @@ from lacunet.training.loop import (
 from lacunet.training.objective import made_for
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 from lacunet.training.start import Start, start_from
+from lacunet.training.teacher import Teacher, require_same_teachers, taught, teacher_of
 
 BEFORE = "before"
 """The folder, in a run's, of the training that its recipe's `[before]` wants."""
@@ -99,6 +100,9 @@ def train(
     method, all_stages = made_for(recipe, method_file)
     method = in_channels_last(method)
     shares = recipe.steps_of([stage.name for stage in all_stages])
+    teacher = teacher_of(recipe, method.task, fabric.device)
+    if teacher is not None:
+        all_stages = [taught(stage, method, teacher) for stage in all_stages]
     stages = [stage for stage in all_stages if stage.wanted]
     steps = [share for share, stage in zip(shares, all_stages, strict=True) if stage.wanted]
     _require_fit(recipe, method, stages, fabric.world_size)
@@ -111,12 +115,14 @@ def train(
             progress=progress, prepared=where,
         )  # fmt: skip
         init, init_partly = str(folder / BEFORE), first.objective != recipe.objective
+    if begun:
+        require_same_teachers(teacher, folder)
     start = start_from(init, method, method_file, init_partly) if init is not None and not begun else None
     if start is not None:
         start.put_into(method)
     if fabric.global_rank == 0:
         if not begun:
-            _begin(folder, recipe, method, start)
+            _begin(folder, recipe, method, start, teacher)
         _record_cases(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
         _record_cases(folder / "lesions.json", {"lesions": _names(lesions)})
     fabric.barrier()
@@ -137,7 +143,7 @@ def train(
         card={
             **_cases_of(task, training, validation),
             **_lesions_of(lesions),
-            **_began_from(folder),
+            **_learned_from(folder),
             **(card or {}),
         },
         progress=progress,
@@ -240,21 +246,23 @@ def _is_begun(folder: Path, recipe: Recipe, resume: bool) -> bool:
     return True
 
 
-def _begin(folder: Path, recipe: Recipe, method: Method[Any], start: Start | None) -> None:
+def _begin(folder: Path, recipe: Recipe, method: Method[Any], start: Start | None, teacher: Teacher | None) -> None:
     """Write what a run begins with, the recipe last: a run that is stopped while cases are prepared is resumed from
     the same weights.
     """
     if start is not None:
         write_origin(folder, start.origin)
         save_state(folder / "state" / "state.safetensors", State(), method, None)
+    if teacher is not None:
+        write_teachers(folder, teacher.sources)
     write_json(folder / "environment.json", describe_environment())
     write_recipe(folder / "recipe.toml", recipe)
 
 
-def _began_from(folder: Path) -> dict[str, Any]:
-    """For the card: the model that the run began from, if from one."""
-    origin = read_origin(folder)
-    return {} if origin is None else {"init": origin.card()}
+def _learned_from(folder: Path) -> dict[str, Any]:
+    """For the card: the model that the run began from and those that taught it, if there are any."""
+    origin, teachers = read_origin(folder), [teacher.card() for teacher in read_teachers(folder)]
+    return {**({"init": origin.card()} if origin is not None else {}), **({"teachers": teachers} if teachers else {})}
 
 
 def _record_cases(path: Path, lists: Mapping[str, Sequence[str]]) -> None:
