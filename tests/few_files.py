@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.prepare import Preparation
@@ -17,6 +19,8 @@ from lacunet.training.crops import Crops, crops_from
 from lacunet.training.prepared import prepare_cases
 from lacunet.training.recipe import TrainSettings
 
+CPU = torch.device("cpu")
+
 if __name__ == "__main__":
     cases, prepared, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     (files,) = with_conventions(find_cases(cases))[:1]
@@ -25,5 +29,5 @@ if __name__ == "__main__":
     opened = list(prepare_cases(copies, GLIOMA, Preparation(8.0), prepared, workers))
     settings = TrainSettings(crop=(8, 8, 8), batch=4)
     crops = Crops(opened, GLIOMA, settings, steps=30, augmentation=Augmentation(), seed=1, stage=0)
-    shown = {name for batch in crops_from(crops, 0, workers) for name in batch.names}
+    shown = {name for batch in crops_from(crops, 0, workers, CPU) for name in batch.names}
     assert len(shown) == 100, f"{len(shown)} cases shown"

@@ -20,6 +20,8 @@ from lacunet.training.recipe import SubsetRule, TrainSettings
 from lacunet.training.transplant.settings import Transplant
 from lacunet.training.transplant.transplant import Donors
 
+CPU = torch.device("cpu")
+
 ALL = (True, True, True, True)
 
 
@@ -115,11 +117,19 @@ def test_tumour_share_decides_how_many_crops_hold_tumour(prepared: list[Prepared
 
 
 def test_worker_processes_make_the_same_crops(prepared: list[PreparedCase]) -> None:
-    alone = list(crops_from(crops(prepared, steps=3), 1, workers=0))
-    ahead = list(crops_from(crops(prepared, steps=3), 1, workers=1))
+    alone = list(crops_from(crops(prepared, steps=3), 1, 0, CPU))
+    ahead = list(crops_from(crops(prepared, steps=3), 1, 1, CPU))
     assert len(alone) == len(ahead) == 2
     assert all(same(one, other) for one, other in zip(alone, ahead, strict=True))
     assert same(alone[0], crops(prepared, steps=3)[1])
+
+
+def test_the_device_that_trains_can_change_the_crops(prepared: list[PreparedCase]) -> None:
+    by_workers = list(crops_from(crops(prepared, steps=3), 0, 1, CPU))
+    by_device = list(crops_from(crops(prepared, steps=3, change_on="device"), 0, 1, CPU))
+    assert all(same(one, other) for one, other in zip(by_workers, by_device, strict=True))
+    raw = crops(prepared, steps=3).raw(0).crops[0]
+    assert not torch.equal(raw.images, by_device[0].images[0])
 
 
 def test_crops_near_tumour_are_kept_inside_if_asked(prepared: list[PreparedCase]) -> None:
@@ -185,8 +195,7 @@ def test_a_chance_of_zero_changes_no_bit(prepared: list[PreparedCase]) -> None:
 def test_worker_processes_transplant_the_same_lesions(prepared: list[PreparedCase]) -> None:
     made = crops(prepared, steps=3, crop=(24, 24, 24), donors=giving(prepared, 1.0))
     assert all(
-        same(one, other)
-        for one, other in zip(crops_from(made, 0, workers=0), crops_from(made, 0, workers=1), strict=True)
+        same(one, other) for one, other in zip(crops_from(made, 0, 0, CPU), crops_from(made, 0, 1, CPU), strict=True)
     )
 
 

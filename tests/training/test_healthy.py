@@ -23,6 +23,8 @@ from lacunet.training.recipe import TrainSettings
 from lacunet.training.train import train
 from small import tiny_recipe
 
+CPU = torch.device("cpu")
+
 MODALITIES = GLIOMA.modalities
 
 
@@ -146,7 +148,7 @@ def test_crops_of_invented_brains_are_the_same_in_any_process(brains: list[Prepa
             rank=rank, ranks=ranks,
         )  # fmt: skip
 
-    alone, ahead = list(crops_from(crops(), 0, workers=0)), list(crops_from(crops(), 0, workers=2))
+    alone, ahead = list(crops_from(crops(), 0, 0, CPU)), list(crops_from(crops(), 0, 2, CPU))
     for step, (one, other) in enumerate(zip(alone, ahead, strict=True)):
         assert torch.equal(one.images, other.images)
         shared = crops(1, 2)[step]

@@ -139,7 +139,7 @@ def resample(array: Float[Tensor, "channel _ _ _"], shape: tuple[int, int, int])
     """Another number of voxels over the same box: averaged along axes that shrink, linear along axes that grow."""
     for axis, (old, new) in enumerate(zip(array.shape[1:], shape, strict=True), start=1):
         if old != new:
-            weights = _weights(old, new).to(array.dtype)
+            weights = _weights(old, new).to(array)
             array = torch.tensordot(array, weights, dims=([axis], [1])).movedim(-1, axis)
     return array.contiguous()
 

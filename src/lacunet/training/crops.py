@@ -5,15 +5,19 @@ resumed run, another number of workers or of processes sees the same crops.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lacunet.data.prepare import regions_of
 from lacunet.nn.batch import Batch
 from lacunet.task import Task
-from lacunet.training.augmentation.change import draw_change
+from lacunet.training.augmentation.change import Change, draw_change
 from lacunet.training.augmentation.crop import seen_worse
 from lacunet.training.augmentation.settings import Augmentation
 from lacunet.training.augmentation.space import cut_out
@@ -50,8 +54,66 @@ def draw_subset(
     return tuple(index in set(kept.tolist()) for index in range(len(acquired)))
 
 
+_Made = TypeVar("_Made")
+
 _BLOCK = 100
 """Crops in a row among which brains without a tumour have exactly their share."""
+
+
+@dataclass(frozen=True)
+class RawCrop:
+    """A crop that lies where it was drawn to lie, and whose intensities have not been changed yet.
+
+    Attributes:
+        images: Of each modality.
+        labels: Inside lacunet.
+        case: It was cut from, with the lesion that it was given, if any.
+        acquired: One truth value per modality.
+        presence: What is shown.
+        change: The draws.
+        centre: In voxels of the case.
+        shape: Voxels of the case.
+    """
+
+    images: Float[Tensor, "modality x y z"]
+    labels: UInt8[Tensor, "x y z"]
+    case: str
+    acquired: tuple[bool, ...]
+    presence: tuple[bool, ...]
+    change: Change
+    centre: np.ndarray
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """Crops of one step."""
+
+    crops: tuple[RawCrop, ...]
+
+    def pin_memory(self) -> "RawBatch":
+        """The same crops in memory that a device copies from while the processor goes on."""
+        return RawBatch(
+            tuple(
+                replace(crop, images=crop.images.pin_memory(), labels=crop.labels.pin_memory()) for crop in self.crops
+            )
+        )
+
+    def changed(self, task: Task, device: torch.device) -> Batch:
+        """Ready for a loss; intensities are changed on this device."""
+        images, regions = [], []
+        for crop in self.crops:
+            moved, labels = (one.to(device, non_blocking=True) for one in (crop.images, crop.labels))
+            worse, labels = seen_worse(moved, labels, crop.acquired, crop.change, crop.centre, crop.shape)
+            images.append(worse)
+            regions.append(regions_of(labels, task))
+        return Batch(
+            images=torch.stack(images),
+            acquired=torch.tensor([crop.acquired for crop in self.crops]),
+            presence=torch.tensor([crop.presence for crop in self.crops]),
+            regions=torch.stack(regions),
+            names=tuple(crop.case for crop in self.crops),
+        )
 
 
 class Crops(Dataset[Batch]):
@@ -97,16 +159,12 @@ class Crops(Dataset[Batch]):
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
+        return self.raw(step).changed(self.task, torch.device("cpu"))
+
+    def raw(self, step: int) -> RawBatch:
+        """The same crops before their intensities are changed."""
         slots = range(self.rank, self.settings.batch, self.ranks)
-        crops = [self._crop(step, slot) for slot in slots]
-        images, regions, acquired, presence, names = zip(*crops, strict=True)
-        return Batch(
-            images=torch.stack(images),
-            acquired=torch.tensor(acquired),
-            presence=torch.tensor(presence),
-            regions=torch.stack(regions),
-            names=names,
-        )
+        return RawBatch(tuple(self._crop(step, slot) for slot in slots))
 
     def case_at(self, step: int, slot: int) -> PreparedCase:
         """Cases come in shuffled rounds, each once before any comes again; so do the brains without a tumour.
@@ -130,7 +188,7 @@ class Crops(Dataset[Batch]):
         order = np.random.default_rng([self.seed, self.stage, turn, *purpose]).permutation(len(cases))
         return cases[int(order[index])]
 
-    def _crop(self, step: int, slot: int) -> tuple[torch.Tensor, torch.Tensor, tuple[bool, ...], tuple[bool, ...], str]:
+    def _crop(self, step: int, slot: int) -> RawCrop:
         case = self.case_at(step, slot)
         generator = np.random.default_rng([self.seed, self.stage, step, slot, 1])
         change = draw_change(
@@ -148,9 +206,8 @@ class Crops(Dataset[Batch]):
             graft = draw_graft(self.donors.settings, np.random.default_rng([self.seed, self.stage, step, slot, 3]))
             images, labels, donor = with_lesion(images, labels, case.acquired, self.donors, graft)
             name = f"{name} + lesion of {donor}" if donor else name
-        images, labels = seen_worse(images, labels, case.acquired, change, centre, case.shape)
         presence = draw_subset(case.acquired, self.settings.subsets, generator, self.settings.keep)
-        return images, regions_of(labels, self.task), case.acquired, presence, name
+        return RawCrop(images, labels, name, case.acquired, presence, change, centre, case.shape)
 
     def _still(self) -> int | None:
         """The modality that the reference stays with: T1ce, the only one that shows enhancing rims of 2 mm."""
@@ -181,12 +238,32 @@ def _on_voxels(centre: np.ndarray, crop: np.ndarray) -> np.ndarray:
     return np.asarray(np.round(centre - half) + half)
 
 
-def crops_from(crops: Crops, first_step: int, workers: int) -> Iterator[Batch]:
-    """The batches of a stage from a step on, made ahead by worker processes if `workers` is not 0."""
-    loader: DataLoader[Batch] = DataLoader(
+class _Raw(Dataset[RawBatch]):
+    def __init__(self, crops: Crops) -> None:
+        self.crops = crops
+
+    def __getitem__(self, step: int) -> RawBatch:
+        return self.crops.raw(step)
+
+
+def crops_from(crops: Crops, first_step: int, workers: int, device: torch.device) -> Iterator[Batch]:
+    """The batches of a stage from a step on, made ahead by worker processes if `workers` is not 0.
+
+    Their intensities are changed on the device if the crops' settings say so; else the batches are not on it yet.
+    """
+    steps = range(first_step, crops.steps)
+    if crops.settings.change_on == "workers":
+        yield from _made_ahead(crops, steps, workers)
+        return
+    for raw in _made_ahead(_Raw(crops), steps, workers):
+        yield raw.changed(crops.task, device)
+
+
+def _made_ahead(crops: Dataset[_Made], steps: range, workers: int) -> Iterator[_Made]:
+    loader: DataLoader[_Made] = DataLoader(
         crops,
         batch_size=None,
-        sampler=range(first_step, crops.steps),
+        sampler=steps,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),  # else copying to the device waits for it

@@ -217,7 +217,7 @@ def _run_stage(run: TrainingRun, stage: Stage, steps: int, state: State, optimis
         rank=run.fabric.global_rank, ranks=run.fabric.world_size,
         donors=run.donors, spacing=run.recipe.prepare.spacing,
     )  # fmt: skip
-    for batch in crops_from(crops, state.step, settings.workers):
+    for batch in crops_from(crops, state.step, settings.workers, run.fabric.device):
         _step(run, phase, state, batch)
         state.step += 1
         at_end = state.step == steps

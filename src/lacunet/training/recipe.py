@@ -71,6 +71,8 @@ class TrainSettings(_Section):
         gradients_every: Steps between lines that hold the norm of each loss term's own gradient; one costs a forward
             pass and a backward pass per term. 0 never measures them.
         workers: Processes that prepare cases, and then make crops ahead; 0 makes them in the loop.
+        change_on: Where the intensities of crops are changed: by those processes, or on the device that trains, so that
+            a GPU waits less for crops. The noise that is added differs from device to device.
     """
 
     steps: int = Field(2000, ge=1, le=10**9)
@@ -95,6 +97,7 @@ class TrainSettings(_Section):
     log_every: int = Field(10, ge=1)
     gradients_every: int = Field(0, ge=0)
     workers: int = Field(0, ge=0, le=256)
+    change_on: Literal["workers", "device"] = "workers"
 
 
 class ValidateSettings(_Section):

@@ -1,6 +1,7 @@
 """What happens to a modality while it is acquired: shading, ghosts, thick slices and noise, then normalising."""
 
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 import torch
@@ -78,33 +79,36 @@ def _draw_noise(settings: Rician, generator: np.random.Generator) -> float:
 def acquired_again(image: Float[Tensor, "x y z"], acquisition: Acquisition) -> Float[Tensor, "x y z"]:
     """One modality, as if a worse scanner had acquired it; the brain's mean and deviation and the background stay."""
     brain = image != 0
-    if not acquisition.changes or not brain.any():
+    if not acquisition.changes:
         return image
     zero = _no_signal(image, brain, acquisition.zero)
     signal = image - zero
     if acquisition.shade is not None:
-        signal = signal * gain_of(acquisition.shade, _shape(signal))
+        signal = signal * gain_of(acquisition.shade, _shape(signal), image.device)
     if acquisition.ghost is not None:
         signal = with_ghosts(signal, brain, acquisition.ghost)
     coarse = tuple(max(1, round(n / factor)) for n, factor in zip(_shape(signal), acquisition.coarser, strict=True))
     signal = resample(signal[None], (coarse[0], coarse[1], coarse[2]))[0]
     if acquisition.noise > 0:
         averaged = float(np.sqrt(np.prod(acquisition.coarser)))  # a larger voxel has less noise
-        signal = rician(signal, acquisition.noise / averaged, torch.Generator().manual_seed(acquisition.seed))
+        signal = rician(
+            signal, acquisition.noise / averaged, torch.Generator(image.device).manual_seed(acquisition.seed)
+        )
     signal = resample(signal[None], _shape(image))[0]
     return with_statistics(signal, brain, *mean_and_deviation(image, brain))
 
 
 def rician(signal: Float[Tensor, "x y z"], deviation: float, generator: torch.Generator) -> Float[Tensor, "x y z"]:
     """The magnitude of a signal whose two channels have Gaussian noise; without signal its mean is 1.25 deviations."""
-    real, imaginary = torch.randn((2, *signal.shape), generator=generator) * deviation
+    real, imaginary = torch.randn((2, *signal.shape), generator=generator, device=signal.device) * deviation
     return torch.hypot(signal.clamp_min(0) + real, imaginary)
 
 
-def _no_signal(image: Tensor, brain: Bool[Tensor, "x y z"], drawn: float) -> float:
+def _no_signal(image: Tensor, brain: Bool[Tensor, "x y z"], drawn: float) -> Float[Tensor, ""]:
     """The intensity of no signal: the drawn one, but not above the darkest hundredth of the brain."""
-    some = image[::3, ::3, ::3][brain[::3, ::3, ::3]]
-    return min(drawn, float(some.quantile(0.01))) if some.numel() else drawn
+    some = torch.where(brain, image, nan)[::3, ::3, ::3]
+    darkest: Tensor = some.flatten().nanquantile(0.01)
+    return darkest.nan_to_num(drawn).clamp_max(drawn)
 
 
 def _shape(image: Tensor) -> tuple[int, int, int]:

@@ -67,12 +67,13 @@ def draw_change(
         spacing: Millimetres between voxels of the crop.
         still: The modality that is never moved against the reference.
     """
-    for_motions, for_bend, for_acquisitions, for_mistake, for_cut, for_inverted = generator.spawn(6)
+    for_motions, for_bend, for_acquisitions, for_mistake, for_cut, for_inverted, for_turned = generator.spawn(7)
     angles = np.radians(generator.uniform(-1, 1, 3) * augmentation.rotate)
     factor = 1.0 + generator.uniform(-1, 1) * augmentation.scale
     mirrors = np.where(generator.random(3) < np.asarray(augmentation.flip), -1.0, 1.0)
+    turned = for_turned.random() < augmentation.turned
     return Change(
-        matrix=rotation(angles) @ np.diag(mirrors) * factor,
+        matrix=rotation(angles) @ np.diag(mirrors) * factor if turned else np.diag(mirrors),
         contrast=tuple(1.0 + generator.uniform(-1, 1, modalities) * augmentation.contrast),
         shift=tuple(generator.uniform(-1, 1, modalities) * augmentation.shift),
         gamma=tuple(np.exp(generator.uniform(-1, 1, modalities) * augmentation.gamma)),
@@ -93,10 +94,11 @@ def change_intensities(images: Float[Tensor, "modality x y z"], change: Change) 
 
     The background stays exactly zero.
     """
-    generator = torch.Generator().manual_seed(change.seed)
+    device = images.device
+    generator = torch.Generator(device).manual_seed(change.seed)
     changed = []
     for index, image in enumerate(images):
-        noise = torch.randn(image.shape, generator=generator) * change.noise[index]
+        noise = torch.randn(image.shape, generator=generator, device=device) * change.noise[index]
         if change.acquisitions:
             image = acquired_again(image, change.acquisitions[index])
         brain = image != 0

@@ -38,9 +38,9 @@ def seen_worse(
             images = stripped_badly(images, change.mistake)
         if change.cut is not None:
             x, y, z = labels.shape
-            gone = missing_voxels(change.cut, centre, change.matrix, (x, y, z), shape)
+            gone = missing_voxels(change.cut, centre, change.matrix, (x, y, z), shape).to(images.device)
             which = slice(None) if change.cut.modality is None else change.cut.modality
             images = images.clone()
             images[which] *= ~gone
         labels = labels * ~(seen & ~(images != 0).any(0))
-    return change_intensities(images, change) * torch.tensor(acquired)[:, None, None, None], labels
+    return change_intensities(images, change) * torch.tensor(acquired).to(images.device)[:, None, None, None], labels

@@ -6,17 +6,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def smooth_field(shape: tuple[int, int, int], points: int, generator: np.random.Generator) -> Float[Tensor, "x y z"]:
+def smooth_field(
+    shape: tuple[int, int, int], points: int, generator: np.random.Generator, device: torch.device | None = None
+) -> Float[Tensor, "x y z"]:
     """A cubic B-spline through a random grid.
 
     Args:
         shape: Voxels of the field.
         points: Control points along each side of it, at least 2; the smallest detail is about one of their distances.
         generator: The normal numbers at the control points; the field's deviation is about half of theirs.
+        device: Where the field is made; the processor if not given.
     """
-    field = torch.from_numpy(generator.standard_normal((points + 2,) * 3).astype(np.float32))
+    field = torch.from_numpy(generator.standard_normal((points + 2,) * 3).astype(np.float32)).to(device)
     for length in shape:  # each product moves the axis that it has refined to the end
-        field = torch.tensordot(field, _spline_weights(length, points), dims=([0], [1]))
+        field = torch.tensordot(field, _spline_weights(length, points).to(device), dims=([0], [1]))
     return field
 
 

@@ -121,6 +121,8 @@ class Augmentation(_Settings):
 
     Attributes:
         flip: Chance to mirror along x, y and z.
+        turned: Chance that a crop is rotated and changed in size. The others keep their voxels, and are made in a
+            fraction of the time.
         rotate: Largest rotation about each axis, degrees.
         scale: Largest relative change of size: 0.15 means 0.85 to 1.15.
         contrast: Largest relative change of each modality's contrast.
@@ -140,6 +142,7 @@ class Augmentation(_Settings):
     """
 
     flip: tuple[Chance, Chance, Chance] = (0.5, 0.5, 0.5)
+    turned: Chance = 1.0
     rotate: float = Field(15.0, ge=0, le=180)
     scale: float = Field(0.15, ge=0, lt=1)
     contrast: float = Field(0.15, ge=0, lt=1)

@@ -44,18 +44,19 @@ def draw_shading(settings: Shading, modalities: int, generator: np.random.Genera
     )
 
 
-def gain_of(shade: Shade, shape: tuple[int, int, int]) -> Float[Tensor, "x y z"]:
+def gain_of(shade: Shade, shape: tuple[int, int, int], device: torch.device | None = None) -> Float[Tensor, "x y z"]:
     """The factor of each voxel's intensity: exp of a field of several octaves."""
     x, y, z = (max(2, n // COARSE) for n in shape)  # so smooth a field needs few voxels
     coarse = (x, y, z)
-    field = shade.likeness * _octaves(coarse, shade.common) + (1 - shade.likeness) * _octaves(coarse, shade.own)
+    shared, own = (_octaves(coarse, seed, device) for seed in (shade.common, shade.own))
+    field = shade.likeness * shared + (1 - shade.likeness) * own
     centred = field - field.mean()
     return resample(torch.exp(centred * (shade.deviation / centred.std().clamp_min(1e-6)))[None], shape)[0]
 
 
-def _octaves(shape: tuple[int, int, int], seed: int) -> Float[Tensor, "x y z"]:
+def _octaves(shape: tuple[int, int, int], seed: int, device: torch.device | None) -> Float[Tensor, "x y z"]:
     generator = np.random.default_rng(seed)
     shares = generator.uniform(0, 1, len(OCTAVES))
     return torch.stack(
-        [share * smooth_field(shape, points, generator) for share, points in zip(shares, OCTAVES, strict=True)]
+        [share * smooth_field(shape, points, generator, device) for share, points in zip(shares, OCTAVES, strict=True)]
     ).sum(0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from lacunet.training.augmentation.fields import smooth_field
 from lacunet.training.augmentation.settings import Elastic, Misregistration
+
+Mode = Literal["bilinear", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -99,36 +102,83 @@ def cut_out(
         bend: Displaces the crop's voxels, images and labels alike.
         motions: Of each modality against the labels; none moves where it is empty.
     """
-    half = (np.asarray(crop) - 1) / 2
     offsets = None if bend is None else _bent(bend, crop)
-    beyond = 0.0 if offsets is None else float((offsets - _offsets(crop)).abs().max())
-    beyond += max((_largest_step(motion, half) for motion in motions if motion is not None), default=0.0)
-    reach = np.abs(matrix) @ (half + beyond) + 1
-    shape = np.asarray(labels.shape)
-    first = np.clip(np.floor(centre - reach), 0, shape - 1).astype(int)
-    last = np.clip(np.ceil(centre + reach) + 1, first + 1, shape).astype(int)
-    block = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-    source = torch.from_numpy(np.ascontiguousarray(images[(slice(None), *block)], dtype=np.float32))
-    marked = torch.from_numpy(np.ascontiguousarray(labels[block], dtype=np.float32))
-    points = _sampling_points(_offsets(crop) if offsets is None else offsets, centre - first, matrix, last - first)
-    nearest = F.grid_sample(marked[None, None], points, mode="nearest", padding_mode="zeros", align_corners=False)
-    moved = torch.empty((len(source), *crop))
-    still = [index for index in range(len(source)) if not motions or motions[index] is None]
-    moved[still] = _linear(source[still] if motions else source, points)
+    still = [index for index in range(len(images)) if not motions or motions[index] is None]
+    own = _place_of(centre, matrix, crop, offsets, labels.shape)
+    moved = torch.empty((len(images), *crop))
+    moved[still] = own.taken(images, still, "bilinear")
     for index, motion in enumerate(motions):
         if motion is not None:
-            turned, shifted = _together(matrix, centre - first, motion)
-            moved[index] = _linear(source[index : index + 1], _points_of(offsets, crop, turned, shifted, last - first))[
-                0
-            ]
-    return moved, nearest[0, 0].to(torch.uint8)
+            turned, shifted = _together(matrix, centre, motion)
+            moved[index] = _place_of(shifted, turned, crop, offsets, labels.shape).taken(images, [index], "bilinear")[0]
+    return moved, own.taken(labels[None], [0], "nearest")[0].to(torch.uint8)
 
 
-def _linear(
-    source: Float[Tensor, "channel _ _ _"], points: Float[Tensor, "1 x y z 3"]
-) -> Float[Tensor, "channel x y z"]:
-    sampled: Tensor = F.grid_sample(source[None], points, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return sampled[0]
+def _place_of(
+    centre: np.ndarray,
+    matrix: np.ndarray,
+    crop: tuple[int, int, int],
+    offsets: Float[Tensor, "x y z 3"] | None,
+    shape: tuple[int, ...],
+) -> "_Block | _Points":
+    start = centre - (np.asarray(crop) - 1) / 2
+    if offsets is None and (np.abs(matrix) == np.eye(3)).all() and (start == np.round(start)).all():
+        return _Block(start.astype(int), crop, tuple(np.flatnonzero(np.diag(matrix) < 0).tolist()))
+    furthest = (np.asarray(crop) - 1) / 2 if offsets is None else offsets.abs().amax((0, 1, 2)).numpy()
+    reach = np.abs(matrix) @ furthest + 1
+    first = np.clip(np.floor(centre - reach), 0, np.asarray(shape) - 1).astype(int)
+    last = np.clip(np.ceil(centre + reach) + 1, first + 1, shape).astype(int)
+    return _Points(first, last, _points_of(offsets, crop, matrix, centre - first, last - first))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Each voxel of the crop is one of the source's, or lies beyond it: nothing is interpolated.
+
+    Attributes:
+        start: The source's voxel at the crop's first one, before mirroring.
+        crop: Voxels of the crop.
+        mirrored: Axes of the crop.
+    """
+
+    start: np.ndarray
+    crop: tuple[int, int, int]
+    mirrored: tuple[int, ...]
+
+    def taken(self, source: np.ndarray, channels: Sequence[int], mode: Mode) -> Float[Tensor, "channel x y z"]:
+        """The crop of these channels."""
+        shape = source.shape[1:]
+        first, last = np.clip(self.start, 0, shape), np.clip(self.start + self.crop, 0, shape)
+        there = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+        here = tuple(slice(a, b) for a, b in zip(first - self.start, last - self.start, strict=True))
+        block = np.zeros((len(channels), *self.crop), np.float32)
+        for target, channel in zip(block, channels, strict=True):
+            target[here] = source[channel][there]
+        return torch.from_numpy(block).flip([axis + 1 for axis in self.mirrored])
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Each voxel of the crop is interpolated; only the block that this needs is read.
+
+    Attributes:
+        first: Corner of the block.
+        last: The opposite corner, exclusive.
+        points: As `grid_sample` wants them.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+    points: Float[Tensor, "1 x y z 3"]
+
+    def taken(self, source: np.ndarray, channels: Sequence[int], mode: Mode) -> Float[Tensor, "channel x y z"]:
+        """The crop of these channels."""
+        there = tuple(slice(a, b) for a, b in zip(self.first, self.last, strict=True))
+        block = np.stack([source[channel][there] for channel in channels], dtype=np.float32)
+        sampled: Tensor = F.grid_sample(
+            torch.from_numpy(block)[None], self.points, mode=mode, padding_mode="zeros", align_corners=False
+        )
+        return sampled[0]
 
 
 def _together(matrix: np.ndarray, centre: np.ndarray, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
@@ -151,11 +201,6 @@ def _bent(bend: Bend, crop: tuple[int, int, int]) -> Float[Tensor, "x y z 3"]:
         distance = length / (bend.points - 1)
         steps.append(centred * (bend.strength * distance / centred.std().clamp_min(1e-6)))
     return _offsets(crop) + torch.stack(steps, dim=-1)
-
-
-def _largest_step(motion: Motion, half: np.ndarray) -> float:
-    """How far the motion takes a voxel of the crop at most, in voxels of the crop along one axis."""
-    return float((np.abs(rotation(motion.angles) - np.eye(3)) @ half + np.abs(motion.shift)).max())
 
 
 def _points_of(

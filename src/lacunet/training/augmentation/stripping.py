@@ -52,11 +52,9 @@ def stripped_badly(images: Float[Tensor, "modality x y z"], mistake: Mistake) ->
     """
     before = images != 0
     brain = before.any(0)
-    if not brain.any():
-        return images
     generator = np.random.default_rng(mistake.seed)
     shape = _shape(brain)
-    where = smooth_field(shape, 5, generator)
+    where = smooth_field(shape, 5, generator, images.device)
     depth = mistake.depth * (where / where.std().clamp_min(1e-6) + 0.2).clamp(0, 1)
     if mistake.eroded:
         kept = _distance_to(~brain, mistake.depth) >= depth
@@ -78,15 +76,18 @@ def _with_rests(
     generator: np.random.Generator,
 ) -> Float[Tensor, "modality x y z"]:
     """The images with layers of uneven tissue where there are rests; `away` is 0 at the brain and 1 where they end."""
-    texture = smooth_field(_shape(rest), 12, generator)[rest]
-    uneven = 0.8 * texture + 0.15 * torch.from_numpy(generator.standard_normal(len(texture), dtype=np.float32))
-    place = (away[rest] + 0.15 * texture).clamp(0, 1)
-    changed = images.clone()
-    for image, layers in zip(changed, mistake.layers, strict=True):
-        levels = torch.tensor(layers)
+    device = images.device
+    texture = smooth_field(_shape(rest), 12, generator, device)
+    noise = torch.Generator(device).manual_seed(int(generator.integers(2**31)))
+    uneven = 0.8 * texture + 0.15 * torch.randn(rest.shape, generator=noise, device=device)
+    place = (away + 0.15 * texture).clamp(0, 1)
+    changed = []
+    for image, layers in zip(images, mistake.layers, strict=True):
+        levels = torch.tensor(layers).to(device)
         inner = (place * (len(layers) - 1)).floor().clamp_max(len(layers) - 2).long()
-        image[rest] = torch.lerp(levels[inner], levels[inner + 1], place * (len(layers) - 1) - inner) + uneven
-    return changed
+        layered = torch.lerp(levels[inner], levels[inner + 1], place * (len(layers) - 1) - inner)
+        changed.append(torch.where(rest, layered + uneven, image))
+    return torch.stack(changed)
 
 
 def _distance_to(region: Bool[Tensor, "x y z"], reach: float) -> Float[Tensor, "x y z"]:
