@@ -41,6 +41,9 @@ def train(
         Path | None,
         typer.Option(help="Folder of further cases whose lesions are put into crops; the recipe says how often."),
     ] = None,
+    prepared: Annotated[
+        Path | None, typer.Option(help="Folder of prepared cases that several runs share; else each run has its own.")
+    ] = None,
     init: Annotated[str | None, typer.Option(help="Start from a trained model.")] = None,
     init_partly: Annotated[
         bool, typer.Option("--init-partly", help="Take only those weights of --init that fit the recipe's network.")
@@ -79,7 +82,7 @@ def train(
         model = run_training(
             settings, training, validation, output, lesions=given,
             resume=resume, init=init, init_partly=init_partly, device=device, method_file=method_file, card=card,
-            progress=bar,
+            progress=bar, prepared=prepared,
         )  # fmt: skip
     say(f"model: {model}")
 

@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.backends import cudnn
 
 from lacunet.case import CaseFiles
 from lacunet.data.split import RUN_SPLIT, split_hash
@@ -152,7 +153,8 @@ def train(
         last_stage=len(stages) - 1,
     )
     try:
-        run_stages(run, stages, steps, resume)
+        with cudnn.flags(enabled=True, benchmark=True):  # crops have one size, for which the fastest convolutions are looked for
+            run_stages(run, stages, steps, resume)
     finally:
         run.log.close()
     return folder / "model"
