@@ -153,7 +153,7 @@ def train(
         last_stage=len(stages) - 1,
     )
     try:
-        with cudnn.flags(enabled=True, benchmark=True):  # crops have one size, for which the fastest convolutions are looked for
+        with cudnn.flags(enabled=True, benchmark=True):  # all crops have one size
             run_stages(run, stages, steps, resume)
     finally:
         run.log.close()
