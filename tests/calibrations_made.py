@@ -8,8 +8,9 @@ import torch
 from safetensors.numpy import save_file
 from scipy.special import expit
 
-from lacunet.calibration.out_of_fold import HeldOutCase
+from lacunet.calibration.out_of_fold import Beside, HeldOutCase
 from lacunet.data.prepare import Preparation
+from lacunet.data.scan_facts import ScanFacts
 from lacunet.evaluation.scores import Row
 from lacunet.models.calibration import Calibration, Coverage, FoldModel, Gain, Range, RegionExpectation, Reliability
 from lacunet.models.model import save_model
@@ -104,7 +105,14 @@ def parts_made(
                 volumes = (ball_ml(radius + float(generator.normal(0, 2))), ball_ml(radius))
                 rows.append(Row(name, subset, region, 0.5 + 0.1 * size + 0.001 * place, float("nan"), *volumes))
         save_file(kept, folder / f"{name}.safetensors")
-        parts.append(HeldOutCase(name, name, place % folds, rows, folder / f"{name}.safetensors"))
+        agreement = {
+            subset: dict(zip(GLIOMA.regions, (0.5 + 0.01 * place, 0.4, 0.2), strict=True))
+            for subset in SUBSETS
+            if "+" in subset
+        }
+        facts = ScanFacts(brain_ml=1300.0 + place, voxel_mm=1.0, shading={"t1n": 1.1, "t1c": 1.2 + 0.05 * place})
+        beside = Beside(agreement=agreement, facts=facts)
+        parts.append(HeldOutCase(name, name, place % folds, rows, folder / f"{name}.safetensors", beside))
     return parts
 
 

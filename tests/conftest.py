@@ -13,6 +13,7 @@ from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.intake.align import register
+from lacunet.segmentation import answer
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,12 @@ def lacunet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return int(left.value.code or 0), captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def no_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the masks of untrained networks were usual ones; tests/segmentation/test_doubts.py has the others."""
+    monkeypatch.setattr(answer, "doubts_of", lambda *arguments: [])
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluatio
 from lacunet.evaluation.results import read_runs
 from lacunet.evaluation.scores import Row, summarise, write_rows
 from lacunet.files import write_json, write_text
-from lacunet.segmentation.expectation import Expectation, expectation_warnings
+from lacunet.segmentation.doubts import Doubt
+from lacunet.segmentation.expectation import Expectation
 from lacunet.segmentation.page import CaseView, write_case_page
 from lacunet.task import GLIOMA, Subset
 
@@ -74,7 +75,8 @@ def case(name: str, acquired: Subset, used: Subset, prediction: np.ndarray, refe
         reference=reference,
         reference_volumes={} if reference is None else volumes(reference),
         expected=expected,
-        warnings=expectation_warnings(GLIOMA, used, expected),
+        caveat="A volume is no evidence of a tumour: the model also finds some in brains without one",
+        doubts=[] if "t1c" in used else [Doubt("both sides", "51 % of the whole tumour found lies on both sides")],
         provenance={
             "model": "invented",
             "command": "python scripts/figures/look_at_reports.py",

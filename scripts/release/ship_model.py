@@ -69,7 +69,19 @@ def versions(run: Path) -> dict[str, object]:
 def results(folder: Path) -> dict[str, object]:
     """The part of an evaluation's summary that a card keeps; six digits, so that no table rounds twice."""
     summary = read_summary(folder / "summary.json").to_json()
-    wanted = ("policy", "data", "cases", "subsets", "mean", "by_size", "aurc", "empty", "monotony", "tumour_free")
+    wanted = (
+        "policy",
+        "data",
+        "cases",
+        "subsets",
+        "mean",
+        "by_size",
+        "aurc",
+        "empty",
+        "monotony",
+        "tumour_free",
+        "cohorts",
+    )
     return {key: rounded(summary[key], 6) for key in wanted if key in summary}
 
 

@@ -144,13 +144,17 @@ def test_the_page_names_recipe_data_split_seeds_budget_and_machine(part, tmp_pat
 
 def test_every_case_is_scored_once_out_of_the_folds(cases, tmp_path):
     parts = parts_by_person(cases, 2)
-    done = benchmark([entrant()], parts, tmp_path, settings())
+    one = cases[0].name  # is in one of the folds alone
+    done = benchmark([entrant()], parts, tmp_path, settings(cohorts=(one,), tumour_free=True))
     joined = tmp_path / "one/seed-1/test"
     assert done.evaluations == {"one": [joined]}
     rows = read_rows(joined / "cases.csv")
     assert sorted({row.case for row in rows}) == sorted(case.name for case in cases)
     assert len(rows) == len(cases) * len(SUBSETS) * 3
-    assert read_evaluation(joined).summary.data == "invented, out of 2 folds"
+    summary = read_evaluation(joined).summary
+    assert summary.data == "invented, out of 2 folds"
+    assert {name: own.cases for name, own in summary.cohorts.items()} == {one: 1, "others": len(cases) - 1}
+    assert summary.tumour_free is not None
     for part in parts:
         lists = read_split(tmp_path / "splits" / f"{part.name}.json", cases)
         assert (lists["train"], lists["val"]) == ([case.name for case in part.train], [])

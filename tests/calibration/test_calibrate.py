@@ -32,6 +32,7 @@ from lacunet.calibration.out_of_fold import (
 )
 from lacunet.case import CaseFiles
 from lacunet.cli.main import main
+from lacunet.data.scan_facts import scan_facts
 from lacunet.errors import DataError, ModelError, OutputError, Problem
 from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.evaluation.scores import Row, read_rows
@@ -145,7 +146,8 @@ def test_what_is_kept_of_a_case_is_what_the_model_said_of_it(models):
     reference[8:10, 8:10, 8:10] = 3
     case = hand_made_case(images, (3, 3, 3), reference)
     predictor = Predictor(load_model(models[0]), "cpu", "float32")
-    rows, kept = go_through(predictor, case, replace(QUICK, voxels=1000))
+    passed = go_through(predictor, case, replace(QUICK, voxels=1000))
+    rows, kept = passed.rows, passed.voxels
     assert list(dict.fromkeys(row.subset for row in rows)) == ["t1c", "t2f", "t1c+t2f"]
     chosen = sample_brain(case.images["t1c"] != 0, 1000, 1, "made")
     truth = region_masks(reference, GLIOMA)
@@ -160,6 +162,15 @@ def test_what_is_kept_of_a_case_is_what_the_model_said_of_it(models):
         assert row.dice == dice(masks[row.region], truth[row.region])
         assert row.prediction_ml == pytest.approx(masks[row.region].sum() * 0.027)
         assert row.reference_ml == pytest.approx(truth[row.region].sum() * 0.027)
+    of = {subset: predictor(case, subset).regions() for subset in (("t1c",), ("t2f",), ("t1c", "t2f"))}
+    (whole,), singles = [of["t1c", "t2f"]], [of["t1c",], of["t2f",]]
+    assert passed.beside.agreement == {
+        "t1c+t2f": {
+            region: pytest.approx(sum(dice(one[region], whole[region]) for one in singles) / 2)
+            for region in GLIOMA.regions
+        }
+    }
+    assert passed.beside.facts == scan_facts(case, ("t1c", "t2f"))
 
 
 def test_a_case_without_reference_cannot_calibrate(models):
@@ -223,6 +234,30 @@ def test_expected_dice_and_radii_are_those_of_the_table(made):
     assert found.dice_range.span == (pytest.approx(0.703), pytest.approx(0.736))  # the 4th and the 37th of 40
     residuals = sorted(residual_mm(row) for row in rows.values())
     assert found.radius_mm.span == (residuals[3], residuals[36])
+
+
+def test_what_agrees_less_than_in_nearly_all_cases_is_unusual(tmp_path, models):
+    folds = [HeldOut(model, ()) for model in models]
+    many = calibration_of(parts_made(tmp_path / "many", persons=41, folds=2), folds, CalibrateSettings())
+    assert many.subsets["t1c+t2f"]["wt"].agreement == pytest.approx(0.51)  # the second smallest of 41
+    assert many.subsets["t1c+t2f"]["et"].agreement == 0.2  # the smallest
+    assert many.subsets["t1c"]["wt"].agreement is None
+    few = calibration_of(parts_made(tmp_path / "few", persons=18, folds=2), folds, CalibrateSettings())
+    assert few.subsets["t1c+t2f"]["wt"].agreement is None
+
+
+def test_what_the_cases_were_like_goes_from_the_least_to_the_most(tmp_path, models):
+    parts = parts_made(tmp_path, persons=5, folds=2)
+    rows = [row for row in parts[0].rows if row.region == "wt"]
+    parts[0] = replace(parts[0], rows=[*rows, *(replace(row, reference_ml=0.0) for row in parts[0].rows[1:3])])
+    seen = calibration_of(parts, [HeldOut(model, ()) for model in models], CalibrateSettings()).seen
+    assert seen is not None
+    assert (seen.brain_ml.span, seen.voxel_mm.span) == ((1300.0, 1304.0), (1.0, 1.0))
+    assert seen.shading.span == (1.2, pytest.approx(1.4))
+    volumes = {(row.case, row.region): row.reference_ml for part in parts for row in part.rows}
+    cores = [volume for (_, region), volume in volumes.items() if region == "tc" and volume > 0]
+    assert seen.volume_ml["tc"].span == (min(cores), max(cores))
+    assert len(cores) == 4
 
 
 def test_gains_are_paired_differences_of_every_subset_and_missing_sequence(made):
@@ -432,10 +467,12 @@ def test_fold_runs_calibrate_a_model_from_the_command_line(phantoms, tmp_path, l
         "segment", data / third.name, "--subset", "t2f", "-m", runs[0], "-o", tmp_path / "masks", "--no-viewer"
     )
     assert status == 0
-    said = json.loads((tmp_path / "masks" / third.name / "case.json").read_text())["calibration"]
+    record = json.loads((tmp_path / "masks" / third.name / "case.json").read_text())
+    said = record["calibration"]
     assert said["volume_ranges_ml"] == {"wt": None, "tc": None, "et": None}
     assert said["helpful_sequence"].startswith("Which further sequence would help is not known: too few cases")
-    assert "80 %: too few cases" in (tmp_path / "masks" / third.name / "report.html").read_text(encoding="utf-8")
+    assert "volume" in record["withheld"]["wt"]  # the two cases that the calibration saw are of other sizes
+    assert "This mask is doubtful" in (tmp_path / "masks" / third.name / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_run_without_its_split_must_be_told_its_cases(models, tmp_path, phantoms, monkeypatch, capsys):

@@ -59,6 +59,7 @@ def test_what_is_written_is_read(tmp_path):
     assert (folder / CALIBRATION).stat().st_size < 20_000
 
 
+@pytest.mark.usefixtures("no_doubts")
 def test_a_model_trained_for_longer_than_its_folds_says_so_wherever_it_is_shown(tmp_path, cohort, lacunet):
     folder = tiny_model(tmp_path / "model", steps=8000)
     made = calibration_made()
@@ -325,6 +326,7 @@ def test_a_temperature_is_of_the_mirror_images_it_was_fitted_with(model, cohort)
     assert expected_of(model, T1CE_FLAIR, {}, [], "sides", None).record["temperature"] == 1.0
 
 
+@pytest.mark.usefixtures("no_doubts")
 def test_page_and_record_of_a_calibrated_model(model, cohort, tmp_path):
     (files,) = find_cases(cohort)
     done = segment_case(Predictor(model, "cpu", "float32"), files, tmp_path, SegmentSettings(subset=("t2f",)))
@@ -342,7 +344,7 @@ def test_page_and_record_of_a_calibrated_model(model, cohort, tmp_path):
     assert said["helpful_sequence"].startswith("T1ce would help most")
     assert record["expected_dice"] == {"wt": 0.81, "tc": 0.7, "et": 0.45}
     assert record["expected_dice_from"] == "out-of-fold predictions: 22 cases (invented)"
-    assert "ET without T1, T1ce and T2 is unreliable: expected Dice 0.45" in record["warnings"]
+    assert not any("unreliable" in warning for warning in record["warnings"])
     page = text_of(done.folder / "report.html")
     assert f"{volume:.1f} (80 %: {low:.1f} to {high:.1f})" in page
     assert "(80 %: too few cases)" in page
@@ -351,6 +353,7 @@ def test_page_and_record_of_a_calibrated_model(model, cohort, tmp_path):
     assert "T1ce would help most: enhancing tumour Dice +0.21" in page
 
 
+@pytest.mark.usefixtures("no_doubts")
 def test_page_and_record_of_an_uncalibrated_model_say_what_they_said(model, cohort, tmp_path):
     (files,) = find_cases(cohort)
     plain = Predictor(replace(model, calibration=None), "cpu", "float32")

@@ -115,6 +115,8 @@ def test_parts_of_a_subset_are_encoded_once_with_it_and_lie_in_its_box() -> None
     assert {one.answers[0].frame.start for one in others} == {whole.answers[0].frame.start}
     assert run(case, ("t1n",)).answers[0].frame.start != whole.answers[0].frame.start
     assert all(one.answers[0].maps.shape == whole.answers[0].maps.shape for one in others)
+    assert np.array_equal(whole.masks()["tc"], (whole.answers[0].maps[1] > 0).numpy())
+    assert whole.voxel_ml == pytest.approx(0.001)
     inside = case.images["t1n"] != 0
     own = run(case, ("t1n",)).logits[:, inside]
     assert torch.allclose(others[-1].logits[:, inside], own, atol=1e-5)

@@ -30,7 +30,8 @@ from lacunet.intake.found import Caution
 from lacunet.report.page import join_words, millilitres
 from lacunet.report.pictures import cuts, outline, pictures, png_uri, window
 from lacunet.report.planes import AXIAL, CORONAL, SAGITTAL, busiest, section, size_mm
-from lacunet.segmentation.expectation import Expectation, expectation_warnings
+from lacunet.segmentation.doubts import Doubt
+from lacunet.segmentation.expectation import Expectation
 from lacunet.segmentation.page import CaseView, case_page, headline, write_case_page
 from lacunet.task import GLIOMA
 
@@ -244,32 +245,29 @@ def test_headline_is_one_plain_line():
     assert line in case_page(case_view())
 
 
-@pytest.mark.parametrize(
-    ("subset", "sentences"),
-    [
-        (("t1n", "t2w", "t2f"), ["ET without T1ce is unreliable: expected Dice 0.41"]),
-        (("t2f",), ["ET without T1, T1ce and T2 is unreliable: expected Dice 0.41"]),
-        (GLIOMA.modalities, ["ET is unreliable: expected Dice 0.41"]),
-    ],
-)
-def test_a_low_expectation_becomes_a_sentence(subset, sentences):
-    expected = Expectation({"wt": 0.87, "tc": 0.6, "et": 0.41}, 6, "test", complete={"wt": 0.9, "tc": 0.8, "et": 0.6})
-    assert expectation_warnings(GLIOMA, subset, expected) == sentences
+def test_doubts_stand_between_the_headline_and_the_numbers_and_take_what_is_expected_away():
+    doubt = Doubt("both sides", "72 % of <it> lies on both sides")
+    view = replace(case_view(), doubts=[doubt], withheld=tuple(GLIOMA.regions), expected=None)
+    page = case_page(view)
+    assert "This mask is doubtful" in page
+    assert page.index(headline(view)) < page.index("72 % of &lt;it&gt; lies on both sides.") < page.index("<table")
+    assert "this case is not like those in which the model was measured" in page
+    assert "card does not say" not in page
+    assert "doubtful" not in case_page(case_view()).split("</style>")[1]
 
 
-def test_what_all_sequences_would_not_make_reliable_is_not_blamed_on_the_missing_ones():
-    expected = Expectation({"wt": 0.5, "tc": 0.4, "et": 0.41}, 6, "test", complete={"wt": 0.9, "et": 0.594})
-    assert expectation_warnings(GLIOMA, ("t2f",), expected) == [
-        "WT without T1, T1ce and T2 is unreliable: expected Dice 0.50",
-        "TC without T1, T1ce and T2 is unreliable: expected Dice 0.40",
-        "ET is unreliable: expected Dice 0.41, from all sequences 0.59",
-    ]
+def test_a_region_that_is_withheld_says_so_and_the_others_stay():
+    view = case_view()
+    dice = {region: one for region, one in view.expected.dice.items() if region != "et"}
+    page = case_page(replace(view, withheld=["et"], expected=replace(view.expected, dice=dice)))
+    assert page.count("withheld: see above") == 1
+    assert "0.87" in page
+    assert "not measured" not in page
 
 
-def test_an_unknown_expectation_is_no_warning_and_the_threshold_can_be_moved():
-    assert expectation_warnings(GLIOMA, ("t2f",), None) == []
-    assert expectation_warnings(GLIOMA, ("t2f",), Expectation({"wt": float("nan")}, 6, "test")) == []
-    assert len(expectation_warnings(GLIOMA, ("t2f",), Expectation({"wt": 0.87, "tc": 0.6}, 6, "test"), 0.9)) == 2
+def test_every_page_says_what_a_volume_does_not_show():
+    words = "A volume is no evidence of a tumour"
+    assert f"{words}." in case_page(replace(case_view(), caveat=words))
 
 
 def test_case_page_shows_its_numbers_and_where_they_come_from():

@@ -276,7 +276,7 @@ def test_where_no_dicom_object_fits_the_mask_is_there_all_the_same(
         _, done = segment_export(predictor, Importer(name="x"), alone, tmp_path / out, settings)
         assert isinstance(done, Segmented), done
         assert [path.name for path in done.back] == ["x-mask-on-t1c.nii.gz"]
-        assert json.loads(done.places.record.read_text())["warnings"] == list(done.warnings)
+        assert json.loads(done.places.record.read_text())["warnings"] == [*done.doubts, *done.warnings]
         return [line for line in done.warnings if "DICOM SEG" in line]
 
     with monkeypatch.context() as patch:

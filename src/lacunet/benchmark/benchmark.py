@@ -186,6 +186,8 @@ def score_run(
         policy=settings.policy,
         rules=rules,
         data=settings.data,
+        tumour_free=settings.tumour_free,
+        cohorts=[one for one in settings.cohorts if any(files.name.startswith(one) for files in cases)],
         resume=True,
     )
     return list(evaluate(predictor, cases, path, wanted, progress).problems)

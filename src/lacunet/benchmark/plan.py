@@ -79,6 +79,8 @@ class BenchmarkSettings:
         device: `auto`, `cpu`, `cuda`, ...
         precision: Of the evaluation.
         window: Voxels of a window's side in the evaluation; 0 sends the whole brain through at once.
+        tumour_free: Also count what is found in brains made of the healthy halves.
+        cohorts: How the names of cases begin that are also summarised by themselves.
     """
 
     data: str = ""
@@ -94,6 +96,8 @@ class BenchmarkSettings:
     device: str = "auto"
     precision: Precision = "auto"
     window: int = 0
+    tumour_free: bool = False
+    cohorts: tuple[str, ...] = ()
 
 
 def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> list[Split]:

@@ -31,6 +31,7 @@ from lacunet.models.calibration import (
     Range,
     RegionExpectation,
     Reliability,
+    Seen,
     steps_of,
     write_calibration,
 )
@@ -38,9 +39,13 @@ from lacunet.models.description import Description, read_description
 from lacunet.models.folder import model_folder
 from lacunet.prediction.predictor import Predictor
 from lacunet.progress import Progress, Silent
-from lacunet.stats.intervals import Span, enclosing, fewest, mean_range, radius_mm
+from lacunet.stats.intervals import Span, enclosing, fewest, least_usual, mean_range, radius_mm
 from lacunet.stats.temperature import COLDEST, HOTTEST, calibration_error, fit_temperature, negative_log_likelihood
 from lacunet.task import Task
+
+UNUSUAL = 0.05
+"""The share of cases whose masks from parts of a subset agree less than is called usual; for the regions inside the
+first one half of it, so that few pages call any region unreliable."""
 
 Voxels = dict[str, tuple[Float[np.ndarray, "region voxel"], Bool[np.ndarray, "region voxel"]]]
 """Logits and truth of sampled voxels, by the group that is left out together (`groups_of`)."""
@@ -141,17 +146,19 @@ def calibration_of(parts: Sequence[HeldOutCase], folds: Sequence[HeldOut], setti
         subsets=_subsets(table, coverage),
         gains=_gains(table, coverage, seed),
         volume_coverage=_volume_coverage(table, coverage),
+        seen=_seen(parts, task),
         notes=_notes(table, folds, temperatures, coverage),
     )
 
 
 class Table:
-    """The out-of-fold scores by subset and region, each case with its person and fold."""
+    """The out-of-fold scores and agreement by subset and region, each case with its person and fold."""
 
     def __init__(self, task: Task, parts: Sequence[HeldOutCase]) -> None:
         self.task = task
         self.person = {part.name: part.person for part in parts}
         self.fold = {part.name: part.fold for part in parts}
+        self._agreement = {part.name: part.beside.agreement for part in parts}
         self._rows: dict[tuple[str, str], dict[str, Row]] = {}
         for part in parts:
             for row in part.rows:
@@ -178,6 +185,11 @@ class Table:
         for case in sorted(rows):
             first.setdefault(self.person[case], case)
         return {case: rows[case] for case in first.values()}
+
+    def agreement(self, subset: str, region: str) -> list[float]:
+        """Mean Dice with the masks from the subset's parts, one case of each person; empty for a single modality."""
+        own = [self._agreement[case].get(subset, {}) for case in self.one_each(subset, region)]
+        return [regions[region] for regions in own if region in regions]
 
 
 def residual_mm(row: Row) -> float:
@@ -256,7 +268,28 @@ def _expected(table: Table, subset: str, region: str, coverage: float) -> Region
         dice=fmean(row.dice for row in rows),
         dice_range=_range(enclosing([row.dice for row in persons], coverage)),
         radius_mm=_range(enclosing([residual_mm(row) for row in persons], coverage)),
+        agreement=least_usual(table.agreement(subset, region), UNUSUAL / (1 if region == table.regions[0] else 2)),
     )
+
+
+def _seen(parts: Sequence[HeldOutCase], task: Task) -> Seen:
+    """What all cases were like, from the least to the most."""
+    facts = [part.beside.facts for part in parts]
+    references = {(row.case, row.region): row.reference_ml for part in parts for row in part.rows}
+    volumes = {
+        region: [volume for (_, own), volume in references.items() if own == region and volume > 0]
+        for region in task.regions
+    }
+    return Seen(
+        brain_ml=_extremes([one.brain_ml for one in facts]),
+        voxel_mm=_extremes([one.voxel_mm for one in facts]),
+        shading=_extremes([max(one.shading.values()) for one in facts]),
+        volume_ml={region: _extremes(own) for region, own in volumes.items() if own},
+    )
+
+
+def _extremes(values: Sequence[float]) -> Range:
+    return Range(low=min(values), high=max(values))
 
 
 def _gains(table: Table, coverage: float, seed: int) -> dict[str, dict[str, dict[str, Gain]]]:

@@ -1,4 +1,4 @@
-"""Predictions of cases that a model has not seen: scores of every subset, and logits of some voxels of the brain."""
+"""Predictions of cases that a model has not seen: scores and agreement of every subset, logits of some voxels."""
 
 import hashlib
 import json
@@ -11,11 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load_file, save
 
-from lacunet.case import Case, CaseFiles
+from lacunet.case import Case, CaseFiles, box_around
 from lacunet.data.names import person_of
 from lacunet.data.nifti import load_case
+from lacunet.data.scan_facts import ScanFacts, scan_facts
 from lacunet.data.split import RUN_SPLIT, bare_id, read_split
 from lacunet.errors import DataError, ModelError, OutputError, Problem, problem_of
+from lacunet.evaluation.agreement import agreement_of, parts_of
 from lacunet.evaluation.metrics import BRATS, dice, region_masks, volume_ml
 from lacunet.evaluation.scores import Row, read_rows, write_rows
 from lacunet.files import path_in, whole_file, write_json
@@ -27,6 +29,7 @@ from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Predictor
 from lacunet.progress import Progress, Silent
 from lacunet.reading import read_json
+from lacunet.schema import Strict, fitted
 from lacunet.task import Subset, Task
 
 
@@ -66,6 +69,33 @@ class PassSettings:
     resume: bool = False
 
 
+class Beside(Strict):
+    """What is known of a predicted case beside its scores; `parts/NAME.json`.
+
+    Attributes:
+        agreement: By subset of several modalities, then by region: mean Dice with the masks from its parts.
+        facts: What the scans are like.
+    """
+
+    agreement: dict[str, dict[str, float]]
+    facts: ScanFacts
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What is kept of a case.
+
+    Attributes:
+        rows: Dice and volumes by subset and region; no HD95.
+        voxels: `truth`, and logits by subset, region by voxel.
+        beside: The rest.
+    """
+
+    rows: Sequence[Row]
+    voxels: Mapping[str, np.ndarray]
+    beside: Beside
+
+
 @dataclass(frozen=True)
 class HeldOutCase:
     """One case, predicted.
@@ -76,6 +106,7 @@ class HeldOutCase:
         fold: Index of its fold.
         rows: Dice and volumes by subset and region; no HD95.
         voxels: The file with its logits; see `logits_of`.
+        beside: The rest.
     """
 
     name: str
@@ -83,6 +114,7 @@ class HeldOutCase:
     fold: int
     rows: Sequence[Row]
     voxels: Path
+    beside: Beside
 
 
 def own_split(source: str) -> Path | None:
@@ -182,14 +214,16 @@ def pass_through(
         for files in fold.cases:
             progress.advanced("calibrating", done, total, f"calibrating: {files.name}")
             try:
-                table, voxels = (path_in(folder / "parts", files.name, end) for end in (".csv", ".safetensors"))
-                if not (settings.resume and table.is_file()):
+                table, voxels, beside = (
+                    path_in(folder / "parts", files.name, end) for end in (".csv", ".safetensors", ".json")
+                )
+                if not (settings.resume and table.is_file() and beside.is_file()):
                     predictor = predictor or predictor_for(fold.model)
-                    case = load_case(files, predictor.model.task)
-                    rows, kept = go_through(predictor, case, settings)
-                    _save_voxels(voxels, kept)
-                    write_rows(table, rows)
-                found = HeldOutCase(files.name, files.person, index, read_rows(table), voxels)
+                    passed = go_through(predictor, load_case(files, predictor.model.task), settings)
+                    _save_voxels(voxels, passed.voxels)
+                    write_json(beside, passed.beside.model_dump(mode="json"))
+                    write_rows(table, passed.rows)
+                found = HeldOutCase(files.name, files.person, index, read_rows(table), voxels, _read_beside(beside))
             except Exception as error:
                 yield problem_of(files.name, error)
             else:
@@ -198,8 +232,8 @@ def pass_through(
     progress.advanced("calibrating", total, total, "calibrated")
 
 
-def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tuple[list[Row], dict[str, np.ndarray]]:
-    """The rows of one case, and what is kept of its voxels: `truth`, and logits by subset, region by voxel.
+def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> Passed:
+    """Predict one case from every subset of its modalities.
 
     Where none of a subset's images has signal, the logit is NaN.
 
@@ -214,6 +248,8 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tupl
     chosen = sample_brain(_brain(case, acquired), settings.voxels, settings.seed, case.name)
     kept = {"truth": np.stack([mask.ravel()[chosen] for mask in reference.values()]).astype(np.uint8)}
     rows: dict[Subset, list[Row]] = {}
+    box = box_around(_brain(case, acquired))
+    masks: dict[Subset, dict[str, np.ndarray]] = {}
     for prediction in predictor.each(case, [subset for subset in task.subsets if set(subset) <= set(acquired)]):
         name = task.subset_name(prediction.subset)
         logits = prediction.logits.flatten(1)[:, chosen].numpy()
@@ -221,6 +257,7 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tupl
             raise ModelError(
                 f"{predictor.model.name}: its logits of {case.name} from {name} are not numbers; train it again"
             )
+        masks[prediction.subset] = {region: mask[box].copy() for region, mask in prediction.regions().items()}
         kept[name] = np.where(_brain(case, prediction.subset).ravel()[chosen], logits, np.float32(nan))
         labels = apply_rules(settings.rules, prediction.labels(), case.grid, task)
         spacing, found = case.grid.spacing, region_masks(labels, task)
@@ -229,7 +266,21 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> tupl
                 volume_ml(mask, spacing), volume_ml(found[region], spacing))
             for region, mask in reference.items()
         ]  # fmt: skip
-    return [row for subset in task.subsets for row in rows.get(subset, [])], kept
+    return Passed(
+        rows=[row for subset in task.subsets for row in rows.get(subset, [])],
+        voxels=kept,
+        beside=Beside(agreement=_agreement(masks, case, task), facts=scan_facts(case, acquired)),
+    )
+
+
+def _agreement(masks: Mapping[Subset, Mapping[str, np.ndarray]], case: Case, task: Task) -> dict[str, dict[str, float]]:
+    """Mean Dice of each subset's masks with those from its parts."""
+    found = {}
+    for subset, whole in masks.items():
+        if parts := {task.subset_name(part): masks[part] for part in parts_of(subset)}:
+            agreement = agreement_of(whole, parts, case.grid.voxel_ml)
+            found[task.subset_name(subset)] = {region: agreement.dice(region) for region in task.regions}
+    return found
 
 
 def sample_brain(brain: Bool[np.ndarray, "x y z"], number: int, seed: int, name: str) -> Int[np.ndarray, " voxel"]:
@@ -268,6 +319,11 @@ def logits_of(
 def _brain(case: Case, subset: Sequence[str]) -> Bool[np.ndarray, "x y z"]:
     brain: np.ndarray = np.logical_or.reduce([case.images[modality] != 0 for modality in subset])
     return brain
+
+
+def _read_beside(path: Path) -> Beside:
+    advice = "remove it and continue with --resume"
+    return fitted(Beside, read_json(path, DataError, advice), str(path), DataError, advice)
 
 
 def _save_voxels(path: Path, kept: Mapping[str, np.ndarray]) -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lacunet.cli.options import (
+    Cohorts,
     Device,
     Labels,
     MethodFile,
     Output,
     PrecisionName,
     Rules,
+    TumourFree,
     Window,
     exit_with,
     require_writable,
@@ -64,6 +66,8 @@ def benchmark(
     published: Annotated[
         list[str] | None, typer.Option(help="A published table or data set to show beside; may be repeated.")
     ] = None,
+    tumour_free: TumourFree = False,
+    cohort: Cohorts = None,
     labels: Labels = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
@@ -77,6 +81,7 @@ def benchmark(
     from lacunet.benchmark.sweep import entrants_of
     from lacunet.data.labelled import labelled
     from lacunet.data.split import PARTS
+    from lacunet.evaluation.cohorts import require_cohorts
     from lacunet.evaluation.metrics import get_policy
     from lacunet.prediction.postprocess import get_rule
 
@@ -98,11 +103,14 @@ def benchmark(
         device=device,
         precision=precision,
         window=window,
+        tumour_free=tumour_free,
+        cohorts=tuple(cohort or ()),
     )
     if protocol:
         whole = [_published_part(data, protocol, PARTS, lists, labels, task)]
     else:
         whole = _parts(labelled(data, task, labels), split, folds)
+    require_cohorts([files.name for part in whole for files in part.test], settings.cohorts)
     parts = _without_lost(whole, missing, task)
     require_writable(output)
     for words in differing_sections(entrants):

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from lacunet.errors import Problem
     from lacunet.prediction.predictor import Predictor
 
+Cohorts = Annotated[
+    list[str] | None,
+    typer.Option("--cohort", help="Also summarise by themselves the cases whose names begin so; may be repeated."),
+]
+TumourFree = Annotated[
+    bool, typer.Option("--tumour-free", help="Also count what is found in brains made of the healthy halves.")
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 ModelName = Annotated[
     str, typer.Option("--model", "-m", help="A shipped model, a model folder or a run; or several, with commas.")

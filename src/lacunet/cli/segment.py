@@ -33,6 +33,7 @@ from lacunet.cli.options import (
 )
 from lacunet.cli.terminal import dropped, print_left_out, print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
+from lacunet.prediction.choices import N4
 from lacunet.segmentation.layout import Layout
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ def segment(
         bool,
         typer.Option("--viewer/--no-viewer", help="Put scans and an interactive viewer into each page, or not."),
     ] = True,
+    n4: Annotated[
+        N4,
+        typer.Option(
+            "--n4", help="Correct uneven brightness before the model sees a scan: off, auto (very uneven ones), on."
+        ),
+    ] = "off",
     overwrite: Overwrite = False,
     resume: Resume = False,
     device: Device = "auto",
@@ -129,6 +136,7 @@ def segment(
         resume=resume,
         layout=layout,
         viewer=viewer,
+        n4=n4,
     )
     found = _sources_of(sources or [], given, name, task, may_import, show_names)
     require_writable(output)

@@ -114,6 +114,8 @@ def print_segmented(done: "Segmented", task: Task) -> None:
         return
     for caution in done.cautions:
         say(f"{done.name}: CAUTION: {caution}")
+    if done.doubts:
+        say(f"{done.name}: DOUBTFUL: {'; '.join(done.doubts)}")
     volumes = ", ".join(
         f"{task.titles[region]} {volume:.1f} ml{IN_BRACKETS[done.evidence[region]]}"
         for region, volume in done.volumes.items()
@@ -212,11 +214,12 @@ def _cell(text: str) -> "Text":
 def print_summary(summary: "Summary", task: Task) -> None:
     """Mean Dice and HD95 (mm) by region, for each subset and over all; `ET*` is over the cases that have the region.
 
-    Below them, how often one more sequence makes a mask worse, and what is found in brains without a tumour.
+    Below them, means of cohorts, how often one more sequence makes a mask worse, and what is found without a tumour.
     """
     from rich.console import Console
     from rich.table import Table
 
+    from lacunet.evaluation.cohorts import cohort_words
     from lacunet.evaluation.monotony import monotony_words
     from lacunet.evaluation.tumour_free import tumour_free_words
 
@@ -238,6 +241,8 @@ def print_summary(summary: "Summary", task: Task) -> None:
         counts = [f"the {summary.cases - lacking[region]} with {region.upper()}" for region in cut]
         table.caption = _cell(f"* over {' and '.join(counts)}, of {summary.cases} cases")
     Console().print(table)
+    for name, cohort in summary.cohorts.items():
+        say(cohort_words(name, cohort))
     if summary.monotony:
         say(monotony_words(summary.monotony))
     if summary.tumour_free:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lacunet.cli.options import (
+    Cohorts,
     Device,
     Labels,
     MethodFile,
@@ -14,6 +15,7 @@ from lacunet.cli.options import (
     PrecisionName,
     Resume,
     Rules,
+    TumourFree,
     Window,
     exit_with,
     predictor_of,
@@ -95,9 +97,8 @@ def evaluate(
     subsets: Annotated[str, typer.Option(help="all, or names such as t1c+t2f,t2f.")] = "all",
     policy: Annotated[str, typer.Option(help="How empty masks are scored (docs/metrics.md).")] = "brats",
     postprocess: Rules = None,
-    tumour_free: Annotated[
-        bool, typer.Option("--tumour-free", help="Also count what is found in brains made of the healthy halves.")
-    ] = False,
+    tumour_free: TumourFree = False,
+    cohort: Cohorts = None,
     resume: Resume = False,
     labels: Labels = None,
     device: Device = "auto",
@@ -121,6 +122,7 @@ def evaluate(
         rules=[get_rule(rule) for rule in postprocess or []],
         data=f"{data.resolve().name}{', ' + split.rpartition(':')[2] if split else ''}",
         tumour_free=tumour_free,
+        cohorts=cohort or [],
         resume=resume,
     )
     cases, problems = labelled_or_problems(data, cases_are, labels)

@@ -14,6 +14,7 @@ from lacunet.data.mirrored import mirrored_case
 from lacunet.data.nifti import load_case
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, Problem, problem_of
+from lacunet.evaluation.cohorts import cohorts_of, require_cohorts
 from lacunet.evaluation.heat import worst_cases
 from lacunet.evaluation.metrics import BRATS, MetricPolicy, region_masks, score_regions
 from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluation_page
@@ -39,6 +40,7 @@ class EvaluateSettings:
         data: Which cases these are, in words, for the page.
         pictures: How many of the worst cases are drawn.
         tumour_free: Also segment what `mirrored_case` makes of the cases with a tumour in one half.
+        cohorts: How the names of cases begin that are also summarised by themselves.
         resume: Continue an evaluation that was stopped.
     """
 
@@ -48,6 +50,7 @@ class EvaluateSettings:
     data: str = ""
     pictures: int = 6
     tumour_free: bool = False
+    cohorts: Sequence[str] = ()
     resume: bool = False
 
 
@@ -86,8 +89,10 @@ def evaluate(
     Raises:
         DataError: no case could be evaluated.
         OutputError: the folder holds another evaluation, or cannot be written.
+        UsageError: no case belongs to one of the cohorts.
     """
     started = time.monotonic()
+    require_cohorts([files.name for files in cases], settings.cohorts)
     identity = _identity(predictor, settings)
     _open_folder(folder, identity, settings.resume)
     rows: list[Row] = []
@@ -105,7 +110,9 @@ def evaluate(
     if not rows:
         raise DataError("no case could be evaluated: " + "; ".join(problem.message for problem in problems[:3]))
     task = predictor.model.task
+    cohorts = cohorts_of(rows, settings.cohorts, task, settings.policy)
     facts = {
+        **({"cohorts": cohorts} if cohorts else {}),
         "data": settings.data,
         "task": task.to_json(),
         "identity": identity,

@@ -8,6 +8,7 @@ from math import isclose
 from pathlib import Path
 
 from lacunet.errors import DataError, UsageError
+from lacunet.evaluation.cohorts import OTHERS, cohorts_of
 from lacunet.evaluation.metrics import MetricPolicy, get_policy
 from lacunet.evaluation.scores import Row, read_rows, summarise, write_rows
 from lacunet.evaluation.summary import Identity, RegionMeans, Summary, read_summary, require_regions
@@ -159,7 +160,10 @@ def join_evaluations(folders: Sequence[Path], folder: Path) -> Path:
     rows = [row for one in found for row in one.rows]
     apart = [row for one in found for row in one.apart]
     weights = hashlib.sha256("\n".join(one.summary.identity.weights for one in found).encode()).hexdigest()
+    named = dict.fromkeys(name for one in found for name in one.summary.cohorts if name != OTHERS)
+    cohorts = cohorts_of(rows, list(named), first.task, first.policy)
     facts = {
+        **({"cohorts": cohorts} if cohorts else {}),
         "data": f"{first.summary.data}, out of {len(found)} folds",
         "task": first.task.to_json(),
         "identity": _identity_of_folds(first.summary.identity, weights),

@@ -100,6 +100,21 @@ class TumourFree(BaseModel):
     by_size: dict[int, dict[str, FalsePositives]] = {}
 
 
+class Cohort(BaseModel):
+    """Means of some of the cases.
+
+    Attributes:
+        cases: How many.
+        mean: Means over the subsets.
+        full: From all sequences; empty if that was not evaluated.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    cases: int
+    mean: RegionMeans
+    full: RegionMeans = {}
+
+
 class Identity(BaseModel):
     """What was evaluated, and with which settings."""
 
@@ -135,6 +150,7 @@ class Summary(BaseModel):
         empty: How many masks are empty.
         monotony: Region -> how often one more sequence makes its masks worse.
         tumour_free: What is found in brains without a tumour; None where none was evaluated.
+        cohorts: Beginning of the cases' names -> means of these cases; empty where no cohorts were asked for.
         aurc: Region -> area under the robustness curve of Dice (0 to 1); empty unless every subset was evaluated.
         aurc_normalised: The same, divided by the length of the axis.
         data: Which cases these are, in words.
@@ -158,6 +174,7 @@ class Summary(BaseModel):
     empty: Empty = Empty()
     monotony: dict[str, Monotony] = {}
     tumour_free: TumourFree | None = None
+    cohorts: dict[str, Cohort] = {}
     aurc: dict[str, float] = {}
     aurc_normalised: dict[str, float] = {}
     data: str = "not stated"

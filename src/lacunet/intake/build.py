@@ -8,8 +8,9 @@ average brain, interpolate every scan once, judge, write. Steps that a scan does
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -358,9 +359,21 @@ def even_out(image: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
     full, mask = to_itk(image.astype(np.float32), grid), to_itk(inside.astype(np.uint8), grid)
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
     corrector.SetMaximumNumberOfIterations([40, 40, 40])
-    corrector.Execute(sitk.Shrink(full, [4, 4, 4]), sitk.Shrink(mask, [4, 4, 4]))
+    with _one_thread():
+        corrector.Execute(sitk.Shrink(full, [4, 4, 4]), sitk.Shrink(mask, [4, 4, 4]))
     gain = np.exp(from_itk(corrector.GetLogBiasFieldAsImage(full)))
     return np.where(inside, image / np.maximum(gain, 1e-3), image).astype(np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """N4 on several threads depends on how many: each sums up a part, in filters that take the default alone."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _versions() -> dict[str, str]:

@@ -54,6 +54,10 @@ class RegionExpectation(Strict):
         dice_range: Range of the Dice of one more case; None if there are too few cases.
         radius_mm: Range of the reference's radius minus the predicted one's in one more case, in mm (`radius_mm` of
             intervals.py); None if there are too few cases.
+        agreement: How far the masks from parts of the subset agree with this one in nearly all cases
+            (`lacunet.evaluation.agreement`): one more case in twenty is below, in forty for regions inside the first
+            one. None if there are too few cases, for
+            subsets of one modality, and in older files.
     """
 
     cases: _Count
@@ -61,6 +65,7 @@ class RegionExpectation(Strict):
     dice: _Score
     dice_range: Range | None
     radius_mm: Range | None
+    agreement: _Score | None = None
 
 
 class Gain(Strict):
@@ -105,6 +110,22 @@ class Coverage(Strict):
     cases: Annotated[int, Field(ge=0)]
 
 
+class Seen(Strict):
+    """What the cases of a calibration were like, from the smallest to the largest.
+
+    Attributes:
+        brain_ml: Volume of the brain, as far as the scans show it.
+        voxel_mm: The longest side of a voxel.
+        shading: Of the most unevenly bright scan of a case (`lacunet.data.shading`).
+        volume_ml: Of the references, by region, over those that have it; regions that none has are left out.
+    """
+
+    brain_ml: Range
+    voxel_mm: Range
+    shading: Range
+    volume_ml: dict[str, Range]
+
+
 class FoldModel(Strict):
     """The model of one fold, which stands for the one that is calibrated.
 
@@ -145,6 +166,7 @@ class Calibration(Strict):
         subsets: By subset, then by region.
         gains: By subset, then by further modality, then by region.
         volume_coverage: By region; empty if there are too few cases.
+        seen: What the cases were like; None in older files.
         notes: Warnings to everyone who uses it.
     """
 
@@ -170,6 +192,7 @@ class Calibration(Strict):
     subsets: dict[str, dict[str, RegionExpectation]]
     gains: dict[str, dict[str, dict[str, Gain]]]
     volume_coverage: dict[str, Coverage]
+    seen: Seen | None = None
     notes: list[str]
 
     def temperature(self, subset: Subset, mirror: str) -> float:
@@ -266,7 +289,7 @@ def _other_steps(calibration: Calibration, description: Description) -> list[str
 def write_calibration(path: Path, calibration: Calibration) -> None:
     """Write it, whole or not at all. Measured numbers get five digits; no number of cases tells more."""
     content = calibration.model_dump(mode="json")
-    measured = ("temperatures", "reliability", "subsets", "gains")
+    measured = ("temperatures", "reliability", "subsets", "gains", "seen")
     write_json(path, content | {key: rounded(content[key], 5) for key in measured})
 
 
@@ -286,5 +309,6 @@ def _require_same_kind(path: Path, calibration: Calibration, description: Descri
     known = {task.subset_name(subset) for subset in task.subsets}
     named = {*calibration.subsets, *calibration.gains}
     regions = {region for one in calibration.subsets.values() for region in one}
+    regions |= set(calibration.seen.volume_ml) if calibration.seen else set()
     if unknown := sorted((named - known) | (regions - set(task.regions))):
         raise ModelError(f"{path}: the task '{task.name}' has no {', '.join(unknown)}; {_AGAIN}")

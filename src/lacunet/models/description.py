@@ -42,10 +42,20 @@ class _Score(_Open):
     dice: Annotated[float, Field(ge=0, le=1)]
 
 
+class _Found(_Open):
+    median: Annotated[float, Field(ge=0)]
+
+
+class _TumourFree(_Open):
+    cases: Annotated[int, Field(ge=1)]
+    subsets: dict[str, dict[str, _Found]] = {}
+
+
 class _Results(_Open):
     cases: Annotated[int, Field(ge=0)] = 0
     data: str = ""
     subsets: dict[str, dict[str, _Score]] = {}
+    tumour_free: _TumourFree | None = None
 
 
 class _Training(_Open):

@@ -56,6 +56,16 @@ class Model:
         scores = table.get(self.task.subset_name(subset), {})
         return {region: float(scores[region]["dice"]) for region in self.task.regions if region in scores}
 
+    def found_without_tumour(self, subset: Subset) -> tuple[str, float, int] | None:
+        """What the card says of brains without a tumour, from this subset; None if it does not say it.
+
+        Returns:
+            The largest region, the median volume found in ml, and in how many brains.
+        """
+        free, region = self.card.get("results", {}).get("tumour_free"), next(iter(self.task.regions))
+        found = free.get("subsets", {}).get(self.task.subset_name(subset), {}).get(region) if free else None
+        return (region, float(found["median"]), int(free["cases"])) if found else None
+
 
 def save_model(
     folder: Path, method: Method[Any], preparation: Preparation, card: Mapping[str, Any], half: bool = False

@@ -7,3 +7,6 @@ Precision = Literal["auto", "bf16", "float32"]
 
 Mirror = Literal["none", "sides", "all"]
 """Which mirror images are predicted too: none, left and right exchanged (2 in all), or every axis (8 in all)."""
+
+N4 = Literal["off", "auto", "on"]
+"""Which scans are corrected for uneven brightness."""

@@ -62,6 +62,15 @@ class Prediction:
         outside = _FAR_OUTSIDE * max(1.0, self.temperature)  # so that it stays certain at this temperature
         return _mean([(one.frame.undo(one.maps, fill=outside), one.networks) for one in self.answers])
 
+    def masks(self) -> dict[str, np.ndarray]:
+        """A boolean mask per region on the grid of the first networks: quick, and as coarse as that grid."""
+        return dict(zip(self.task.regions, (self.answers[0].maps > 0).numpy(), strict=True))
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel of `masks`, in ml."""
+        return float(abs(np.linalg.det(self.answers[0].frame.affine[:3, :3]))) / 1000.0
+
     def regions(self) -> dict[str, np.ndarray]:
         """A boolean mask per region: probability above one half, at any temperature."""
         return dict(zip(self.task.regions, (self.logits > 0).numpy(), strict=True))

@@ -1,4 +1,4 @@
-"""What a model says about one case: labels, volumes, and how reliable they are. No file is written here.
+"""What a model says about one case: labels, volumes, doubts, and how reliable they are. No file is written here.
 
 answer = ask(Predictor(load_model("default")), case_from_files({"t1c": t1c, "t2f": flair}, "anna"))
 print(answer.volumes, answer.warnings)
@@ -20,22 +20,29 @@ from lacunet.case import Case, CaseFiles
 from lacunet.data.called import by_label
 from lacunet.data.hidden_names import all_without_names, names_of_files
 from lacunet.data.nifti import load_case
+from lacunet.data.scan_facts import scan_facts
 from lacunet.errors import DataError, UsageError
+from lacunet.evaluation.agreement import Agreement, agreement_of, parts_of
 from lacunet.evaluation.metrics import region_masks, volume_ml
 from lacunet.intake.found import Caution
 from lacunet.intake.identify.classify import contradictions
 from lacunet.intake.read.subject import cautions_beside
 from lacunet.intake.record import ImportRecord, record_of
 from lacunet.models.model import Model
+from lacunet.prediction.choices import N4
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
+from lacunet.segmentation.doubts import Doubt, Signs, doubts_of, unreliable_regions
+from lacunet.segmentation.even import Evened, evened, evened_warnings
 from lacunet.segmentation.expectation import (
     Expected,
     card_expectation,
-    expectation_warnings,
+    caveat,
     expected_of,
     inference_warnings,
+    withhold,
 )
+from lacunet.segmentation.where import where_of
 from lacunet.task import Evidence, Subset, Task
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
@@ -55,8 +62,12 @@ class Answer:
         labels: Labels inside lacunet, after post-processing.
         rules: Names of the post-processing, in order.
         volumes: Millilitres by region.
+        caveat: What a volume does not show.
         cautions: What must be said before any volume.
-        expected: The Dice and the volumes to expect.
+        doubts: Why the mask may be wrong.
+        signs: What the doubts come from: the mask, and the scans as the model saw them.
+        evened: Scans that were corrected for uneven brightness before the model saw them; `case` has them as they came.
+        expected: The Dice and the volumes to expect; nothing where there is a doubt.
         warnings: Other sentences that a reader must not miss.
         provenance: The software, the model and the scans, in the order in which they are printed.
         imported: What `lacunet import` did to the scans; None for a case that needed no import.
@@ -72,7 +83,11 @@ class Answer:
     labels: UInt8[np.ndarray, "x y z"]
     rules: Sequence[str]
     volumes: Mapping[str, float]
+    caveat: str
     cautions: Sequence[Caution]
+    doubts: Sequence[Doubt]
+    signs: Signs
+    evened: Mapping[str, Evened]
     expected: Expected
     warnings: Sequence[str]
     provenance: Mapping[str, str]
@@ -103,6 +118,7 @@ def ask(
     rules: Sequence[Rule] = (),
     want_reference: bool = False,
     origin: "Origin | None" = None,
+    n4: N4 = "off",
 ) -> Answer:
     """Ask the model about one case. No file is written.
 
@@ -113,6 +129,7 @@ def ask(
         rules: Post-processing, in order.
         want_reference: Also load the case's reference, where it has one.
         origin: The scans before import, where the case was just imported.
+        n4: Which scans are corrected for uneven brightness before the model sees them.
 
     Raises:
         DataError: a scan is not what it should be.
@@ -123,11 +140,18 @@ def ask(
     want = want_reference and files.reference is not None
     case = _imported_case(files, model.task, want) if origin else load_case(files, model.task, want)
     subset = subset_in_use(case, subset, model)
-    prediction = predictor(case, subset)
+    seen, changes = evened(case, subset, n4)
+    prediction, *parts = predictor.with_parts(seen, subset, parts_of(subset))
     labels = apply_rules(rules, prediction.labels(), case.grid, model.task)
     names = [rule.name for rule in rules]
-    volumes = {name: volume_ml(mask, case.grid.spacing) for name, mask in region_masks(labels, model.task).items()}
-    expected = expected_of(model, subset, volumes, names, predictor.mirror, card_expectation(model, subset))
+    signs = signs_of(seen, labels, prediction, parts)
+    volumes = signs.volumes
+    doubts = doubts_of(model.task, subset, signs, model.calibration)
+    unreliable = unreliable_regions(model.task, subset, signs, model.calibration)
+    expected = withhold(
+        expected_of(model, subset, volumes, names, predictor.mirror, card_expectation(model, subset), bool(changes)),
+        dict.fromkeys(model.task.regions, doubts) if doubts else unreliable,
+    )
     imported = origin.record if origin else record_of(files)
     cautions = cautions_of_case(files, imported, model.task)
     said_first = {caution.sentence for caution in cautions}
@@ -136,9 +160,10 @@ def ask(
         *all_without_names(case.notes, files),
         *(line for line in (imported.warnings if imported else ()) if line not in said_first),
         *contradictions(case.images, case.grid, model.task, known=judged),
+        *evened_warnings(model.task, changes),
         *inference_warnings(model.task, subset),
         *expected.warnings,
-        *expectation_warnings(model.task, subset, expected.expectation),
+        *(doubt.sentence for one in unreliable.values() for doubt in one),
     ]
     return Answer(
         model=model,
@@ -149,7 +174,11 @@ def ask(
         labels=labels,
         rules=names,
         volumes=volumes,
+        caveat=caveat(model, subset),
         cautions=cautions,
+        doubts=doubts,
+        signs=signs,
+        evened=changes,
         expected=expected,
         warnings=warnings,
         provenance=provenance_of(predictor, [] if origin else scan_names(files, subset)),
@@ -157,6 +186,34 @@ def ask(
         origin=origin,
         seconds=time.monotonic() - started,
     )
+
+
+def signs_of(case: Case, labels: UInt8[np.ndarray, "x y z"], whole: Prediction, parts: Sequence[Prediction]) -> Signs:
+    """What can be seen of a mask and of its scans.
+
+    Args:
+        case: The scans.
+        labels: The mask, after post-processing.
+        whole: The prediction that it comes from.
+        parts: Those from parts of its subset, in the same frame (`Predictor.with_parts`).
+    """
+    task, grid = whole.task, case.grid
+    masks = region_masks(labels, task)
+    brain = np.logical_or.reduce([case.images[modality] != 0 for modality in whole.subset])
+    return Signs(
+        volumes={region: volume_ml(mask, grid.spacing) for region, mask in masks.items()},
+        agreement=_agreement(whole, parts),
+        where=where_of(next(iter(masks.values())), brain, grid),
+        facts=scan_facts(case, whole.subset),
+    )
+
+
+def _agreement(whole: Prediction, parts: Sequence[Prediction]) -> Agreement | None:
+    """Of masks as the networks give them, on their own grid; None without parts."""
+    if not parts:
+        return None
+    masks = {whole.task.subset_name(part.subset): part.masks() for part in parts}
+    return agreement_of(whole.masks(), masks, whole.voxel_ml)
 
 
 def _imported_case(files: CaseFiles, task: Task, want_reference: bool) -> Case:

@@ -1,19 +1,19 @@
 """How reliable a mask is: by out-of-fold cases if the model is calibrated, else by the model's card."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import nan
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lacunet.models.calibration import Calibration
 from lacunet.models.model import Model
-from lacunet.report.page import dice_words, join_words, sentence
+from lacunet.report.page import millilitres, sentence
 from lacunet.segmentation.calibration_words import helpful_sequence, span_words
+from lacunet.segmentation.doubts import Doubt, Kind
 from lacunet.stats.intervals import Span
 from lacunet.task import Subset, Task
 
-UNRELIABLE = 0.6
-"""Regions with a lower expected Dice are called unreliable."""
+LOW = 0.6
+"""A lower expected Dice is marked as low."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Expectation:
         ranges: Range of one more case's Dice, by region; None where there are too few cases. Empty from a card.
         coverage: Of the ranges; None from a card.
         notes: What a reader of a calibration's numbers must not miss.
-        complete: Mean Dice by region from all sequences, to tell a missing sequence from a hard region; empty: unknown.
     """
 
     dice: Mapping[str, float]
@@ -36,7 +35,6 @@ class Expectation:
     ranges: Mapping[str, Span | None] = field(default_factory=dict)
     coverage: float | None = None
     notes: Sequence[str] = ()
-    complete: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -55,6 +53,8 @@ class Expected:
         helpful_sequence: A sentence, or None.
         warnings: Sentences that a reader must not miss.
         record: For `case.json`; None without a calibration.
+        withheld: Regions of which nothing is said, since this case is not like those that the numbers come from; each
+            with the kinds of doubt.
     """
 
     expectation: Expectation | None
@@ -62,6 +62,7 @@ class Expected:
     helpful_sequence: str | None = None
     warnings: Sequence[str] = ()
     record: Mapping[str, Any] | None = None
+    withheld: Mapping[str, Sequence[Kind]] = field(default_factory=dict)
 
 
 def expected_of(
@@ -71,6 +72,7 @@ def expected_of(
     rules: Sequence[str],
     mirror: str,
     card: Expectation | None,
+    corrected: bool = False,
 ) -> Expected:
     """What is known of a mask.
 
@@ -81,6 +83,7 @@ def expected_of(
         rules: Names of the post-processing that the mask went through.
         mirror: Which mirror images were averaged over.
         card: What the model's card says of the subset.
+        corrected: Whether the model saw scans that N4 had corrected.
     """
     calibration = model.calibration
     if calibration is None:
@@ -88,9 +91,12 @@ def expected_of(
     name = model.task.subset_name(subset)
     temperature = calibration.temperature(subset, mirror)
     record = {"cases": calibration.cases, "data": calibration.data, "temperature": temperature}
-    if why := _why_not(calibration, rules, mirror, model.task.subset_title(subset), name):
+    why = _why_not(calibration, rules, mirror, model.task.subset_title(subset), name)
+    if corrected:
+        why = "The calibration is of scans that were not corrected for uneven brightness (N4): it gives no ranges here"
+    if why:
         return Expected(card, warnings=[why], record=record)
-    spans = calibration.volume_spans(name, volumes)
+    spans = agreeing(calibration.volume_spans(name, volumes), volumes, model.task)
     sentence = helpful_sequence(model.task, calibration.gains.get(name, {}), calibration.coverage)
     record |= {
         "coverage": calibration.coverage,
@@ -104,9 +110,62 @@ def expected_of(
         "notes": list(calibration.notes),
     }
     words = {region: span_words(span, calibration.coverage) for region, span in spans.items()}
-    return Expected(
-        _expectation(calibration, name, model.task.subset_name(model.task.modalities)), words, sentence, record=record
+    return Expected(_expectation(calibration, name), words, sentence, record=record)
+
+
+def withhold(expected: Expected, regions: Mapping[str, Sequence[Doubt]]) -> Expected:
+    """The same, with neither a Dice nor a range of these regions, for these reasons."""
+    if not regions:
+        return expected
+    record = None if expected.record is None else dict(expected.record)
+    for key in ("volume_ranges_ml", "dice_ranges"):
+        if record is not None and key in record:
+            record[key] = {region: None if region in regions else span for region, span in record[key].items()}
+    return replace(
+        expected,
+        expectation=_without(expected.expectation, regions),
+        volume_words={region: words for region, words in expected.volume_words.items() if region not in regions},
+        record=record,
+        withheld={region: tuple(doubt.kind for doubt in doubts) for region, doubts in regions.items()},
     )
+
+
+def _without(expectation: Expectation | None, regions: Collection[str]) -> Expectation | None:
+    """None where nothing is left."""
+    if expectation is None:
+        return None
+    dice = {region: one for region, one in expectation.dice.items() if region not in regions}
+    if not dice:
+        return None
+    ranges = {region: span for region, span in expectation.ranges.items() if region not in regions}
+    return replace(expectation, dice=dice, ranges=ranges)
+
+
+def agreeing(spans: Mapping[str, Span | None], volumes: Mapping[str, float], task: Task) -> dict[str, Span | None]:
+    """Ranges of volumes that contradict neither the volume found nor each other. They only become wider.
+
+    A range holds the volume found; the range of a region begins no later, and ends no later, than that of a region
+    around it. Coverage can only grow.
+
+    Args:
+        spans: In ml by region; None where there are too few cases.
+        volumes: Those found, in ml by region.
+        task: Says which region lies in which.
+    """
+    wide = {
+        region: None if span is None else (min(span[0], volumes[region]), max(span[1], volumes[region]))
+        for region, span in spans.items()
+    }
+    labels = {region: set(task.regions[region]) for region in wide}
+    found: dict[str, Span | None] = {}
+    for region, span in wide.items():
+        if span is None:
+            found[region] = None
+            continue
+        around = [other for name, other in wide.items() if other is not None and labels[name] >= labels[region]]
+        inside = [other for name, other in wide.items() if other is not None and labels[name] <= labels[region]]
+        found[region] = min(low for low, _ in around), max(high for _, high in inside)
+    return found
 
 
 def card_expectation(model: Model, subset: Subset) -> Expectation | None:
@@ -115,11 +174,10 @@ def card_expectation(model: Model, subset: Subset) -> Expectation | None:
     results = model.card.get("results", {})
     if not expected:
         return None
-    complete = model.expected_dice(model.task.modalities)
-    return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", "")), complete=complete)
+    return Expectation(expected, int(results.get("cases", 0)), str(results.get("data", "")))
 
 
-def _expectation(calibration: Calibration, subset: str, complete: str) -> Expectation:
+def _expectation(calibration: Calibration, subset: str) -> Expectation:
     found = calibration.expected(subset)
     return Expectation(
         dice={region: one.dice for region, one in found.items()},
@@ -128,13 +186,17 @@ def _expectation(calibration: Calibration, subset: str, complete: str) -> Expect
         ranges=_dice_spans(calibration, subset),
         coverage=calibration.coverage,
         notes=calibration.notes,
-        complete={region: one.dice for region, one in calibration.expected(complete).items()},
     )
 
 
 def _dice_spans(calibration: Calibration, subset: str) -> dict[str, Span | None]:
+    """They hold the mean, too."""
     found = calibration.expected(subset)
-    return {region: one.dice_range.span if one.dice_range else None for region, one in found.items()}
+    spans = {region: one.dice_range.span if one.dice_range else None for region, one in found.items()}
+    return {
+        region: span and (min(span[0], found[region].dice), max(span[1], found[region].dice))
+        for region, span in spans.items()
+    }
 
 
 def _why_not(calibration: Calibration, rules: Sequence[str], mirror: str, title: str, subset: str) -> str | None:
@@ -163,29 +225,12 @@ def inference_warnings(task: Task, subset: Subset) -> list[str]:
     ]
 
 
-def expectation_warnings(
-    task: Task, subset: Subset, expected: Expectation | None, threshold: float = UNRELIABLE
-) -> list[str]:
-    """A sentence for each region of which little is expected: `ET without T1ce is unreliable: expected Dice 0.41`.
-
-    Where the region is unreliable from all sequences too, the sentence says so and names no missing sequence.
-
-    Args:
-        task: Names and orders.
-        subset: The modalities used.
-        expected: Of this subset; a region that is not there, or NaN, gives no sentence.
-        threshold: Dice below which a region is called unreliable.
-    """
-    if expected is None:
-        return []
-    absent = [task.titles[modality] for modality in task.modalities if modality not in subset]
-    sentences = []
-    for region in task.regions:
-        value, complete = (of.get(region, nan) for of in (expected.dice, expected.complete))
-        if not value < threshold:
-            continue
-        hard = bool(absent) and complete < threshold
-        without = f" without {join_words(absent)}" if absent and not hard else ""
-        beside = f", from all sequences {dice_words(complete)}" if hard else ""
-        sentences.append(f"{region.upper()}{without} is unreliable: expected Dice {dice_words(value)}{beside}")
-    return sentences
+def caveat(model: Model, subset: Subset) -> str:
+    """That a volume does not show that there is a tumour; if the card knows it, what is found where there is none."""
+    words = "A volume is no evidence of a tumour: the model also finds some in brains without one"
+    found = model.found_without_tumour(subset)
+    if found is None:
+        return words
+    region, volume, cases = found
+    brains = f"{cases} such brain{'' if cases == 1 else 's'}"
+    return f"{words} ({region.upper()} from these sequences in {brains}: {millilitres(volume)} ml, median)"

@@ -1,6 +1,6 @@
 """The page of one case: what was found, in which sequences, and how reliable it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from lacunet.report.pictures import Cut, cuts, pictures
 from lacunet.report.viewer import niivue_script, viewer_data
 from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.calibration_words import span_words
-from lacunet.segmentation.expectation import UNRELIABLE, Expectation
+from lacunet.segmentation.doubts import Doubt
+from lacunet.segmentation.expectation import LOW, Expectation
 from lacunet.task import IN_BRACKETS, Subset, Task
 
 SCANNER = "the scanner's coordinates (RAS+)"
@@ -42,7 +43,10 @@ class CaseView:
         dice: Dice with the reference by region; empty without a reference.
         expected: What the calibration or the card says of this subset, or None.
         volume_words: The range of a volume in words, by region: `80 %: 27.1 to 45.0`; empty without a calibration.
+        caveat: What a volume does not show.
         cautions: What must be said before any volume.
+        doubts: Why the mask may be wrong.
+        withheld: Regions of which no Dice and no range is stated, since this case is not like those they come from.
         warnings: Other sentences that a reader must not miss.
         provenance: Model, version, date, files ... in the order in which they are printed.
         helpful_sequence: A sentence on which missing sequence would help most, or None.
@@ -62,7 +66,10 @@ class CaseView:
     dice: Mapping[str, float] = field(default_factory=dict)
     expected: Expectation | None = None
     volume_words: Mapping[str, str] = field(default_factory=dict)
+    caveat: str = ""
     cautions: Sequence[Caution] = ()
+    doubts: Sequence[Doubt] = ()
+    withheld: Collection[str] = ()
     warnings: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     helpful_sequence: str | None = None
@@ -96,7 +103,7 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
 
     Args:
         answer: Of one case.
-        warnings: All but the cautions, also those of writing.
+        warnings: All but cautions and doubts, also those of writing.
         provenance: In the order in which it is printed.
         viewer: Put the interactive viewer into the page.
     """
@@ -116,7 +123,10 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
         dice={region: dice(found[region], mask) for region, mask in reference.items()},
         expected=expected.expectation,
         volume_words=expected.volume_words,
+        caveat=answer.caveat,
         cautions=answer.cautions,
+        doubts=answer.doubts,
+        withheld=expected.withheld,
         warnings=warnings,
         provenance=provenance,
         helpful_sequence=expected.helpful_sequence,
@@ -150,7 +160,7 @@ def case_page(view: CaseView) -> str:
         "cuts": at,
         "rows": _picture_rows(view, at) if view.pictured else [],
         "regions": _regions(view),
-        "threshold": UNRELIABLE,
+        "threshold": LOW,
         "viewer": viewer_data(view.task, view.images, view.grid, view.masks, at) if with_viewer else None,
     }
     if not with_viewer:
@@ -206,6 +216,7 @@ def _regions(view: CaseView) -> list[dict[str, Any]]:
             "dice": view.dice.get(region),
             "expected": expected.get(region) if known(expected.get(region)) else None,
             "expected_words": _expected_words(view.expected, region),
+            "withheld": region in view.withheld,
         }
         for index, region in enumerate(view.task.regions)
     ]

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from lacunet.data.nifti import write_image, write_mask
 from lacunet.data.source_table import SourceRow, inputs_of, write_sources
-from lacunet.files import write_json
+from lacunet.files import rounded, write_json
 from lacunet.intake.found import Caution
 from lacunet.intake.record import import_facts
+from lacunet.prediction.choices import N4
 from lacunet.prediction.postprocess import Rule
 from lacunet.segmentation.answer import Answer
+from lacunet.segmentation.doubts import SHADED, Doubt, Kind, Signs
+from lacunet.segmentation.even import Evened
 from lacunet.segmentation.layout import Layout, Places
 from lacunet.segmentation.page import view_of, write_case_page
 from lacunet.task import Evidence, Subset
@@ -36,6 +39,7 @@ class SegmentSettings:
         resume: Skip cases that have results already.
         layout: A folder per case, or a BIDS derivative.
         viewer: Put the scans and the interactive viewer into each page: 5 to 10 MB more a case at 1 mm.
+        n4: Which scans are corrected for uneven brightness before the model sees them.
     """
 
     subset: Subset | None = None
@@ -48,6 +52,7 @@ class SegmentSettings:
     resume: bool = False
     layout: Layout = "plain"
     viewer: bool = True
+    n4: N4 = "off"
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,10 @@ class Segmented:
         name: The case.
         places: Where its results are.
         volumes: Millilitres by region.
-        warnings: Sentences that a reader must not miss, but for the cautions.
+        warnings: Sentences that a reader must not miss, but for the cautions and the doubts.
         evidence: By region: whether the sequences that were used can show it at all.
         cautions: Sentences that must be said before any volume.
+        doubts: Sentences on why the mask may be wrong.
         back: Masks on the grids of the scans as they were before import.
         skipped: The results were there already (`resume`); volumes are then empty.
     """
@@ -71,6 +77,7 @@ class Segmented:
     warnings: Sequence[str]
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     cautions: Sequence[str] = ()
+    doubts: Sequence[str] = ()
     back: Sequence[Path] = ()
     skipped: bool = False
 
@@ -90,11 +97,19 @@ class CaseRecord:
         acquired: The modalities that the case has.
         cautions: What must be said before any volume: its kind and a sentence, which stands in `warnings` too.
         volumes_ml: By region.
+        caveat: What a volume does not show.
+        doubts: Why the mask may be wrong: its kind and a sentence, which stands in `warnings` too.
+        signs: What the doubts come from: `agreement` (by part of the subset: volumes and Dice with this mask, by
+            region), `both_sides` (share of the whole tumour), `distant_ml`, `brain_ml`, `voxel_mm`, `shading` (by
+            modality).
+        n4: By modality that was corrected for uneven brightness: how many times brighter in one place than in another,
+            `before` and `after`.
         evidence: By region: `seen`; `inferred`, where no sequence in use can show it; `partly inferred`, where that is
             so of a region inside it.
-        expected_dice: By region; empty where it is not known.
+        expected_dice: By region; regions of which it is not known, or withheld, are left out.
         expected_dice_from: The calibration or the card, and how many cases.
         calibration: What the calibration says; None without one.
+        withheld: Regions of which neither a Dice nor a range of volumes is stated, each with the kinds of doubt.
         warnings: Sentences that a reader must not miss.
         label_convention: What the integers of the masks mean.
         masks: Names of the files.
@@ -110,10 +125,15 @@ class CaseRecord:
     acquired: str
     cautions: Sequence[Caution]
     volumes_ml: Mapping[str, float]
+    caveat: str
+    doubts: Sequence[Doubt]
+    signs: Mapping[str, Any]
+    n4: Mapping[str, Evened]
     evidence: Mapping[str, Evidence]
     expected_dice: Mapping[str, float]
     expected_dice_from: str | None
     calibration: Mapping[str, Any] | None
+    withheld: Mapping[str, Sequence[Kind]]
     warnings: Sequence[str]
     label_convention: str
     masks: Sequence[str]
@@ -144,15 +164,15 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
     back = _write_back(answer, at, settings.convention)
     masks, notes = (back.masks, back.notes) if back else ((), ())
     warnings = [*answer.warnings, *notes]
-    facts = _facts(answer, settings.convention)
+    facts = _facts(answer, settings)
     write_case_page(at.page, view_of(answer, warnings, facts, settings.viewer))
     seconds = answer.seconds + time.monotonic() - started
     names = [path.name for path in (at.mask, *masks)]
     write_sources(at.top, rows)
     record = _record(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
     write_json(at.record, asdict(record))
-    cautions = [caution.sentence for caution in answer.cautions]
-    return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, masks)
+    cautions, doubts = [one.sentence for one in answer.cautions], [one.sentence for one in answer.doubts]
+    return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, doubts, masks)
 
 
 def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":
@@ -167,11 +187,19 @@ def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":
     return write_back(at, answer.origin, maps, answer.case.grid, convention, model, answer.task, answer.subset)
 
 
-def _facts(answer: Answer, convention: str) -> dict[str, str]:
+def _facts(answer: Answer, settings: SegmentSettings) -> dict[str, str]:
     """The provenance that page and record print."""
     window = answer.prediction.window
     cut = "the whole brain at once" if window is None else f"in windows of {' x '.join(map(str, window))} voxels"
-    mask = {"predicted": cut, "labels in the mask": convention, "post-processing": ", ".join(answer.rules) or "none"}
+    mask = {
+        "predicted": cut,
+        "labels in the mask": settings.convention,
+        "post-processing": ", ".join(answer.rules) or "none",
+    }
+    if settings.n4 != "off":
+        none = f"no scan: none is more than {SHADED:g} times brighter in one place than in another"
+        done = answer.task.subset_title(answer.evened) if answer.evened else none
+        mask["corrected for uneven brightness (N4)"] = done
     imported = import_facts(answer.imported, answer.task) if answer.imported else {}
     return {**answer.provenance, **mask, **imported}
 
@@ -192,11 +220,16 @@ def _record(
         acquired=task.subset_name(answer.case.acquired(task)),
         cautions=answer.cautions,
         volumes_ml={region: round(volume, 3) for region, volume in answer.volumes.items()},
+        caveat=answer.caveat,
+        doubts=answer.doubts,
+        signs=_signs(answer.signs),
+        n4=answer.evened,
         evidence=answer.evidence,
         expected_dice=dict(expectation.dice) if expectation else {},
         expected_dice_from=expectation.source if expectation else None,
         calibration=answer.expected.record,
-        warnings=[*(caution.sentence for caution in answer.cautions), *warnings],
+        withheld=answer.expected.withheld,
+        warnings=[*(one.sentence for one in answer.cautions), *(one.sentence for one in answer.doubts), *warnings],
         label_convention=convention,
         masks=masks,
         postprocessing=answer.rules,
@@ -204,3 +237,19 @@ def _record(
         seconds=round(seconds, 2),
         inputs_sha256=inputs,
     )
+
+
+def _signs(signs: Signs) -> dict[str, Any]:
+    """For `case.json`, with as many digits as mean something."""
+    parts = signs.agreement.parts if signs.agreement else {}
+    return {
+        "agreement": {
+            name: {"volumes_ml": rounded(dict(part.volumes_ml), 4), "dice": rounded(dict(part.dice), 4)}
+            for name, part in parts.items()
+        },
+        "both_sides": round(signs.where.both_sides, 3),
+        "distant_ml": round(signs.where.distant_ml, 2),
+        "brain_ml": round(signs.facts.brain_ml, 1),
+        "voxel_mm": round(signs.facts.voxel_mm, 3),
+        "shading": {modality: round(factor, 2) for modality, factor in signs.facts.shading.items()},
+    }

@@ -6,7 +6,7 @@ What they assume and what they cannot promise: docs/calibration.md.
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, pi
+from math import ceil, floor, pi
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -51,6 +51,21 @@ def enclosing(values: Sequence[float], coverage: float) -> Span | None:
     lower, upper = found
     ordered = sorted(values)
     return ordered[lower - 1], ordered[upper - 1]
+
+
+def least_usual(values: Sequence[float], share: float) -> float | None:
+    """The value below which one more lies with a probability of at most `share`, or None if the values are too few.
+
+    It is the floor((n + 1) share)-th smallest; exchangeability is all that is assumed, as in `ranks`.
+
+    Raises:
+        ValueError: `share` is not between 0 and 1.
+    """
+    exact = Fraction(share).limit_denominator(10_000)
+    if not 0 < exact < 1:
+        raise ValueError(f"a share is between 0 and 1, not {share}")
+    rank = floor((len(values) + 1) * exact)
+    return sorted(values)[rank - 1] if rank >= 1 else None
 
 
 def mean_range(values: Sequence[float], persons: Sequence[str], coverage: float, seed: int) -> Span | None:

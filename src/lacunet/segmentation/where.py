@@ -1,0 +1,116 @@
+"""Where a mask lies: at the same places on both sides of the brain, or in pieces far apart. No torch here.
+
+A tumour seldom does either. Normal anatomy that is taken for a tumour does the first, and so does shading; false
+findings do the second.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import ndimage, optimize
+
+from lacunet.case import Grid, box_around
+from lacunet.data.midplane import Plane
+
+_STEP = 3.0
+"""Side of the blocks that are looked at, mm."""
+MIDDLE = 10.0
+"""So near to the plane between the halves nothing counts as being on both sides, mm."""
+SAME_PLACE = 5.0
+"""Two places are the same if they are no farther apart, mm."""
+FAR = 20.0
+"""Pieces are far apart if there is so much between them, mm."""
+_EVERY = 2
+"""In the search for the plane one of so many blocks of the brain is looked at."""
+_SMALLEST_PIECE = 1.0
+"""Smaller pieces do not count, ml."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a mask lies.
+
+    Attributes:
+        both_sides: Share of its voxels whose mirror images lie in the mask too, 0 to 1.
+        distant_ml: Volume of the pieces far from the largest one, in ml.
+    """
+
+    both_sides: float
+    distant_ml: float
+
+
+def where_of(mask: Bool[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"], grid: Grid) -> Where:
+    """Where a mask lies in a brain.
+
+    Args:
+        mask: Of a tumour.
+        brain: Where any scan has signal.
+        grid: Of both; its first axis runs to the right, as nearly as the scan allows.
+    """
+    box = box_around(brain | mask)
+    found, spacing = _blocks(mask[box], grid.spacing)
+    if not found.any():
+        return Where(0.0, 0.0)
+    head, _ = _blocks(brain[box], grid.spacing)
+    return Where(_both_sides(found, head, spacing), _distant_ml(found, spacing))
+
+
+def outline_plane(brain: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]) -> Plane:
+    """The plane that best mirrors a brain onto itself, by its outline alone, which tumours hardly change.
+
+    In mm from the first voxel, along the axes of the array.
+    """
+    points = np.argwhere(brain)[::_EVERY].T * spacing[:, None]
+    centre, signal = points.mean(axis=1), brain.astype(np.float32)
+
+    def outside(numbers: np.ndarray) -> float:
+        voxels = _plane(numbers, centre).mirrored(points) / spacing[:, None]
+        return -float(ndimage.map_coordinates(signal, voxels, order=1).mean())
+
+    around = np.array([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 0.08, 0.0], [0.0, 0.0, 0.08]])
+    options = {"initial_simplex": around, "xatol": 5e-3, "fatol": 1e-5, "maxfev": 100}
+    return _plane(optimize.minimize(outside, np.zeros(3), method="Nelder-Mead", options=options).x, centre)
+
+
+def _plane(numbers: np.ndarray, centre: np.ndarray) -> Plane:
+    """From a shift along x (mm) off a centre, and slopes along y and z."""
+    normal = np.array([1.0, numbers[1], numbers[2]])
+    normal /= np.linalg.norm(normal)
+    return Plane(normal, float(normal @ centre + normal[0] * numbers[0]))
+
+
+def _both_sides(
+    mask: Bool[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
+) -> float:
+    plane = outline_plane(brain | mask, spacing)
+    points = np.argwhere(mask).T * spacing[:, None]
+    aside = points[:, np.abs(plane.distance(points)) > MIDDLE]
+    voxels = np.rint(plane.mirrored(aside) / spacing[:, None]).astype(int)
+    there = ((voxels >= 0) & (voxels < np.array(mask.shape)[:, None])).all(axis=0)
+    near = ndimage.distance_transform_edt(~mask, sampling=spacing) <= SAME_PLACE
+    return float(np.count_nonzero(near[tuple(voxels[:, there])]) / points.shape[1])
+
+
+def _distant_ml(mask: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]) -> float:
+    pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    volumes = np.bincount(pieces.ravel(), minlength=count + 1) * float(np.prod(spacing)) / 1000.0
+    volumes[0] = 0.0
+    largest = int(np.argmax(volumes))
+    away = ndimage.distance_transform_edt(pieces != largest, sampling=spacing)
+    gaps = ndimage.minimum(away, pieces, np.arange(count + 1))
+    counted = (gaps > FAR) & (volumes >= _SMALLEST_PIECE)
+    counted[0] = False
+    return float(volumes[counted].sum())
+
+
+def _blocks(
+    mask: Bool[np.ndarray, "x y z"], spacing: Sequence[float]
+) -> tuple[Bool[np.ndarray, "a b c"], Float[np.ndarray, "3"]]:
+    """Blocks of about 3 mm of which the mask fills at least half, and the distance between them in mm."""
+    sides = [max(1, round(_STEP / size)) for size in spacing]
+    beyond = [(0, -number % side) for number, side in zip(mask.shape, sides, strict=True)]
+    split = tuple(part for number, side in zip(mask.shape, sides, strict=True) for part in (-(-number // side), side))
+    share = np.pad(mask, beyond).reshape(split).mean(axis=(1, 3, 5))
+    return share >= 0.5, np.asarray(spacing) * np.asarray(sides)
