@@ -13,7 +13,6 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch.backends import cudnn
 
 from lacunet.case import CaseFiles
 from lacunet.data.split import RUN_SPLIT, split_hash
@@ -153,8 +152,7 @@ def train(
         last_stage=len(stages) - 1,
     )
     try:
-        with cudnn.flags(enabled=True, benchmark=True):  # all crops have one size
-            run_stages(run, stages, steps, resume)
+        run_stages(run, stages, steps, resume)
     finally:
         run.log.close()
     return folder / "model"
