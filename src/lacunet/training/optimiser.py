@@ -1,12 +1,15 @@
 """What changes the weights: which of them, the optimiser, its schedule, and a running average of the result."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lacunet.training.recipe import TrainSettings
+
+_moves: Callable[[float], Callable[..., None]] = get_ema_multi_avg_fn
 
 
 def freeze_all_but(method: nn.Module, trains: Sequence[nn.Module]) -> list[nn.Parameter]:
@@ -72,9 +75,9 @@ def start_average(method: nn.Module, values: Mapping[str, Tensor]) -> dict[str, 
 def update_average(average: dict[str, Tensor], method: nn.Module, step: int, decay: float) -> None:
     """Move the average towards the weights: quickly in the first steps, so that the first weights are forgotten."""
     share = 1 - min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for name, value in method.state_dict().items():
-            if value.is_floating_point():
-                average[name].lerp_(value, share)
-            else:
-                average[name].copy_(value)
+    current = method.state_dict()
+    moved = [name for name, value in current.items() if value.is_floating_point()]
+    # in few operations, since a GPU waits for each to be started
+    _moves(1 - share)([average[name] for name in moved], [current[name] for name in moved], None)
+    for name in current.keys() - set(moved):
+        average[name].copy_(current[name])
