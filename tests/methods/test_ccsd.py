@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations, pairwise, product
 from typing import Any
 
@@ -14,19 +15,23 @@ from lacunet.methods.ccsd import (
     CCSD,
     Encoding,
     _choices,
+    ramp_up,
+)
+from lacunet.nn.batch import Batch
+from lacunet.nn.composition import AttentiveComposition
+from lacunet.nn.criticality import (
     cosine_criticality,
     decremental_path,
     feature_gradient_norms,
     fixed_criticality,
-    ramp_up,
 )
-from lacunet.nn.batch import Batch
 from lacunet.nn.detail import Detail
 from lacunet.nn.losses import bernoulli_divergence, segmentation_losses
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, make_method
 from lacunet.nn.patch import FoldedConv, FoldedSmoothing, fold, unfold
-from lacunet.task import GLIOMA
+from lacunet.nn.shared_specific import ModalityClassifier, neighbours_apart
+from lacunet.task import GLIOMA, Task
 from lacunet.training.optimiser import make_optimiser
 from lacunet.training.recipe import read_recipe
 from small import ROOT, named
@@ -452,10 +457,10 @@ def test_random_paths_are_drawn() -> None:
     method, batch = tiny(path="random"), batch_of(GLIOMA.modalities)
     encoded = method.encode(batch.images, batch.acquired)
     supervised = torch.zeros(1)
-    paths = {tuple(method._paths(batch.acquired, encoded, supervised, clock_at(seed=s))[0]) for s in range(60)}
+    paths = {tuple(method._paths(batch, encoded, supervised, clock_at(seed=s))[0]) for s in range(60)}
     assert len(paths) > 12
-    again = method._paths(batch.acquired, encoded, supervised, clock_at(seed=7))
-    assert again == method._paths(batch.acquired, encoded, supervised, clock_at(seed=7))
+    again = method._paths(batch, encoded, supervised, clock_at(seed=7))
+    assert again == method._paths(batch, encoded, supervised, clock_at(seed=7))
 
 
 def made_by_hand(*directions: list[float]) -> Any:
@@ -468,17 +473,144 @@ def made_by_hand(*directions: list[float]) -> Any:
 def test_paths_follow_the_fused_features_and_the_switches() -> None:
     encoded = made_by_hand([1.0, 0.1], [1.0, 0.0], [0.5, 1.0], [-1.0, -0.2])
     loss = (torch.cat(encoded.fused).flatten(1).sum(1) * torch.tensor([1.0, 4.0, 2.0, 3.0])).sum()[None]
-    everything = torch.ones(1, 4, dtype=torch.bool)
 
-    def lost(acquired: torch.Tensor = everything, **arguments: Any) -> list[int]:
-        (path,) = tiny(**arguments)._paths(acquired, encoded, loss, clock_at())
+    def lost(*subset: str, **arguments: Any) -> list[int]:
+        (path,) = tiny(**arguments)._paths(batch_of(subset or GLIOMA.modalities), encoded, loss, clock_at())
         return [next(iter(set(richer) - set(poorer))) for richer, poorer in pairwise(path)]
 
     assert lost()[:2] == [3, 2]
     assert lost(path="min")[0] != 3
     assert lost(criticality="gradient") == [1, 3, 2]
     assert lost(criticality="gradient", path="min") == [0, 2, 3]
-    assert lost(torch.tensor([[True, False, True, True]]), criticality="gradient") == [3, 2]
+    assert lost("t1n", "t2w", "t2f", criticality="gradient") == [3, 2]
+
+
+def test_criticality_by_ablation_is_the_rise_of_the_loss() -> None:
+    method, batch = tiny(criticality="ablation"), batch_of(GLIOMA.modalities, ("t1n", "t2f"), ("t2w",))
+    encoded = method.encode(batch.images, batch.acquired)
+
+    def loss(case: int, subset: tuple[int, ...]) -> float:
+        presence = torch.tensor([[i in subset for i in FOUR]] * 3)
+        return segmentation_losses(method.decode(encoded, presence), batch.regions)[case].item()
+
+    supervised = segmentation_losses(method.decode(encoded, batch.acquired), batch.regions)
+    rises = method.rises_without(batch, encoded, supervised)
+    for i in FOUR:
+        rest = tuple(j for j in FOUR if j != i)
+        assert rises[0, i].item() == pytest.approx(loss(0, rest) - loss(0, FOUR), abs=1e-6)
+    assert rises[1].tolist() == pytest.approx(
+        [loss(1, (3,)) - loss(1, (0, 3)), 0, 0, loss(1, (0,)) - loss(1, (0, 3))], abs=1e-6
+    )
+    assert rises[2].abs().max() < 1e-6  # the only one cannot be left out
+    assert not rises.requires_grad
+    paths = method._paths(batch, encoded, supervised, clock_at())
+    assert set(FOUR) - set(paths[0][1]) == {int(rises[0].argmax())}
+
+
+def test_the_cosine_score_finds_the_outlier_and_not_what_the_loss_needs() -> None:
+    """The first modality's features are unlike the others', the second's decide the answer."""
+    features = features_of([-1.0, 0.2, 0.1], [1.0, 1.0, 0.0], [1.0, 0.9, 0.1], [1.0, 0.9, 0.0])
+    needed = torch.tensor([0.005, 0.140, 0.011, 0.045])
+    assert decremental_path(FOUR, cosine_criticality(features))[1] == (1, 2, 3)
+    assert decremental_path(FOUR, fixed_criticality(needed)) == [FOUR, (0, 2, 3), (0, 2), (0,)]
+
+
+# ---------------------------------------------------------------- what makes shared features shared
+
+
+def test_neighbours_in_a_ring_by_hand() -> None:
+    shared = [torch.full((2, 2, 1, 1, 1), value) for value in (1.0, 4.0, 6.0, 6.5)]
+    apart = neighbours_apart(shared, [FOUR, (1, 3)])
+    assert apart.tolist() == pytest.approx([(3 + 2 + 0.5 + 5.5) / 4, 2.5])
+    assert neighbours_apart(shared, [(2,), (0, 1, 2)]).tolist() == pytest.approx([0, (3 + 2 + 5) / 3])
+
+
+def test_the_classifier_asks_which_modality_a_specific_feature_is_of() -> None:
+    classifier = ModalityClassifier(3, 2)
+    with torch.no_grad():
+        classifier.linear.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+        classifier.linear.bias.zero_()
+    features = [torch.tensor([[a, b], [b, a]])[..., None, None, None].expand(2, 2, 1, 1, 2) for a, b in
+                ((2.0, 0.0), (0.0, 3.0), (1.0, 1.0))]  # fmt: skip
+
+    def cross_entropy(logits: list[float], index: int) -> float:
+        return math.log(sum(map(math.exp, logits))) - logits[index]
+
+    found = classifier(features, [(0, 1, 2), (1,)])
+    first = [cross_entropy([2, 0, 0], 0), cross_entropy([0, 3, 0], 1), cross_entropy([1, 1, 0], 2)]
+    assert found.tolist() == pytest.approx([sum(first) / 3, cross_entropy([3, 0, 0], 1)])
+
+
+def test_the_two_losses_reach_the_encoders_that_they_are_about() -> None:
+    method, batch = tiny(alignment=0.1, classification=0.02), batch_of(("t1c", "t2f"))
+    terms = method.stages()[0].loss(batch, clock_at())
+    aligned, told = (gradients(method, terms[name]) for name in ("alignment", "classification"))
+    assert {name for name, value in aligned.items() if value > 0} == {"shared"}
+    assert {name for name, value in told.items() if value > 0} == {"specific.1", "specific.3", "classify"}
+    twice = tiny(alignment=0.2, classification=0.04).stages()[0].loss(batch, clock_at(step=0))  # no ramp
+    for name in ("alignment", "classification"):
+        assert twice[name].item() == pytest.approx(2 * terms[name].item(), rel=1e-5)
+
+
+def test_switches_that_are_off_add_no_weight() -> None:
+    plain = tiny()
+    switched = tiny(alignment=0.1, criticality="ablation")
+    assert plain.state_dict().keys() == switched.state_dict().keys()
+    classified = tiny(classification=0.02).state_dict().keys()
+    assert classified - plain.state_dict().keys() == {"classify.linear.weight", "classify.linear.bias"}
+
+
+def test_attention_composes_by_all_places_of_both_features() -> None:
+    torch.manual_seed(2)
+    compose = AttentiveComposition(8).eval()
+    shared, specific = torch.randn((2, 2, 8, 2, 3, 2))
+    shared.requires_grad_()
+    specific.requires_grad_()
+    fused = compose(shared, specific)
+    assert fused.shape == shared.shape
+    fused[0, :, 0, 0, 0].square().sum().backward()
+    for feature in (shared, specific):
+        assert feature.grad is not None
+        assert (feature.grad[0].abs().sum(0) > 0).all()  # every place has a say
+        assert feature.grad[1].abs().max() == 0  # no other case has
+    assert not torch.allclose(compose(specific, shared), fused)
+
+
+# ---------------------------------------------------------------- more modalities than four
+
+
+def task_of(modalities: int) -> Task:
+    names = tuple(f"m{index}" for index in range(modalities))
+    return replace(
+        GLIOMA, name="many", modalities=names, titles={**GLIOMA.titles, **{name: name for name in names}},
+        aliases={}, shown_by={},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("modalities", [2, 5, 6])
+@pytest.mark.parametrize("students", [0, 2])
+def test_any_number_of_modalities_trains_and_answers_from_every_subset(modalities: int, students: int) -> None:
+    task = task_of(modalities)
+    torch.manual_seed(1)
+    method = make_method(CCSD, task, {"width": 4, "levels": 2, "students": students}).train()
+    images = torch.randn(1, modalities, 4, 4, 4)
+    everything = torch.ones(1, modalities, dtype=torch.bool)
+    regions = (torch.rand(1, 3, 4, 4, 4) > 0.7).float()
+    decoded, notes = Counter[str](), Counter[str]()
+    method.fuse.register_forward_hook(lambda module, inputs, output: decoded.update(["fused"]))
+    terms = method.stages()[0].loss(Batch(images, everything, everything, regions, ("a",)), clock_at(notes=notes))
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(torch.isfinite(term) for term in terms.values())
+    size = int(torch.randint(1, modalities, (), generator=clock_at().shared))
+    most = math.comb(modalities, size)
+    assert decoded["fused"] == 1 + min(most, students or most) + modalities  # full, students, the path
+    assert [len(name.removeprefix("path/").split("-")) for name in notes] == [modalities]
+    method.eval()
+    with torch.no_grad():
+        encoded = method.encode(images, everything)
+        answers = [method.decode(encoded, torch.tensor([task.presence(subset)])) for subset in task.subsets]
+    assert len(answers) == 2**modalities - 1
+    assert len({round(float(answer.sum()), 4) for answer in answers}) > len(answers) - 2
 
 
 # ---------------------------------------------------------------- decremental distillation
@@ -488,7 +620,7 @@ def two_on_a_path(method: CCSD) -> tuple[torch.Tensor, str, str]:
     """DMCD of a case with T1ce and FLAIR: the loss, and the modalities that stay and go."""
     batch, notes = batch_of(("t1c", "t2f")), Counter[str]()
     encoded = method.encode(batch.images, batch.acquired)
-    loss = method._decremental(batch.acquired, encoded, torch.zeros(1), clock_at(notes=notes))
+    loss = method._decremental(batch, encoded, torch.zeros(1), clock_at(notes=notes))
     gone, stays = next(iter(notes)).removeprefix("path/").split("-")
     return loss.sum(), f"specific.{GLIOMA.modalities.index(stays)}", f"specific.{GLIOMA.modalities.index(gone)}"
 
@@ -515,13 +647,13 @@ def test_on_the_concatenation_there_is_nothing_that_the_rest_could_learn() -> No
 def test_the_loss_of_a_path_is_the_mean_over_its_pairs(feature: Any) -> None:
     method, batch = tiny(feature=feature), batch_of(("t1n", "t1c", "t2w"))
     encoded = method.encode(batch.images, batch.acquired)
-    (path,) = method._paths(batch.acquired, encoded, torch.zeros(1), clock_at())
+    (path,) = method._paths(batch, encoded, torch.zeros(1), clock_at())
     fused = []
     for subset in path:
         presence = torch.tensor([[i in subset for i in FOUR]])
         fused.append(method.fuse(method._concatenation(encoded, _choices(presence), feature)))
     expected = sum((a - b).square().mean() for a, b in pairwise(fused)) / 2
-    loss = method._decremental(batch.acquired, encoded, torch.zeros(1), clock_at())
+    loss = method._decremental(batch, encoded, torch.zeros(1), clock_at())
     torch.testing.assert_close(loss, expected[None])
 
 
@@ -544,7 +676,17 @@ def test_the_log_counts_the_paths() -> None:
 # ---------------------------------------------------------------- the whole loss
 
 
-@pytest.mark.parametrize("arguments", [{}, {"path": "random"}, {"students": 2}, {"feature": "shared"}], ids=named)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"path": "random"},
+        {"students": 2},
+        {"feature": "shared"},
+        {"criticality": "ablation", "composition": "attention", "alignment": 0.1, "classification": 0.02},
+    ],
+    ids=named,
+)
 def test_a_mixed_batch_costs_what_its_cases_cost(arguments: dict[str, Any]) -> None:
     method = tiny(**arguments)
     sets = [GLIOMA.modalities, ("t1n", "t2f"), ("t1n", "t1c", "t2w"), ("t2w",)]
@@ -570,6 +712,11 @@ def test_a_mixed_batch_costs_what_its_cases_cost(arguments: dict[str, Any]) -> N
         ({"supervise": "full"}, {"full", "hmsd", "dmcd"}),
         ({"supervise": "students"}, {"students", "hmsd", "dmcd"}),
         ({"feature": "specific", "criticality": "gradient", "path": "min"}, {"full", "students", "hmsd", "dmcd"}),
+        ({"criticality": "ablation", "composition": "attention"}, {"full", "students", "hmsd", "dmcd"}),
+        (
+            {"alignment": 0.1, "classification": 0.02},
+            {"full", "students", "hmsd", "dmcd", "alignment", "classification"},
+        ),
         ({"feature": "shared", "path": "random", "match": "concatenation"}, {"full", "students", "hmsd", "dmcd"}),
     ],
     ids=named,

@@ -193,8 +193,7 @@ def _other_evaluation(target: Target, evaluation: Evaluation, weights: str) -> l
             postprocessing=sweep.postprocess if target.table.postprocessing is None else target.table.postprocessing,
             mirror=target.table.mirror or "none",
         )
-        task = evaluation.task
-        every = [task.subset_name(subset) for subset in task.subsets]  # both means are over the scored subsets
-        scored = Scored(cases, every, evaluation.policy.name, identity.postprocessing, identity.mirror)
+        same = table.subsets  # both means are over the scored subsets
+        scored = Scored(cases, same, evaluation.policy.name, identity.postprocessing, identity.mirror)
         return found or differences(table, scored)
     return found

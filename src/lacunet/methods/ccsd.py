@@ -1,20 +1,26 @@
 """CCSD: shared and specific encoders, and a network that teaches itself from richer to poorer subsets."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, pairwise
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence, hide
-from lacunet.nn.conv import ConvBlock, GroupNorm, PointConv
+from lacunet.nn.composition import AttentiveComposition, Composition
+from lacunet.nn.conv import ConvBlock, PointConv
+from lacunet.nn.criticality import (
+    cosine_criticality,
+    decremental_path,
+    feature_gradient_norms,
+    fixed_criticality,
+)
 from lacunet.nn.detail import Detail
 from lacunet.nn.fusion import SkipParts, spread
 from lacunet.nn.limits import require_between
@@ -22,6 +28,7 @@ from lacunet.nn.losses import bernoulli_divergence, checked_weights, deeply, seg
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.patch import FoldedSmoothing, fold, unfold
+from lacunet.nn.shared_specific import ModalityClassifier, neighbours_apart
 from lacunet.nn.unet import Encoder, Rise, level_widths
 from lacunet.task import Task
 
@@ -69,19 +76,6 @@ class Encoding:
     details: Skip | None
 
 
-class Composition(nn.Module):
-    """Shared and specific feature of a modality to its fused feature: concatenate, convolve, norm, non-linearity."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv3d(2 * channels, channels, 3, padding=1, bias=False)
-        self.norm = GroupNorm(min(8, channels), channels)
-
-    def forward(self, shared: Feature, specific: Feature) -> Feature:
-        """The fused feature."""
-        return F.leaky_relu(self.norm(self.convolution(torch.cat([shared, specific], dim=1))), 0.01)
-
-
 class CCSD(Method[Encoding]):
     """Shared and specific encoders, composed; the full set and richer subsets teach poorer ones.
 
@@ -97,6 +91,10 @@ class CCSD(Method[Encoding]):
         hmsd: Weight of hierarchical modality self-distillation; 0 leaves it out.
         dmcd: Weight of decremental modality combination distillation; 0 leaves it out.
         temperature: Of eq. 3.
+        alignment: Weight of ShaSpec's first loss, which makes the shared features of a case's modalities alike (0.1
+            there); 0 leaves it out.
+        classification: Weight of its second, by which specific features tell their modality (0.02 there); 0 leaves it
+            out.
         supervise: Which predictions meet the reference: `full`, `students`, or `both`.
         students: At most this many subsets of the drawn size at a step, drawn at random; 0 takes all of them.
         deep: Whether coarser levels of the decoder meet the reference too, each with half the weight of the finer one.
@@ -105,7 +103,8 @@ class CCSD(Method[Encoding]):
         batch_dice: Whether the Dice of a loss is that of all crops of a batch together, and not the mean of theirs.
         feature: What is distilled (table 4): `fused`, `shared` or `specific`.
         match: Where eq. 8 compares: after the `decoder`'s first block, where modalities mix, or on the `concatenation`.
-        criticality: `cosine` (eq. 4-5) or `gradient` (eq. 9).
+        composition: How the shared and the specific feature become one: a `convolution` (sec. 3.1) or `attention`.
+        criticality: `cosine` (eq. 4-5), `gradient` (eq. 9) or `ablation`: how far the loss rises without a modality.
         path: Remove the modality with the `max` or the `min` score first, or a `random` one (table 5).
         patch: Voxels along each side of the cubes that the encoders read and the decoder writes as channels. 1 is the
             paper's; 2 works at half the resolution, on an eighth of the positions.
@@ -122,15 +121,15 @@ class CCSD(Method[Encoding]):
         Eq. 8 compares features after the decoder's first block: on the concatenation itself teacher and student differ
         in the removed slot only, which no remaining modality can change. A case that lacks modalities in training has
         what was acquired as its full set; the paper assumes four. `patch`, `detail`, `smooth`, `deep`,
-        `region_weights` and `batch_dice` are ours.
+        `region_weights`, `batch_dice`, and the words `attention` and `ablation` are ours.
 
     Not stated in the paper:
         Temperature (4), weights of the two distillations (1 and 0.1) and their ramp (the first 10 % of the steps, as
         exp(-5 (1 - t)^2)); the norm of eq. 8 (mean of squares over the pairs); which predictions meet the reference
         (full set and students, each once). One path per case, features flattened (eq. 5), scores always of the fused
-        features; eq. 9 takes the full set's loss and the Euclidean norm, once a step. The last two modalities have
-        equal scores; their scores in the full set decide, then the task's order. What `train.subsets` shows is not
-        used: the losses draw their own subsets of what was acquired.
+        features; eq. 9 takes the full set's loss and the Euclidean norm, once a step. ShaSpec's two losses: left out.
+        The last two modalities have equal scores; their scores in the full set decide, then the task's order. What
+        `train.subsets` shows is not used: the losses draw their own subsets of what was acquired.
     """
 
     paper = Paper(
@@ -154,6 +153,8 @@ class CCSD(Method[Encoding]):
         hmsd: float = 1.0,
         dmcd: float = 0.1,
         temperature: float = 4.0,
+        alignment: float = 0.0,
+        classification: float = 0.0,
         supervise: Literal["full", "students", "both"] = "both",
         students: int = 0,
         deep: bool = False,
@@ -161,7 +162,8 @@ class CCSD(Method[Encoding]):
         batch_dice: bool = False,
         feature: Kind = "fused",
         match: Literal["decoder", "concatenation"] = "decoder",
-        criticality: Literal["cosine", "gradient"] = "cosine",
+        composition: Literal["convolution", "attention"] = "convolution",
+        criticality: Literal["cosine", "gradient", "ablation"] = "cosine",
         path: Literal["max", "min", "random"] = "max",
         patch: int = 1,
         detail: int = 0,
@@ -174,6 +176,7 @@ class CCSD(Method[Encoding]):
         require_between("patch", patch, 1, 8)
         require_between("detail", detail, 0, 64)
         self.hmsd, self.dmcd, self.temperature, self.recompute = hmsd, dmcd, temperature, recompute
+        self.alignment = alignment
         self.supervise, self.students, self.feature, self.match = supervise, students, feature, match
         self.criticality, self.path, self.batch_dice = criticality, path, batch_dice
         self.register_buffer("region_weights", checked_weights(region_weights, task), persistent=False)
@@ -181,7 +184,7 @@ class CCSD(Method[Encoding]):
         modalities, widths = len(task.modalities), level_widths(width, levels)
         self.shared = Encoder(patch**3, widths)
         self.specific = nn.ModuleList([Encoder(patch**3, widths) for _ in task.modalities])
-        self.compose = Composition(widths[-1])
+        self.compose = (AttentiveComposition if composition == "attention" else Composition)(widths[-1])
         self.fuse = ConvBlock(modalities * widths[-1], widths[-1])
         self.skips = nn.ModuleList([SkipParts(modalities, channels) for channels in widths[:-1]])
         self.rises = nn.ModuleList([Rise(below, channels, _two_convolutions) for channels, below in pairwise(widths)])
@@ -190,6 +193,8 @@ class CCSD(Method[Encoding]):
         self.coarser = nn.ModuleList([PointConv(channels, len(task.regions)) for channels in coarser])
         self.smooth = FoldedSmoothing(len(task.regions), patch) if smooth else None
         self.detail = Detail(modalities, len(task.regions), width, detail, patch) if detail else None
+        self.classification = classification
+        self.classify = ModalityClassifier(modalities, widths[-1]) if classification else None
 
     # ------------------------------------------------ sec. 3.1, 3.2: any subset from one encoding
 
@@ -255,8 +260,17 @@ class CCSD(Method[Encoding]):
             terms |= {"students": students.mean()} if self.supervise != "full" else {}
             terms |= {"hmsd": self.hmsd * weight * hmsd.mean()} if self.hmsd else {}
         if self.dmcd:
-            dmcd = self._decremental(batch.acquired, encoded, supervised, clock)
+            dmcd = self._decremental(batch, encoded, supervised, clock)
             terms["dmcd"] = self.dmcd * weight * dmcd.mean()
+        return terms | self._disentangled(encoded, _members(batch.acquired))
+
+    def _disentangled(self, encoded: Encoding, members: Sequence[tuple[int, ...]]) -> dict[str, Tensor]:
+        """ShaSpec's two losses, where they have a weight."""
+        terms = {}
+        if self.alignment:
+            terms["alignment"] = self.alignment * neighbours_apart(encoded.shared, members).mean()
+        if self.classify is not None:
+            terms["classification"] = self.classification * self.classify(encoded.specific, members).mean()
         return terms
 
     def _compared(self, levels: Sequence[LevelLogits], regions: Float[Tensor, "batch region x y z"]) -> PerCase:
@@ -314,9 +328,10 @@ class CCSD(Method[Encoding]):
             students.append((presence, torch.tensor(weights, device=acquired.device)))
         return students
 
-    def _decremental(self, acquired: Presence, encoded: Encoding, supervised: PerCase, clock: Clock) -> PerCase:
+    def _decremental(self, batch: Batch, encoded: Encoding, supervised: PerCase, clock: Clock) -> PerCase:
         """DMCD: along each case's path, every subset, without gradient, teaches the next poorer one (eq. 8)."""
-        paths = self._paths(acquired, encoded, supervised, clock)
+        acquired = batch.acquired
+        paths = self._paths(batch, encoded, supervised, clock)
         for path in paths:
             clock.note(f"path/{self._lost_in_order(path)}", 1 / len(paths))
         longest = max(map(len, paths))
@@ -336,15 +351,16 @@ class CCSD(Method[Encoding]):
         features: Feature = concatenation if self.match == "concatenation" else self.fuse(concatenation)
         return features
 
-    def _paths(
-        self, acquired: Presence, encoded: Encoding, supervised: PerCase, clock: Clock
-    ) -> list[list[tuple[int, ...]]]:
+    def _paths(self, batch: Batch, encoded: Encoding, supervised: PerCase, clock: Clock) -> list[list[tuple[int, ...]]]:
         """The subsets of each case's path, richest first (eq. 6-7)."""
+        acquired = batch.acquired
         if self.path == "random":
             drawn = torch.rand(acquired.shape[1], generator=clock.shared)  # one order of removal for the whole step
             criticalities = [fixed_criticality(drawn)] * len(acquired)
         elif self.criticality == "gradient":
             criticalities = [fixed_criticality(scores) for scores in feature_gradient_norms(supervised, encoded.fused)]
+        elif self.criticality == "ablation":
+            criticalities = [fixed_criticality(rises) for rises in self.rises_without(batch, encoded, supervised)]
         else:
             criticalities = [cosine_criticality(torch.stack(case)) for case in zip(*encoded.fused, strict=True)]
         removes = min if self.path == "min" else max
@@ -353,56 +369,26 @@ class CCSD(Method[Encoding]):
             for members, criticality in zip(_members(acquired), criticalities, strict=True)
         ]
 
+    @torch.no_grad()
+    def rises_without(self, batch: Batch, encoded: Encoding, supervised: PerCase) -> Float[Tensor, "batch modality"]:
+        """How far each case's loss rises without each modality; 0 where it has no such modality, or no other.
+
+        Args:
+            batch: Images and reference.
+            encoded: All modalities that were acquired.
+            supervised: The loss of each case from all of them.
+        """
+        rises = []
+        for index in range(batch.acquired.shape[1]):
+            rest = batch.acquired.clone()
+            rest[:, index] = False
+            rest = torch.where(rest.any(1, keepdim=True), rest, batch.acquired)
+            rises.append(self._compared(self._levels(encoded, rest, "fused"), batch.regions) - supervised)
+        return torch.stack(rises, dim=1)
+
     def _lost_in_order(self, path: Sequence[tuple[int, ...]]) -> str:
         lost = [next(iter(set(richer) - set(poorer))) for richer, poorer in pairwise(path)]
         return "-".join(self.task.modalities[index] for index in [*lost, *path[-1]])
-
-
-Criticality = Callable[[tuple[int, ...]], Mapping[int, float]]
-"""A subset to the score of each member; the higher, the less the others can replace it."""
-
-
-def cosine_criticality(features: Float[Tensor, "modality channel x y z"]) -> Criticality:
-    """Minus the mean cosine similarity to the others of the subset (eq. 4), of flattened features of a case (eq. 5)."""
-    directions = F.normalize(features.detach().float().flatten(1), dim=1)
-    similarities = directions @ directions.T
-    table = ((similarities + similarities.T) / 2).tolist()  # exactly symmetric, so that ties are ties
-
-    def score(subset: tuple[int, ...]) -> Mapping[int, float]:
-        return {i: -sum(table[i][j] for j in subset if j != i) / max(len(subset) - 1, 1) for i in subset}
-
-    return score
-
-
-def fixed_criticality(scores: Float[Tensor, "modality"]) -> Criticality:
-    """The same scores in every subset."""
-    values = scores.tolist()
-    return lambda subset: {i: values[i] for i in subset}
-
-
-def feature_gradient_norms(losses: PerCase, features: Sequence[Feature]) -> Float[Tensor, "batch modality"]:
-    """The norm of the gradient of each case's loss by the feature of each modality (eq. 9)."""
-    gradients = torch.autograd.grad(
-        losses.sum(), features, retain_graph=True, allow_unused=True, materialize_grads=True
-    )
-    return torch.stack([gradient.float().flatten(1).norm(dim=1) for gradient in gradients], dim=1)
-
-
-def decremental_path(
-    members: tuple[int, ...], criticality: Criticality, removes: Callable[..., int] = max
-) -> list[tuple[int, ...]]:
-    """Subsets from all members to one, each without the most critical member of the one before (eq. 6-7).
-
-    The scores of two members are always equal. As in any tie, their scores in the full set then decide, and if these
-    are equal too, the first member is removed.
-    """
-    whole = criticality(members)
-    path = [members]
-    while len(path[-1]) > 1:
-        now = criticality(path[-1])
-        lost = removes(path[-1], key=lambda member: (now[member], whole[member]))
-        path.append(tuple(member for member in path[-1] if member != lost))
-    return path
 
 
 def ramp_up(progress: float) -> float:

@@ -26,7 +26,8 @@ class PublishedScore:
     Attributes:
         method: As the table calls it.
         region: `wt`, `tc`, `et`.
-        subsets: Dice of each subset, 0 to 1, in lacunet's order; empty where the source prints the mean alone.
+        subsets: Dice of each subset that the source prints, 0 to 1, in lacunet's order; empty where it prints the mean
+            alone.
         printed_mean: Mean Dice as printed.
         hd95: Mean HD95 in mm, or None.
         spread: Standard deviation of Dice over cases by subset; empty where none is printed.
@@ -45,23 +46,28 @@ class PublishedScore:
         return fmean(self.subsets.values()) if self.subsets else self.printed_mean
 
     def mean_over(self, subsets: Collection[str]) -> float | None:
-        """Mean Dice over some of the subsets; None over fewer than all where no cells are printed."""
-        if len(subsets) == len(GLIOMA.subsets):
+        """Mean Dice over some of the subsets; None where not all of their cells are printed, nor their mean."""
+        if len(subsets) == len(GLIOMA.subsets) and not self.subsets:
             return self.mean
-        return fmean(self.subsets[name] for name in subsets) if self.subsets and subsets else None
+        there = subsets and set(subsets) <= set(self.subsets)
+        return fmean(self.subsets[name] for name in subsets) if there else None
 
     @property
     def by_size(self) -> dict[int, float]:
-        """Number of sequences -> mean Dice over its subsets."""
-        sizes: dict[int, list[float]] = defaultdict(list)
-        for name, dice in self.subsets.items():
-            sizes[name.count("+") + 1].append(dice)
-        return {size: fmean(values) for size, values in sorted(sizes.items())}
+        """Number of sequences -> mean Dice over its subsets, where all of them are printed."""
+        sizes: dict[int, list[str]] = defaultdict(list)
+        for subset in GLIOMA.subsets:
+            sizes[len(subset)].append(GLIOMA.subset_name(subset))
+        return {
+            size: fmean(self.subsets[name] for name in names)
+            for size, names in sizes.items()
+            if set(names) <= set(self.subsets)
+        }
 
     @property
     def aurc(self) -> float | None:
-        """Area under the robustness curve; None without subsets."""
-        return aurc(list(self.by_size.values())) if self.subsets else None
+        """Area under the robustness curve; None unless every subset is printed."""
+        return aurc(list(self.by_size.values())) if len(self.subsets) == len(GLIOMA.subsets) else None
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,12 @@ class PublishedTable:
     def methods(self) -> list[str]:
         """In the table's order."""
         return list(dict.fromkeys(score.method for score in self.scores))
+
+    @property
+    def subsets(self) -> list[str]:
+        """Those that its means are over, in lacunet's order."""
+        printed = self.scores[0].subsets
+        return [name for name in map(GLIOMA.subset_name, GLIOMA.subsets) if name in printed or not printed]
 
     @property
     def notes(self) -> list[str]:
@@ -179,7 +191,7 @@ def differences(table: PublishedTable, scored: Scored) -> list[str]:
     """Why an evaluation of ours cannot be compared with a published table; empty where no difference is known."""
     found = [
         _other_cases(table, scored.cases),
-        _other_subsets(scored.subsets),
+        _other_subsets(table, scored.subsets),
         _other_policy(table, scored.policy),
         _other_rules(table, scored.postprocessing),
         _other_mirror(table, scored.mirror),
@@ -201,10 +213,13 @@ def _other_cases(table: PublishedTable, cases: Sequence[str]) -> str:
     return ""
 
 
-def _other_subsets(subsets: Sequence[str]) -> str:
-    """Every table is of all subsets of the glioma task."""
-    every = len(GLIOMA.subsets)
-    return "" if len(subsets) == every else f"here {len(subsets)} of {every} subsets"
+def _other_subsets(table: PublishedTable, subsets: Sequence[str]) -> str:
+    """Nearly every table is of all subsets of the glioma task."""
+    every, theirs = len(GLIOMA.subsets), table.subsets
+    if set(subsets) == set(theirs):
+        return ""
+    there = "" if len(theirs) == every else f", there {len(theirs)}"
+    return f"here {len(subsets)} of {every} subsets{there}"
 
 
 def _other_policy(table: PublishedTable, policy: str) -> str:
@@ -243,7 +258,7 @@ def _scores_by_subset() -> list[tuple[str, PublishedScore]]:
     fixed = ("table", "method", "region", "measure", "mean")
     cells = {
         (row["table"], row["method"], row["region"], row["measure"]): {
-            name: float(value) / 100 for name, value in row.items() if name not in fixed
+            name: float(value) / 100 for name, value in row.items() if name not in fixed and value
         }
         for row in rows
     }
