@@ -206,7 +206,7 @@ def test_coarser_levels_meet_the_reference_at_their_own_resolution(patch: int, s
     method = tiny(levels=3, patch=patch, deep=True, hmsd=0.0, dmcd=0.0, supervise="full")
     batch = batch_of(GLIOMA.modalities)
     encoded = method.encode(batch.images, batch.acquired)
-    levels = method._levels(encoded, batch.acquired, "fused")
+    (levels,) = method._levels(encoded, [batch.acquired], "fused")
     assert [level.shape[2] for level in levels] == sides
     assert torch.equal(levels[0], method.decode(encoded, batch.acquired))
     coarse = F.avg_pool3d(batch.regions, 8 // sides[1])
@@ -303,7 +303,7 @@ def test_divergence_stays_finite_for_certain_networks() -> None:
 
 
 def logits_of(method: CCSD, encoded: Any, subset: tuple[int, ...], kind: Any) -> torch.Tensor:
-    return method._levels(encoded, torch.tensor([[i in subset for i in FOUR]]), kind)[0]
+    return method._levels(encoded, [torch.tensor([[i in subset for i in FOUR]])], kind)[0][0]
 
 
 @pytest.mark.parametrize("feature", ["fused", "shared", "specific"])
@@ -311,8 +311,7 @@ def logits_of(method: CCSD, encoded: Any, subset: tuple[int, ...], kind: Any) ->
 def test_the_hierarchical_term_by_hand(feature: Any, supervise: Any) -> None:
     method, batch = tiny(feature=feature, supervise=supervise, temperature=3.0), batch_of(GLIOMA.modalities)
     encoded = method.encode(batch.images, batch.acquired)
-    full = method.decode(encoded, batch.acquired)
-    supervised, divergence = method._hierarchical(batch, encoded, full, clock_at())
+    terms = method._loss(batch, clock_at())
     size = int(torch.randint(1, 4, (), generator=clock_at().shared))
     teacher = torch.distributions.Bernoulli(logits=logits_of(method, encoded, FOUR, feature) / 3)
     students = list(combinations(FOUR, size))
@@ -321,23 +320,27 @@ def test_the_hierarchical_term_by_hand(feature: Any, supervise: Any) -> None:
         student = torch.distributions.Bernoulli(logits=logits_of(method, encoded, subset, feature) / 3)
         expected = expected + 9 * torch.distributions.kl_divergence(teacher, student).mean() / len(students)
         seen = seen + segmentation_losses(logits_of(method, encoded, subset, "fused"), batch.regions) / len(students)
-    torch.testing.assert_close(divergence, expected)
-    torch.testing.assert_close(supervised, seen if supervise == "both" else torch.zeros(1))
+    assert terms["hmsd"].item() == pytest.approx(ramp_up(clock_at().progress) * expected.item(), rel=1e-4)
+    assert ("students" in terms) == (supervise == "both")
+    if supervise == "both":
+        assert terms["students"].item() == pytest.approx(seen.item(), rel=1e-4)
 
 
-def test_every_size_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, batch, sizes = tiny(students=1), batch_of(GLIOMA.modalities), Counter[int]()
+def test_subsets_decoded_together_are_those_decoded_alone() -> None:
+    method, batch = tiny(levels=3, patch=2, detail=4, smooth=True, deep=True), batch_of(GLIOMA.modalities, ("t1c",))
     encoded = method.encode(batch.images, batch.acquired)
-    full = method.decode(encoded, batch.acquired)
-    students = method._students
+    subsets = [torch.tensor([[True] * 4, [False, True, False, False]]), torch.tensor([[False, True, True, False]] * 2)]
+    together = method._levels(encoded, subsets, "fused")
+    for own, presence in zip(together, subsets, strict=True):
+        for one, other in zip(own, method._levels(encoded, [presence], "fused")[0], strict=True):
+            torch.testing.assert_close(one, other)
 
-    def spy(acquired: torch.Tensor, size: int, clock: Clock) -> Any:
-        sizes.update([size])
-        return students(acquired, size, clock)
 
-    monkeypatch.setattr(method, "_students", spy)
+def test_every_size_is_drawn() -> None:
+    method, batch, sizes = tiny(students=1), batch_of(GLIOMA.modalities), Counter[int]()
     for seed in range(40):
-        method._hierarchical(batch, encoded, full, clock_at(seed=seed))
+        ((presence, _),) = method._students(batch.acquired, clock_at(seed=seed))
+        sizes.update([int(presence.sum())])
     assert set(sizes) == {1, 2, 3}
     assert min(sizes.values()) > 5
 

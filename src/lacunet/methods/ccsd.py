@@ -34,6 +34,8 @@ from lacunet.task import Task
 
 Feature = Float[Tensor, "_ _ _ _ _"]
 PerCase = Float[Tensor, "batch"]
+Student = tuple[Presence, PerCase]
+"""A subset of each case, with its weight in the case's mean."""
 Kind = Literal["fused", "shared", "specific"]
 Choice = bool | Tensor
 """Whether a modality is there: in all cases, in none, or in those of a mask."""
@@ -220,21 +222,26 @@ class CCSD(Method[Encoding]):
 
     def decode(self, encoded: Encoding, presence: Presence) -> Logits:
         """One subset, assembled and decoded."""
-        return self._levels(encoded, presence, "fused")[0]
+        return self._levels(encoded, [presence], "fused")[0][0]
 
-    def _levels(self, encoded: Encoding, presence: Presence, kind: Kind) -> list[LevelLogits]:
-        """Logits at the images' resolution, then those of coarser levels if they are compared with the reference."""
-        choices = _choices(presence)
-        features = [self.fuse(self._concatenation(encoded, choices, kind))]
+    def _levels(self, encoded: Encoding, subsets: Sequence[Presence], kind: Kind) -> list[list[LevelLogits]]:
+        """For each subset, logits at the images' resolution, then those of coarser levels if they meet the reference.
+
+        All subsets pass through the decoder together, as one batch: a GPU is given fewer orders.
+        """
+        choices = [_choices(presence) for presence in subsets]
+        features = [self.fuse(_joined([self._concatenation(encoded, each, kind) for each in choices]))]
         for skip, rise in reversed(list(zip(encoded.skips, self.rises, strict=True))):
-            features.insert(0, rise(features[0], _assembled(skip, choices)))
+            features.insert(0, rise(features[0], _joined([_assembled(skip, each) for each in choices])))
         logits = self.head(features[0])
         if self.detail is not None and encoded.details is not None:
-            logits = logits + self.detail(_assembled(encoded.details, choices), features[0])
+            details = _joined([_assembled(encoded.details, each) for each in choices])
+            logits = logits + self.detail(details, features[0])
         if self.smooth is not None:
             logits = self.smooth(logits)
         coarser = [head(level) for head, level in zip(self.coarser, features[1:], strict=False)]
-        return [unfold(logits, self.patch), *coarser]
+        levels = [unfold(logits, self.patch), *coarser]
+        return [list(own) for own in zip(*(level.chunk(len(subsets)) for level in levels), strict=True)]
 
     def _concatenation(self, encoded: Encoding, choices: Sequence[Choice], kind: Kind) -> Feature:
         """Z_S: the features of all modalities side by side, present or not."""
@@ -251,14 +258,17 @@ class CCSD(Method[Encoding]):
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         encoded = self.encode(batch.images, batch.acquired)
         batch = replace(batch, acquired=batch.acquired.cpu())  # read once: subsets are drawn by the processor
-        levels = self._levels(encoded, batch.acquired, "fused")
-        supervised = self._compared(levels, batch.regions)
+        students = self._students(batch.acquired, clock) if self.supervise != "full" or self.hmsd else []
+        full, *poorer = self._decoded(encoded, [batch.acquired, *(presence for presence, _ in students)])
+        supervised = self._compared(full, batch.regions)
         weight = ramp_up(clock.progress)
         terms = {"full": supervised.mean()} if self.supervise != "students" else {}
-        if self.supervise != "full" or self.hmsd:
-            students, hmsd = self._hierarchical(batch, encoded, levels[0], clock)
-            terms |= {"students": students.mean()} if self.supervise != "full" else {}
-            terms |= {"hmsd": self.hmsd * weight * hmsd.mean()} if self.hmsd else {}
+        if self.supervise != "full":
+            compared = [self._compared(levels, batch.regions) for levels in poorer]
+            terms["students"] = _shared_out(compared, students).mean()
+        if self.hmsd:
+            distilled = self._distilled(encoded, full[0], batch.acquired, students, [own[0] for own in poorer])
+            terms["hmsd"] = self.hmsd * weight * distilled.mean()
         if self.dmcd:
             dmcd = self._decremental(batch, encoded, supervised, clock)
             terms["dmcd"] = self.dmcd * weight * dmcd.mean()
@@ -278,42 +288,38 @@ class CCSD(Method[Encoding]):
         loss = partial(segmentation_losses, weights=self.region_weights, together=self.batch_dice)
         return deeply(loss, levels, regions)
 
-    def _hierarchical(self, batch: Batch, encoded: Encoding, full: Logits, clock: Clock) -> tuple[PerCase, PerCase]:
+    def _decoded(self, encoded: Encoding, subsets: Sequence[Presence]) -> list[list[LevelLogits]]:
+        """As `_levels`, of fused features; all but the first are computed again in the backward pass if so wished."""
+        if not self.recompute:
+            return self._levels(encoded, subsets, "fused")
+        return [*self._levels(encoded, subsets[:1], "fused"), *self._again(encoded, subsets[1:], "fused")]
+
+    def _again(self, encoded: Encoding, subsets: Sequence[Presence], kind: Kind) -> list[list[LevelLogits]]:
+        again = partial(checkpoint, self._levels, use_reentrant=False, preserve_rng_state=False)
+        return [again(encoded, [presence], kind)[0] for presence in subsets]
+
+    def _distilled(
+        self, encoded: Encoding, full: Logits, acquired: Presence, students: Sequence[Student], own: Sequence[Logits]
+    ) -> PerCase:
         """HMSD: the full set, without gradient, teaches all subsets of a drawn size (eq. 1-3).
 
         Returns:
-            The students' segmentation loss and their divergence from the teacher, each the mean over a case's students.
+            The students' divergence from the teacher, the mean over a case's students.
         """
-        everything = batch.acquired
-        size = int(torch.randint(1, everything.shape[1], (), generator=clock.shared))
-        teacher = (full if self.feature == "fused" else self._levels(encoded, everything, self.feature)[0]).detach()
-        supervised = distilled = full.new_zeros(len(full), dtype=torch.float32)
-        for presence, share in self._students(everything, size, clock):
-            weight = share.to(full.device)
-            if self.supervise != "full" or self.feature == "fused":
-                levels = self._student(encoded, presence, "fused")
-            if self.supervise != "full":
-                supervised = supervised + weight * self._compared(levels, batch.regions)
-            if self.hmsd and self.feature != "fused":
-                levels = self._student(encoded, presence, self.feature)
-            if self.hmsd:
-                distilled = distilled + weight * bernoulli_divergence(teacher, levels[0], self.temperature)
-        return supervised, distilled
+        teacher = full.detach()
+        if self.feature != "fused":
+            decoded = self._again if self.recompute else self._levels
+            teacher = self._levels(encoded, [acquired], self.feature)[0][0].detach()
+            own = [levels[0] for levels in decoded(encoded, [presence for presence, _ in students], self.feature)]
+        return _shared_out([bernoulli_divergence(teacher, one, self.temperature) for one in own], students)
 
-    def _student(self, encoded: Encoding, presence: Presence, kind: Kind) -> list[LevelLogits]:
-        if not self.recompute:
-            return self._levels(encoded, presence, kind)
-        levels: list[LevelLogits] = checkpoint(
-            self._levels, encoded, presence, kind, use_reentrant=False, preserve_rng_state=False
-        )
-        return levels
-
-    def _students(self, acquired: Presence, size: int, clock: Clock) -> list[tuple[Presence, PerCase]]:
-        """S_k (eq. 1): the subsets of one size of each case, with their weight in the case's mean.
+    def _students(self, acquired: Presence, clock: Clock) -> list[Student]:
+        """S_k (eq. 1): the subsets of a drawn size of each case, with their weight in the case's mean.
 
         A case with fewer modalities has smaller and fewer subsets. While other cases go on, its first subsets are
         decoded again with weight 0.
         """
+        size = int(torch.randint(1, acquired.shape[1], (), generator=clock.shared))
         lots = torch.rand(2 ** acquired.shape[1], generator=clock.shared).tolist()  # one for each subset there can be
         subsets = []
         for members in _members(acquired):
@@ -383,7 +389,7 @@ class CCSD(Method[Encoding]):
             rest = batch.acquired.clone()
             rest[:, index] = False
             rest = torch.where(rest.any(1, keepdim=True), rest, batch.acquired)
-            rises.append(self._compared(self._levels(encoded, rest, "fused"), batch.regions) - supervised)
+            rises.append(self._compared(self._levels(encoded, [rest], "fused")[0], batch.regions) - supervised)
         return torch.stack(rises, dim=1)
 
     def _lost_in_order(self, path: Sequence[tuple[int, ...]]) -> str:
@@ -414,6 +420,16 @@ def _assembled(skip: Skip, choices: Sequence[Choice]) -> Feature:
     """The skip or detail of one subset: the sum of what each modality adds, present or not."""
     first, *others = [_chosen(*slot) for slot in zip(choices, skip.parts, skip.absent, strict=True)]
     return sum(others, first)
+
+
+def _joined(parts: Sequence[Feature]) -> Feature:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _shared_out(values: Sequence[PerCase], students: Sequence[Student]) -> PerCase:
+    """The mean over each case's students."""
+    weighted = [share.to(value.device) * value for value, (_, share) in zip(values, students, strict=True)]
+    return torch.stack(weighted).sum(dim=0)
 
 
 def _of_those_that_have_it(images: Images, presence: Presence) -> list[Feature]:
