@@ -18,6 +18,7 @@ from lacunet.models.model import Model, load_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import ask, signs_of
+from lacunet.segmentation.asked import ask_in_parts
 from lacunet.segmentation.doubts import Doubt, Signs, doubts_of, unreliable_regions
 from lacunet.segmentation.expectation import Expectation, Expected, agreeing, caveat, expected_of, withhold
 from lacunet.segmentation.segment import segment_case
@@ -275,7 +276,8 @@ def test_signs_are_those_of_the_masks_on_the_network_s_grid(predictor, phantoms)
     case = load_case(phantoms[0])
     whole, *parts = predictor.with_parts(case, T1CE_FLAIR, [("t1c",), ("t2f",)])
     labels = whole.labels()
-    signs = signs_of(case, labels, whole, parts)
+    asked = ask_in_parts(predictor, case, T1CE_FLAIR, one_may_go=False)
+    signs = signs_of(case, labels, whole, asked)
     assert signs.volumes["wt"] == pytest.approx(np.count_nonzero(labels) * case.grid.voxel_ml)
     assert set(signs.agreement.parts) == {"t1c", "t2f"}
     frame = whole.answers[0].frame
@@ -285,7 +287,9 @@ def test_signs_are_those_of_the_masks_on_the_network_s_grid(predictor, phantoms)
         assert found["wt"] == pytest.approx(np.count_nonzero(part.answers[0].maps[0] > 0) * voxel)
         assert found["wt"] == pytest.approx(np.count_nonzero(part.regions()["wt"]) * case.grid.voxel_ml, rel=0.15)
     assert set(signs.facts.shading) == {"t1c", "t2f"}
-    assert signs_of(case, labels, whole, []).agreement is None
+    assert signs.fits == {}
+    alone = ask_in_parts(predictor, case, ("t1c",), one_may_go=True)
+    assert signs_of(case, labels, alone.answers["t1c",], alone).agreement is None
 
 
 def test_page_record_and_terminal_of_a_doubtful_mask(predictor, phantoms, tmp_path, capsys):
@@ -300,7 +304,7 @@ def test_page_record_and_terminal_of_a_doubtful_mask(predictor, phantoms, tmp_pa
     assert record["warnings"][: len(answer.doubts)] == [doubt.sentence for doubt in answer.doubts]
     assert record["expected_dice"] == {}
     assert record["withheld"] == {region: [doubt.kind for doubt in answer.doubts] for region in GLIOMA.regions}
-    assert set(record["signs"]) == {"agreement", "both_sides", "distant_ml", "brain_ml", "voxel_mm", "shading"}
+    assert set(record["signs"]) == {"agreement", "fit", "both_sides", "distant_ml", "brain_ml", "voxel_mm", "shading"}
     assert set(record["signs"]["agreement"]) == {"t1c", "t2f"}
     assert set(record["signs"]["agreement"]["t1c"]) == {"volumes_ml", "dice"}
     page = done.places.page.read_text()

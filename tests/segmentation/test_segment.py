@@ -114,9 +114,9 @@ def test_what_is_written_is_the_answer(predictor, cohort, tmp_path):
     assert np.count_nonzero(voxels == 4) == np.count_nonzero(answer.labels == 3)
     record = json.loads(done.places.record.read_text())
     assert list(record) == [
-        "case", "subset", "acquired", "cautions", "volumes_ml", "caveat", "doubts", "signs", "n4", "evidence",
-        "expected_dice", "expected_dice_from", "calibration", "withheld", "warnings", "label_convention", "masks",
-        "postprocessing", "provenance", "seconds", "inputs_sha256",
+        "case", "subset", "acquired", "cautions", "volumes_ml", "caveat", "doubts", "signs", "left_out", "n4",
+        "evidence", "expected_dice", "expected_dice_from", "calibration", "withheld", "warnings", "label_convention",
+        "masks", "postprocessing", "provenance", "seconds", "inputs_sha256",
     ]  # fmt: skip
     assert (record["subset"], record["label_convention"]) == ("t2f", "brats2018")
     assert (record["expected_dice"], record["expected_dice_from"], record["calibration"]) == ({}, None, None)

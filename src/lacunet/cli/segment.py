@@ -102,6 +102,10 @@ def segment(
             "--n4", help="Correct uneven brightness before the model sees a scan: off, auto (very uneven ones), on."
         ),
     ] = "off",
+    leave_out_bad: Annotated[
+        bool,
+        typer.Option("--leave-out-bad", help="Leave out a scan that does not fit the others, of three or more."),
+    ] = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
     device: Device = "auto",
@@ -137,6 +141,7 @@ def segment(
         layout=layout,
         viewer=viewer,
         n4=n4,
+        leave_out_bad=leave_out_bad,
     )
     found = _sources_of(sources or [], given, name, task, may_import, show_names)
     require_writable(output)

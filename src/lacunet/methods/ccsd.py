@@ -283,6 +283,10 @@ class CCSD(Method[Encoding]):
             terms["classification"] = self.classification * self.classify(encoded.specific, members).mean()
         return terms
 
+    def losses(self, batch: Batch, encoded: Encoding, presence: Presence) -> PerCase:
+        """The segmentation loss of each case from a subset of what is encoded."""
+        return self._compared(self._levels(encoded, [presence], "fused")[0], batch.regions)
+
     def _compared(self, levels: Sequence[LevelLogits], regions: Float[Tensor, "batch region x y z"]) -> PerCase:
         """Dice and cross-entropy of each case, at all resolutions."""
         loss = partial(segmentation_losses, weights=self.region_weights, together=self.batch_dice)
@@ -389,7 +393,7 @@ class CCSD(Method[Encoding]):
             rest = batch.acquired.clone()
             rest[:, index] = False
             rest = torch.where(rest.any(1, keepdim=True), rest, batch.acquired)
-            rises.append(self._compared(self._levels(encoded, [rest], "fused")[0], batch.regions) - supervised)
+            rises.append(self.losses(batch, encoded, rest) - supervised)
         return torch.stack(rises, dim=1)
 
     def _lost_in_order(self, path: Sequence[tuple[int, ...]]) -> str:

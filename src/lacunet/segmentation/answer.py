@@ -22,7 +22,7 @@ from lacunet.data.hidden_names import all_without_names, names_of_files
 from lacunet.data.nifti import load_case
 from lacunet.data.scan_facts import scan_facts
 from lacunet.errors import DataError, UsageError
-from lacunet.evaluation.agreement import Agreement, agreement_of, parts_of
+from lacunet.evaluation.agreement import Agreement, Masks, agreement_of, parts_of
 from lacunet.evaluation.metrics import region_masks, volume_ml
 from lacunet.intake.found import Caution
 from lacunet.intake.identify.classify import contradictions
@@ -32,6 +32,8 @@ from lacunet.models.model import Model
 from lacunet.prediction.choices import N4
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
+from lacunet.segmentation.asked import Asked, ask_in_parts
+from lacunet.segmentation.bad_scan import BadScan, bad_scan_of, left_out_words, without
 from lacunet.segmentation.doubts import Doubt, Signs, doubts_of, unreliable_regions
 from lacunet.segmentation.even import Evened, evened, evened_warnings
 from lacunet.segmentation.expectation import (
@@ -66,6 +68,8 @@ class Answer:
         cautions: What must be said before any volume.
         doubts: Why the mask may be wrong.
         signs: What the doubts come from: the mask, and the scans as the model saw them.
+        left_out: The scan that was not used since it does not fit the others; None where there is none, or it was not
+            asked to be left out.
         evened: Scans that were corrected for uneven brightness before the model saw them; `case` has them as they came.
         expected: The Dice and the volumes to expect; nothing where there is a doubt.
         warnings: Other sentences that a reader must not miss.
@@ -87,6 +91,7 @@ class Answer:
     cautions: Sequence[Caution]
     doubts: Sequence[Doubt]
     signs: Signs
+    left_out: BadScan | None
     evened: Mapping[str, Evened]
     expected: Expected
     warnings: Sequence[str]
@@ -119,6 +124,7 @@ def ask(
     want_reference: bool = False,
     origin: "Origin | None" = None,
     n4: N4 = "off",
+    leave_out_bad: bool = False,
 ) -> Answer:
     """Ask the model about one case. No file is written.
 
@@ -130,6 +136,7 @@ def ask(
         want_reference: Also load the case's reference, where it has one.
         origin: The scans before import, where the case was just imported.
         n4: Which scans are corrected for uneven brightness before the model sees them.
+        leave_out_bad: Leave out the scan that does not fit the others, where there is one among three or more.
 
     Raises:
         DataError: a scan is not what it should be.
@@ -141,15 +148,19 @@ def ask(
     case = _imported_case(files, model.task, want) if origin else load_case(files, model.task, want)
     subset = subset_in_use(case, subset, model)
     seen, changes = evened(case, subset, n4)
-    prediction, *parts = predictor.with_parts(seen, subset, parts_of(subset))
+    asked = ask_in_parts(predictor, seen, subset, leave_out_bad)
+    bad = bad_scan_of(asked.fits(subset)) if leave_out_bad else None
+    subset = without(subset, bad) if bad else subset
+    prediction = asked.answers[subset]
     labels = apply_rules(rules, prediction.labels(), case.grid, model.task)
     names = [rule.name for rule in rules]
-    signs = signs_of(seen, labels, prediction, parts)
+    signs = signs_of(seen, labels, prediction, asked)
     volumes = signs.volumes
     doubts = doubts_of(model.task, subset, signs, model.calibration)
     unreliable = unreliable_regions(model.task, subset, signs, model.calibration)
+    corrected = any(modality in changes for modality in subset)
     expected = withhold(
-        expected_of(model, subset, volumes, names, predictor.mirror, card_expectation(model, subset), bool(changes)),
+        expected_of(model, subset, volumes, names, predictor.mirror, card_expectation(model, subset), corrected),
         dict.fromkeys(model.task.regions, doubts) if doubts else unreliable,
     )
     imported = origin.record if origin else record_of(files)
@@ -160,6 +171,7 @@ def ask(
         *all_without_names(case.notes, files),
         *(line for line in (imported.warnings if imported else ()) if line not in said_first),
         *contradictions(case.images, case.grid, model.task, known=judged),
+        *([left_out_words(model.task, bad)] if bad else ()),
         *evened_warnings(model.task, changes),
         *inference_warnings(model.task, subset),
         *expected.warnings,
@@ -178,6 +190,7 @@ def ask(
         cautions=cautions,
         doubts=doubts,
         signs=signs,
+        left_out=bad,
         evened=changes,
         expected=expected,
         warnings=warnings,
@@ -188,32 +201,31 @@ def ask(
     )
 
 
-def signs_of(case: Case, labels: UInt8[np.ndarray, "x y z"], whole: Prediction, parts: Sequence[Prediction]) -> Signs:
+def signs_of(case: Case, labels: UInt8[np.ndarray, "x y z"], whole: Prediction, asked: Asked) -> Signs:
     """What can be seen of a mask and of its scans.
 
     Args:
         case: The scans.
         labels: The mask, after post-processing.
         whole: The prediction that it comes from.
-        parts: Those from parts of its subset, in the same frame (`Predictor.with_parts`).
+        asked: Has the masks from parts of its subset.
     """
-    task, grid = whole.task, case.grid
+    task, grid, subset = whole.task, case.grid, whole.subset
     masks = region_masks(labels, task)
-    brain = np.logical_or.reduce([case.images[modality] != 0 for modality in whole.subset])
+    brain = np.logical_or.reduce([case.images[modality] != 0 for modality in subset])
     return Signs(
         volumes={region: volume_ml(mask, grid.spacing) for region, mask in masks.items()},
-        agreement=_agreement(whole, parts),
+        agreement=_agreement(whole, asked.masks),
         where=where_of(next(iter(masks.values())), brain, grid),
-        facts=scan_facts(case, whole.subset),
+        facts=scan_facts(case, subset),
+        fits=asked.fits(subset),
     )
 
 
-def _agreement(whole: Prediction, parts: Sequence[Prediction]) -> Agreement | None:
-    """Of masks as the networks give them, on their own grid; None without parts."""
-    if not parts:
-        return None
-    masks = {whole.task.subset_name(part.subset): part.masks() for part in parts}
-    return agreement_of(whole.masks(), masks, whole.voxel_ml)
+def _agreement(whole: Prediction, masks: Mapping[Subset, Masks]) -> Agreement | None:
+    """Of masks as the networks give them, on their own grid; None for a single modality."""
+    parts = {whole.task.subset_name(part): masks[part] for part in parts_of(whole.subset)}
+    return agreement_of(masks[whole.subset], parts, whole.voxel_ml) if parts else None
 
 
 def _imported_case(files: CaseFiles, task: Task, want_reference: bool) -> Case:

@@ -5,18 +5,22 @@ were measured: docs/results.md.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lacunet.data.scan_facts import ScanFacts
 from lacunet.evaluation.agreement import Agreement
+from lacunet.evaluation.fit import Fit
 from lacunet.models.calibration import Calibration, Seen
 from lacunet.report.page import dice_words, millilitres
+from lacunet.segmentation.bad_scan import bad_scan_of, recommendation
 from lacunet.segmentation.where import FAR, Where
 from lacunet.stats.intervals import Span
 from lacunet.task import METS, Subset, Task
 
-Kind = Literal["nothing found", "disagreement", "both sides", "pieces", "volume", "brain", "voxels", "shading"]
+Kind = Literal[
+    "nothing found", "bad scan", "disagreement", "both sides", "pieces", "volume", "brain", "voxels", "shading"
+]
 
 USUAL_AGREEMENT: Mapping[int, float] = {2: 0.42, 3: 0.60, 4: 0.73}
 """By number of sequences: the whole tumour's mean Dice with the masks from parts of the sequences, in 19 of 20 cases of
@@ -51,12 +55,14 @@ class Signs:
         agreement: With the masks from parts of the subset; None for a single modality.
         where: Where the largest region lies.
         facts: What the scans are like.
+        fits: How well each modality fits the others; empty for fewer than three.
     """
 
     volumes: Mapping[str, float]
     agreement: Agreement | None
     where: Where
     facts: ScanFacts
+    fits: Mapping[str, Fit] = field(default_factory=dict)
 
 
 def doubts_of(task: Task, subset: Subset, signs: Signs, calibration: Calibration | None) -> list[Doubt]:
@@ -71,6 +77,7 @@ def doubts_of(task: Task, subset: Subset, signs: Signs, calibration: Calibration
     seen = calibration.seen if calibration else None
     return [
         *_of_volume(task, signs, seen),
+        *_of_fits(task, subset, signs.fits),
         *_of_agreement(task, subset, signs.agreement, calibration),
         *_of_place(task, signs.where),
         *_of_scans(task, signs.facts, seen),
@@ -134,6 +141,11 @@ def _of_size(task: Task, region: str, signs: Signs, seen: Seen | None) -> Iterat
             f"The {task.titles[region]} found has {millilitres(volume)} ml, those of the cases that the model was "
             f"calibrated with {millilitres(known.low)} to {millilitres(known.high)} ml",
         )
+
+
+def _of_fits(task: Task, subset: Subset, fits: Mapping[str, Fit]) -> Iterator[Doubt]:
+    if bad := bad_scan_of(fits):
+        yield Doubt("bad scan", recommendation(task, subset, bad))
 
 
 def _of_agreement(

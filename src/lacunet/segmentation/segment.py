@@ -163,7 +163,16 @@ def ask_and_write(
     origin: "Origin | None" = None,
 ) -> Segmented:
     """Segment one case; see `answer.ask` and `write.write` for arguments and errors."""
-    answer = ask(predictor, files, settings.subset, settings.rules, settings.reference, origin, settings.n4)
+    answer = ask(
+        predictor,
+        files,
+        settings.subset,
+        settings.rules,
+        settings.reference,
+        origin,
+        settings.n4,
+        settings.leave_out_bad,
+    )
     return write(answer, at, settings, rows)
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from lacunet.data.nifti import write_image, write_mask
 from lacunet.data.source_table import SourceRow, inputs_of, write_sources
+from lacunet.evaluation.fit import Fit
 from lacunet.files import rounded, write_json
 from lacunet.intake.found import Caution
 from lacunet.intake.record import import_facts
 from lacunet.prediction.choices import N4
 from lacunet.prediction.postprocess import Rule
 from lacunet.segmentation.answer import Answer
+from lacunet.segmentation.bad_scan import BadScan
 from lacunet.segmentation.doubts import SHADED, Doubt, Kind, Signs
 from lacunet.segmentation.even import Evened
 from lacunet.segmentation.layout import Layout, Places
@@ -40,6 +42,7 @@ class SegmentSettings:
         layout: A folder per case, or a BIDS derivative.
         viewer: Put the scans and the interactive viewer into each page: 5 to 10 MB more a case at 1 mm.
         n4: Which scans are corrected for uneven brightness before the model sees them.
+        leave_out_bad: Leave out the scan that does not fit the others, where there is one among three or more.
     """
 
     subset: Subset | None = None
@@ -53,6 +56,7 @@ class SegmentSettings:
     layout: Layout = "plain"
     viewer: bool = True
     n4: N4 = "off"
+    leave_out_bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,10 @@ class CaseRecord:
         caveat: What a volume does not show.
         doubts: Why the mask may be wrong: its kind and a sentence, which stands in `warnings` too.
         signs: What the doubts come from: `agreement` (by part of the subset: volumes and Dice with this mask, by
-            region), `both_sides` (share of the whole tumour), `distant_ml`, `brain_ml`, `voxel_mm`, `shading` (by
-            modality).
+            region), `fit` (by modality: Dice with the mask from the others, of the mask from it `alone` and of the
+            `others` alone), `both_sides` (share of the whole tumour), `distant_ml`, `brain_ml`, `voxel_mm`, `shading`
+            (by modality).
+        left_out: By modality that was left out as a bad scan: its fit, and the `least` score of good scans.
         n4: By modality that was corrected for uneven brightness: how many times brighter in one place than in another,
             `before` and `after`.
         evidence: By region: `seen`; `inferred`, where no sequence in use can show it; `partly inferred`, where that is
@@ -128,6 +134,7 @@ class CaseRecord:
     caveat: str
     doubts: Sequence[Doubt]
     signs: Mapping[str, Any]
+    left_out: Mapping[str, Mapping[str, float]]
     n4: Mapping[str, Evened]
     evidence: Mapping[str, Evidence]
     expected_dice: Mapping[str, float]
@@ -223,6 +230,7 @@ def _record(
         caveat=answer.caveat,
         doubts=answer.doubts,
         signs=_signs(answer.signs),
+        left_out=_left_out(answer.left_out),
         n4=answer.evened,
         evidence=answer.evidence,
         expected_dice=dict(expectation.dice) if expectation else {},
@@ -247,9 +255,18 @@ def _signs(signs: Signs) -> dict[str, Any]:
             name: {"volumes_ml": rounded(dict(part.volumes_ml), 4), "dice": rounded(dict(part.dice), 4)}
             for name, part in parts.items()
         },
+        "fit": {modality: _fit(fit) for modality, fit in signs.fits.items()},
         "both_sides": round(signs.where.both_sides, 3),
         "distant_ml": round(signs.where.distant_ml, 2),
         "brain_ml": round(signs.facts.brain_ml, 1),
         "voxel_mm": round(signs.facts.voxel_mm, 3),
         "shading": {modality: round(factor, 2) for modality, factor in signs.facts.shading.items()},
     }
+
+
+def _left_out(bad: BadScan | None) -> dict[str, dict[str, float]]:
+    return {bad.modality: {**_fit(bad.fit), "least": bad.least}} if bad else {}
+
+
+def _fit(fit: Fit) -> dict[str, float]:
+    return {"alone": round(fit.alone, 4), "others": round(fit.others, 4)}
