@@ -7,8 +7,8 @@ Every case is seen through every subset of its sequences but the full one, and e
 network's grid, in its units (standard deviations from the mean of the brain): the mean absolute error, and SSIM (Wang
 et al., 2004, Gaussian window of 1.5 voxels, the range of the real scan), each over the brain and over the whole tumour
 of the reference. The crude alternative is the mean of what was shown. Writes `quality.csv` with every number, and a
-picture for some cases; prints the means as a markdown table. The pictures show patients: keep DIR outside the
-repository.
+picture for some cases; prints the means as a markdown table, and in which means the estimates are not better: a model
+whose estimates are worth showing has none. The pictures show patients: keep DIR outside the repository.
 """
 
 import argparse
@@ -89,6 +89,8 @@ def main() -> None:
             draw(case, model).savefig(options.output / f"{case.name}.png", dpi=100, facecolor="black")
     write(options.output / "quality.csv", rows)
     print_table(rows, model)
+    worse = not_better(rows)
+    print(f"\nThe estimates are not better than that mean in: {', '.join(worse) or 'nothing'}.")
 
 
 def prepare(case: Case, model: Model) -> Prepared:
@@ -169,6 +171,22 @@ def print_table(rows: list[Row], model: Model) -> None:
                     cells.append(f"{ours:.3f} ({fmean(getattr(row, f'mean_{name}') for row in own):.3f})")
             title = model.task.titles[sequence] if sequence else "*mean*"
             print(f"| {title} | {size} | {' | '.join(cells)} |")
+
+
+def not_better(rows: list[Row]) -> list[str]:
+    """The means over cases, subsets and sequences in which the estimate is no better than the mean of what was shown.
+
+    A mean for each measure, region and number of shown sequences: twelve for four sequences.
+    """
+    found: list[str] = []
+    for name, sign in (("mae", -1), ("ssim", 1)):
+        for region in ("brain", "tumour"):
+            for size in sorted({_size(row) for row in rows}):
+                own = [row for row in rows if row.region == region and _size(row) == size]
+                gains = [sign * (getattr(row, name) - getattr(row, f"mean_{name}")) for row in own]
+                if gains and fmean(gains) <= 0:
+                    found.append(f"{name.upper()} {region}, {size} shown")
+    return found
 
 
 def _size(row: Row) -> int:

@@ -113,6 +113,8 @@ def load_smsn(source: str) -> Model:
     model = load_model(source)
     if not isinstance(model.method, SMSN):
         raise SystemExit(f"{source}: not a model of smsn")
+    if len(model.method.fusion.sizes) > 2:
+        raise SystemExit(f"{source}: its groups make more than two bottlenecks; this script compares z1 and z2 alone")
     return model
 
 

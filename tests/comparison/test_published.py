@@ -90,6 +90,17 @@ def test_cells_that_the_papers_show():
     assert published_tables()["brats2020-ccsd"].score("CCSD", "tc").hd95 == 7.6
 
 
+def test_the_transfer_to_metastases_is_as_the_notes_on_the_paper_print_it():
+    table = published_tables()["brainmetastases-smsn"]
+    found = {method: [table.score(method, region).mean for region in GLIOMA.regions] for method in table.methods}
+    assert found == {
+        "SMSN": pytest.approx([0.5703, 0.4570, 0.3689]),
+        "M2FTrans": pytest.approx([0.5516, 0.3862, 0.3174]),
+    }
+    assert "other cases: here 2, there some of brain metastases" in differences(table, OURS)[0]
+    assert [one.name for one in choose_tables(["brainmetastases"])] == ["brainmetastases-smsn"]
+
+
 def test_columns_lie_where_anatomy_says():
     """T1ce shows what enhances, FLAIR the whole tumour: a column in the wrong place would not."""
     for table in WITH_SUBSETS:

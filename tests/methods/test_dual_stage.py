@@ -21,6 +21,7 @@ from lacunet.methods.dual_stage import (
     Segmenter,
     distilled_levels,
     draw_seen,
+    drawn_part,
     feature_distance,
     normed,
     reconstruction_loss,
@@ -203,6 +204,31 @@ def test_the_critics_term_is_its_weighted_loss_on_four_modalities() -> None:
     torch.testing.assert_close(term, 0.25 * segmentation_loss(logits, batch.regions))
 
 
+def test_a_given_critic_judges_in_place_of_one_of_its_own() -> None:
+    """Its weighted loss on four estimates; the gradient passes through it and leaves it as it is."""
+    torch.manual_seed(2)
+    given = EarlyFusion(GLIOMA, width=4, levels=2).eval().requires_grad_(False)
+    method, batch = tiny(distribution=0.25), batch_of(*SETS)
+    names = set(method.state_dict())
+    method.take_critic(lambda images, presence: given(images, presence))
+    assert [stage.name for stage in method.stages() if stage.wanted] == ["reconstruct", "teacher", "distil"]
+    assert set(method.state_dict()) == names
+    term = loss_of(method, "reconstruct", batch)["distribution"]
+    torch.manual_seed(7)
+    assert method.recovery is not None
+    rebuilt = method.recovery(batch.images, draw_seen(batch.acquired, (8, 8, 8), 2, 0.875))
+    logits = given(rebuilt, torch.ones(3, 4, dtype=torch.bool))
+    torch.testing.assert_close(term, 0.25 * segmentation_loss(logits, batch.regions))
+    assert moved_by(method, term) == {"recovery"}
+    assert all(parameter.grad is None for parameter in given.parameters())
+
+
+def test_a_given_critic_has_no_features_to_teach() -> None:
+    with pytest.raises(RecipeError, match=r"a critic that is given \(critic.model\) has no features to distil"):
+        tiny(teacher="critic").take_critic(lambda images, presence: images[:, :3])
+    tiny(teacher="critic", ctd="off").take_critic(lambda images, presence: images[:, :3])
+
+
 def test_the_log_has_the_error_where_nothing_was_seen() -> None:
     method, batch, notes = tiny(distribution=0.0), batch_of(*SETS), Counter[str]()
     torch.manual_seed(7)
@@ -279,6 +305,43 @@ def test_what_is_refined_goes_on_rebuilding_where_asked() -> None:
     torch.testing.assert_close(anchored, 0.5 * loss_of(method, "reconstruct", batch)["reconstruction"])
 
 
+def test_whole_modalities_are_hidden_where_asked_and_only_they_are_compared() -> None:
+    method, batch = tiny(anchor=0.5, hides="modalities", refine=0.0, distil=0.0), batch_of(*SETS)
+    anchored = loss_of(method, "distil", batch)["reconstruction"]
+    assert moved_by(method, anchored) == {"recovery"}
+    torch.manual_seed(7)
+    shown = drawn_part(batch.acquired)
+    assert method.recovery is not None
+    rebuilt = method.recovery(batch.images, shown[:, :, None, None, None])
+    errors = (rebuilt - batch.images).square().mean((2, 3, 4))
+    hidden = [[i for i in FOUR if batch.acquired[case, i] and not shown[case, i]] for case in range(3)]
+    assert [len(one) > 0 for one in hidden] == [True, True, False]  # the third case has one modality alone
+    by_hand = sum(errors[case, one].mean() for case, one in enumerate(hidden[:2])) / 3
+    torch.testing.assert_close(anchored, 0.5 * by_hand)
+
+
+def test_on_complete_cases_what_is_rebuilt_changes_nothing_for_the_student() -> None:
+    batch = batch_of(GLIOMA.modalities, GLIOMA.modalities, shown=[("t1c",), ("t1n", "t2f")])
+    gradients = []
+    for arguments in ({}, {"anchor": 1.0}, {"anchor": 1.0, "hides": "modalities"}):
+        method = tiny(**arguments)
+        torch.stack(list(loss_of(method, "distil", batch).values())).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in method.student.parameters() if p.grad is not None]))
+    assert gradients[0].abs().max() > 0
+    assert all(torch.equal(one, gradients[0]) for one in gradients[1:])
+
+
+def test_a_part_of_what_was_acquired_is_drawn_and_never_all_of_it() -> None:
+    torch.manual_seed(2)
+    acquired = presence_of(GLIOMA.modalities, ("t1n", "t1c", "t2f"), ("t2w",)).repeat(300, 1)
+    shown = drawn_part(acquired)
+    assert not (shown & ~acquired).any()
+    sizes = [Counter(shown[case::3].sum(dim=1).tolist()) for case in range(3)]
+    assert [sorted(one) for one in sizes] == [[1, 2, 3], [1, 2], [1]]
+    assert min(sizes[0].values()) > 70
+    assert len(Counter(map(tuple, shown[0::3].tolist()))) == 14  # every subset but the full one
+
+
 def test_a_complete_case_asks_nothing_of_the_recovery_module() -> None:
     method = tiny()
     terms = loss_of(method, "distil", batch_of(GLIOMA.modalities, shown=[("t1c",)]))
@@ -287,7 +350,11 @@ def test_a_complete_case_asks_nothing_of_the_recovery_module() -> None:
 
 
 @pytest.mark.parametrize("name", ["critic", "reconstruct", "teacher", "distil"])
-@pytest.mark.parametrize("arguments", [{}, {"fill": "learned"}, {"reach": True}, {"anchor": 1.0}], ids=named)
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"fill": "learned"}, {"reach": True}, {"anchor": 1.0}, {"anchor": 1.0, "hides": "modalities"}],
+    ids=named,
+)
 def test_a_modality_that_was_never_acquired_supervises_nothing(name: str, arguments: dict[str, Any]) -> None:
     batch, found = batch_of(*SETS), []
     absent = ~batch.acquired[:, :, None, None, None].expand_as(batch.images)
@@ -435,6 +502,11 @@ def test_teacher_and_student_start_from_what_was_rebuilt() -> None:
         ({"refine": 0.0}, "critic reconstruct teacher distil", "task distillation"),
         ({"distil": 0.0}, "critic reconstruct teacher distil", "task recovery"),
         ({"anchor": 0.5}, "critic reconstruct teacher distil", "task recovery reconstruction distillation"),
+        (
+            {"anchor": 0.5, "hides": "modalities"},
+            "critic reconstruct teacher distil",
+            "task recovery reconstruction distillation",
+        ),
         ({"anchor": 0.5, "ctd": "fixed"}, "critic reconstruct teacher distil", "task distillation"),
     ],
     ids=named,

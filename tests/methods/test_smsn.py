@@ -15,6 +15,7 @@ from lacunet.methods.smsn import (
     BottleneckFusion,
     Reconstruction,
     SpecificFeatures,
+    group_sizes,
     in_order,
     order_of,
     overlaps,
@@ -190,7 +191,7 @@ def test_nats_equal_those_of_torch_distributions():
 
 @torch.no_grad()
 def test_codes_are_drawn_from_the_gaussian_in_training_and_its_mean_in_evaluation():
-    fusion = BottleneckFusion(4, 3, "sequential")
+    fusion = BottleneckFusion([2, 2], 3, "sequential")
     ordered = features_of(1).expand(4000, -1, -1, -1, -1, -1)
     _, (first, _) = fusion(ordered, drawn=True)
     torch.testing.assert_close(first.code.mean(0), first.mean[0], atol=0.02, rtol=0)
@@ -202,7 +203,7 @@ def test_codes_are_drawn_from_the_gaussian_in_training_and_its_mean_in_evaluatio
 
 @torch.no_grad()
 def test_log_variances_are_bounded_and_passed_gradient_there():
-    fusion = BottleneckFusion(4, 3, "parallel")
+    fusion = BottleneckFusion([4], 3, "parallel")
     (stage,) = fusion.stages
     stage.describe.bias[3:] = torch.tensor([1e4, -1e4, 0.5])
     stage.describe.weight.zero_()
@@ -213,7 +214,7 @@ def test_log_variances_are_bounded_and_passed_gradient_there():
 
 @torch.no_grad()
 def test_two_enter_first_and_the_rest_with_what_they_left():
-    fusion = BottleneckFusion(4, 3, "sequential")
+    fusion = BottleneckFusion([2, 2], 3, "sequential")
     ordered = features_of(1)
     code, bottlenecks = fusion(ordered, drawn=False)
     changed = ordered.clone()
@@ -227,23 +228,32 @@ def test_two_enter_first_and_the_rest_with_what_they_left():
 
 
 @pytest.mark.parametrize(
-    ("kind", "modalities", "sizes", "reconstructed"),
+    ("kind", "groups", "sizes", "reconstructed"),
     [
         ("sequential", 1, [1], [(0, 1, 5.0)]),
         ("sequential", 2, [2], [(0, 2, 5.0)]),
         ("sequential", 3, [2, 1], [(0, 2, 3.0), (2, 3, 5.0)]),
         ("sequential", 4, [2, 2], [(0, 2, 3.0), (2, 4, 5.0)]),
         ("sequential", 6, [2, 4], [(0, 2, 3.0), (2, 6, 5.0)]),
+        ("sequential", [3, 1], [3, 1], [(0, 3, 3.0), (3, 4, 5.0)]),
+        ("sequential", [1, 3], [1, 3], [(0, 1, 3.0), (1, 4, 5.0)]),
+        ("sequential", [2, 1, 1], [2, 1, 1], [(0, 2, 3.0), (2, 3, 3.0), (3, 4, 5.0)]),
+        ("sequential", [1, 1, 1, 1], [1, 1, 1, 1], [(0, 1, 3.0), (1, 2, 3.0), (2, 3, 3.0), (3, 4, 5.0)]),
+        ("sequential", [4], [4], [(0, 4, 5.0)]),
         ("one_stage", 4, [2, 2], [(0, 4, 5.0)]),
+        ("one_stage", [1, 1, 2], [1, 1, 2], [(0, 4, 5.0)]),
         ("parallel", 4, [4], [(0, 4, 5.0)]),
         ("concat", 4, [4], []),
     ],
+    ids=named,
 )
 def test_groups_of_any_number_of_modalities(
-    kind: Any, modalities: int, sizes: list[int], reconstructed: list[tuple[int, int, float]]
+    kind: Any, groups: int | list[int], sizes: list[int], reconstructed: list[tuple[int, int, float]]
 ):
-    fusion = BottleneckFusion(modalities, 3, kind)
-    assert fusion.sizes == sizes
+    """A number of modalities takes the paper's groups: two, and then the rest."""
+    modalities, given = (groups, []) if isinstance(groups, int) else (sum(groups), groups)
+    assert group_sizes(modalities, kind, given) == sizes
+    fusion = BottleneckFusion(sizes, 3, kind)
     code, bottlenecks = fusion(features_of(2, modalities), drawn=True)
     assert code.shape == (2, 3, 2, 2, 2)
     found = fusion.to_reconstruct(3.0, 5.0)
@@ -252,8 +262,43 @@ def test_groups_of_any_number_of_modalities(
     assert fusion.to_reconstruct(0.0, 0.0) == []
 
 
+@torch.no_grad()
+def test_one_by_one_each_code_is_of_the_next_sequence_and_the_code_before():
+    """z1 of x1; z2 of z1 and x2; z3 of z2 and x3; z4 of z3 and x4."""
+    fusion, ordered = BottleneckFusion([1, 1, 1, 1], 3, "sequential"), features_of(1)
+    code, bottlenecks = fusion(ordered, drawn=False)
+    expected = fusion.stages[0](ordered[:, 0], False)[0]
+    for position, stage in enumerate(fusion.stages[1:], start=1):
+        expected = stage(torch.cat([expected, ordered[:, position]], dim=1), False)[0]
+    assert torch.equal(code, expected)
+    assert len(bottlenecks) == 4
+    changed = ordered.clone()
+    changed[:, 2] += 1
+    _, after = fusion(changed, drawn=False)
+    moved = [not torch.equal(one.mean, other.mean) for one, other in zip(bottlenecks, after, strict=True)]
+    assert moved == [False, False, True, True]
+
+
+def test_the_groups_decide_the_terms_and_what_is_noted():
+    """The KL is the sum over four bottlenecks; beta weighs what the first three rebuild, gamma the last."""
+
+    def reconstruction(beta: float, gamma: float) -> float:
+        return terms_of(smsn(groups=[1, 1, 1, 1], beta=beta, gamma=gamma))["reconstruction"].item()
+
+    notes: dict[str, float] = {}
+    method = smsn(groups=[1, 1, 1, 1])
+    kl = terms_of(method, notes=notes)["kl"].item()
+    elements = 16 * 4**3
+    assert set(notes) == {f"{what}_z{number}" for what in ("nats", "active") for number in range(1, 5)}
+    assert kl == pytest.approx(method.kl * sum(notes[f"nats_z{number}"] for number in range(1, 5)) / elements, rel=1e-4)
+    assert reconstruction(0.3, 2.0) == pytest.approx(
+        0.3 * reconstruction(1.0, 0.0) + 2.0 * reconstruction(0.0, 1.0), rel=1e-5
+    )
+    assert reconstruction(1.0, 0.0) > 2 * reconstruction(0.0, 1.0)
+
+
 def test_the_twin_has_the_same_posterior_of_all_at_once():
-    fusion = BottleneckFusion(4, 3, "parallel")
+    fusion = BottleneckFusion([4], 3, "parallel")
     (stage,) = fusion.stages
     assert stage.mix.in_channels == 4 * 3
     _, (bottleneck,) = fusion(features_of(1), drawn=True)
@@ -513,6 +558,9 @@ ALL = {"segmentation", "deep", "auxiliary", "kl", "reconstruction", "orthogonali
         ({"beta": 0.0, "gamma": 0.0}, ALL - {"reconstruction"}),
         ({"kl": 0.0}, ALL - {"kl"}),
         ({"reorder": "fixed"}, ALL),
+        ({"groups": [1, 1, 1, 1]}, ALL),
+        ({"groups": [3, 1]}, ALL),
+        ({"groups": [1, 3], "fusion": "one_stage"}, ALL),
         ({"reorder": "available_first", "target": "image", "inner": "product"}, ALL),
     ],
     ids=named,
@@ -550,6 +598,12 @@ def test_fifteen_subsets_run_each_encoder_once():
     [
         ({"levels": 1}, "levels = 1: at least 2"),
         ({"fusion": "serial"}, "one of sequential, one_stage, parallel, concat"),
+        ({"groups": [2, 1]}, r"groups = \[2, 1\]: whole numbers from 1 that add up to the 4 modalities"),
+        ({"groups": [4, 0]}, r"groups = \[4, 0\]: whole numbers from 1"),
+        ({"groups": [2.0, 2.0]}, "refuses its arguments"),
+        ({"groups": "22"}, "refuses its arguments"),
+        ({"groups": 4}, "refuses its arguments"),
+        ({"groups": [2, 2], "fusion": "parallel"}, "with fusion = 'parallel' all modalities enter at once"),
     ],
     ids=named,
 )

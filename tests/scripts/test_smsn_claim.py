@@ -89,6 +89,12 @@ def test_everything_is_written_for_both_models(
         assert len(list(csv.DictReader(file))) == 2 * 1 * 3 * 4
 
 
+def test_more_bottlenecks_than_it_compares_are_refused(claim: ModuleType, tmp_path: Path):
+    save_model(tmp_path / "four", network(groups=[1, 1, 1, 1]), Preparation(6.0), {})
+    with pytest.raises(SystemExit, match="its groups make more than two bottlenecks"):
+        claim.load_smsn(str(tmp_path / "four"))
+
+
 @torch.no_grad()
 def test_nats_and_losses_are_those_of_the_network(claim: ModuleType):
     method, crop = network(), crop_with(claim)

@@ -18,6 +18,7 @@ from lacunet.nn.losses import bernoulli_divergence
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.progress import Silent
 from lacunet.task import GLIOMA, Task
+from lacunet.training.log import read_log
 from lacunet.training.recipe import Recipe
 from lacunet.training.teacher import Teacher, taught
 from lacunet.training.train import train
@@ -131,7 +132,7 @@ def test_a_run_does_not_go_on_with_other_teachers(teachers: str, phantoms: list[
     with pytest.raises(KeyboardInterrupt):
         run(recipe, phantoms, tmp_path / "run", progress=Stop())
     shutil.rmtree(Path(teachers) / "fold-2")
-    with pytest.raises(RecipeError, match="its teachers have changed since it began"):
+    with pytest.raises(RecipeError, match="its teachers or critic have changed since it began"):
         run(recipe, phantoms, tmp_path / "run", resume=True)
 
 
@@ -144,7 +145,74 @@ def test_a_teacher_of_another_grid_or_task_is_refused(teachers: str, phantoms: l
         run(student_of(str(model)), phantoms, tmp_path / "run")
 
 
-def test_what_comes_before_has_no_teachers() -> None:
-    first = student_of("runs/a", before={"train": {"steps": 3}}).earlier()
+def test_what_comes_before_has_no_teachers_and_no_given_critic() -> None:
+    first = student_of("runs/a", critic={"model": "runs/b"}, before={"train": {"steps": 3}}).earlier()
     assert first is not None
     assert first.teacher.models == ""
+    assert first.critic.model == ""
+
+
+# ---------------------------------------------------------------- a critic that is given
+
+
+class StopRebuilding(Silent):
+    def advanced(self, job: str, done: int, total: int, words: str) -> None:
+        if job == "reconstruct" and done == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def critic(phantoms: list[CaseFiles], tmp_path: Path) -> str:
+    return str(run(tiny_recipe(train={"steps": 1}), phantoms[1:], tmp_path / "judge").parent)
+
+
+def judged_by(critic: str, **sections: Any) -> Recipe:
+    settings = {"steps": 16, "batch": 1, "save_every": 1, **sections.pop("train", {})}
+    return tiny_recipe(
+        "dual_stage", arguments={"width": 4, "levels": 2}, train=settings, critic={"model": critic}, **sections
+    )
+
+
+def test_a_given_critic_is_not_trained_and_a_run_knows_it_and_is_resumed_to_the_same_bits(
+    critic: str, phantoms: list[CaseFiles], tmp_path: Path
+) -> None:
+    recipe = judged_by(critic)
+    whole = run(recipe, phantoms, tmp_path / "whole")
+    assert {line["stage"] for line in read_log(tmp_path / "whole")} == {"reconstruct", "teacher", "distil"}
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, phantoms, tmp_path / "broken", progress=StopRebuilding())
+    broken = run(recipe, phantoms, tmp_path / "broken", resume=True)
+    assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    told = load_model(str(whole)).card["teachers"]
+    assert [(one["model"], one["sha256"]) for one in told] == [("judge", load_model(critic).sha256)]
+    assert cases_seen(tmp_path / "whole") == tuple(sorted(case.name for case in phantoms[:2]))
+
+
+def test_a_run_does_not_go_on_with_another_critic(critic: str, phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(judged_by(critic), phantoms, tmp_path / "run", progress=StopRebuilding())
+    shutil.rmtree(critic)
+    run(tiny_recipe(train={"steps": 2}, seed=9), phantoms[1:], Path(critic))
+    with pytest.raises(RecipeError, match="its teachers or critic have changed since it began"):
+        run(judged_by(critic), phantoms, tmp_path / "run", resume=True)
+
+
+def test_a_critic_that_does_not_fit_is_refused(critic: str, phantoms: list[CaseFiles], tmp_path: Path) -> None:
+    for recipe, words in (
+        (
+            judged_by(critic, prepare={"spacing": 8.0}),
+            "critic judge: its grid is 4 mm, clipped at 5, the recipe's 8 mm",
+        ),
+        (
+            judged_by(deep_critic(phantoms, tmp_path), train={"crop": [18, 18, 18]}),
+            r"critic deep: needs crops of multiples of 4 voxels, the recipe has \[18, 18, 18\]",
+        ),
+        (student_of("", critic={"model": critic}), "EarlyFusion has no critic that critic.model could replace"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            run(recipe, phantoms, tmp_path / "run")
+
+
+def deep_critic(phantoms: list[CaseFiles], tmp_path: Path) -> str:
+    recipe = tiny_recipe(arguments={"width": 4, "levels": 3}, train={"steps": 1})
+    return str(run(recipe, phantoms, tmp_path / "deep").parent)

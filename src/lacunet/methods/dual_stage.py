@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lacunet.errors import ModelError
+from lacunet.errors import ModelError, RecipeError
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.conv import GroupNorm, PointConv, point_convolution
 from lacunet.nn.limits import require_between
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
 from lacunet.nn.masking import Seen, draw_seen, reconstruction_loss
-from lacunet.nn.method import Clock, Method, Stage, make_method
+from lacunet.nn.method import Clock, Critic, Method, Stage, make_method
 from lacunet.nn.papers import Paper
 from lacunet.nn.prompts import prompt_vectors
 from lacunet.nn.unet import Rise, level_widths
@@ -66,6 +66,8 @@ class DualStage(Method[Images]):
             hardly penalises false voxels where a crop has no tumour at all.
         refine: Weight of the refinement of the recovery module (alpha of eq. 7).
         anchor: Weight of eq. 1 beside eq. 5, so that the module goes on rebuilding while it is refined; eq. 7 has none.
+        hides: What eq. 1 hides from the module there: `patches`, as in reconstruction, or whole `modalities`, as when
+            it is used; of these only what is hidden is compared.
         distil: Weight of the distillation (beta of eq. 7).
         compare: Features are distilled `normed`, as the next layer's group norm sees them, or `plain`, as eq. 4 has it.
         reach: Whether the gradient of the distillation reaches the recovery module too.
@@ -118,6 +120,7 @@ class DualStage(Method[Images]):
         supervise: Literal["dice", "dice+cross_entropy"] = "dice",
         refine: float = 1.0,
         anchor: float = 0.0,
+        hides: Literal["patches", "modalities"] = "patches",
         distil: float = 0.1,
         compare: Literal["normed", "plain"] = "normed",
         reach: bool = False,
@@ -136,7 +139,8 @@ class DualStage(Method[Images]):
         require_between("text_width", text_width, 0, 16384)
         self.patches, self.masked, self.distribution = patches, masked, distribution
         self.ctd, self.taught_by, self.refine, self.anchor, self.distil = ctd, teacher, refine, anchor, distil
-        self.supervise, self.compare, self.reach = supervise, compare, reach
+        self.supervise, self.compare, self.reach, self.hides = supervise, compare, reach, hides
+        self.given_critic: Critic | None = None
         self.divisor = 2 ** (levels - 1)
         self.keep, self.parts = keep, parts
         self._kept: dict[str, Any] = {"width": width, "levels": levels, "fill": fill, "indicator": indicator}
@@ -196,6 +200,19 @@ class DualStage(Method[Images]):
 
     # ------------------------------------------------ training
 
+    def take_critic(self, critic: Critic) -> None:
+        """Judge estimates by a trained network (footnote 1 of the paper) and train no critic.
+
+        Raises:
+            RecipeError: the critic is also to be the teacher, whose features only a critic of one's own has.
+        """
+        if self.ctd != "off" and self.taught_by == "critic":
+            raise RecipeError(
+                "arguments.teacher = 'critic': a critic that is given (critic.model) has no features to distil; "
+                "train a critic, or a teacher: arguments.teacher = 'finetuned'"
+            )
+        self.given_critic = critic
+
     def stages(self) -> list[Stage]:
         """A critic, reconstruction, a teacher, distillation; ablations leave some of it out."""
         if self.parts != "all" or self.recovery is None:
@@ -209,7 +226,8 @@ class DualStage(Method[Images]):
                 loss=self._critic_loss,
                 trains=[self.critic],
                 judged=lambda: self._alone(self.critic),
-                wanted=bool(self.distribution) or (self.ctd != "off" and self.taught_by == "critic"),
+                wanted=self.given_critic is None
+                and (bool(self.distribution) or (self.ctd != "off" and self.taught_by == "critic")),
             ),
             Stage(name="reconstruct", loss=self._reconstruct_loss, trains=[self.recovery], select="loss"),
             Stage(
@@ -246,9 +264,16 @@ class DualStage(Method[Images]):
         rebuilt, loss = self._rebuild(batch, clock)
         terms = {"reconstruction": loss}
         if self.distribution:
-            logits = self.critic(rebuilt, torch.ones_like(batch.acquired)).logits[0]
-            terms["distribution"] = self.distribution * segmentation_loss(logits, batch.regions)
+            terms["distribution"] = self.distribution * segmentation_loss(self._judgement(rebuilt), batch.regions)
         return terms
+
+    def _judgement(self, rebuilt: Images) -> Logits:
+        """The frozen critic's segmentation of estimates of all modalities (f of eq. 2)."""
+        everything = torch.ones((len(rebuilt), rebuilt.shape[1]), dtype=torch.bool, device=rebuilt.device)
+        if self.given_critic is not None:
+            return self.given_critic(rebuilt, everything)
+        answer: Output = self.critic(rebuilt, everything)
+        return answer.logits[0]
 
     def _rebuild(self, batch: Batch, clock: Clock) -> tuple[Images, Tensor]:
         """All modalities, rebuilt from randomly drawn patches, and their distance from what was acquired (eq. 1)."""
@@ -259,6 +284,17 @@ class DualStage(Method[Images]):
         hidden = acquired[:, :, None, None, None] & ~seen
         clock.note("hidden_error", root_mean_square(rebuilt.detach() - images, hidden))
         return rebuilt, reconstruction_loss(rebuilt, images, acquired)
+
+    def _anchored(self, batch: Batch, clock: Clock) -> Tensor:
+        """Eq. 1 while the recovery module is refined."""
+        if self.hides == "patches":
+            return self._rebuild(batch, clock)[1]
+        assert self.recovery is not None
+        images, shown = hide(batch.images, batch.acquired), drawn_part(batch.acquired)
+        rebuilt: Images = self.recovery(images, shown[:, :, None, None, None])
+        hidden = batch.acquired & ~shown
+        clock.note("hidden_error", root_mean_square(rebuilt.detach() - images, hidden[:, :, None, None, None]))
+        return reconstruction_loss(rebuilt, images, hidden)
 
     def _teacher_loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         """Stage 2a: the task alone, with modality dropout."""
@@ -279,7 +315,7 @@ class DualStage(Method[Images]):
         if self.ctd == "refined" and self.refine:
             terms["recovery"] = self.refine * segmentation_loss(teacher.logits[0], batch.regions)  # eq. 5
         if self.ctd == "refined" and self.anchor:
-            terms["reconstruction"] = self.anchor * self._rebuild(batch, clock)[1]
+            terms["reconstruction"] = self.anchor * self._anchored(batch, clock)
         if self.distil:
             levels = [distilled_levels(answer.features) for answer in (teacher, student)]
             if self.compare == "normed":
@@ -478,6 +514,16 @@ def subset_number(presence: Presence) -> Tensor:
 
 
 # ------------------------------------------------ formulas
+
+
+def drawn_part(acquired: Presence) -> Presence:
+    """Of each case's modalities a uniformly drawn number, but not all; the one that it has, where it has one alone."""
+    shown = torch.zeros_like(acquired)
+    for case, there in zip(shown, acquired.cpu(), strict=True):
+        members = there.nonzero()[:, 0]
+        count = 1 + int(torch.randint(max(len(members) - 1, 1), ()))
+        case[members[torch.randperm(len(members))[:count]].to(case.device)] = True
+    return shown
 
 
 def distilled_levels(features: Features) -> list[Tensor]:

@@ -111,11 +111,13 @@ class SMSN(Method[Encoding]):
         fusion: `sequential`; `one_stage` (in sequence, but only the last stage is a bottleneck); `parallel` (one
             bottleneck of all modalities at once, with the same posterior and KL: the twin that the paper's claim is
             held against); `concat` (all at once and no bottleneck: without the paper's IBFM).
+        groups: How many modalities enter at each stage of the sequence, such as (3, 1) or (1, 1, 1, 1). Empty: two, and
+            then all others, as in the paper.
         reorder: Which modality enters first in training: `paper` (an available one; the rest in any order, available or
             not), `available_first` (all that are available, in any order), `fixed` (T1ce, FLAIR, T2, T1, available or
             not). In evaluation: T1ce, FLAIR, T2, T1, and unless `fixed`, available ones before the others.
-        beta: Weight of what z1 is to reconstruct.
-        gamma: Weight of what z2 is to reconstruct. With beta = gamma = 0 nothing is reconstructed.
+        beta: Weight of what z1 is to reconstruct, and every other bottleneck before the last.
+        gamma: Weight of what the last one, z2, is to reconstruct. With beta = gamma = 0 nothing is reconstructed.
         kl: Weight of the bottlenecks' KL divergence.
         warmup: Share of the training in which that weight rises from zero, linearly.
         target: What is reconstructed: the encoders' `features`, detached, or the `image` in coarse voxels.
@@ -162,6 +164,7 @@ class SMSN(Method[Encoding]):
         width: int = 16,
         levels: int = 5,
         fusion: Kind = "sequential",
+        groups: Sequence[int] = (),
         reorder: Rule = "paper",
         beta: float = 1.0,
         gamma: float = 1.0,
@@ -185,7 +188,7 @@ class SMSN(Method[Encoding]):
         self.register_buffer("rank", rank_of(task), persistent=False)
         self.encoders = nn.ModuleList(ResidualEncoder(1, widths) for _ in range(modalities))
         self.owner = nn.Parameter(0.02 * torch.randn(modalities, widths[-1]))
-        self.fusion = BottleneckFusion(modalities, widths[-1], fusion)
+        self.fusion = BottleneckFusion(group_sizes(modalities, fusion, groups), widths[-1], fusion)
         self.reconstructions = nn.ModuleList(
             Reconstruction(modalities, widths[-1], positions, weight, target)
             for positions, weight in self.fusion.to_reconstruct(beta, gamma)
@@ -362,12 +365,17 @@ class Fuse(nn.Module):
 
 
 class BottleneckFusion(nn.Module):
-    """The paper's IBFM, and what it is compared with: modalities enter in groups, each with the code so far."""
+    """The paper's IBFM, and what it is compared with: modalities enter in groups, each with the code so far.
 
-    def __init__(self, modalities: int, channels: int, kind: Kind) -> None:
+    Args:
+        sizes: How many modalities enter at each stage.
+        channels: Of a modality's features and of the code.
+        kind: Which stages are bottlenecks.
+    """
+
+    def __init__(self, sizes: Sequence[int], channels: int, kind: Kind) -> None:
         super().__init__()
-        at_once = kind in ("parallel", "concat") or modalities <= 2
-        self.sizes = [modalities] if at_once else [2, modalities - 2]
+        self.sizes = list(sizes)
         self.stages = nn.ModuleList(
             Fuse((size + (stage > 0)) * channels, channels, _is_gaussian(kind, last=stage == len(self.sizes) - 1))
             for stage, size in enumerate(self.sizes)
@@ -390,12 +398,13 @@ class BottleneckFusion(nn.Module):
         """For each bottleneck the positions that have entered since the last one, and the weight of their errors."""
         if not (beta or gamma):
             return []
-        positions, entered = [], 0
+        positions: list[slice] = []
+        entered = 0
         for stage, end in zip(self.stages, accumulate(self.sizes), strict=True):
             if stage.gaussian:
                 positions.append(slice(entered, end))
                 entered = end
-        return list(zip(positions, [beta, gamma][-len(positions) :], strict=True)) if positions else []
+        return [(entered, beta) for entered in positions[:-1]] + [(entered, gamma) for entered in positions[-1:]]
 
 
 class Reconstruction(nn.Module):
@@ -499,6 +508,22 @@ class SingleDecoder(nn.Module):
         return logits
 
 
+def group_sizes(modalities: int, kind: Kind, groups: Sequence[int]) -> list[int]:
+    """How many modalities enter at each stage of the fusion.
+
+    Raises:
+        ValueError: the groups do not hold each modality once, or are given where all enter at once.
+    """
+    at_once = kind in ("parallel", "concat")
+    if not groups:
+        return [modalities] if at_once or modalities <= 2 else [2, modalities - 2]
+    if at_once:
+        raise ValueError(f"groups = {list(groups)}: with fusion = '{kind}' all modalities enter at once; leave it out")
+    if any(not isinstance(size, int) or size < 1 for size in groups) or sum(groups) != modalities:
+        raise ValueError(f"groups = {list(groups)}: whole numbers from 1 that add up to the {modalities} modalities")
+    return list(groups)
+
+
 def rank_of(task: Task) -> Float[Tensor, "modality"]:
     """Where each modality comes in the order of evaluation, from 0 to below 1: T1ce, FLAIR, T2, T1, then any other."""
     order = [modality for modality in _FIRST if modality in task.modalities]
@@ -561,7 +586,8 @@ def _norm(channels: int) -> list[nn.Module]:
 
 def _watch(bottlenecks: Sequence[Bottleneck], clock: Clock) -> None:
     """Note what passes each bottleneck: nats of a case, summed over channels and voxels, and active channels."""
-    for number, bottleneck in enumerate(bottlenecks, start=3 - len(bottlenecks)):
+    first = 2 if len(bottlenecks) == 1 else 1  # one alone is compared with z2
+    for number, bottleneck in enumerate(bottlenecks, start=first):
         nats = bottleneck.nats().detach()
         clock.note(f"nats_z{number}", nats.sum((1, 2, 3, 4)).mean())
         clock.note(f"active_z{number}", (nats.mean((0, 2, 3, 4)) > _ACTIVE).float().mean())

@@ -61,7 +61,7 @@ class Origin(Source):
 
 
 class Teachers(Strict):
-    """The models that taught a training."""
+    """The models that taught a training, or judged what it rebuilt."""
 
     models: tuple[Source, ...]
 
@@ -87,7 +87,7 @@ def origin_of(source: str, taken: int, new: tuple[str, ...], left: tuple[str, ..
 
 
 def learned_from(run: Path) -> list[Source]:
-    """The models that a run began from or was taught by."""
+    """The models that a run began from, was taught by or was judged by."""
     origin = read_origin(run)
     return [*([origin] if origin is not None else []), *read_teachers(run)]
 
@@ -131,7 +131,7 @@ def write_teachers(run: Path, teachers: Sequence[Source]) -> None:
 
 
 def read_teachers(run: Path) -> tuple[Source, ...]:
-    """The models that taught a run; none if there is no such file.
+    """The models that taught or judged a run; none if there is no such file.
 
     Raises:
         ModelError: its file cannot be read.

@@ -44,7 +44,10 @@ def draw_seen(acquired: Presence, shape: Sequence[int], patches: int, masked: fl
 
 
 def reconstruction_loss(rebuilt: Images, images: Images, acquired: Presence) -> Float[Tensor, ""]:
-    """Eq. 1: the mean square over the voxels of what was acquired, seen or not; its mean over modalities and cases."""
+    """Eq. 1: the mean square over the voxels of what was acquired, seen or not; its mean over modalities and cases.
+
+    A case without any costs nothing.
+    """
     there = acquired[:, :, None, None, None]
     squares = torch.where(there, rebuilt.float() - images, 0.0).square().mean((2, 3, 4))
-    return (squares.sum(dim=1) / acquired.sum(dim=1)).mean()
+    return (squares.sum(dim=1) / acquired.sum(dim=1).clamp_min(1)).mean()

@@ -22,6 +22,10 @@ Encoded = TypeVar("Encoded")
 """What `encode` hands to `decode`: a tensor or several of them. Each method names its own type."""
 
 
+Critic = Callable[[Images, Presence], Logits]
+"""A trained network, frozen: region logits from images and what of them is there. Gradients reach the images."""
+
+
 def _unheard(name: str, value: Tensor | float) -> None:
     """The `note` of a clock whose notes are not logged."""
 
@@ -120,6 +124,16 @@ class Method(nn.Module, ABC, Generic[Encoded]):
     def deployed(self) -> "Method[Any]":
         """What a model folder keeps: the student without its teacher."""
         return self
+
+    def take_critic(self, critic: Critic) -> None:
+        """Let a trained network judge what this one rebuilds, instead of a critic of its own. Only some methods can.
+
+        Called before `stages()`.
+
+        Raises:
+            RecipeError: this method has no critic.
+        """
+        raise RecipeError(f"{type(self).__name__} has no critic that critic.model could replace; dual_stage has")
 
     def complete(self, images: Images, presence: Presence) -> Images:
         """Every modality: the present ones as they are, estimates of the others. Only some methods can do this.

@@ -125,6 +125,17 @@ class TeacherSettings(_Section):
     weight: float = Field(1.0, gt=0)
 
 
+class CriticSettings(_Section):
+    """A trained model that judges what a method rebuilds, where the method has a critic (`dual_stage`).
+
+    Attributes:
+        model: A shipped name, a model folder or a run, of any method. Its grid must be the recipe's. Empty: the method
+            trains a critic of its own.
+    """
+
+    model: str = ""
+
+
 class StageSettings(_Section):
     """Where a stage differs from `[train]`.
 
@@ -165,6 +176,7 @@ class Recipe(_Section):
         transplant: See `Transplant`.
         validate_: Written `[validate]`; see `ValidateSettings`.
         teacher: See `TeacherSettings`.
+        critic: See `CriticSettings`.
         stages: Overrides by stage name; see `StageSettings`.
         objective: `segmentation`, by the method's stages; or `reconstruction` of hidden parts of the images, by one
             stage, `reconstruct`, whatever the method is. The model that results only serves another training to begin.
@@ -184,13 +196,14 @@ class Recipe(_Section):
     transplant: Transplant = Transplant()
     validate_: ValidateSettings = Field(ValidateSettings(), alias="validate")
     teacher: TeacherSettings = TeacherSettings()
+    critic: CriticSettings = CriticSettings()
     stages: dict[str, StageSettings] = {}
     objective: Literal["segmentation", "reconstruction"] = "segmentation"
     before: dict[str, Any] = {}
 
     def earlier(self, where: str = "recipe") -> "Recipe | None":
-        """The recipe of the training that comes first, if there is one. It has no teachers, and other stages if its
-        objective is another.
+        """The recipe of the training that comes first, if there is one. It has no teachers, no critic but its
+        own, and other stages if its objective is another.
 
         Raises:
             RecipeError: an unknown key in `[before]` (the nearest is named), a value that means nothing, or another
@@ -201,7 +214,7 @@ class Recipe(_Section):
         if "before" in self.before:
             raise RecipeError(f"{where}: [before] has a [before] of its own; one training can come first")
         fields = self.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"before"})
-        fields["teacher"] = {}
+        fields["teacher"], fields["critic"] = {}, {}
         if self.before.get("objective", self.objective) != self.objective:
             fields["stages"] = {}
         return make_recipe(laid_over(fields, self.before), f"{where}: [before]")
@@ -326,6 +339,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "transplant": Transplant,
         "validate": ValidateSettings,
         "teacher": TeacherSettings,
+        "critic": CriticSettings,
         "stages": StageSettings,
     }
     if len(location) > 1:

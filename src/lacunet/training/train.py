@@ -19,7 +19,7 @@ from lacunet.data.split import RUN_SPLIT, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, RecipeError
 from lacunet.files import plain_name, write_json
-from lacunet.models.origin import read_origin, read_teachers, write_origin, write_teachers
+from lacunet.models.origin import Source, read_origin, read_teachers, write_origin, write_teachers
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage
 from lacunet.prediction.device import choose_device
@@ -38,7 +38,7 @@ from lacunet.training.loop import (
 from lacunet.training.objective import made_for
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 from lacunet.training.start import Start, start_from
-from lacunet.training.teacher import Teacher, require_same_teachers, taught, teacher_of
+from lacunet.training.teacher import critic_of, require_same_sources, taught, teacher_of
 
 BEFORE = "before"
 """The folder, in a run's, of the training that its recipe's `[before]` wants."""
@@ -99,10 +99,15 @@ def train(
     torch.manual_seed(recipe.seed)
     method, all_stages = made_for(recipe, method_file)
     method = in_channels_last(method)
+    critic = critic_of(recipe, method.task, fabric.device)
+    if critic is not None:
+        method.take_critic(critic)
+        all_stages = method.stages()
     shares = recipe.steps_of([stage.name for stage in all_stages])
     teacher = teacher_of(recipe, method.task, fabric.device)
     if teacher is not None:
         all_stages = [taught(stage, method, teacher) for stage in all_stages]
+    sources = [*(teacher.sources if teacher is not None else []), *([critic.source] if critic is not None else [])]
     stages = [stage for stage in all_stages if stage.wanted]
     steps = [share for share, stage in zip(shares, all_stages, strict=True) if stage.wanted]
     _require_fit(recipe, method, stages, fabric.world_size)
@@ -116,13 +121,13 @@ def train(
         )  # fmt: skip
         init, init_partly = str(folder / BEFORE), first.objective != recipe.objective
     if begun:
-        require_same_teachers(teacher, folder)
+        require_same_sources(sources, folder)
     start = start_from(init, method, method_file, init_partly) if init is not None and not begun else None
     if start is not None:
         start.put_into(method)
     if fabric.global_rank == 0:
         if not begun:
-            _begin(folder, recipe, method, start, teacher)
+            _begin(folder, recipe, method, start, sources)
         _record_cases(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
         _record_cases(folder / "lesions.json", {"lesions": _names(lesions)})
     fabric.barrier()
@@ -246,21 +251,21 @@ def _is_begun(folder: Path, recipe: Recipe, resume: bool) -> bool:
     return True
 
 
-def _begin(folder: Path, recipe: Recipe, method: Method[Any], start: Start | None, teacher: Teacher | None) -> None:
+def _begin(folder: Path, recipe: Recipe, method: Method[Any], start: Start | None, sources: Sequence[Source]) -> None:
     """Write what a run begins with, the recipe last: a run that is stopped while cases are prepared is resumed from
     the same weights.
     """
     if start is not None:
         write_origin(folder, start.origin)
         save_state(folder / "state" / "state.safetensors", State(), method, None)
-    if teacher is not None:
-        write_teachers(folder, teacher.sources)
+    if sources:
+        write_teachers(folder, sources)
     write_json(folder / "environment.json", describe_environment())
     write_recipe(folder / "recipe.toml", recipe)
 
 
 def _learned_from(folder: Path) -> dict[str, Any]:
-    """For the card: the model that the run began from and those that taught it, if there are any."""
+    """For the card: the model that the run began from and those that taught or judged it, if there are any."""
     origin, teachers = read_origin(folder), [teacher.card() for teacher in read_teachers(folder)]
     return {**({"init": origin.card()} if origin is not None else {}), **({"teachers": teachers} if teachers else {})}
 
