@@ -41,13 +41,13 @@ class Seen:
         images: `modality x y z`.
         tumour: True inside, or None without a reference.
         kept: Per level, `modality x y z` on the grid of tokens.
-        side: Voxels of a token along each axis.
+        sides: Per level, voxels of a token along each axis.
     """
 
     images: np.ndarray
     tumour: np.ndarray | None
     kept: list[np.ndarray]
-    side: int
+    sides: list[int]
 
 
 def look(model: Model, case: Case, subset: Subset) -> Seen:
@@ -56,8 +56,8 @@ def look(model: Model, case: Case, subset: Subset) -> Seen:
     assert isinstance(method, MASM)
     frame = frame_of(case, subset, model.preparation)
     images = pad_to(prepare_images(case.only(subset), task, model.preparation, frame)[None], method.divisor)
-    side = method.divisor // 2
-    kept = [np.ones((len(task.modalities), *(n // side for n in images.shape[2:])), bool) for _ in method.aware]
+    sides = [2**level * block.tokenise.side for level, block in enumerate(method.aware)]
+    kept = [np.ones((len(task.modalities), *(n // side for n in images.shape[2:])), bool) for side in sides]
     hooks = [hook for block, mask in zip(method.aware, kept, strict=True) for hook in listen(block, mask)]
     with torch.inference_mode():
         method(images, torch.tensor([task.presence(subset)]))
@@ -65,7 +65,7 @@ def look(model: Model, case: Case, subset: Subset) -> Seen:
         hook.remove()
     cut = tuple(slice(0, n) for n in frame.shape)
     tumour = None if case.reference is None else prepare_reference(case, task, frame).numpy() > 0
-    return Seen(images[0].numpy()[(slice(None), *cut)], tumour, kept, side)
+    return Seen(images[0].numpy()[(slice(None), *cut)], tumour, kept, sides)
 
 
 def listen(block: torch.nn.Module, kept: np.ndarray) -> list[torch.utils.hooks.RemovableHandle]:
@@ -102,9 +102,9 @@ def draw(seen: Seen, model: Model, subset: Subset) -> plt.Figure:
         image = seen.images[index][:, :, height]
         image = np.where(image == 0, -10, image)  # what is not brain is black
         colour = REPLACED if len(set(partners[index]) & set(shown)) > 1 else LOST
-        for axis, kept in zip(row, seen.kept, strict=True):
+        for axis, kept, side in zip(row, seen.kept, seen.sides, strict=True):
             axis.imshow(image.T, origin="lower", cmap="gray", vmin=-2.5, vmax=2.5)
-            pruned = ~kept[index][:, :, height // seen.side].repeat(seen.side, 0).repeat(seen.side, 1)
+            pruned = ~kept[index][:, :, height // side].repeat(side, 0).repeat(side, 1)
             veil = np.zeros((*shape[:2], 4))
             veil[..., :3] = colour
             veil[..., 3] = 0.62 * pruned[: shape[0], : shape[1]]

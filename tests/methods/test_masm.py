@@ -1,5 +1,6 @@
 """MASM: masks, partners, the shift, and that absent modalities change nothing."""
 
+import itertools
 import json
 import tomllib
 from dataclasses import replace
@@ -14,28 +15,30 @@ from lacunet.case import CaseFiles
 from lacunet.errors import RecipeError, UsageError
 from lacunet.methods.masm import (
     MASM,
-    Join,
-    KeepScore,
     ModalityAware,
     ModalityShift,
     ShiftLayer,
-    hard_mask,
+    TokenSize,
     mean_of_partners,
-    mean_pool,
     modality_groups,
-    mosaic,
-    shift,
 )
 from lacunet.nn.attention import Attention, Layer
 from lacunet.nn.batch import Batch
+from lacunet.nn.join import Join
+from lacunet.nn.keep import KeepScore, hard_mask
 from lacunet.nn.method import Clock, make_method
-from lacunet.task import GLIOMA
+from lacunet.nn.mosaic import Pattern, mosaic, offsets_of, shift
+from lacunet.nn.reweigh import Beside, Reweigh
+from lacunet.nn.tokens import mean_pool
+from lacunet.nn.unetr import UnetrEncoder
+from lacunet.task import GLIOMA, Task
 from lacunet.training.recipe import read_recipe
 from lacunet.training.train import train
 from small import ROOT, tiny_recipe
 
 RECIPES = ROOT / "recipes"
 EVERYTHING = GLIOMA.modalities
+BLOCKS = ("aware", "shift", "shift_in_skips")
 
 
 def masm(*, opened: bool = False, **arguments: Any) -> MASM:
@@ -94,6 +97,14 @@ def an_aware_block(method: MASM, level: int = 0) -> ModalityAware:
 # the shift
 
 
+PATTERNS: tuple[Pattern, ...] = ("fixed", "blocks", "slabs", "diagonal", "scattered", "none")
+
+
+def shift_block(*, pattern: Pattern = "fixed", beside: Beside = "nothing") -> ModalityShift:
+    """On a bottleneck of 8 channels, one layer, four modalities."""
+    return ModalityShift(TokenSize(8, 16, 1), 2, 1, 4, pattern, beside)
+
+
 def one_hot(offsets: torch.Tensor, modalities: int) -> torch.Tensor:
     return F.one_hot(offsets.flatten(), modalities).float()
 
@@ -130,22 +141,22 @@ def test_the_mosaic_of_four_modalities():
 
 
 def test_the_pattern_repeats_the_mosaic_over_any_grid():
-    block = ModalityShift(8, 16, 2, 1, 4, learned=False)
+    block = shift_block()
     offsets = block.pattern([3, 5, 4]).argmax(-1).view(3, 5, 4)
     for x, y, z in [(0, 0, 0), (2, 4, 3), (1, 3, 2), (2, 1, 1)]:
         assert offsets[x, y, z] == mosaic(4)[x % 2, y % 2, z % 2]
 
 
 def test_the_shift_has_no_parameters_and_no_weights_in_the_file():
-    block = ModalityShift(8, 16, 2, 1, 4, learned=False)
+    block = shift_block()
     assert not [name for name in block.state_dict() if name.startswith(("fixed", "preference"))]
-    learned = ModalityShift(8, 16, 2, 1, 4, learned=True)
+    learned = shift_block(pattern="learned")
     assert set(learned.state_dict()) - set(block.state_dict()) == {"preference"}
 
 
 def test_a_learned_pattern_starts_as_the_mosaic_and_gets_a_gradient():
-    learned = ModalityShift(8, 16, 2, 1, 4, learned=True)
-    fixed = ModalityShift(8, 16, 2, 1, 4, learned=False)
+    learned = shift_block(pattern="learned")
+    fixed = shift_block()
     pattern = learned.pattern([4, 4, 4])
     assert torch.equal(pattern, fixed.pattern([4, 4, 4]))
     (pattern * torch.randn_like(pattern)).sum().backward()
@@ -155,6 +166,50 @@ def test_a_learned_pattern_starts_as_the_mosaic_and_gets_a_gradient():
     with torch.no_grad():
         learned.preference[0, 0, 0] = torch.tensor([0.0, 0.0, 9.0, 0.0])
     assert learned.pattern([2, 2, 2])[0].argmax() == 2
+
+
+def test_the_other_patterns_of_four_modalities():
+    assert offsets_of("fixed", 4).tolist() == offsets_of("learned", 4).tolist() == mosaic(4).tolist()
+    assert offsets_of("slabs", 4).tolist() == [[[0]], [[1]], [[2]], [[3]]]
+    assert offsets_of("none", 4).tolist() == [[[0]]]
+    blocks, diagonal = offsets_of("blocks", 4), offsets_of("diagonal", 4)
+    assert blocks.shape == diagonal.shape == (4, 4, 4)
+    for place in itertools.product(range(4), repeat=3):
+        assert blocks[place] == mosaic(4)[tuple(n // 2 for n in place)]
+        assert diagonal[place] == sum(place) % 4
+    scattered = offsets_of("scattered", 4)
+    assert scattered.flatten().bincount().tolist() == [16, 16, 16, 16]
+    assert len(set(map(tuple, scattered.view(16, 4).tolist()))) > 8  # no regular order
+    assert torch.equal(scattered, offsets_of("scattered", 4))
+
+
+@pytest.mark.parametrize("modalities", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_pattern_but_none_has_every_offset(pattern: Pattern, modalities: int):
+    assert set(offsets_of(pattern, modalities).flatten().tolist()) == set(range(1 if pattern == "none" else modalities))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_pattern_repeats_its_cell_along_each_axis(pattern: Pattern):
+    """Also a cell whose sides differ, over a grid that is no multiple of it."""
+    cell = offsets_of(pattern, 4)
+    offsets = shift_block(pattern=pattern).pattern([5, 6, 7]).argmax(-1).view(5, 6, 7)
+    for place in itertools.product(range(5), range(6), range(7)):
+        assert offsets[place] == cell[tuple(n % side for n, side in zip(place, cell.shape, strict=True))]
+
+
+@torch.no_grad()
+def test_without_a_shift_attention_over_places_stays_within_a_modality():
+    """Attention over the modalities at a place is taken out, so that only the shift can mix them."""
+    tokens, everything = torch.randn(1, 4, 64, 16), presence_of(EVERYTHING)
+    changed = tokens.clone()
+    changed[:, 1] *= -1
+    for pattern in PATTERNS:
+        block = shift_block(pattern=pattern)
+        layer = block.layers[0]
+        torch.nn.init.zeros_(layer.over_modalities.out.weight)
+        before, after = (layer(x, everything, block.pattern([4, 4, 4]), 1)[:, 0] for x in (tokens, changed))
+        assert torch.equal(before, after) == (pattern == "none")
 
 
 @torch.no_grad()
@@ -179,6 +234,52 @@ def test_a_shifted_token_that_is_not_there_is_never_listened_to(turns: int):
     changed = torch.where(presence[:, :, None, None], tokens, 100 * torch.randn_like(tokens))
     before, after = (layer(content, presence, pattern, turns) for content in (tokens, changed))
     assert torch.equal(after[presence], before[presence])
+
+
+# attention beside the shift
+
+
+@torch.no_grad()
+def test_channel_and_spatial_weights_are_those_of_cbam():
+    """Equations 2 and 3 written out for one modality, channels first; other modalities change nothing."""
+    torch.manual_seed(0)
+    weigh, tokens, grid = Reweigh(16, "both"), torch.randn(2, 4, 24, 16), [2, 3, 4]
+    weighed = weigh(tokens, grid)
+    assert weigh.channel is not None
+    assert weigh.spatial is not None
+    own = tokens[1, 2]  # token width
+    own = own * torch.sigmoid(weigh.channel.mlp(own.mean(0)) + weigh.channel.mlp(own.max(0).values))
+    maps = torch.stack([own.mean(1), own.max(1).values]).view(1, 2, *grid)
+    around = weigh.spatial.around
+    weights = torch.sigmoid(F.conv3d(maps, around.weight, around.bias, padding=1)).view(24, 1)
+    torch.testing.assert_close(weighed[1, 2], own * weights)
+    tokens[:, :2] = 100.0
+    assert torch.equal(weigh(tokens, grid)[1, 2], weighed[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("beside", "parts"),
+    [("nothing", set()), ("channel", {"channel"}), ("spatial", {"spatial"}), ("both", {"channel", "spatial"})],
+)
+def test_each_attention_beside_the_shift_can_be_left_out(beside: Beside, parts: set[str]):
+    names = set(shift_block(beside=beside).state_dict()) - set(shift_block().state_dict())
+    assert {name.split(".")[2] for name in names} == parts
+
+
+@torch.no_grad()
+def test_what_stands_beside_the_shift_weighs_what_a_layer_adds():
+    """With weights of one half everywhere, half of the update is left; the gate is replaced by what goes into it."""
+    block, plain = shift_block(beside="channel"), shift_block()
+    plain.load_state_dict({name: block.state_dict()[name] for name in plain.state_dict()})
+    for parameter in block.beside.parameters():
+        torch.nn.init.zeros_(parameter)
+    rows, everything = torch.randn(4, 8, 4, 4, 4), presence_of(EVERYTHING)
+    seen: list[torch.Tensor] = []
+    for one in (block, plain):
+        one.gate.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
+        one(rows, everything)
+    start = plain.tokenise(rows, everything)[0][everything]
+    torch.testing.assert_close(seen[0], start + (seen[1] - start) / 2)
 
 
 # keep-masks
@@ -220,6 +321,26 @@ def test_the_temperature_falls_from_5_to_a_half():
     for step in (0, 5, 10):
         method.stages()[0].loss(batch_of(everything, everything), clock_at(step))
     assert seen == pytest.approx([5.0, 2.5**0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"temperature": 2.0, "last_temperature": 0.5}, [2.0, 1.0, 0.5]),
+        ({"temperature": 2.0, "last_temperature": 0.5, "cooling": "linear"}, [2.0, 1.25, 0.5]),
+        ({"temperature": 1.0, "last_temperature": 1.0}, [1.0, 1.0, 1.0]),
+        ({"temperature": 1.0, "last_temperature": 4.0}, [1.0, 2.0, 4.0]),
+    ],
+    ids=str,
+)
+def test_temperatures_and_their_schedule_are_arguments(arguments: dict[str, Any], expected: list[float]):
+    """At the beginning, half way and at the end; the geometric mean half way, or the arithmetic one."""
+    method, seen = masm(levels=2, shift=False, **arguments), list[float]()
+    an_aware_block(method).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[2]))
+    everything = presence_of(EVERYTHING)
+    for step in (0, 5, 10):
+        method.stages()[0].loss(batch_of(everything, everything), clock_at(step))
+    assert seen == pytest.approx(expected)
 
 
 def test_scores_get_a_gradient_once_a_gate_is_open():
@@ -389,8 +510,58 @@ def test_each_block_can_be_left_out():
     assert parts() - plain == {"aware", "shift"}
 
 
+def test_blocks_on_all_layers_stand_on_every_level_and_nothing_else_changes():
+    """Tokens on every level of as many voxels of the image, the bottleneck's own voxels at the coarsest."""
+    plain = set(masm(aware=False, shift=False).state_dict())
+    for arguments, aware, skips, bottleneck in (
+        ({"shift": False}, 4, 0, False),
+        ({"aware": False}, 0, 3, True),
+        ({}, 4, 3, True),
+        ({"aware": False, "shift": False}, 0, 0, False),
+    ):
+        method = masm(layers="all", **arguments)
+        assert (len(method.aware), len(method.shift_in_skips), method.shift is not None) == (aware, skips, bottleneck)
+        assert {name for name in method.state_dict() if name.partition(".")[0] not in BLOCKS} == plain
+    both = masm(layers="all")
+    assert [block.tokenise.side for block in both.aware] == [4, 2, 1, 1]
+    assert [block.tokenise.side for block in both.shift_in_skips] == [4, 2, 1]
+    assert set(masm().state_dict()) < set(both.state_dict())
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("arguments", [{}, {"prune": False}, {"pattern": "learned"}, {"pairs": [list(EVERYTHING)]}])
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@pytest.mark.parametrize("arguments", [{"aware": False}, {"shift": False}], ids=["shift", "aware"])
+def test_a_block_of_each_level_changes_what_is_decoded(arguments: dict[str, Any], level: int):
+    """The gates of all other levels are shut."""
+    method, everything = masm(layers="all", **arguments), presence_of(EVERYTHING)
+    before = method(images(), everything)
+    blocks = list(method.aware) or [*method.shift_in_skips, method.shift]
+    torch.nn.init.constant_(blocks[level].gate.open.bias, 0.5)
+    assert (method(images(), everything) - before).abs().max() > 1e-4
+
+
+def test_two_blocks_of_a_level_note_two_gates():
+    heard: dict[str, float] = {}
+    everything = presence_of(EVERYTHING)
+    masm(opened=True, layers="all").stages()[0].loss(batch_of(everything, everything), clock_at(0, heard))
+    assert list(heard) == [f"{what}_level{level}" for level in (1, 2, 3, 4) for what in ("gate", "kept", "shift_gate")]
+    alone: dict[str, float] = {}
+    masm(opened=True, layers="all", aware=False).stages()[0].loss(batch_of(everything, everything), clock_at(0, alone))
+    assert list(alone) == [f"gate_level{level}" for level in (1, 2, 3, 4)]
+
+
+LAW = [
+    {},
+    {"prune": False},
+    {"pairs": [list(EVERYTHING)]},
+    {"layers": "all"},
+    *({"pattern": pattern} for pattern in ("learned", *PATTERNS[1:])),
+    *({"beside": beside} for beside in ("channel", "spatial", "both")),
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("arguments", LAW, ids=str)
 def test_the_law_holds_with_open_gates_and_pruned_tokens(arguments: dict[str, Any]):
     method = masm(opened=True, **arguments)
     everything = presence_of(EVERYTHING)
@@ -529,6 +700,34 @@ def test_pairs_are_those_of_the_paper_and_neighbours_in_other_tasks():
         assert method(torch.randn(1, 3, 8, 8, 8), torch.tensor([[True, False, True]])).shape == (1, 3, 8, 8, 8)
 
 
+def test_a_task_of_other_sequences_takes_a_step():
+    """Three of a stroke, one label: the first two are a pair, the mosaic has three offsets."""
+    stroke = replace(
+        GLIOMA,
+        name="stroke",
+        modalities=("dwi", "adc", "flair"),
+        aliases={},
+        titles={"dwi": "DWI", "adc": "ADC", "flair": "FLAIR", "lesion": "lesion"},
+        labels={"lesion": 1},
+        regions={"lesion": (1,)},
+        painting=(("lesion", 1),),
+        conventions={"isles": {0: 0, 1: 1}},
+        shown_by={},
+    )
+    method = make_method(
+        MASM, Task.from_json(json.loads(json.dumps(stroke.to_json())), "stroke.json"), {"width": 8, "levels": 3}
+    )
+    assert an_aware_block(method).groups == [[0, 1], [2]]
+    assert method.shift is not None
+    assert set(method.shift.pattern([2, 2, 2]).argmax(-1).tolist()) == {0, 1, 2}
+    shown = torch.tensor([[True, False, True]])
+    regions = (torch.rand(1, 1, 16, 16, 16) > 0.7).float()
+    batch = Batch(images()[:, :3], torch.ones(1, 3, dtype=torch.bool), shown, regions, ("one",))
+    sum(method.stages()[0].loss(batch, clock_at(0)).values()).backward()
+    gradients = [parameter.grad for parameter in method.encoder.parameters()]
+    assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
+
+
 def test_other_pairs_let_other_modalities_hear_each_other():
     rows = torch.randn(4, 8, 16, 16, 16)
     for pairs, partner in (([["t1n", "t1c"], ["t2w", "t2f"]], 1), ([["t1n", "t2f"], ["t1c", "t2w"]], 3)):
@@ -551,7 +750,15 @@ def test_other_pairs_let_other_modalities_hear_each_other():
         ({"levels": 1}, "at least 2"),
         ({"pattern": "random"}, "pattern"),
         ({"missing": "some"}, "missing"),
+        ({"beside": "squeeze"}, "beside"),
+        ({"layers": "none"}, "layers"),
+        ({"cooling": "cosine"}, "cooling"),
+        ({"temperature": 0.0}, "temperature = 0.0: must be above 0"),
+        ({"last_temperature": -1.0}, "last_temperature = -1.0: must be above 0"),
+        ({"temperature": float("inf")}, "temperature = inf: must be above 0"),
         ({"backbone": "swin"}, "divisible by 24"),
+        ({"backbone": "unetr"}, "5 levels are needed, not 6"),
+        ({"backbone": "unetr", "levels": 5, "width": 33}, "width = 33: from 1 to 32"),
         ({"backbone": "vit"}, "backbone"),
     ],
 )
@@ -575,6 +782,61 @@ def test_the_encoder_of_swinunetr_keeps_the_law():
     alone = method(poisoned, subset)
     assert alone.shape == (1, 3, 32, 32, 64)
     torch.testing.assert_close(alone, method.decode(encoded, subset), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(32, 48, 64), (128, 128, 128)], ids=str)
+def test_the_transformer_of_unetr_is_monais(shape: tuple[int, int, int]):
+    """The same weights in MONAI's, for a box of its own size; ours has a bias of the projections, which is zero here.
+
+    For another size MONAI's is made anew with our positions, interpolated.
+    """
+    from monai.networks.nets.vit import ViT
+
+    torch.manual_seed(0)
+    ours, grid = UnetrEncoder(1, 5).eval(), [length // 16 for length in shape]
+    theirs = ViT(1, shape, 16, hidden_size=48, mlp_dim=192, num_layers=12, num_heads=12).eval()
+    positions = F.interpolate(ours.positions, size=grid, mode="trilinear").flatten(2).transpose(1, 2)
+    theirs.patch_embedding.position_embeddings.copy_(positions)
+    theirs.patch_embedding.patch_embeddings.load_state_dict(ours.patches.state_dict())
+    theirs.norm.load_state_dict(ours.norm.state_dict())
+    for layer, block in zip(ours.layers, theirs.blocks, strict=True):
+        layer.attention.project.bias.zero_()
+        block.norm1.load_state_dict(layer.attention.norm.state_dict())
+        block.attn.qkv.weight.copy_(layer.attention.project.weight)
+        block.attn.out_proj.load_state_dict(layer.attention.out.state_dict())
+        block.norm2.load_state_dict(layer.mlp[0].state_dict())
+        block.mlp.linear1.load_state_dict(layer.mlp[1].state_dict())
+        block.mlp.linear2.load_state_dict(layer.mlp[3].state_dict())
+    scan = torch.randn(1, 1, *shape)
+    last, held = theirs(scan)
+    found, lies_on = ours.transformer(scan)
+    assert lies_on == grid
+    for one, other in zip(found, [held[3], held[6], held[9], last], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_encoder_of_unetr_has_its_levels_and_keeps_the_law_in_any_box():
+    torch.manual_seed(0)
+    method = make_method(MASM, GLIOMA, {"backbone": "unetr", "width": 8, "levels": 5}).eval()
+    scans, subset = images(shape=(32, 48, 64)), presence_of(("t1n", "t2f"))
+    levels = method.encoder(scans[:, :1])
+    assert [tuple(level.shape[1:]) for level in levels] == [
+        *((8, 32, 48, 64), (16, 16, 24, 32), (32, 8, 12, 16), (64, 4, 6, 8), (384, 2, 3, 4))
+    ]
+    encoded = method.encode(scans, presence_of(EVERYTHING))
+    poisoned = torch.where(subset[:, :, None, None, None], scans, torch.nan)
+    torch.testing.assert_close(method(poisoned, subset), method.decode(encoded, subset), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [{"backbone": "swin", "width": 24}, {"backbone": "unetr", "levels": 5}], ids=str)
+def test_other_encoders_can_be_made_without_memory(arguments: dict[str, Any]):
+    """As a model folder is compared with its weights before anything is allocated."""
+    with torch.device("meta"):
+        imagined = make_method(MASM, GLIOMA, {"width": 8, **arguments}).state_dict()
+    made = make_method(MASM, GLIOMA, {"width": 8, **arguments}).state_dict()
+    assert {key: value.shape for key, value in imagined.items()} == {key: value.shape for key, value in made.items()}
 
 
 # recipes

@@ -1,32 +1,30 @@
 """MASM: modalities attend to each other in the skips of a U-Net (aware) and at its bottleneck (shift)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lacunet.nn.attention import Attention, Layer, mlp
+from lacunet.nn.backbone import Backbone, make_encoder
 from lacunet.nn.batch import Batch, Images, Logits, Presence, shown_subsets
-from lacunet.nn.conv import ConvBlock, PointConv
+from lacunet.nn.conv import PointConv
+from lacunet.nn.join import Join
+from lacunet.nn.keep import Cooling, KeepScore, hard_mask, temperature_at
 from lacunet.nn.limits import require_between
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, mean_terms
 from lacunet.nn.method import Clock, Method, Stage
+from lacunet.nn.mosaic import Pattern, offsets_of, shift
 from lacunet.nn.papers import Paper
-from lacunet.nn.unet import Decoder, Encoder, level_widths
+from lacunet.nn.reweigh import Beside, Reweigh
+from lacunet.nn.tokens import Gate, Rows, Tokenise, Tokens
+from lacunet.nn.unet import Decoder
 from lacunet.task import Task
-
-Rows = Float[Tensor, "row channel x y z"]
-"""Features of present modalities only: a row for each, ordered by case and then by modality."""
-
-Tokens = Float[Tensor, "batch modality token width"]
-"""Features at the positions of a coarse grid. The tokens of an absent modality change no other token."""
-
-_HOT, _COLD = 5.0, 0.5
-"""The temperature of the keep-masks' gradient when training begins and when it ends."""
 
 _TOKEN_WIDTH = 256
 """Most channels of a token; it has twice its level's where that is less."""
@@ -52,11 +50,19 @@ class Encoding:
 
 
 class Mixed(NamedTuple):
-    """Rows after a block, and what is logged: how far its gate is open and which share of the tokens it kept."""
+    """Rows after the blocks of a level, and what is logged.
+
+    Attributes:
+        rows: Features of the present modalities.
+        gate: How far the gate of the Modality-Aware block is open, 0 to 1.
+        kept: The share of the tokens that it kept.
+        shift_gate: How far the gate of the Modality-Shift block is open.
+    """
 
     rows: Rows
     gate: Tensor | None = None
     kept: Tensor | None = None
+    shift_gate: Tensor | None = None
 
 
 class MASM(Method[Encoding]):
@@ -77,16 +83,25 @@ class MASM(Method[Encoding]):
         aware: Whether the skips have Modality-Aware blocks.
         shift: Whether the bottleneck has the Modality-Shift block. With neither, the network is a U-Net that
             concatenates the modalities at every level.
+        layers: `paper` puts the blocks there; with `all` each kind that is wanted is on every level, skips and
+            bottleneck. Where a level has both, Modality-Aware comes first.
         pairs: The groups within which the skips attend, each modality in one; neighbours in the task's order if not
             given. A group may have any size: `[["t1n", "t1c", "t2w", "t2f"]]` lets everything attend to everything.
         prune: Whether tokens are pruned.
         keep: The share of tokens to keep that `keep_weight` asks for.
         keep_weight: Of the squared distance to `keep` in the loss, averaged over the levels; 0 leaves it out.
-        pattern: Of the shift: the mosaic itself, or offsets learned from there on.
+        temperature: Of the masks' gradient when training begins.
+        last_temperature: When it ends.
+        cooling: Whether it falls by equal factors (`exponential`) or by equal steps (`linear`).
+        pattern: Of the shift: `fixed` is the mosaic, `learned` starts from it; `blocks`, `slabs`, `diagonal`,
+            `scattered` and `none` are other patterns (`nn/mosaic.py`).
+        beside: What weighs the update of each shift layer (open question 2): its channels (`channel`), its places
+            (`spatial`), `both`, or `nothing`.
         missing: `any` trains on what the recipe shows; `off` on everything that was acquired.
         subsets: With `any`, how many subsets of a crop are decoded from one encoding; of all but the first, which the
             recipe shows, any subset of what was acquired is equally likely.
-        backbone: `unet`, or `swin`, the encoder of SwinUNETR (MONAI, six levels, a width divisible by 24).
+        backbone: `unet`; `swin`, the encoder of SwinUNETR (MONAI, six levels, a width divisible by 24); or `unetr`,
+            that of UNETR (five levels; its positions are interpolated to the box).
 
     Departures from the paper:
         Any subset of the modalities can be present. The logits are of regions that overlap, not of labels. Group norm.
@@ -118,36 +133,43 @@ class MASM(Method[Encoding]):
         levels: int = 6,
         aware: bool = True,
         shift: bool = True,
+        layers: Literal["paper", "all"] = "paper",
         pairs: Sequence[Sequence[str]] | None = None,
         prune: bool = True,
         keep: float = 0.7,
         keep_weight: float = 0.1,
-        pattern: Literal["fixed", "learned"] = "fixed",
+        temperature: float = 5.0,
+        last_temperature: float = 0.5,
+        cooling: Cooling = "exponential",
+        pattern: Pattern = "fixed",
+        beside: Beside = "nothing",
         missing: Literal["any", "off"] = "any",
         subsets: int = 1,
-        backbone: Literal["unet", "swin"] = "unet",
+        backbone: Backbone = "unet",
     ) -> None:
         super().__init__(task)
         if levels < 2:
             raise ValueError(f"levels = {levels}: at least 2 are needed, one with a skip and the bottleneck")
         require_between("subsets", subsets, 1, 15)
-        groups, count, learned = modality_groups(pairs, task), len(task.modalities), pattern == "learned"
-        if backbone == "swin":
-            require_between("width", width, 24, 96)
-            encoder: nn.Module = SwinEncoder(width, levels)
-            widths = [width, *(width * 2**level for level in range(levels - 1))]
-        else:
-            widths = level_widths(width, levels)
-            encoder = Encoder(1, widths)
-        token_widths = [min(2 * channels, _TOKEN_WIDTH) for channels in widths]
+        for name, value in (("temperature", temperature), ("last_temperature", last_temperature)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} = {value}: must be above 0")
+        groups, count = modality_groups(pairs, task), len(task.modalities)
+        encoder, widths = make_encoder(backbone, width, levels)
+        sides = [2 ** (levels - 2 - level) for level in range(levels - 1)] + [1]
+        tokens = [TokenSize(w, min(2 * w, _TOKEN_WIDTH), side) for w, side in zip(widths, sides, strict=True)]
         self.divisor = 2 ** (levels - 1)
         self.missing, self.keep, self.keep_weight, self.subsets = missing, keep, keep_weight, subsets
+        self.temperature, self.last_temperature, self.cooling = temperature, last_temperature, cooling
         self.encoder = encoder
+        everywhere = layers == "all"
         self.aware = nn.ModuleList(
-            ModalityAware(widths[level], token_widths[level], 2 ** (levels - 2 - level), _HEADS, groups, prune)
-            for level in range(levels - 1 if aware else 0)
+            ModalityAware(size, _HEADS, groups, prune) for size in tokens[: levels if everywhere else -1] if aware
         )
-        self.shift = ModalityShift(widths[-1], token_widths[-1], _HEADS, _LAYERS, count, learned) if shift else None
+        self.shift = ModalityShift(tokens[-1], _HEADS, _LAYERS, count, pattern, beside) if shift else None
+        self.shift_in_skips = nn.ModuleList(
+            ModalityShift(size, _HEADS, _LAYERS, count, pattern, beside) for size in tokens[:-1] if shift and everywhere
+        )
         self.joins = nn.ModuleList(Join(channels, count) for channels in widths)
         self.decoder = Decoder(widths)
         self.outputs = nn.ModuleList(PointConv(channels, len(task.regions)) for channels in widths[: levels - 1][:3])
@@ -173,14 +195,16 @@ class MASM(Method[Encoding]):
         mixed = [Mixed(rows) for rows in encoded.only(presence)]
         for level, block in enumerate(self.aware):
             mixed[level] = block(mixed[level].rows, presence, temperature)
+        for level, block in enumerate(self.shift_in_skips):
+            mixed[level] = shifted(block, mixed[level], presence)
         if self.shift is not None:
-            mixed[-1] = self.shift(mixed[-1].rows, presence)
+            mixed[-1] = shifted(self.shift, mixed[-1], presence)
         joined = [join(level.rows, presence) for join, level in zip(self.joins, mixed, strict=True)]
         return self.decoder(joined), mixed
 
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         whole = self.missing == "off"
-        temperature = _HOT * (_COLD / _HOT) ** clock.progress
+        temperature = temperature_at(clock.progress, self.temperature, self.last_temperature, self.cooling)
         encoded = self.encode(batch.images, batch.presence if self.subsets == 1 and not whole else batch.acquired)
         subsets = [batch.acquired] if whole else shown_subsets(batch, self.subsets)
         decoded = [self._decode(encoded, presence, temperature) for presence in subsets]
@@ -206,26 +230,37 @@ class MASM(Method[Encoding]):
         }
 
 
-class ModalityAware(nn.Module):
-    """The block of a skip: prune tokens, let each group attend to itself, replace pruned tokens by the partner's.
+class TokenSize(NamedTuple):
+    """What the tokens of a level are made of.
 
-    Args:
+    Attributes:
         channels: Of the features.
         width: Channels of a token.
         side: Of a token, in voxels of this level.
+    """
+
+    channels: int
+    width: int
+    side: int
+
+
+class ModalityAware(nn.Module):
+    """Prune tokens, let each group attend to itself, replace pruned tokens by the partner's.
+
+    Args:
+        size: Of the features and their tokens.
         heads: Of the attention.
         groups: Indices of the modalities that attend to each other.
         prune: Whether tokens are pruned.
     """
 
-    def __init__(
-        self, channels: int, width: int, side: int, heads: int, groups: Sequence[Sequence[int]], prune: bool
-    ) -> None:
+    def __init__(self, size: TokenSize, heads: int, groups: Sequence[Sequence[int]], prune: bool) -> None:
         super().__init__()
+        channels, width, _ = size
         order = [modality for group in groups for modality in group]
         self.groups = groups
         self.back_in_order = [order.index(modality) for modality in range(len(order))]
-        self.tokenise = Tokenise(channels, width, side, len(order))
+        self.tokenise = Tokenise(*size, len(order))
         self.score = KeepScore(width) if prune else None
         self.layer = Layer(width, heads)
         self.replacement = nn.Linear(width, width)
@@ -266,54 +301,40 @@ class ModalityAware(nn.Module):
         return kept[..., None] * attended + (1 - kept[..., None]) * partners
 
 
-class KeepScore(nn.Module):
-    """How much a token is worth keeping, from itself and the mean of its group (as in DynamicViT, Rao et al., 2021)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.describe = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
-        last = nn.Linear(width // 2, 1)
-        nn.init.constant_(last.bias, 2.0)  # most are kept at first
-        self.judge = nn.Sequential(nn.Linear(width, width // 2), nn.GELU(), last)
-
-    def forward(self, tokens: Tokens, presence: Presence) -> Float[Tensor, "batch modality token"]:
-        """Above zero: more likely kept than not."""
-        local, overall = self.describe(tokens).chunk(2, dim=-1)
-        there = presence[:, :, None, None]
-        count = (presence.sum(1) * tokens.shape[2]).clamp_min(1)[:, None, None, None]
-        overall = torch.where(there, overall, 0.0).sum((1, 2), keepdim=True) / count
-        score: Tensor = self.judge(torch.cat([local, overall.expand_as(local)], dim=-1))
-        return score[..., 0].float()
-
-
 class ModalityShift(nn.Module):
-    """The block of the bottleneck: tokens in a mosaic move to another modality, attend there, and move back.
+    """Tokens of a pattern of places move to another modality, attend there, and move back.
 
     Args:
-        channels: Of the features.
-        width: Channels of a token; every voxel of the bottleneck is one.
+        size: Of the features and their tokens; every voxel of the bottleneck is one.
         heads: Of the attentions.
         layers: How many; every other one shifts the other way round.
         modalities: How many there are.
-        learned: Whether the mosaic is learned; it starts as the fixed one.
+        pattern: Of the places; a learned one starts as the fixed one.
+        beside: What weighs the update of each layer.
     """
 
-    def __init__(self, channels: int, width: int, heads: int, layers: int, modalities: int, learned: bool) -> None:
+    def __init__(
+        self, size: TokenSize, heads: int, layers: int, modalities: int, pattern: Pattern, beside: Beside
+    ) -> None:
         super().__init__()
-        start = F.one_hot(mosaic(modalities), modalities).float()
-        self.preference = nn.Parameter(start) if learned else None
+        channels, width, _ = size
+        start = F.one_hot(offsets_of(pattern, modalities), modalities).float()
+        self.preference = nn.Parameter(start) if pattern == "learned" else None
         self.register_buffer("fixed", start, persistent=False)
-        self.tokenise = Tokenise(channels, width, 1, modalities)
+        self.tokenise = Tokenise(*size, modalities)
         self.layers = nn.ModuleList(ShiftLayer(width, heads) for _ in range(layers))
         self.gate = Gate(channels, width)
+        self.beside = nn.ModuleList(Reweigh(width, beside) for _ in range(layers) if beside != "nothing")
 
     def forward(self, rows: Rows, presence: Presence) -> Mixed:
         """The rows, updated from all other modalities."""
         tokens, grid = self.tokenise(rows, presence)
         pattern = self.pattern(grid)
         for number, layer in enumerate(self.layers):
-            tokens = layer(tokens, presence, pattern, turns=1 if number % 2 == 0 else -1)
-        return Mixed(*self.gate(rows, tokens[presence], grid))
+            mixed = layer(tokens, presence, pattern, turns=1 if number % 2 == 0 else -1)
+            tokens = tokens + self.beside[number](mixed - tokens, grid) if self.beside else mixed
+        rows, opening = self.gate(rows, tokens[presence], grid)
+        return Mixed(rows, shift_gate=opening)
 
     def pattern(self, grid: Sequence[int]) -> Float[Tensor, "token offset"]:
         """The mosaic, repeated over the grid, as one-hot offsets. A learned one has a straight-through gradient."""
@@ -321,7 +342,8 @@ class ModalityShift(nn.Module):
         if self.preference is not None:
             soft = self.preference.softmax(-1)
             cell = F.one_hot(soft.argmax(-1), soft.shape[-1]) + (soft - soft.detach())
-        x, y, z = (torch.arange(length, device=cell.device) % len(cell) for length in grid)
+        sides = cell.shape[:3]
+        x, y, z = (torch.arange(n, device=cell.device) % side for n, side in zip(grid, sides, strict=True))
         return cell[x[:, None, None], y[:, None], z].flatten(0, 2)
 
 
@@ -347,96 +369,10 @@ class ShiftLayer(nn.Module):
         return mixed
 
 
-class Tokenise(nn.Module):
-    """Features to tokens: mean over voxels, linear; plus its position (a depthwise convolution) and its modality."""
-
-    def __init__(self, channels: int, width: int, side: int, modalities: int) -> None:
-        super().__init__()
-        self.side = side
-        self.project = PointConv(channels, width)
-        self.position = nn.Conv3d(width, width, 3, padding=1, groups=width)
-        self.modality = nn.Parameter(0.02 * torch.randn(modalities, width))
-
-    def forward(self, rows: Rows, presence: Presence) -> tuple[Tokens, list[int]]:
-        """Tokens of every modality, zero where it is absent, and the grid they lie on."""
-        maps = self.project(mean_pool(rows, self.side))
-        maps = maps + self.position(maps)
-        there = maps.flatten(2).transpose(1, 2) + self.modality[presence.nonzero()[:, 1], None]
-        tokens = there.new_zeros((*presence.shape, *there.shape[1:]))
-        tokens[presence] = there
-        return tokens, list(maps.shape[2:])
-
-
-class Gate(nn.Module):
-    """Tokens back into the features: normalise, linear, times a gate that is zero before training, enlarge, add."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.back = nn.Linear(width, channels)
-        self.open = nn.Linear(width, 1)
-        for parameter in self.open.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(
-        self, rows: Rows, tokens: Float[Tensor, "row token width"], grid: Sequence[int]
-    ) -> tuple[Rows, Float[Tensor, ""]]:
-        """The features with their update, and how far the gate is open on average, 0 to 1."""
-        tokens = self.norm(tokens)
-        opening = torch.tanh(self.open(tokens))
-        update = (opening * self.back(tokens)).unflatten(1, list(grid)).movedim(-1, 1)  # so its channels lie last
-        if update.shape[2:] != rows.shape[2:]:
-            update = F.interpolate(update, size=rows.shape[2:], mode="trilinear")
-        return rows + update.to(rows.dtype), opening.float().abs().mean()
-
-
-class Join(nn.Module):
-    """The modalities of a level in one: a 1x1x1 convolution of their channels side by side.
-
-    Computed as a sum over the present modalities, which is scaled up for the absent ones, as in dropout.
-    """
-
-    def __init__(self, channels: int, modalities: int) -> None:
-        super().__init__()
-        bound = (modalities * channels) ** -0.5
-        self.weight = nn.Parameter(torch.empty(modalities, channels, channels).uniform_(-bound, bound))
-
-    def forward(self, rows: Rows, presence: Presence) -> Float[Tensor, "batch channel x y z"]:
-        """Features of each case."""
-        case, modality = presence.nonzero(as_tuple=True)
-        weighed = torch.bmm(rows.movedim(1, -1).flatten(1, 3), self.weight[modality])
-        joined = weighed.new_zeros((len(presence), *weighed.shape[1:])).index_add(0, case, weighed)
-        raised = presence.shape[1] / presence.sum(1).clamp_min(1)
-        joined = joined * raised[:, None, None].to(joined.dtype)
-        return torch.unflatten(joined, 1, rows.shape[2:]).movedim(-1, 1)
-
-
-class SwinEncoder(nn.Module):
-    """The encoder of SwinUNETR (Hatamizadeh et al., 2022) behind a convolution at full resolution."""
-
-    def __init__(self, width: int, levels: int) -> None:
-        super().__init__()
-        if levels != 6 or width % 24:
-            raise ValueError(f"backbone = swin: 6 levels and a width divisible by 24 are needed, not {levels}, {width}")
-        try:
-            import einops  # noqa: F401  (MONAI's module is imported without it, and then does not run)
-            from monai.networks.nets.swin_unetr import SwinTransformer
-        except ImportError as error:
-            raise ValueError("backbone = swin needs MONAI and einops: pip install 'lacunet[swin]'") from error
-        self.stem = ConvBlock(1, width)
-        with torch.device("cpu"):  # it reads numbers from tensors while it is made, which those without memory refuse
-            self.swin = SwinTransformer(
-                in_chans=1,
-                embed_dim=width,
-                window_size=(7, 7, 7),
-                patch_size=(2, 2, 2),
-                depths=(2, 2, 2, 2),
-                num_heads=(3, 6, 12, 24),
-            )
-
-    def forward(self, images: Float[Tensor, "row 1 x y z"]) -> list[Tensor]:
-        """The features of every level, finest first."""
-        return [self.stem(images), *self.swin(images)]
+def shifted(block: nn.Module, mixed: Mixed, presence: Presence) -> Mixed:
+    """The rows of a level after its Modality-Shift block; what its Modality-Aware block noted stays."""
+    moved: Mixed = block(mixed.rows, presence)
+    return mixed._replace(rows=moved.rows, shift_gate=moved.shift_gate)
 
 
 def modality_groups(pairs: Sequence[Sequence[str]] | None, task: Task) -> list[list[int]]:
@@ -456,28 +392,6 @@ def modality_groups(pairs: Sequence[Sequence[str]] | None, task: Task) -> list[l
     return [group for group in groups if group]
 
 
-def hard_mask(
-    score: Float[Tensor, "batch modality token"], temperature: float | None, *, drawn: bool = False
-) -> Float[Tensor, "batch modality token"]:
-    """Exactly 0 or 1, with the gradient of a sigmoid: the straight-through Gumbel-softmax of two classes.
-
-    The difference of two Gumbel draws is one logistic draw, so that one score stands for the two.
-
-    Args:
-        score: The logit of keeping.
-        temperature: Of the sigmoid that lends its gradient; None gives none.
-        drawn: Whether the mask is drawn with the score's probability, or is 1 where that is above one half.
-    """
-    if drawn:
-        chance = torch.rand_like(score).clamp(1e-6, 1 - 1e-6)
-        score = score + torch.logit(chance)
-    hard = (score > 0).float()
-    if temperature is None:
-        return hard
-    soft = torch.sigmoid(score / temperature)
-    return hard + (soft - soft.detach())
-
-
 def _watch(mixed: Sequence[Mixed], clock: Clock) -> None:
     """Note how far the gates of each level are open, and which share of its tokens is kept."""
     for number, level in enumerate(mixed, start=1):
@@ -485,6 +399,8 @@ def _watch(mixed: Sequence[Mixed], clock: Clock) -> None:
             clock.note(f"gate_level{number}", level.gate)
         if level.kept is not None:
             clock.note(f"kept_level{number}", level.kept)
+        if level.shift_gate is not None:
+            clock.note(f"gate_level{number}" if level.gate is None else f"shift_gate_level{number}", level.shift_gate)
 
 
 def mean_of_partners(tokens: Tokens, presence: Presence) -> Tokens:
@@ -493,43 +409,3 @@ def mean_of_partners(tokens: Tokens, presence: Presence) -> Tokens:
     others = presence[:, None] & ~torch.eye(count, dtype=torch.bool, device=presence.device)
     weights = others / others.sum(2, keepdim=True).clamp_min(1)
     return torch.einsum("bmo,botc->bmtc", weights.to(tokens.dtype), tokens)
-
-
-def mosaic(modalities: int) -> Int[Tensor, "side side side"]:
-    """By how many modalities each position is shifted, as a cell that is repeated over the grid.
-
-    Every second position stays; the others take every offset in turn (half way round for those left over), in the
-    smallest cell that has room for all: 2 x 2 x 2 up to five modalities.
-    """
-    side = 2
-    while side**3 // 2 < modalities - 1:
-        side += 2
-    with torch.device("cpu"):  # its numbers are read here, also while a network without memory is made
-        odd = torch.stack(torch.meshgrid(*[torch.arange(side)] * 3, indexing="ij")).sum(0) % 2 == 1
-        offsets = torch.full((side, side, side), 0)
-        offsets[odd] = torch.tensor(
-            [offset if offset < modalities else modalities // 2 for offset in range(1, int(odd.sum()) + 1)]
-        )
-    return offsets
-
-
-def shift(
-    tokens: Float[Tensor, "batch modality token _"], pattern: Float[Tensor, "token offset"], turns: int
-) -> Float[Tensor, "batch modality token _"]:
-    """Each position takes its token from the modality that is its offset further on, cyclically.
-
-    Args:
-        tokens: To be shifted.
-        pattern: The offset of each position, one-hot.
-        turns: 1 shifts, -1 shifts back.
-    """
-    turned = [tokens.roll(-turns * offset, dims=1) for offset in range(pattern.shape[1])]
-    return (torch.stack(turned, dim=-1) * pattern[:, None]).sum(-1)
-
-
-def mean_pool(rows: Rows, side: int) -> Float[Tensor, "row channel _ _ _"]:
-    """The mean of each cube of so many voxels a side (in any precision and order of memory, on a CPU too)."""
-    voxels = rows.movedim(1, -1)
-    for axis in (1, 3, 5):
-        voxels = torch.unflatten(voxels, axis, (-1, side))
-    return (voxels.sum((2, 4, 6)) / side**3).movedim(-1, 1)

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class Layer(nn.Module):
-    """Attention and a perceptron, each added to what it was given (pre-norm)."""
+    """Attention and a perceptron, `ratio` times as wide inside, each added to what it was given (pre-norm)."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, ratio: int = 2) -> None:
         super().__init__()
         self.attention = Attention(width, heads)
-        self.mlp = mlp(width)
+        self.mlp = mlp(width, ratio)
 
     def forward(
         self, tokens: Float[Tensor, "sequence token width"], kept: Bool[Tensor, "sequence token"] | None
@@ -62,6 +62,7 @@ class Attention(nn.Module):
         return answer
 
 
-def mlp(width: int) -> nn.Sequential:
+def mlp(width: int, ratio: int = 2) -> nn.Sequential:
     """Normalise, widen, narrow."""
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+    wide = ratio * width
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, wide), nn.GELU(), nn.Linear(wide, width))
