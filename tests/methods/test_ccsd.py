@@ -336,11 +336,17 @@ def test_subsets_decoded_together_are_those_decoded_alone() -> None:
             torch.testing.assert_close(one, other)
 
 
-def test_every_size_is_drawn() -> None:
-    method, batch, sizes = tiny(students=1), batch_of(GLIOMA.modalities), Counter[int]()
+def test_every_size_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, batch, sizes = tiny(students=1, dmcd=0.0), batch_of(GLIOMA.modalities), Counter[int]()
+    students = method._students
+
+    def spy(acquired: torch.Tensor, size: int, clock: Clock) -> Any:
+        sizes.update([size])
+        return students(acquired, size, clock)
+
+    monkeypatch.setattr(method, "_students", spy)
     for seed in range(40):
-        ((presence, _),) = method._students(batch.acquired, clock_at(seed=seed))
-        sizes.update([int(presence.sum())])
+        method._loss(batch, clock_at(seed=seed))
     assert set(sizes) == {1, 2, 3}
     assert min(sizes.values()) > 5
 

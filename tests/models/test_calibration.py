@@ -279,7 +279,7 @@ def test_the_list_of_models_says_whether_each_is_calibrated(lacunet):
     status, printed, _ = lacunet("models", DEFAULT)
     assert status == 0
     assert printed.startswith(f"\n{DEFAULT}: ")
-    assert printed.count("calibrated") == 1
+    assert printed.count("\n  calibrated from ") == 1
 
 
 def test_what_a_card_does_not_say_is_left_out(tmp_path, lacunet):

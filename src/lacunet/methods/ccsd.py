@@ -258,7 +258,8 @@ class CCSD(Method[Encoding]):
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         encoded = self.encode(batch.images, batch.acquired)
         batch = replace(batch, acquired=batch.acquired.cpu())  # read once: subsets are drawn by the processor
-        students = self._students(batch.acquired, clock) if self.supervise != "full" or self.hmsd else []
+        taught = self.supervise != "full" or self.hmsd > 0
+        students = self._students(batch.acquired, _size(batch, clock), clock) if taught else []
         full, *poorer = self._decoded(encoded, [batch.acquired, *(presence for presence, _ in students)])
         supervised = self._compared(full, batch.regions)
         weight = ramp_up(clock.progress)
@@ -317,13 +318,12 @@ class CCSD(Method[Encoding]):
             own = [levels[0] for levels in decoded(encoded, [presence for presence, _ in students], self.feature)]
         return _shared_out([bernoulli_divergence(teacher, one, self.temperature) for one in own], students)
 
-    def _students(self, acquired: Presence, clock: Clock) -> list[Student]:
-        """S_k (eq. 1): the subsets of a drawn size of each case, with their weight in the case's mean.
+    def _students(self, acquired: Presence, size: int, clock: Clock) -> list[Student]:
+        """S_k (eq. 1): the subsets of one size of each case, with their weight in the case's mean.
 
         A case with fewer modalities has smaller and fewer subsets. While other cases go on, its first subsets are
         decoded again with weight 0.
         """
-        size = int(torch.randint(1, acquired.shape[1], (), generator=clock.shared))
         lots = torch.rand(2 ** acquired.shape[1], generator=clock.shared).tolist()  # one for each subset there can be
         subsets = []
         for members in _members(acquired):
@@ -424,6 +424,11 @@ def _assembled(skip: Skip, choices: Sequence[Choice]) -> Feature:
     """The skip or detail of one subset: the sum of what each modality adds, present or not."""
     first, *others = [_chosen(*slot) for slot in zip(choices, skip.parts, skip.absent, strict=True)]
     return sum(others, first)
+
+
+def _size(batch: Batch, clock: Clock) -> int:
+    """k of eq. 1, drawn for all cases of a step."""
+    return int(torch.randint(1, batch.acquired.shape[1], (), generator=clock.shared))
 
 
 def _joined(parts: Sequence[Feature]) -> Feature:
