@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from lacunet.case import CaseFiles
 from lacunet.cli.main import main
@@ -22,6 +23,15 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> list[CaseFiles]:
     folder: Path = tmp_path_factory.mktemp("phantoms")
     write_phantoms(folder, count=3, seed=1, spacing=4.0)
     return with_conventions(find_cases(folder))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums of several threads would differ in the last bits from those of another process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A training that comes before another: on a coarser grid, or to rebuild hidden parts of images."""
 
 import inspect
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,7 @@ COARSE = {"prepare": {"spacing": 8.0}, "train": {"steps": 4}}
 REBUILD = {"objective": "reconstruction", "train": {"steps": 4}}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def recipe_with(before: dict[str, Any], **sections: Any) -> Recipe:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,7 @@ from training_run import TWO_STAGES, recipe_for, recipe_without_noise
 PROGRAM = ROOT / "tests" / "training_run.py"
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums of several threads would differ in the last bits from those of the other processes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(recipe: Recipe, cases: list[CaseFiles], folder: Path, **options: Any) -> Path:
