@@ -59,6 +59,22 @@ def hand_made_case(
     return Case("made", "made", images, grid, grid, reference)
 
 
+ROUND = (40, 44, 48)
+"""Voxels of a `round_case`."""
+
+
+def round_case(noise: float, **modalities: float) -> Case:
+    """Balls with a dark core, noise on top, and a tumour in the upper half; `t1n=100` gives the grey value."""
+    at = np.moveaxis(np.indices(ROUND), 0, -1) - (np.asarray(ROUND) - 1) / 2
+    radius = np.linalg.norm(at, axis=-1)
+    images = {}
+    for seed, (name, grey) in enumerate(modalities.items()):
+        change = np.random.default_rng(seed).normal(0, noise, ROUND)
+        images[name] = np.where(radius < 17, grey * np.where(radius < 6, 0.5, 1.0) * (1 + change), 0)
+    reference = np.where(np.linalg.norm(at - [0, 0, 9], axis=-1) < 4, 2, 0).astype(np.uint8)
+    return hand_made_case(images, reference=reference)
+
+
 def brain(shape: tuple[int, int, int], first: tuple[int, int, int], last: tuple[int, int, int], seed: int = 0):
     """Positive noise within a box (`last` is included), zero elsewhere."""
     image = np.zeros(shape, np.float32)

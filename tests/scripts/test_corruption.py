@@ -16,9 +16,8 @@ from lacunet.evaluation.fit import Fit
 from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Predictor
 from lacunet.task import GLIOMA
-from small import ROOT, hand_made_case
+from small import ROOT, round_case
 
-SHAPE = (40, 44, 48)
 NAMES = [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]
 
 
@@ -35,14 +34,7 @@ def made() -> Iterator[tuple[ModuleType, ModuleType]]:
 @pytest.fixture(scope="module")
 def case() -> Case:
     """Balls with a dark core, each sequence with a grey value of its own."""
-    at = np.moveaxis(np.indices(SHAPE), 0, -1) - (np.asarray(SHAPE) - 1) / 2
-    radius = np.linalg.norm(at, axis=-1)
-    images = {}
-    for seed, (name, grey) in enumerate({"t1n": 100.0, "t1c": 150.0, "t2w": 200.0, "t2f": 250.0}.items()):
-        noise = np.random.default_rng(seed).normal(0, 0.02, SHAPE)
-        images[name] = np.where(radius < 17, grey * np.where(radius < 6, 0.5, 1.0) * (1 + noise), 0)
-    reference = np.where(np.linalg.norm(at - [0, 0, 9], axis=-1) < 4, 2, 0).astype(np.uint8)
-    return hand_made_case(images, reference=reference)
+    return round_case(0.02, t1n=100.0, t1c=150.0, t2w=200.0, t2f=250.0)
 
 
 def one_of(module: ModuleType, name: str):

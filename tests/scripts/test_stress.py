@@ -11,13 +11,12 @@ import torch
 from scipy import ndimage
 
 from calibrations_made import tiny_model
-from lacunet.case import Case
 from lacunet.data.prepare import prepare_reference
 from lacunet.evaluation.metrics import dice
 from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Predictor
 from lacunet.task import GLIOMA
-from small import ROOT, hand_made_case
+from small import ROOT, ROUND, hand_made_case, round_case
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +29,7 @@ def made() -> Iterator[tuple[ModuleType, ModuleType]]:
             sys.modules.pop(name, None)
 
 
-SHAPE = (40, 44, 48)
 WHOLE = replace(GLIOMA, regions={"wt": GLIOMA.regions["wt"]})
-
-
-def round_case(**modalities: float) -> Case:
-    """Balls with a dark core, noise on top, and a tumour in the upper half; `t1n=100` gives the grey value."""
-    at = np.moveaxis(np.indices(SHAPE), 0, -1) - (np.asarray(SHAPE) - 1) / 2
-    radius = np.linalg.norm(at, axis=-1)
-    images = {}
-    for seed, (name, grey) in enumerate(modalities.items()):
-        noise = np.random.default_rng(seed).normal(0, 0.05, SHAPE)
-        images[name] = np.where(radius < 17, grey * np.where(radius < 6, 0.5, 1.0) * (1 + noise), 0)
-    reference = np.where(np.linalg.norm(at - [0, 0, 9], axis=-1) < 4, 2, 0).astype(np.uint8)
-    return hand_made_case(images, reference=reference)
 
 
 def change_of(module: ModuleType, name: str):
@@ -52,7 +38,7 @@ def change_of(module: ModuleType, name: str):
 
 def test_a_change_is_drawn_from_the_case_and_its_own_name(made):
     changes, _ = made
-    case = round_case(t1n=100.0, t2f=50.0)
+    case = round_case(0.05, t1n=100.0, t2f=50.0)
     for change in changes.CHANGES:
         first, again = (changes.changed(case, change) for _ in range(2))
         assert all(np.array_equal(first.images[name], again.images[name]) for name in case.images), change.name
@@ -64,7 +50,7 @@ def test_a_change_is_drawn_from_the_case_and_its_own_name(made):
 
 def test_nothing_but_skull_rests_and_moving_changes_what_is_brain(made):
     changes, _ = made
-    case = round_case(t1n=100.0, t1c=100.0)
+    case = round_case(0.05, t1n=100.0, t1c=100.0)
     for change in changes.CHANGES:
         found = changes.changed(case, change).images["t1n"] != 0
         same = np.array_equal(found, case.images["t1n"] != 0)
@@ -74,7 +60,7 @@ def test_nothing_but_skull_rests_and_moving_changes_what_is_brain(made):
 @pytest.mark.parametrize("factor", [1.35, 1.8, 2.7])
 def test_shading_has_its_factor_and_is_smooth(made, factor):
     changes, _ = made
-    case = round_case(t1n=100.0, t2f=50.0)
+    case = round_case(0.05, t1n=100.0, t2f=50.0)
     found = changes.changed(case, change_of(changes, f"shading {factor:g}"))
     inside = case.images["t1n"] != 0
     fields = {name: found.images[name][inside] / case.images[name][inside] for name in case.images}
@@ -82,7 +68,7 @@ def test_shading_has_its_factor_and_is_smooth(made, factor):
         low, high = np.percentile(field, [5, 95])
         assert high / low == pytest.approx(factor, rel=1e-4)
     assert not np.allclose(fields["t1n"], fields["t2f"], rtol=0.05)
-    whole = changes.smooth_field(SHAPE, np.random.default_rng(0), 3)
+    whole = changes.smooth_field(ROUND, np.random.default_rng(0), 3)
     assert np.abs(np.diff(whole, axis=0)).max() < 0.1 * np.ptp(whole)
 
 
@@ -100,7 +86,7 @@ def test_thick_slices_are_means_over_slabs_and_straight_between_them(made):
 
 def test_low_resolution_blurs_along_every_axis_and_never_with_the_background(made):
     changes, _ = made
-    case = round_case(t1n=100.0)
+    case = round_case(0.05, t1n=100.0)
     found = changes.changed(case, change_of(changes, "3 mm voxels")).images["t1n"]
     edge = (case.images["t1n"] != 0) & (np.roll(case.images["t1n"], 1, axis=0) == 0)
     assert found[edge].min() > 80
@@ -109,7 +95,7 @@ def test_low_resolution_blurs_along_every_axis_and_never_with_the_background(mad
 
 def test_gamma_keeps_the_brightest_and_is_one_of_two(made):
     changes, _ = made
-    case = round_case(t1n=100.0, t1c=100.0, t2w=100.0, t2f=100.0)
+    case = round_case(0.05, t1n=100.0, t1c=100.0, t2w=100.0, t2f=100.0)
     found = changes.changed(case, change_of(changes, "gamma"))
     powers = set()
     for name, image in case.images.items():
@@ -125,7 +111,7 @@ def test_gamma_keeps_the_brightest_and_is_one_of_two(made):
 
 def test_noise_has_its_deviation(made):
     changes, _ = made
-    image = np.where(round_case(t1n=100.0).images["t1n"] != 0, 100.0, 0.0)
+    image = np.where(round_case(0.05, t1n=100.0).images["t1n"] != 0, 100.0, 0.0)
     found = changes.changed(hand_made_case({"t1n": image}), change_of(changes, "noise")).images["t1n"]
     assert found[image > 0].std() == pytest.approx(10.0, rel=0.05)
     assert found[image > 0].mean() == pytest.approx(100.5, abs=0.3)  # Rician: a little above
@@ -133,11 +119,11 @@ def test_noise_has_its_deviation(made):
 
 def test_all_but_t1ce_are_moved_by_two_millimetres(made):
     changes, _ = made
-    case = round_case(t1n=100.0, t1c=100.0, t2f=100.0)
+    case = round_case(0.05, t1n=100.0, t1c=100.0, t2f=100.0)
     found = changes.changed(case, change_of(changes, "2 mm off"))
     assert np.array_equal(found.images["t1c"], case.images["t1c"])
     assert np.array_equal(found.reference, case.reference)
-    near = np.linalg.norm(np.moveaxis(np.indices(SHAPE), 0, -1) - (np.asarray(SHAPE) - 1) / 2, axis=-1) < 12
+    near = np.linalg.norm(np.moveaxis(np.indices(ROUND), 0, -1) - (np.asarray(ROUND) - 1) / 2, axis=-1) < 12
     middle = {
         name: np.array(ndimage.center_of_mass(np.where(near, np.maximum(85 - image, 0), 0)))  # of the dark core
         for name, image in found.images.items()
@@ -151,7 +137,7 @@ def test_all_but_t1ce_are_moved_by_two_millimetres(made):
 
 def test_the_field_is_cut_away_from_the_tumour(made):
     changes, _ = made
-    case = round_case(t1n=100.0, t2f=50.0)
+    case = round_case(0.05, t1n=100.0, t2f=50.0)
     found = changes.changed(case, change_of(changes, "cut field"))
     slices = np.flatnonzero((case.images["t1n"] != 0).any(axis=(0, 1)))
     left = np.flatnonzero((found.images["t1n"] != 0).any(axis=(0, 1)))
@@ -164,9 +150,9 @@ def test_the_field_is_cut_away_from_the_tumour(made):
 
 def test_rests_of_skull_lie_beyond_a_gap_and_are_bright(made):
     changes, _ = made
-    case = round_case(t1n=100.0, t2f=50.0)
+    case = round_case(0.05, t1n=100.0, t2f=50.0)
     found = changes.changed(case, change_of(changes, "skull rests"))
-    at = np.linalg.norm(np.moveaxis(np.indices(SHAPE), 0, -1) - (np.asarray(SHAPE) - 1) / 2, axis=-1)
+    at = np.linalg.norm(np.moveaxis(np.indices(ROUND), 0, -1) - (np.asarray(ROUND) - 1) / 2, axis=-1)
     rests = (found.images["t1n"] != 0) & (case.images["t1n"] == 0)
     assert at[rests].min() > 19
     assert at[rests].max() < 26
