@@ -33,7 +33,7 @@ from lacunet.files import whole_file
 from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.segmentation.doubts import Signs, doubts_of
-from lacunet.segmentation.where import where_of
+from lacunet.segmentation.where import midline_of, where_of
 from lacunet.task import Subset
 from scan_changes import CHANGES, changed
 
@@ -139,10 +139,11 @@ def signs_of(found: Mapping[Subset, Prediction], subset: Subset, brain: np.ndarr
     task, masks = one.task, one.masks()
     parts = {task.subset_name(part): found[part].masks() for part in parts_of(subset)}
     frame = one.answers[0].frame
+    grid = Grid(frame.shape, frame.affine)
     return Signs(
         volumes={region: float(mask.sum()) * one.voxel_ml for region, mask in masks.items()},
         agreement=agreement_of(masks, parts, one.voxel_ml) if parts else None,
-        where=where_of(masks[next(iter(masks))], brain, Grid(frame.shape, frame.affine)),
+        where=where_of(masks[next(iter(masks))], midline_of(brain, grid), grid),
         facts=replace(facts, shading={modality: facts.shading[modality] for modality in subset}),
     )
 

@@ -9,10 +9,12 @@ import torch
 
 from calibrations_made import calibration_made, tiny_model
 from lacunet.cli.terminal import print_segmented
+from lacunet.data.midplane import Plane
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation
 from lacunet.data.scan_facts import ScanFacts
 from lacunet.evaluation.agreement import Agreement, PartMask
+from lacunet.evaluation.metrics import region_masks
 from lacunet.models.calibration import Calibration, Range, Seen
 from lacunet.models.model import Model, load_model
 from lacunet.nn.method import get_method, make_method
@@ -277,7 +279,9 @@ def test_signs_are_those_of_the_masks_on_the_network_s_grid(predictor, phantoms)
     whole, *parts = predictor.with_parts(case, T1CE_FLAIR, [("t1c",), ("t2f",)])
     labels = whole.labels()
     asked = ask_in_parts(predictor, case, T1CE_FLAIR, one_may_go=False)
-    signs = signs_of(case, labels, whole, asked)
+    masks = region_masks(labels, GLIOMA)
+    midline = Plane(np.array([1.0, 0.0, 0.0]), 0.0)
+    signs = signs_of(case, masks, whole, asked, midline)
     assert signs.volumes["wt"] == pytest.approx(np.count_nonzero(labels) * case.grid.voxel_ml)
     assert set(signs.agreement.parts) == {"t1c", "t2f"}
     frame = whole.answers[0].frame
@@ -289,7 +293,7 @@ def test_signs_are_those_of_the_masks_on_the_network_s_grid(predictor, phantoms)
     assert set(signs.facts.shading) == {"t1c", "t2f"}
     assert signs.fits == {}
     alone = ask_in_parts(predictor, case, ("t1c",), one_may_go=True)
-    assert signs_of(case, labels, alone.answers["t1c",], alone).agreement is None
+    assert signs_of(case, masks, alone.answers["t1c",], alone, midline).agreement is None
 
 
 def test_page_record_and_terminal_of_a_doubtful_mask(predictor, phantoms, tmp_path, capsys):
@@ -307,8 +311,17 @@ def test_page_record_and_terminal_of_a_doubtful_mask(predictor, phantoms, tmp_pa
     assert set(record["signs"]) == {"agreement", "fit", "both_sides", "distant_ml", "brain_ml", "voxel_mm", "shading"}
     assert set(record["signs"]["agreement"]) == {"t1c", "t2f"}
     assert set(record["signs"]["agreement"]["t1c"]) == {"volumes_ml", "dice"}
+    whole = record["measures"]["wt"]
+    assert set(whole) == {"voxels", "centre_mm", "side", "right_share", "midline_mm", "foci"}
+    assert whole["voxels"] == np.count_nonzero(answer.labels)
+    assert whole["foci"][0]["product_mm2"] == max(focus["product_mm2"] for focus in whole["foci"])
     page = done.places.page.read_text()
     assert "This mask is doubtful" in page
+    size = page.split("<h2>Size and place</h2>")[1].split("</table>")[0]
+    first, share = whole["foci"][0], round(100 * whole["right_share"])
+    assert f"<td>{first['longest_mm']:.0f} × {first['across_mm']:.0f} mm</td><td>{len(whole['foci'])}</td>" in size
+    assert (f"<td>{share} % right</td>" if share >= 50 else f"<td>{100 - share} % left</td>") in size
+    assert "<td>crosses it</td>" in size
     assert "0.80" not in page.split("</style>")[1].split("<figure>")[0]
     print_segmented(done, GLIOMA)
     first, second, *_ = capsys.readouterr().out.splitlines()

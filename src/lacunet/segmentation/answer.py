@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from lacunet.case import Case, CaseFiles
 from lacunet.data.called import by_label
 from lacunet.data.hidden_names import all_without_names, names_of_files
+from lacunet.data.midplane import Plane
 from lacunet.data.nifti import load_case
 from lacunet.data.scan_facts import scan_facts
 from lacunet.errors import DataError, UsageError
@@ -44,7 +45,8 @@ from lacunet.segmentation.expectation import (
     inference_warnings,
     withhold,
 )
-from lacunet.segmentation.where import where_of
+from lacunet.segmentation.shape import Shape, shape_of
+from lacunet.segmentation.where import midline_of, where_of
 from lacunet.task import Evidence, Subset, Task
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
@@ -64,6 +66,7 @@ class Answer:
         labels: Labels inside lacunet, after post-processing.
         rules: Names of the post-processing, in order.
         volumes: Millilitres by region.
+        shapes: Diameters, foci and place by region; None of a region that is empty.
         caveat: What a volume does not show.
         cautions: What must be said before any volume.
         doubts: Why the mask may be wrong.
@@ -87,6 +90,7 @@ class Answer:
     labels: UInt8[np.ndarray, "x y z"]
     rules: Sequence[str]
     volumes: Mapping[str, float]
+    shapes: Mapping[str, Shape | None]
     caveat: str
     cautions: Sequence[Caution]
     doubts: Sequence[Doubt]
@@ -154,7 +158,9 @@ def ask(
     prediction = asked.answers[subset]
     labels = apply_rules(rules, prediction.labels(), case.grid, model.task)
     names = [rule.name for rule in rules]
-    signs = signs_of(seen, labels, prediction, asked)
+    masks = region_masks(labels, model.task)
+    midline = midline_of(_brain(seen, subset), case.grid)
+    signs = signs_of(seen, masks, prediction, asked, midline)
     volumes = signs.volumes
     doubts = doubts_of(model.task, subset, signs, model.calibration)
     unreliable = unreliable_regions(model.task, subset, signs, model.calibration)
@@ -186,6 +192,7 @@ def ask(
         labels=labels,
         rules=names,
         volumes=volumes,
+        shapes={region: shape_of(mask, midline, case.grid) for region, mask in masks.items()},
         caveat=caveat(model, subset),
         cautions=cautions,
         doubts=doubts,
@@ -201,25 +208,30 @@ def ask(
     )
 
 
-def signs_of(case: Case, labels: UInt8[np.ndarray, "x y z"], whole: Prediction, asked: Asked) -> Signs:
+def signs_of(
+    case: Case, masks: Mapping[str, Bool[np.ndarray, "x y z"]], whole: Prediction, asked: Asked, midline: Plane
+) -> Signs:
     """What can be seen of a mask and of its scans.
 
     Args:
         case: The scans.
-        labels: The mask, after post-processing.
-        whole: The prediction that it comes from.
+        masks: By region, after post-processing, the whole tumour first.
+        whole: The prediction that they come from.
         asked: Has the masks from parts of its subset.
+        midline: The plane between the halves of the brain, mm (RAS+).
     """
-    task, grid, subset = whole.task, case.grid, whole.subset
-    masks = region_masks(labels, task)
-    brain = np.logical_or.reduce([case.images[modality] != 0 for modality in subset])
     return Signs(
-        volumes={region: volume_ml(mask, grid.spacing) for region, mask in masks.items()},
+        volumes={region: volume_ml(mask, case.grid.spacing) for region, mask in masks.items()},
         agreement=_agreement(whole, asked.masks),
-        where=where_of(next(iter(masks.values())), brain, grid),
-        facts=scan_facts(case, subset),
-        fits=asked.fits(subset),
+        where=where_of(next(iter(masks.values())), midline, case.grid),
+        facts=scan_facts(case, whole.subset),
+        fits=asked.fits(whole.subset),
     )
+
+
+def _brain(case: Case, subset: Subset) -> Bool[np.ndarray, "x y z"]:
+    """Where any scan in use has signal."""
+    return np.asarray(np.logical_or.reduce([case.images[modality] != 0 for modality in subset]))
 
 
 def _agreement(whole: Prediction, masks: Mapping[Subset, Masks]) -> Agreement | None:

@@ -19,6 +19,7 @@ from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.calibration_words import span_words
 from lacunet.segmentation.doubts import Doubt
 from lacunet.segmentation.expectation import LOW, Expectation
+from lacunet.segmentation.shape import Focus, Shape
 from lacunet.task import IN_BRACKETS, Subset, Task
 
 SCANNER = "the scanner's coordinates (RAS+)"
@@ -38,6 +39,7 @@ class CaseView:
         prediction: Labels inside lacunet.
         subset: The modalities that the model used, in the task's order.
         volumes: Predicted volume by region, in ml.
+        shapes: Diameters, foci and place by region; None of a region that is empty.
         reference: The annotator's labels, or None.
         reference_volumes: By region, in ml; empty without a reference.
         dice: Dice with the reference by region; empty without a reference.
@@ -61,6 +63,7 @@ class CaseView:
     prediction: UInt8[np.ndarray, "x y z"]
     subset: Subset
     volumes: Mapping[str, float]
+    shapes: Mapping[str, Shape | None] = field(default_factory=dict)
     reference: UInt8[np.ndarray, "x y z"] | None = None
     reference_volumes: Mapping[str, float] = field(default_factory=dict)
     dice: Mapping[str, float] = field(default_factory=dict)
@@ -118,6 +121,7 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
         prediction=answer.labels,
         subset=answer.subset,
         volumes=answer.volumes,
+        shapes=answer.shapes,
         reference=case.reference,
         reference_volumes={region: volume_ml(mask, case.grid.spacing) for region, mask in reference.items()},
         dice={region: dice(found[region], mask) for region, mask in reference.items()},
@@ -160,6 +164,7 @@ def case_page(view: CaseView) -> str:
         "cuts": at,
         "rows": _picture_rows(view, at) if view.pictured else [],
         "regions": _regions(view),
+        "sizes": _sizes(view),
         "threshold": LOW,
         "viewer": viewer_data(view.task, view.images, view.grid, view.masks, at) if with_viewer else None,
     }
@@ -220,6 +225,33 @@ def _regions(view: CaseView) -> list[dict[str, Any]]:
         }
         for index, region in enumerate(view.task.regions)
     ]
+
+
+def _sizes(view: CaseView) -> list[dict[str, str]]:
+    """A row for each region that has a focus: its diameters, its foci and its place, in words."""
+    return [
+        {
+            "name": region,
+            "diameters": _diameter_words(shape.largest),
+            "foci": str(len(shape.foci)),
+            "side": _side_words(shape),
+            "midline": "crosses it" if shape.midline_mm == 0 else f"{shape.midline_mm:.0f} mm away",
+        }
+        for region, shape in view.shapes.items()
+        if shape and shape.largest
+    ]
+
+
+def _side_words(shape: Shape) -> str:
+    if shape.side != "both":
+        return shape.side
+    right = round(100 * shape.right_share)
+    return f"{right} % right" if right >= 50 else f"{100 - right} % left"
+
+
+def _diameter_words(focus: Focus) -> str:
+    two = focus.diameters
+    return f"{two.longest:.0f} × {two.across:.0f} mm"
 
 
 def _expected_words(expected: Expectation | None, region: str) -> str | None:

@@ -4,11 +4,10 @@ A tumour seldom does either. Normal anatomy that is taken for a tumour does the 
 findings do the second.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage, optimize
 
 from lacunet.case import Grid, box_around
@@ -24,8 +23,36 @@ FAR = 20.0
 """Pieces are far apart if there is so much between them, mm."""
 _EVERY = 2
 """In the search for the plane one of so many blocks of the brain is looked at."""
+_MARGIN = 2
+"""Empty blocks around a mask."""
 _SMALLEST_PIECE = 1.0
 """Smaller pieces do not count, ml."""
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """A mask in blocks of about 3 mm.
+
+    Attributes:
+        filled: Blocks of which the mask fills at least half.
+        affine: From blocks to mm (RAS+).
+    """
+
+    filled: Bool[np.ndarray, "a b c"]
+    affine: Float[np.ndarray, "4 4"]
+
+    @property
+    def spacing(self) -> Float[np.ndarray, "3"]:
+        """Between neighbouring blocks, mm."""
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
+
+    def places(self, indices: Int[np.ndarray, "3 n"]) -> Float[np.ndarray, "3 n"]:
+        """In mm (RAS+)."""
+        return np.asarray(self.affine[:3, :3] @ indices + self.affine[:3, 3:])
+
+    def indices(self, places: Float[np.ndarray, "3 n"]) -> Float[np.ndarray, "3 n"]:
+        """Of places in mm (RAS+)."""
+        return np.asarray(np.linalg.solve(self.affine[:3, :3], places - self.affine[:3, 3:]))
 
 
 @dataclass(frozen=True)
@@ -41,24 +68,36 @@ class Where:
     distant_ml: float
 
 
-def where_of(mask: Bool[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"], grid: Grid) -> Where:
+def where_of(mask: Bool[np.ndarray, "x y z"], midline: Plane, grid: Grid) -> Where:
     """Where a mask lies in a brain.
 
     Args:
         mask: Of a tumour.
-        brain: Where any scan has signal.
-        grid: Of both; its first axis runs to the right, as nearly as the scan allows.
+        midline: The plane between the halves of the brain, in mm (RAS+).
+        grid: Of the mask.
     """
-    box = box_around(brain | mask)
-    found, spacing = _blocks(mask[box], grid.spacing)
-    if not found.any():
+    blocks = _blocks(mask, grid)
+    if not blocks.filled.any():
         return Where(0.0, 0.0)
-    head, _ = _blocks(brain[box], grid.spacing)
-    return Where(_both_sides(found, head, spacing), _distant_ml(found, spacing))
+    return Where(_both_sides(blocks, midline), _distant_ml(blocks.filled, blocks.spacing))
+
+
+def midline_of(brain: Bool[np.ndarray, "x y z"], grid: Grid) -> Plane:
+    """The plane between the halves of a brain, in mm (RAS+), by its outline alone, which tumours hardly change.
+
+    Args:
+        brain: Where any scan has signal.
+        grid: Its first axis runs to the right, as nearly as the scan allows.
+    """
+    blocks = _blocks(brain, grid)
+    along = outline_plane(blocks.filled, blocks.spacing)
+    axes = blocks.affine[:3, :3] / blocks.spacing
+    normal = axes @ along.normal
+    return Plane(normal, along.offset + float(normal @ blocks.affine[:3, 3]))
 
 
 def outline_plane(brain: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]) -> Plane:
-    """The plane that best mirrors a brain onto itself, by its outline alone, which tumours hardly change.
+    """The plane that best mirrors a brain onto itself.
 
     In mm from the first voxel, along the axes of the array.
     """
@@ -81,15 +120,12 @@ def _plane(numbers: np.ndarray, centre: np.ndarray) -> Plane:
     return Plane(normal, float(normal @ centre + normal[0] * numbers[0]))
 
 
-def _both_sides(
-    mask: Bool[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
-) -> float:
-    plane = outline_plane(brain | mask, spacing)
-    points = np.argwhere(mask).T * spacing[:, None]
-    aside = points[:, np.abs(plane.distance(points)) > MIDDLE]
-    voxels = np.rint(plane.mirrored(aside) / spacing[:, None]).astype(int)
-    there = ((voxels >= 0) & (voxels < np.array(mask.shape)[:, None])).all(axis=0)
-    near = ndimage.distance_transform_edt(~mask, sampling=spacing) <= SAME_PLACE
+def _both_sides(blocks: _Blocks, midline: Plane) -> float:
+    points = blocks.places(np.argwhere(blocks.filled).T)
+    aside = points[:, np.abs(midline.distance(points)) > MIDDLE]
+    voxels = np.rint(blocks.indices(midline.mirrored(aside))).astype(int)
+    there = ((voxels >= 0) & (voxels < np.array(blocks.filled.shape)[:, None])).all(axis=0)
+    near = ndimage.distance_transform_edt(~blocks.filled, sampling=blocks.spacing) <= SAME_PLACE
     return float(np.count_nonzero(near[tuple(voxels[:, there])]) / points.shape[1])
 
 
@@ -105,12 +141,14 @@ def _distant_ml(mask: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
     return float(volumes[counted].sum())
 
 
-def _blocks(
-    mask: Bool[np.ndarray, "x y z"], spacing: Sequence[float]
-) -> tuple[Bool[np.ndarray, "a b c"], Float[np.ndarray, "3"]]:
-    """Blocks of about 3 mm of which the mask fills at least half, and the distance between them in mm."""
-    sides = [max(1, round(_STEP / size)) for size in spacing]
-    beyond = [(0, -number % side) for number, side in zip(mask.shape, sides, strict=True)]
-    split = tuple(part for number, side in zip(mask.shape, sides, strict=True) for part in (-(-number // side), side))
-    share = np.pad(mask, beyond).reshape(split).mean(axis=(1, 3, 5))
-    return share >= 0.5, np.asarray(spacing) * np.asarray(sides)
+def _blocks(mask: Bool[np.ndarray, "x y z"], grid: Grid) -> _Blocks:
+    """Blocks of about 3 mm; around the mask lie as many as the distance that is still the same place needs."""
+    sides = np.array([max(1, round(_STEP / size)) for size in grid.spacing])
+    box = box_around(mask)
+    beyond = [(0, -(part.stop - part.start) % side) for part, side in zip(box, sides, strict=True)]
+    cut = np.pad(mask[box], beyond)
+    split = tuple(part for number, side in zip(cut.shape, sides, strict=True) for part in (number // side, int(side)))
+    share = np.pad(cut.reshape(split).mean(axis=(1, 3, 5)), _MARGIN)
+    first = np.array([part.start for part in box]) + (sides - 1) / 2 - _MARGIN * sides
+    affine = grid.affine @ np.block([[np.diag(sides), first[:, None]], [np.zeros(3), 1.0]])
+    return _Blocks(share >= 0.5, affine)

@@ -20,6 +20,7 @@ from lacunet.segmentation.doubts import SHADED, Doubt, Kind, Signs
 from lacunet.segmentation.even import Evened
 from lacunet.segmentation.layout import Layout, Places
 from lacunet.segmentation.page import view_of, write_case_page
+from lacunet.segmentation.shape import Focus, Shape
 from lacunet.task import Evidence, Subset
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
@@ -101,6 +102,9 @@ class CaseRecord:
         acquired: The modalities that the case has.
         cautions: What must be said before any volume: its kind and a sentence, which stands in `warnings` too.
         volumes_ml: By region.
+        measures: By region that is not empty: `voxels`, `centre_mm` (RAS+), `side` (`left`, `right` or `both`),
+            `right_share`, `midline_mm` (0 where it crosses the midline), and its `foci`, the largest first: `ml`,
+            `centre_mm`, `longest_mm`, `across_mm`, `product_mm2`, `slice` and whether RANO would measure it.
         caveat: What a volume does not show.
         doubts: Why the mask may be wrong: its kind and a sentence, which stands in `warnings` too.
         signs: What the doubts come from: `agreement` (by part of the subset: volumes and Dice with this mask, by
@@ -131,6 +135,7 @@ class CaseRecord:
     acquired: str
     cautions: Sequence[Caution]
     volumes_ml: Mapping[str, float]
+    measures: Mapping[str, Any]
     caveat: str
     doubts: Sequence[Doubt]
     signs: Mapping[str, Any]
@@ -227,6 +232,7 @@ def _record(
         acquired=task.subset_name(answer.case.acquired(task)),
         cautions=answer.cautions,
         volumes_ml={region: round(volume, 3) for region, volume in answer.volumes.items()},
+        measures={region: _shape(shape) for region, shape in answer.shapes.items() if shape},
         caveat=answer.caveat,
         doubts=answer.doubts,
         signs=_signs(answer.signs),
@@ -261,6 +267,29 @@ def _signs(signs: Signs) -> dict[str, Any]:
         "brain_ml": round(signs.facts.brain_ml, 1),
         "voxel_mm": round(signs.facts.voxel_mm, 3),
         "shading": {modality: round(factor, 2) for modality, factor in signs.facts.shading.items()},
+    }
+
+
+def _shape(shape: Shape) -> dict[str, Any]:
+    return {
+        "voxels": shape.voxels,
+        "centre_mm": [round(number, 1) for number in shape.centre],
+        "side": shape.side,
+        "right_share": round(shape.right_share, 3),
+        "midline_mm": round(shape.midline_mm, 1),
+        "foci": [_focus(focus) for focus in shape.foci],
+    }
+
+
+def _focus(focus: Focus) -> dict[str, Any]:
+    return {
+        "ml": round(focus.ml, 3),
+        "centre_mm": [round(number, 1) for number in focus.centre],
+        "longest_mm": round(focus.diameters.longest, 1),
+        "across_mm": round(focus.diameters.across, 1),
+        "product_mm2": round(focus.diameters.product, 1),
+        "slice": focus.diameters.slice,
+        "measurable": focus.measurable,
     }
 
 
