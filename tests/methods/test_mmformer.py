@@ -134,6 +134,5 @@ def test_the_small_recipe_is_the_same_method_on_another_scale():
 
 @pytest.mark.slow
 def test_the_recipe_of_the_paper_takes_two_steps(tmp_path: Path, phantoms: list[CaseFiles]):
-    first, second = take_two_steps("mmformer", phantoms, tmp_path)
-    assert first["gradient_norm_segmentation"] > 0
-    assert second["step"] == 2
+    lines = take_two_steps("mmformer", phantoms, tmp_path)
+    assert [line["step"] for line in lines] == [1, 2]

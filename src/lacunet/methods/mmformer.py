@@ -12,7 +12,6 @@ from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence
 from lacunet.nn.branches import Branches
 from lacunet.nn.conv import PointConv
 from lacunet.nn.fusion import spread
-from lacunet.nn.losses import level_terms
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.placed import Places, maps_of, tokens_of
@@ -122,8 +121,7 @@ class MMFormer(Method[Encoding]):
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         levels = self.branches.encode(batch.images, batch.presence)
         logits = self._levels(self._encoded(levels, batch.presence), batch.presence)
-        auxiliary = self.branches.single_loss(levels, batch.presence, batch.regions)
-        return {**level_terms(logits, batch.regions), "auxiliary": auxiliary}
+        return self.branches.terms(logits, levels, batch.presence, batch.regions)
 
 
 class Within(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lacunet.nn.batch import Images, LevelLogits, Presence
 from lacunet.nn.conv import PointConv
 from lacunet.nn.fusion import SkipJoin, SkipParts, spread, sum_of_present
+from lacunet.nn.losses import level_terms
 from lacunet.nn.residual import Decoder, ResidualEncoder, SingleDecoder, levels_of_present, single_losses
 
 Feature = Float[Tensor, "_ _ _ _ _"]
@@ -65,17 +66,20 @@ class Branches(nn.Module):
         decoded = self.decoder(coarsest, joined)
         return [output(features) for output, features in zip(self.outputs, decoded, strict=True)]
 
-    def single_loss(
+    def terms(
         self,
+        logits: Sequence[LevelLogits],
         levels: Sequence[Sequence[Feature]],
         presence: Presence,
         regions: Float[Tensor, "batch region x y z"],
-    ) -> Float[Tensor, ""]:
-        """What predictions from each modality alone cost, averaged over each case's modalities and over the cases.
+    ) -> dict[str, Tensor]:
+        """What a subset's predictions cost at the finest level, at the coarser ones, and from each modality alone.
 
         Args:
+            logits: As `logits` gives them.
             levels: As `encode` gives them.
             presence: With which they were encoded.
             regions: The reference.
         """
-        return single_losses(self.single(levels), presence, regions).mean()
+        alone = single_losses(self.single(levels), presence, regions).mean()
+        return {**level_terms(logits, regions), "auxiliary": alone}
