@@ -10,10 +10,11 @@ import torch.nn.functional as F
 
 from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart, take_two_steps
 from lacunet.case import CaseFiles
-from lacunet.methods.mmformer import MMFormer, Within, related, side_by_side
+from lacunet.methods.mmformer import MMFormer, related, side_by_side
 from lacunet.nn.attention import Attention, Layer
 from lacunet.nn.method import make_method
 from lacunet.nn.placed import Places, maps_of, tokens_of
+from lacunet.nn.within import Within
 from lacunet.task import GLIOMA
 
 EVERYTHING = GLIOMA.modalities
@@ -49,7 +50,7 @@ def attended(attention: Attention, tokens: torch.Tensor) -> torch.Tensor:
 def test_a_transformer_adds_attention_and_then_a_perceptron_of_normalised_tokens():
     """z' = MSA(LN(z)) + z and z'' = MLP(LN(z')) + z', the perceptron eight times as wide inside."""
     torch.manual_seed(2)
-    within, place = Within(2, 8).double(), torch.randn(8, 2, 2, 2).double()
+    within, place = Within(2, 8, heads=8, ratio=8).double(), torch.randn(8, 2, 2, 2).double()
     features = torch.randn(1, 2, 2, 2, 2).double()
     placed = tokens_of((within.widen(features) + place)[0])
     between = placed + attended(within.layer.attention, placed)
@@ -104,7 +105,7 @@ def test_both_transformers_are_told_the_place():
     method, everything = mmformer().eval(), presence_of(EVERYTHING)
     images = batch_of(EVERYTHING).images
     before, encoded = method(images, everything), method.encode(images, everything)
-    method.places.learned.normal_(generator=torch.Generator().manual_seed(1))
+    method.within.places.learned.normal_(generator=torch.Generator().manual_seed(1))
     assert not torch.allclose(method.encode(images, everything).tokens, encoded.tokens, atol=1e-4)
     assert not torch.allclose(method.decode(encoded, everything), before, atol=1e-4)
 

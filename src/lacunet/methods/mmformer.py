@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lacunet.nn.attention import Layer
 from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence
 from lacunet.nn.branches import Branches
 from lacunet.nn.conv import PointConv
-from lacunet.nn.fusion import spread
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
-from lacunet.nn.placed import Places, maps_of, tokens_of
+from lacunet.nn.placed import maps_of, tokens_of
 from lacunet.nn.unet import level_widths
+from lacunet.nn.within import WithinEach
 from lacunet.task import Task
 
 Feature = Float[Tensor, "_ _ _ _ _"]
@@ -88,8 +87,7 @@ class MMFormer(Method[Encoding]):
         self.divisor = 2 ** (levels - 1)
         self.branches = Branches(modalities, len(task.regions), widths)
         token = _ENLARGE * widths[-1]
-        self.places = Places(modalities, token, _SIDE)
-        self.within = nn.ModuleList(Within(widths[-1], token) for _ in range(modalities))
+        self.within = WithinEach(modalities, widths[-1], token, _HEADS, _RATIO, _SIDE)
         self.among = Layer(token, _HEADS, _RATIO)
         self.narrow = PointConv(modalities * token, widths[-1])
 
@@ -102,16 +100,12 @@ class MMFormer(Method[Encoding]):
         return self._levels(encoded, presence)[0]
 
     def _encoded(self, levels: list[list[Feature]], presence: Presence) -> Encoding:
-        maps = [level[-1] for level in levels]
-        places = self.places(maps[0].shape[2:])
-        tokens = [within(own, place) for within, own, place in zip(self.within, maps, places, strict=True)]
-        together = torch.stack(spread(tokens, presence.unbind(dim=1)), dim=1)
-        return Encoding(together, self.branches.skips(levels, presence))
+        tokens = self.within([level[-1] for level in levels], presence)
+        return Encoding(tokens, self.branches.skips(levels, presence))
 
     def _levels(self, encoded: Encoding, presence: Presence) -> list[LevelLogits]:
         """Logits of every level of the decoder, finest first."""
-        placed = encoded.tokens + self.places(encoded.tokens.shape[3:])
-        fused = self.narrow(side_by_side(related(self.among, placed, presence)))
+        fused = self.narrow(side_by_side(related(self.among, self.within.placed(encoded.tokens), presence)))
         return self.branches.logits(fused, self.branches.join(encoded.skips, presence))
 
     def stages(self) -> list[Stage]:
@@ -122,20 +116,6 @@ class MMFormer(Method[Encoding]):
         levels = self.branches.encode(batch.images, batch.presence)
         logits = self._levels(self._encoded(levels, batch.presence), batch.presence)
         return self.branches.terms(logits, levels, batch.presence, batch.regions)
-
-
-class Within(nn.Module):
-    """Tokens of one modality's map, each of which attends to all of them."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.widen = PointConv(channels, width)
-        self.layer = Layer(width, _HEADS, _RATIO)
-
-    def forward(self, features: Feature, place: Float[Tensor, "width x y z"]) -> Feature:
-        """The tokens on the map's grid."""
-        maps = self.widen(features) + place
-        return maps_of(self.layer(tokens_of(maps), None), features.shape[2:])
 
 
 def related(layer: Layer, maps: Stacked, presence: Presence) -> Stacked:
