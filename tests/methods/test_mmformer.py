@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart, take_two_steps
 from lacunet.case import CaseFiles
-from lacunet.methods.mmformer import MMFormer, related, side_by_side
+from lacunet.methods.mmformer import MMFormer
+from lacunet.nn.among import related, side_by_side
 from lacunet.nn.attention import Attention, Layer
 from lacunet.nn.method import make_method
 from lacunet.nn.placed import Places, maps_of, tokens_of

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from lacunet.nn.among import related, side_by_side
 from lacunet.nn.attention import Layer
 from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence
 from lacunet.nn.branches import Branches
 from lacunet.nn.conv import PointConv
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
-from lacunet.nn.placed import maps_of, tokens_of
 from lacunet.nn.unet import level_widths
 from lacunet.nn.within import WithinEach
 from lacunet.task import Task
@@ -116,16 +116,3 @@ class MMFormer(Method[Encoding]):
         levels = self.branches.encode(batch.images, batch.presence)
         logits = self._levels(self._encoded(levels, batch.presence), batch.presence)
         return self.branches.terms(logits, levels, batch.presence, batch.regions)
-
-
-def related(layer: Layer, maps: Stacked, presence: Presence) -> Stacked:
-    """Each token of each present modality attends to all tokens of all present ones; absent ones are zero."""
-    tokens = tokens_of(maps)
-    there = presence[:, :, None].expand(tokens.shape[:3]).flatten(1)
-    mixed = layer.gathered(tokens.flatten(1, 2), there, there).view_as(tokens)
-    return maps_of(mixed, maps.shape[3:])
-
-
-def side_by_side(maps: Stacked) -> Feature:
-    """Modalities on channels: the first modality's, then the second's, at the same place."""
-    return maps.flatten(1, 2)
