@@ -88,8 +88,8 @@ class TMFormer(Method[Encoding]):
         title="TMFormer: Token Merging Transformer for Brain Tumor Segmentation with Missing Modalities",
         authors="Zhang et al.",
         year=2024,
-        venue="AAAI 2024",
-        url="https://doi.org/10.1609/aaai.v38i7.28572",
+        venue="AAAI 38, pp. 7414-7422",
+        url="",
         idea="Tokens that are alike are merged before they attend; those that are likely tumour are kept.",
     )
 
