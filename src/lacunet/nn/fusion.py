@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lacunet.nn.conv import PointConv
+from lacunet.nn.batch import Presence
+from lacunet.nn.conv import PointConv, norm_and_relu
 
 Feature = Float[Tensor, "_ _ _ _ _"]
 
@@ -23,6 +24,22 @@ class SkipParts(nn.Module):
         return [part(feature) for part, feature in zip(self.parts, features, strict=True)]
 
 
+class SkipJoin(nn.Sequential):
+    """The modalities of a level in one: convolutions of 1, 3 and 1 voxels of their features side by side.
+
+    The first is `SkipParts`; this is the rest, done to the parts' sum.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            *norm_and_relu(channels),
+            nn.Conv3d(channels, channels, 3, padding=1, bias=False),
+            *norm_and_relu(channels),
+            PointConv(channels, channels, bias=False),
+            *norm_and_relu(channels),
+        )
+
+
 def spread(rows: Sequence[Feature], there: Sequence[Bool[Tensor, "batch"]]) -> list[Feature]:
     """Expand features of the cases that have a modality to all cases, with zeros elsewhere. One item per modality."""
     return [_spread_one(row, cases) for row, cases in zip(rows, there, strict=True)]
@@ -34,3 +51,13 @@ def _spread_one(rows: Feature, there: Bool[Tensor, "batch"]) -> Feature:
     everywhere = rows.new_zeros((len(there), *rows.shape[1:])).contiguous(memory_format=torch.channels_last_3d)
     everywhere[there] = rows
     return everywhere
+
+
+def sum_of_present(parts: Sequence[Feature], presence: Presence) -> Feature:
+    """The sum over the modalities that are there; no selection where the cases agree."""
+    kept = [
+        part if all(cases) else torch.where(presence[:, index, None, None, None, None], part, 0.0)
+        for index, (part, cases) in enumerate(zip(parts, presence.T.tolist(), strict=True))
+        if any(cases)
+    ]
+    return sum(kept[1:], kept[0])
