@@ -22,7 +22,7 @@ from lacunet.nn.criticality import (
     fixed_criticality,
 )
 from lacunet.nn.detail import Detail
-from lacunet.nn.fusion import SkipParts, spread
+from lacunet.nn.fusion import SkipParts, members_of, of_those_that_have_it, spread
 from lacunet.nn.limits import require_between
 from lacunet.nn.losses import bernoulli_divergence, checked_weights, deeply, segmentation_losses
 from lacunet.nn.method import Clock, Method, Stage
@@ -204,7 +204,7 @@ class CCSD(Method[Encoding]):
         """Features of every present image and of an empty one; each encoder sees each image once."""
         images = hide(images, presence)
         there = presence.unbind(dim=1)
-        cases = [fold(one, self.patch) for one in _of_those_that_have_it(images, presence)]
+        cases = [fold(one, self.patch) for one in of_those_that_have_it(images, presence)]
         counts = [*map(len, cases), 1]
         nothing = fold(torch.zeros_like(images[:1, :1]), self.patch)
         *finer, coarsest = self.shared(torch.cat([*cases, nothing]))
@@ -273,7 +273,7 @@ class CCSD(Method[Encoding]):
         if self.dmcd:
             dmcd = self._decremental(batch, encoded, supervised, clock)
             terms["dmcd"] = self.dmcd * weight * dmcd.mean()
-        return terms | self._disentangled(encoded, _members(batch.acquired))
+        return terms | self._disentangled(encoded, members_of(batch.acquired))
 
     def _disentangled(self, encoded: Encoding, members: Sequence[tuple[int, ...]]) -> dict[str, Tensor]:
         """ShaSpec's two losses, where they have a weight."""
@@ -326,7 +326,7 @@ class CCSD(Method[Encoding]):
         """
         lots = torch.rand(2 ** acquired.shape[1], generator=clock.shared).tolist()  # one for each subset there can be
         subsets = []
-        for members in _members(acquired):
+        for members in members_of(acquired):
             own = list(combinations(members, max(1, min(size, len(members) - 1))))
             if self.students:
                 own = sorted(own, key=lambda subset: lots[sum(2**member for member in subset)])[: self.students]
@@ -376,7 +376,7 @@ class CCSD(Method[Encoding]):
         removes = min if self.path == "min" else max
         return [
             decremental_path(members, criticality, removes)
-            for members, criticality in zip(_members(acquired), criticalities, strict=True)
+            for members, criticality in zip(members_of(acquired), criticalities, strict=True)
         ]
 
     @torch.no_grad()
@@ -439,19 +439,6 @@ def _shared_out(values: Sequence[PerCase], students: Sequence[Student]) -> PerCa
     """The mean over each case's students."""
     weighted = [share.to(value.device) * value for value, (_, share) in zip(values, students, strict=True)]
     return torch.stack(weighted).sum(dim=0)
-
-
-def _of_those_that_have_it(images: Images, presence: Presence) -> list[Feature]:
-    """The image of each modality, of the cases that have it."""
-    columns = presence.T.tolist()
-    return [
-        images[:, i : i + 1] if all(cases) else images[presence[:, i], i : i + 1] for i, cases in enumerate(columns)
-    ]
-
-
-def _members(presence: Presence) -> list[tuple[int, ...]]:
-    """The indices of each case's modalities."""
-    return [tuple(index for index, there in enumerate(row) if there) for row in presence.tolist()]
 
 
 def _presence_like(presence: Presence, subsets: Sequence[tuple[int, ...]]) -> Presence:

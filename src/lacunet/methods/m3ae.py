@@ -147,7 +147,8 @@ class M3AE(Method[Images]):
             "cross_entropy": deeply(cross_entropy_loss, answer.logits, regions),
         }
         if self.consistency:
-            terms["consistency"] = self.consistency * F.mse_loss(*answer.bottleneck.float().chunk(2))
+            one, other = answer.bottleneck.float().chunk(2)
+            terms["consistency"] = self.consistency * (one - other).square().mean()
         return terms
 
 
