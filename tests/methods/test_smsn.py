@@ -20,12 +20,12 @@ from lacunet.methods.smsn import (
     order_of,
     overlaps,
     rank_of,
-    single_losses,
 )
 from lacunet.nn.batch import Batch
 from lacunet.nn.losses import segmentation_losses
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, make_method
+from lacunet.nn.residual import single_losses
 from lacunet.task import GLIOMA, Task
 from lacunet.training.recipe import read_recipe
 from small import ROOT, named

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lacunet.nn.losses import (
     checked_weights,
@@ -12,6 +13,7 @@ from lacunet.nn.losses import (
     deeply,
     dice_loss,
     dice_losses,
+    level_terms,
     mean_terms,
     segmentation_loss,
     segmentation_losses,
@@ -154,3 +156,16 @@ def test_a_loss_of_each_case_at_several_resolutions_stays_one_of_each_case() -> 
     regions = torch.stack([torch.zeros(1, 8, 8, 8), torch.ones(1, 8, 8, 8)])
     losses = deeply(cross_entropy_losses, logits, regions)
     assert losses.tolist() == pytest.approx([math.log(2)] * 2)
+
+
+def test_the_finest_level_is_one_term_and_the_mean_of_the_coarser_ones_another():
+    regions = (torch.rand((2, 3, 8, 8, 8), generator=torch.Generator().manual_seed(3)) > 0.5).float()
+    levels = [torch.full((2, 3, side, side, side), float(side)) for side in (8, 4, 2)]
+    terms = level_terms(levels, regions)
+    assert set(terms) == {"segmentation", "deep"}
+    finest, middle, coarsest = (
+        segmentation_losses(level, F.avg_pool3d(regions, side)).mean()
+        for level, side in zip(levels, (1, 2, 4), strict=True)
+    )
+    torch.testing.assert_close(terms["segmentation"], finest)
+    torch.testing.assert_close(terms["deep"], (middle + coarsest) / 2)

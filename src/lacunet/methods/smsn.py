@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from lacunet.nn.attention import Layer
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide, shown_subsets
-from lacunet.nn.conv import ConvBlock, GroupNorm, PointConv
-from lacunet.nn.fusion import SkipParts, spread
+from lacunet.nn.conv import PointConv
+from lacunet.nn.fusion import SkipJoin, SkipParts, spread, sum_of_present
 from lacunet.nn.limits import require_between
-from lacunet.nn.losses import mean_terms, segmentation_losses
+from lacunet.nn.losses import level_terms, mean_terms
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
+from lacunet.nn.residual import Decoder, ResidualEncoder, SingleDecoder, levels_of_present, single_losses
 from lacunet.nn.unet import level_widths
 from lacunet.task import Task
 
@@ -195,7 +196,7 @@ class SMSN(Method[Encoding]):
         )
         self.specific = SpecificFeatures(modalities, widths[-1], _HEADS, _GRID) if specific else None
         self.parts = nn.ModuleList(SkipParts(modalities, channels) for channels in widths)
-        self.joins = nn.ModuleList(Join(channels) for channels in widths)
+        self.joins = nn.ModuleList(SkipJoin(channels) for channels in widths)
         self.decoder = Decoder(widths)
         self.outputs = nn.ModuleList(PointConv(channels, len(task.regions)) for channels in widths)
         self.single = SingleDecoder(widths, len(task.regions))
@@ -219,8 +220,7 @@ class SMSN(Method[Encoding]):
 
     def _levels(self, images: Images, presence: Presence) -> list[list[Feature]]:
         """Of each modality the features of every level, finest first, with a row for each case that shows it."""
-        images = hide(images, presence)
-        return [encoder(images[presence[:, i], i : i + 1]) for i, encoder in enumerate(self.encoders)]
+        return levels_of_present(self.encoders, images, presence)
 
     def _encoded(self, levels: Sequence[Sequence[Feature]], presence: Presence) -> Encoding:
         there = presence.unbind(dim=1)
@@ -229,7 +229,7 @@ class SMSN(Method[Encoding]):
         return Encoding(torch.stack(spread(coarsest, there), dim=1), skips)
 
     def _skips(self, encoded: Encoding, presence: Presence) -> list[Feature]:
-        sums = [_sum_of_present(level, presence) for level in encoded.skips]
+        sums = [sum_of_present(level, presence) for level in encoded.skips]
         return [join(level) for join, level in zip(self.joins, sums, strict=False)]
 
     def _fused(self, encoded: Encoding, presence: Presence, lots: Lots, rule: Rule, *, drawn: bool) -> Fused:
@@ -275,7 +275,9 @@ class SMSN(Method[Encoding]):
     def _terms(self, fused: Fused, encoded: Encoding, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         """The terms of one subset."""
         presence = fused.presence
-        terms = self._segmentation(fused, self._skips(encoded, presence), batch.regions)
+        decoded = self.decoder(fused.features, self._skips(encoded, presence))
+        logits = [output(features) for output, features in zip(self.outputs, decoded, strict=True)]
+        terms = level_terms(logits, batch.regions)
         if fused.bottlenecks and self.kl:
             weight = self.kl * min(1.0, clock.progress / self.warmup) if self.warmup else self.kl
             terms["kl"] = weight * torch.stack([bottleneck.nats().mean() for bottleneck in fused.bottlenecks]).sum()
@@ -286,18 +288,6 @@ class SMSN(Method[Encoding]):
             terms["orthogonality"] = self.orthogonality * overlap.mean()
         return terms
 
-    def _segmentation(
-        self, fused: Fused, skips: Sequence[Feature], regions: Float[Tensor, "batch region x y z"]
-    ) -> dict[str, Tensor]:
-        """Dice and cross-entropy of the finest level, and their mean over the coarser ones."""
-        losses = [
-            segmentation_losses(output(features), F.avg_pool3d(regions, 2**level)).mean()
-            for level, (output, features) in enumerate(
-                zip(self.outputs, self.decoder(fused.features, skips), strict=True)
-            )
-        ]
-        return {"segmentation": losses[0], "deep": torch.stack(losses[1:]).mean()}
-
     def _reconstructed(self, fused: Fused, encoded: Encoding, images: Images) -> PerCase:
         """L_r: squared errors, weighed by beta and gamma, averaged over each case's present modalities."""
         targets = encoded.features.detach()
@@ -307,30 +297,6 @@ class SMSN(Method[Encoding]):
         for reconstruction, bottleneck in zip(self.reconstructions, fused.bottlenecks, strict=True):
             total = total + reconstruction(bottleneck.code, targets, fused.order, fused.presence)
         return total / fused.presence.sum(dim=1).clamp_min(1)
-
-
-class ResidualEncoder(nn.Module):
-    """Levels of a convolution, which halves the resolution after the first, and two more around a shortcut."""
-
-    def __init__(self, channels_in: int, widths: Sequence[int]) -> None:
-        super().__init__()
-        pairs = pairwise([channels_in, *widths])
-        self.enter = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv3d(above, channels, 3, stride=2 if level else 1, padding=1, bias=False), *_norm(channels)
-            )
-            for level, (above, channels) in enumerate(pairs)
-        )
-        self.blocks = nn.ModuleList(ConvBlock(channels, channels) for channels in widths)
-
-    def forward(self, images: Feature) -> list[Feature]:
-        """The features of every level, finest first."""
-        features: list[Feature] = []
-        for enter, block in zip(self.enter, self.blocks, strict=True):
-            images = enter(images)
-            images = images + block(images)
-            features.append(images)
-        return features
 
 
 class Fuse(nn.Module):
@@ -460,54 +426,6 @@ class SpecificFeatures(nn.Module):
         return torch.unflatten(mixed[:, :-1].transpose(2, 3), 3, shared.shape[2:])
 
 
-class Join(nn.Sequential):
-    """The modalities of a level in one: convolutions of 1, 3 and 1 voxels of their features side by side.
-
-    The first is `SkipParts`; this is the rest, done to the parts' sum.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(
-            *_norm(channels),
-            nn.Conv3d(channels, channels, 3, padding=1, bias=False),
-            *_norm(channels),
-            PointConv(channels, channels, bias=False),
-            *_norm(channels),
-        )
-
-
-class Decoder(nn.Module):
-    """From the coarsest level up: fewer channels, twice the resolution, beside the skip, two convolutions."""
-
-    def __init__(self, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.narrow = nn.ModuleList(PointConv(below, channels) for channels, below in pairwise(widths))
-        self.blocks = nn.ModuleList(ConvBlock(2 * channels, channels) for channels in widths[:-1])
-
-    def forward(self, coarsest: Feature, skips: Sequence[Feature]) -> list[Feature]:
-        """The decoded features of every level, finest first, the coarsest as they came."""
-        decoded = [coarsest]
-        for narrow, block, skip in reversed(list(zip(self.narrow, self.blocks, skips, strict=True))):
-            enlarged = F.interpolate(narrow(decoded[0]), size=skip.shape[2:], mode="trilinear")
-            decoded.insert(0, block(torch.cat([enlarged, skip], dim=1)))
-        return decoded
-
-
-class SingleDecoder(nn.Module):
-    """Predictions from each modality alone, by one decoder for all; used in training only."""
-
-    def __init__(self, widths: Sequence[int], regions: int) -> None:
-        super().__init__()
-        self.decoder = Decoder(widths)
-        self.output = PointConv(widths[0], regions)
-
-    def forward(self, levels: Sequence[Sequence[Feature]]) -> Float[Tensor, "row region x y z"]:
-        """A row for each modality and each case that shows it, the cases of the first modality first."""
-        *finer, coarsest = [torch.cat(level) for level in zip(*levels, strict=True)]
-        logits: Tensor = self.output(self.decoder(coarsest, finer)[0])
-        return logits
-
-
 def group_sizes(modalities: int, kind: Kind, groups: Sequence[int]) -> list[int]:
     """How many modalities enter at each stage of the fusion.
 
@@ -556,32 +474,8 @@ def overlaps(shared: Feature, specific: Stacked, presence: Presence, inner: Lite
     return torch.where(presence, squares, 0.0).sum(dim=1) / presence.sum(dim=1).clamp_min(1)
 
 
-def single_losses(
-    logits: Float[Tensor, "row region x y z"], presence: Presence, regions: Float[Tensor, "batch region x y z"]
-) -> PerCase:
-    """What the rows of `SingleDecoder` cost, averaged over each case's present modalities."""
-    case = presence.T.nonzero()[:, 1]
-    losses = segmentation_losses(logits, regions[case])
-    total = torch.zeros(len(presence), device=losses.device).index_add(0, case, losses)
-    return total / presence.sum(dim=1).clamp_min(1)
-
-
 def _is_gaussian(kind: Kind, last: bool) -> bool:
     return kind in ("sequential", "parallel") or (kind == "one_stage" and last)
-
-
-def _sum_of_present(parts: Sequence[Feature], presence: Presence) -> Feature:
-    """The sum over the modalities that are there; no selection where the cases agree."""
-    kept = [
-        part if all(cases) else torch.where(presence[:, index, None, None, None, None], part, 0.0)
-        for index, (part, cases) in enumerate(zip(parts, presence.T.tolist(), strict=True))
-        if any(cases)
-    ]
-    return sum(kept[1:], kept[0])
-
-
-def _norm(channels: int) -> list[nn.Module]:
-    return [GroupNorm(min(8, channels), channels), nn.LeakyReLU(0.01)]
 
 
 def _watch(bottlenecks: Sequence[Bottleneck], clock: Clock) -> None:

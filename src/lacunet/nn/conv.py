@@ -91,6 +91,11 @@ def point_convolution(
     return F.conv3d(features, weight, bias, dilation=2 if features.device.type == "cpu" else 1)
 
 
+def norm_and_relu(channels: int) -> list[nn.Module]:
+    """Group norm and a leaky ReLU, to follow a convolution."""
+    return [GroupNorm(min(8, channels), channels), nn.LeakyReLU(0.01)]
+
+
 class ConvBlock(nn.Module):
     """Two times 3x3x3 convolution, group norm, leaky ReLU; the first convolution may halve the resolution.
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lacunet.nn.batch import Images, Presence
-from lacunet.nn.conv import PointConv
+from lacunet.nn.conv import PointConv, norm_and_relu
 
 Feature = Float[Tensor, "_ _ _ _ _"]
 
@@ -22,6 +22,22 @@ class SkipParts(nn.Module):
     def forward(self, features: Sequence[Feature]) -> list[Feature]:
         """Each modality's part, of its feature."""
         return [part(feature) for part, feature in zip(self.parts, features, strict=True)]
+
+
+class SkipJoin(nn.Sequential):
+    """The modalities of a level in one: convolutions of 1, 3 and 1 voxels of their features side by side.
+
+    The first is `SkipParts`; this is the rest, done to the parts' sum.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            *norm_and_relu(channels),
+            nn.Conv3d(channels, channels, 3, padding=1, bias=False),
+            *norm_and_relu(channels),
+            PointConv(channels, channels, bias=False),
+            *norm_and_relu(channels),
+        )
 
 
 def spread(rows: Sequence[Feature], there: Sequence[Bool[Tensor, "batch"]]) -> list[Feature]:
@@ -57,3 +73,13 @@ def mean_of_present(
     count = presence.sum(dim=1).clamp_min(1)[:, None, None, None, None]
     present = torch.where(presence[:, :, None, None, None, None], features, 0.0)
     return present.sum(dim=1) / count.to(features.dtype)
+
+
+def sum_of_present(parts: Sequence[Feature], presence: Presence) -> Feature:
+    """The sum over the modalities that are there; no selection where the cases agree."""
+    kept = [
+        part if all(cases) else torch.where(presence[:, index, None, None, None, None], part, 0.0)
+        for index, (part, cases) in enumerate(zip(parts, presence.T.tolist(), strict=True))
+        if any(cases)
+    ]
+    return sum(kept[1:], kept[0])

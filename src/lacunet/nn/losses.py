@@ -123,6 +123,19 @@ def deeply(
     return torch.stack(weighted).sum(dim=0) / sum(weights)
 
 
+def level_terms(
+    logits: Sequence[Float[Tensor, "batch region _ _ _"]], regions: Float[Tensor, "batch region x y z"]
+) -> dict[str, Tensor]:
+    """`segmentation`: Dice and cross-entropy of the finest level. `deep`: their mean over the coarser ones.
+
+    Args:
+        logits: Finest first, each level half as fine as the one before.
+        regions: The reference at the finest; a coarse voxel's is the share of it that the region fills.
+    """
+    losses = [segmentation_losses(own, F.avg_pool3d(regions, 2**level)).mean() for level, own in enumerate(logits)]
+    return {"segmentation": losses[0], "deep": torch.stack(losses[1:]).mean()}
+
+
 def bernoulli_divergence(
     teacher: Float[Tensor, "batch region x y z"], student: Float[Tensor, "batch region x y z"], temperature: float
 ) -> Float[Tensor, "batch"]:
