@@ -32,7 +32,7 @@ class Encoding(NamedTuple):
         fused: Both in one, at the coarsest level.
     """
 
-    shared: list[Stacked]
+    shared: list[Float[Tensor, "batch modality _ _ _ _"]]
     specific: Stacked
     fused: Stacked
 
