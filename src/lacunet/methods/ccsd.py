@@ -1,6 +1,5 @@
 """CCSD: shared and specific encoders, and a network that teaches itself from richer to poorer subsets."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +27,7 @@ from lacunet.nn.losses import bernoulli_divergence, checked_weights, deeply, seg
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.patch import FoldedSmoothing, fold, unfold
+from lacunet.nn.ramp import ramp_up
 from lacunet.nn.shared_specific import ModalityClassifier, neighbours_apart
 from lacunet.nn.unet import Encoder, Rise, level_widths
 from lacunet.task import Task
@@ -262,7 +262,7 @@ class CCSD(Method[Encoding]):
         students = self._students(batch.acquired, _size(batch, clock), clock) if taught else []
         full, *poorer = self._decoded(encoded, [batch.acquired, *(presence for presence, _ in students)])
         supervised = self._compared(full, batch.regions)
-        weight = ramp_up(clock.progress)
+        weight = ramp_up(clock.progress, _RAMP)
         terms = {"full": supervised.mean()} if self.supervise != "students" else {}
         if self.supervise != "full":
             compared = [self._compared(levels, batch.regions) for levels in poorer]
@@ -399,11 +399,6 @@ class CCSD(Method[Encoding]):
     def _lost_in_order(self, path: Sequence[tuple[int, ...]]) -> str:
         lost = [next(iter(set(richer) - set(poorer))) for richer, poorer in pairwise(path)]
         return "-".join(self.task.modalities[index] for index in [*lost, *path[-1]])
-
-
-def ramp_up(progress: float) -> float:
-    """From almost 0 to 1 over the first tenth of the training, as exp(-5 (1 - t) ** 2) (Laine and Aila, 2017)."""
-    return math.exp(-5.0 * max(0.0, 1.0 - progress / _RAMP) ** 2)
 
 
 def _two_convolutions(channels: int) -> ConvBlock:
