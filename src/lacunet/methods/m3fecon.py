@@ -144,7 +144,7 @@ class Rebuild(nn.Module):
         tokens = tokens + learned(self.places, grid).to(present.dtype)
         mixed = self.layer(tokens.flatten(1, 2), None).view_as(tokens)
         rebuilt: Tensor = self.leave(self.norm(mixed))
-        return rebuilt.transpose(2, 3).unflatten(3, grid).to(features.dtype)
+        return torch.unflatten(rebuilt.transpose(2, 3), 3, list(grid)).to(features.dtype)
 
 
 def learned(maps: Float[Tensor, "modality width x y z"], grid: Sequence[int]) -> Float[Tensor, "modality token width"]:
