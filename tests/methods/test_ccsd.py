@@ -15,7 +15,6 @@ from lacunet.methods.ccsd import (
     CCSD,
     Encoding,
     _choices,
-    ramp_up,
 )
 from lacunet.nn.batch import Batch
 from lacunet.nn.composition import AttentiveComposition
@@ -30,6 +29,7 @@ from lacunet.nn.losses import bernoulli_divergence, segmentation_losses
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Clock, make_method
 from lacunet.nn.patch import FoldedConv, FoldedSmoothing, fold, unfold
+from lacunet.nn.ramp import ramp_up
 from lacunet.nn.shared_specific import ModalityClassifier, neighbours_apart
 from lacunet.task import GLIOMA, Task
 from lacunet.training.optimiser import make_optimiser
@@ -320,7 +320,7 @@ def test_the_hierarchical_term_by_hand(feature: Any, supervise: Any) -> None:
         student = torch.distributions.Bernoulli(logits=logits_of(method, encoded, subset, feature) / 3)
         expected = expected + 9 * torch.distributions.kl_divergence(teacher, student).mean() / len(students)
         seen = seen + segmentation_losses(logits_of(method, encoded, subset, "fused"), batch.regions) / len(students)
-    assert terms["hmsd"].item() == pytest.approx(ramp_up(clock_at().progress) * expected.item(), rel=1e-4)
+    assert terms["hmsd"].item() == pytest.approx(ramp_up(clock_at().progress, 0.1) * expected.item(), rel=1e-4)
     assert ("students" in terms) == (supervise == "both")
     if supervise == "both":
         assert terms["students"].item() == pytest.approx(seen.item(), rel=1e-4)
@@ -750,9 +750,9 @@ def test_weights_and_ramp_scale_the_distillations() -> None:
 
 
 def test_the_ramp_by_hand() -> None:
-    assert ramp_up(0.0) == pytest.approx(math.exp(-5))
-    assert ramp_up(0.05) == pytest.approx(math.exp(-1.25))
-    assert ramp_up(0.1) == ramp_up(0.9) == 1.0
+    assert ramp_up(0.0, 0.1) == pytest.approx(math.exp(-5))
+    assert ramp_up(0.05, 0.1) == pytest.approx(math.exp(-1.25))
+    assert ramp_up(0.1, 0.1) == ramp_up(0.9, 0.1) == 1.0
 
 
 def test_recomputing_the_students_changes_no_gradient() -> None:

@@ -1,6 +1,5 @@
 """CCSD: shared and specific encoders, and a network that teaches itself from richer to poorer subsets."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,12 +21,13 @@ from lacunet.nn.criticality import (
     fixed_criticality,
 )
 from lacunet.nn.detail import Detail
-from lacunet.nn.fusion import SkipParts, spread
+from lacunet.nn.fusion import SkipParts, members_of, of_those_that_have_it, spread
 from lacunet.nn.limits import require_between
 from lacunet.nn.losses import bernoulli_divergence, checked_weights, deeply, segmentation_losses
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.patch import FoldedSmoothing, fold, unfold
+from lacunet.nn.ramp import ramp_up
 from lacunet.nn.shared_specific import ModalityClassifier, neighbours_apart
 from lacunet.nn.unet import Encoder, Rise, level_widths
 from lacunet.task import Task
@@ -204,7 +204,7 @@ class CCSD(Method[Encoding]):
         """Features of every present image and of an empty one; each encoder sees each image once."""
         images = hide(images, presence)
         there = presence.unbind(dim=1)
-        cases = [fold(one, self.patch) for one in _of_those_that_have_it(images, presence)]
+        cases = [fold(one, self.patch) for one in of_those_that_have_it(images, presence)]
         counts = [*map(len, cases), 1]
         nothing = fold(torch.zeros_like(images[:1, :1]), self.patch)
         *finer, coarsest = self.shared(torch.cat([*cases, nothing]))
@@ -262,7 +262,7 @@ class CCSD(Method[Encoding]):
         students = self._students(batch.acquired, _size(batch, clock), clock) if taught else []
         full, *poorer = self._decoded(encoded, [batch.acquired, *(presence for presence, _ in students)])
         supervised = self._compared(full, batch.regions)
-        weight = ramp_up(clock.progress)
+        weight = ramp_up(clock.progress, _RAMP)
         terms = {"full": supervised.mean()} if self.supervise != "students" else {}
         if self.supervise != "full":
             compared = [self._compared(levels, batch.regions) for levels in poorer]
@@ -273,7 +273,7 @@ class CCSD(Method[Encoding]):
         if self.dmcd:
             dmcd = self._decremental(batch, encoded, supervised, clock)
             terms["dmcd"] = self.dmcd * weight * dmcd.mean()
-        return terms | self._disentangled(encoded, _members(batch.acquired))
+        return terms | self._disentangled(encoded, members_of(batch.acquired))
 
     def _disentangled(self, encoded: Encoding, members: Sequence[tuple[int, ...]]) -> dict[str, Tensor]:
         """ShaSpec's two losses, where they have a weight."""
@@ -326,7 +326,7 @@ class CCSD(Method[Encoding]):
         """
         lots = torch.rand(2 ** acquired.shape[1], generator=clock.shared).tolist()  # one for each subset there can be
         subsets = []
-        for members in _members(acquired):
+        for members in members_of(acquired):
             own = list(combinations(members, max(1, min(size, len(members) - 1))))
             if self.students:
                 own = sorted(own, key=lambda subset: lots[sum(2**member for member in subset)])[: self.students]
@@ -376,7 +376,7 @@ class CCSD(Method[Encoding]):
         removes = min if self.path == "min" else max
         return [
             decremental_path(members, criticality, removes)
-            for members, criticality in zip(_members(acquired), criticalities, strict=True)
+            for members, criticality in zip(members_of(acquired), criticalities, strict=True)
         ]
 
     @torch.no_grad()
@@ -399,11 +399,6 @@ class CCSD(Method[Encoding]):
     def _lost_in_order(self, path: Sequence[tuple[int, ...]]) -> str:
         lost = [next(iter(set(richer) - set(poorer))) for richer, poorer in pairwise(path)]
         return "-".join(self.task.modalities[index] for index in [*lost, *path[-1]])
-
-
-def ramp_up(progress: float) -> float:
-    """From almost 0 to 1 over the first tenth of the training, as exp(-5 (1 - t) ** 2) (Laine and Aila, 2017)."""
-    return math.exp(-5.0 * max(0.0, 1.0 - progress / _RAMP) ** 2)
 
 
 def _two_convolutions(channels: int) -> ConvBlock:
@@ -439,19 +434,6 @@ def _shared_out(values: Sequence[PerCase], students: Sequence[Student]) -> PerCa
     """The mean over each case's students."""
     weighted = [share.to(value.device) * value for value, (_, share) in zip(values, students, strict=True)]
     return torch.stack(weighted).sum(dim=0)
-
-
-def _of_those_that_have_it(images: Images, presence: Presence) -> list[Feature]:
-    """The image of each modality, of the cases that have it."""
-    columns = presence.T.tolist()
-    return [
-        images[:, i : i + 1] if all(cases) else images[presence[:, i], i : i + 1] for i, cases in enumerate(columns)
-    ]
-
-
-def _members(presence: Presence) -> list[tuple[int, ...]]:
-    """The indices of each case's modalities."""
-    return [tuple(index for index, there in enumerate(row) if there) for row in presence.tolist()]
 
 
 def _presence_like(presence: Presence, subsets: Sequence[tuple[int, ...]]) -> Presence:

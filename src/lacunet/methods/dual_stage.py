@@ -1,7 +1,6 @@
 """Dual-stage: sequences are missing in training too. Rebuild them, complete the cases, distil; a prompt makes heads."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -11,27 +10,21 @@ from torch import Tensor, nn
 
 from lacunet.errors import ModelError, RecipeError
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
-from lacunet.nn.conv import GroupNorm, PointConv, point_convolution
+from lacunet.nn.body import Body, Features
+from lacunet.nn.conv import PointConv, point_convolution
 from lacunet.nn.limits import require_between
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
 from lacunet.nn.masking import Seen, draw_seen, reconstruction_loss
 from lacunet.nn.method import Clock, Critic, Method, Stage, make_method
 from lacunet.nn.papers import Paper
 from lacunet.nn.prompts import prompt_vectors
-from lacunet.nn.unet import Rise, level_widths
+from lacunet.nn.unet import level_widths
 from lacunet.task import Task
 
 Feature = Float[Tensor, "batch _ _ _ _"]
 Indicator = Literal["none", "binary", "text", "text+visual"]
 Vectors = Float[Tensor, "subset width"]
 """A row per subset, in the order of its number (the sum of 2 ** index of what is in it), from 1."""
-
-
-class Features(NamedTuple):
-    """The levels of a U-Net, finest first; the coarsest encoded one is the bottleneck, which is not decoded."""
-
-    encoded: list[Tensor]
-    decoded: list[Tensor]
 
 
 class Output(NamedTuple):
@@ -329,59 +322,6 @@ class DualStage(Method[Images]):
 
 
 # ------------------------------------------------ networks: M3AE's U-Net (Liu et al., 2023), with three kinds of heads
-
-
-class ResidualBlock(nn.Module):
-    """Twice group norm, ReLU, convolution; added to what was given."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        groups = min(8, channels)
-        self.first_norm, self.second_norm = GroupNorm(groups, channels), GroupNorm(groups, channels)
-        self.first = nn.Conv3d(channels, channels, 3, padding=1)
-        self.second = nn.Conv3d(channels, channels, 3, padding=1)
-
-    def forward(self, features: Feature) -> Feature:
-        """Features of the same shape."""
-        change = self.first(F.relu(self.first_norm(features)))
-        features = features + self.second(F.relu(self.second_norm(change)))
-        return features
-
-
-class Body(nn.Module):
-    """A U-Net without heads. It is the same in every network of the method, so that one can start the others.
-
-    Args:
-        modalities: Channels of the images.
-        widths: Channels of each level, finest first.
-        fill: What stands for what is not seen.
-    """
-
-    def __init__(self, modalities: int, widths: Sequence[int], fill: str) -> None:
-        super().__init__()
-        blocks = [1, *[2] * (len(widths) - 2), 4]
-        into = [nn.Conv3d(modalities, widths[0], 3, padding=1)]
-        into += [nn.Conv3d(above, channels, 3, 2, padding=1) for above, channels in pairwise(widths)]
-        self.fill = nn.Parameter(torch.zeros(modalities)) if fill == "learned" else None
-        self.levels = nn.ModuleList(
-            nn.Sequential(first, *[ResidualBlock(channels) for _ in range(count)])
-            for first, channels, count in zip(into, widths, blocks, strict=True)
-        )
-        self.rises = nn.ModuleList(Rise(below, channels, ResidualBlock) for channels, below in pairwise(widths))
-
-    def forward(self, images: Images, seen: Seen) -> Features:
-        """The features of what is seen."""
-        filling = images.new_zeros(()) if self.fill is None else self.fill[:, None, None, None].to(images.dtype)
-        features = torch.where(seen, images, filling)
-        encoded: list[Tensor] = []
-        for level in self.levels:
-            features = level(features)
-            encoded.append(features)
-        decoded: list[Tensor] = []
-        for rise, skip in reversed(list(zip(self.rises, encoded[:-1], strict=True))):
-            features = rise(features, skip)
-            decoded.insert(0, features)
-        return Features(encoded, decoded)
 
 
 class Recovery(nn.Module):

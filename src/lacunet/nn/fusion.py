@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lacunet.nn.batch import Presence
+from lacunet.nn.batch import Images, Presence
 from lacunet.nn.conv import PointConv, norm_and_relu
 
 Feature = Float[Tensor, "_ _ _ _ _"]
@@ -51,6 +51,28 @@ def _spread_one(rows: Feature, there: Bool[Tensor, "batch"]) -> Feature:
     everywhere = rows.new_zeros((len(there), *rows.shape[1:])).contiguous(memory_format=torch.channels_last_3d)
     everywhere[there] = rows
     return everywhere
+
+
+def of_those_that_have_it(images: Images, presence: Presence) -> list[Feature]:
+    """The image of each modality, of the cases that have it."""
+    columns = presence.T.tolist()
+    return [
+        images[:, i : i + 1] if all(cases) else images[presence[:, i], i : i + 1] for i, cases in enumerate(columns)
+    ]
+
+
+def members_of(presence: Presence) -> list[tuple[int, ...]]:
+    """The indices of each case's modalities."""
+    return [tuple(index for index, there in enumerate(row) if there) for row in presence.tolist()]
+
+
+def mean_of_present(
+    features: Float[Tensor, "batch modality _ _ _ _"], presence: Presence
+) -> Float[Tensor, "batch _ _ _ _"]:
+    """The mean of the features of each case's present modalities."""
+    count = presence.sum(dim=1).clamp_min(1)[:, None, None, None, None]
+    present = torch.where(presence[:, :, None, None, None, None], features, 0.0)
+    return present.sum(dim=1) / count.to(features.dtype)
 
 
 def sum_of_present(parts: Sequence[Feature], presence: Presence) -> Feature:
