@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from lacunet.methods.early_fusion import EarlyFusion
-from lacunet.nn.batch import Batch
-from lacunet.nn.losses import dice_loss
+from lacunet.nn.batch import Batch, shown_subsets
+from lacunet.nn.losses import cross_entropy_loss, dice_loss
 from lacunet.nn.method import Clock, make_method
 from lacunet.task import GLIOMA
 
@@ -27,3 +27,22 @@ def test_coarser_levels_meet_the_reference_at_their_own_resolution() -> None:
     assert terms["dice"].item() == pytest.approx(expected.item())
     assert list(dict(method.coarser.named_parameters())) == ["0.weight", "0.bias"]
     assert not list(make_method(EarlyFusion, GLIOMA, {"width": 4, "levels": 3}).coarser.parameters())
+
+
+def test_several_subsets_of_a_crop_meet_the_reference_each_once() -> None:
+    method = make_method(EarlyFusion, GLIOMA, {"width": 4, "levels": 2, "subsets": 3})
+    generator = torch.Generator().manual_seed(5)
+    images, acquired = torch.randn((2, 4, 8, 8, 8), generator=generator), torch.ones(2, 4, dtype=torch.bool)
+    acquired[1, 0] = False
+    regions = (torch.rand((2, 3, 8, 8, 8), generator=generator) > 0.7).float()
+    batch = Batch(images, acquired, torch.tensor([GLIOMA.presence(("t1c", "t2f"))] * 2), regions, ("a", "b"))
+    torch.manual_seed(3)
+    terms = method.stages()[0].loss(batch, Clock(0, 1, torch.Generator()))
+    torch.manual_seed(3)
+    subsets = shown_subsets(batch, 3)
+    assert torch.equal(subsets[0], batch.presence)
+    assert not any(bool(subset[1, 0]) for subset in subsets)
+    dice = [dice_loss(method(images, subset), regions) for subset in subsets]
+    entropy = [cross_entropy_loss(method(images, subset), regions) for subset in subsets]
+    assert terms["dice"].item() == pytest.approx(torch.stack(dice).mean().item())
+    assert terms["cross_entropy"].item() == pytest.approx(torch.stack(entropy).mean().item())

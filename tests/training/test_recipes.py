@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lacunet.benchmark.budget import stage_names
+from lacunet.benchmark.budget import crops_a_step, read_budget, stage_names, steps_within, with_steps
+from lacunet.benchmark.plan import differing_sections
+from lacunet.benchmark.ranking_file import ranked_entrants, read_ranking
 from lacunet.benchmark.sweep import read_sweep, recipes_folder, row_entrants
 from lacunet.benchmark.target import find_target
 from lacunet.comparison.published.lists import known_lists
@@ -18,7 +20,8 @@ from small import ROOT
 
 FOLDER = ROOT / "recipes"
 RECIPES = sorted(path for path in FOLDER.glob("**/*.toml") if path.parent.name != "sweeps")
-SWEEPS = sorted(FOLDER.glob("sweeps/*.toml"))
+RANKINGS = sorted(FOLDER.glob("sweeps/ranking-*.toml"))
+SWEEPS = sorted(set(FOLDER.glob("sweeps/*.toml")) - set(RANKINGS))
 NAMES = [str(path.relative_to(FOLDER)) for path in RECIPES]
 
 
@@ -43,7 +46,7 @@ def test_is_read_and_says_what_the_file_says(path: Path):
 def test_is_named_after_its_method(path: Path):
     recipe = read_recipe(path)
     assert recipe.method in names_without_torch()
-    assert path.stem == recipe.method
+    assert path.stem.split("-")[0] == recipe.method
 
 
 def test_makes_a_method_whose_stages_share_all_steps(path: Path):
@@ -91,6 +94,7 @@ def test_every_argument_of_a_method_is_set_by_a_recipe_a_sweep_or_the_method_its
     """The method itself: what it writes into the model folder (`deployed`)."""
     recipes = [read_recipe(path) for path in RECIPES]
     recipes += [row.recipe for sweep in SWEEPS for row in row_entrants(sweep, read_sweep(sweep))]
+    recipes += [entrant.recipe for path in RANKINGS for entrant in ranked_entrants(path, read_ranking(path))]
     for name in method_names():
         cls, own = get_method(name), [recipe.arguments for recipe in recipes if recipe.method == name]
         written = make_method(cls, get_task("glioma"), own[0]).deployed().arguments
@@ -161,3 +165,38 @@ def test_every_sweep_of_lists_names_lists_that_are_known(sweep: Path):
 def test_all_recipes_and_sweeps_are_found_from_the_package():
     assert recipes_folder() == FOLDER
     assert len(SWEEPS) >= 15
+
+
+# Rankings
+
+
+@pytest.fixture(params=RANKINGS, ids=[path.stem for path in RANKINGS])
+def ranking(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+def test_every_entrant_of_a_ranking_differs_in_nothing_that_should_be_the_same(ranking: Path):
+    entrants = ranked_entrants(ranking, read_ranking(ranking))
+    assert differing_sections(entrants) == []
+    recipes = [entrant.recipe.model_dump_json() for entrant in entrants]
+    assert len(set(recipes)) == len(recipes)
+    assert read_ranking(ranking).baseline in [entrant.name for entrant in entrants]
+
+
+def test_every_entrant_of_a_ranking_fits_its_method(ranking: Path):
+    file = read_ranking(ranking)
+    crops = read_budget(file.budget).crops
+    assert crops is not None
+    for entrant in ranked_entrants(ranking, file):
+        recipe, names = entrant.recipe, stage_names(entrant.recipe)
+        with_steps(recipe, steps_within(recipe, names, crops_a_step(recipe), float(crops), "crops")).steps_of(names)
+        method = make_method(get_method(recipe.method), get_task(recipe.task), recipe.arguments)
+        for name in names:
+            assert [side % method.divisor for side in recipe.for_stage(name).crop] == [0, 0, 0], entrant.name
+            assert min(recipe.for_stage(name).crop) >= 3 * method.divisor, entrant.name
+
+
+def test_every_small_recipe_is_ranked():
+    path = FOLDER / "sweeps" / "ranking-3mm.toml"
+    ranked = {entrant.file.resolve() for entrant in ranked_entrants(path, read_ranking(path))}
+    assert ranked == set((FOLDER / "small").glob("*.toml"))

@@ -6,18 +6,23 @@ protocol continues where the first stopped, and may add entrants and seeds.
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from statistics import fmean
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from lacunet.benchmark.account import account_of
+from lacunet.benchmark.accounts_table import Spent, accounts_markdown
 from lacunet.benchmark.page import TrainingRow, benchmark_page
 from lacunet.benchmark.plan import BenchmarkSettings, Split, differing_sections, make_plan, method_file_of
+from lacunet.benchmark.rates import choose_rate, chosen_rate, mean_dice, rate_folder, with_rate
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
 from lacunet.comparison.compare import compare
 from lacunet.comparison.comparison import CompareSettings, Comparison
+from lacunet.comparison.ranking import RANKING, rank
 from lacunet.errors import DataError, LacunetError, Problem, visible
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
 from lacunet.evaluation.results import is_evaluation, join_evaluations
@@ -79,7 +84,8 @@ def benchmark(
         entrants: What is trained.
         parts: One, or the folds of a cross-validation.
         folder: `benchmark.json`, `splits/`, `ENTRANT/seed-N/` (a run, its evaluations inside), `compare.html`,
-            `comparison.csv`, `benchmark.md`.
+            `comparison.csv`, `ranking.json`, `benchmark.md`; of a benchmark that chooses learning rates
+            `ENTRANT/rates/RATE/` and `ENTRANT/rates.json`; with `settings.account` `spent.json`.
         settings: How every entrant is trained and scored.
         progress: Told of everything.
 
@@ -89,28 +95,128 @@ def benchmark(
         DataError: a part has no case to train on, or none to score.
     """
     plan = make_plan(entrants, parts, folder, settings, progress)
-    for part in parts:
+    for part in [*parts, *([settings.rates.part] if settings.rates else [])]:
         lists = {"train": part.train, "val": part.val, "test": part.test}
         write_json(
             folder / "splits" / f"{part.name or 'split'}.json",
             {name: [case.name for case in cases] for name, cases in lists.items()},
         )
-    problems: list[Problem] = []
-    for entrant in entrants:
-        for seed in settings.seeds:
-            recipe = make_recipe(plan["entrants"][entrant.name]["recipe"] | {"seed": seed})
-            for part in parts:
-                path = folder / entrant.folder / f"seed-{seed}" / part.name
-                problems += _train_and_score(
-                    PlannedRun(entrant.name, seed, part, path), recipe, folder, settings, progress
-                )
+    recipes, problems = _recipes(plan, entrants, folder, settings, progress)
+    first = settings.seeds[:1] if settings.seeded else settings.seeds
+    problems += _trained(_planned(recipes, entrants, first, parts, folder), folder, settings, progress)
+    if settings.seeded:
+        best = _best(entrants, parts, folder, settings)
+        planned = _planned(recipes, best, settings.seeds[1:], parts, folder)
+        problems += _trained(planned, folder, settings, progress)
     evaluations, missing = _evaluations(entrants, parts, folder, settings)
     missing += _without_baseline(entrants, evaluations, settings)
     comparisons = _comparisons(evaluations, folder, settings)
     rows = _trainings(entrants, parts, folder, settings)
-    write_text(folder / "benchmark.md", benchmark_page(plan, rows, comparisons, differing_sections(entrants)))
+    page = benchmark_page(plan, rows, comparisons, differing_sections(entrants))
+    if settings.account:
+        spent, failed = _spent(recipes, entrants, rows, folder, settings, progress)
+        problems += failed
+        page += f"\n## What each training spent\n\n{accounts_markdown(spent)}\n"
+    write_text(folder / "benchmark.md", page)
     plain = evaluations.get("", {})
     return Benchmarked(comparisons.get(""), [*problems, *missing], plain)
+
+
+def _recipes(
+    plan: Mapping[str, Any],
+    entrants: Sequence[Entrant],
+    folder: Path,
+    settings: BenchmarkSettings,
+    progress: Progress,
+) -> tuple[dict[str, Recipe], list[Problem]]:
+    """Entrant -> its recipe with the learning rate that is best for it; without those that learn with no rate."""
+    recipes = {entrant.name: make_recipe(plan["entrants"][entrant.name]["recipe"]) for entrant in entrants}
+    rates = settings.rates
+    if rates is None:
+        return recipes, []
+    open_ones = [entrant for entrant in entrants if chosen_rate(folder / entrant.folder) is None]
+    planned = []
+    for entrant in open_ones:
+        for rate in rates.values:
+            part, path = replace(rates.part, name=f"rate {rate:g}"), rate_folder(folder / entrant.folder, rate)
+            recipe = with_rate(recipes[entrant.name], rate).model_copy(update={"seed": settings.seeds[0]})
+            planned.append((PlannedRun(entrant.name, settings.seeds[0], part, path), recipe))
+    problems = _trained(planned, folder, settings, progress)
+    found = {}
+    for entrant in entrants:
+        own = folder / entrant.folder
+        chosen = chosen_rate(own) or choose_rate(own, rates, evaluation_name([]))
+        if chosen is not None:
+            found[entrant.name] = with_rate(recipes[entrant.name], chosen.rate)
+    return found, problems
+
+
+def _planned(
+    recipes: Mapping[str, Recipe],
+    entrants: Sequence[Entrant],
+    seeds: Sequence[int],
+    parts: Sequence[Split],
+    folder: Path,
+) -> list[tuple[PlannedRun, Recipe]]:
+    """Every training of these entrants with these seeds, with its recipe."""
+    return [
+        (
+            PlannedRun(entrant.name, seed, part, folder / entrant.folder / f"seed-{seed}" / part.name),
+            recipes[entrant.name].model_copy(update={"seed": seed}),
+        )
+        for entrant in entrants
+        if entrant.name in recipes
+        for seed in seeds
+        for part in parts
+    ]
+
+
+def _trained(
+    planned: Sequence[tuple[PlannedRun, Recipe]], folder: Path, settings: BenchmarkSettings, progress: Progress
+) -> list[Problem]:
+    """What failed in these trainings."""
+    return [
+        problem
+        for training, recipe in planned
+        for problem in _train_and_score(training, recipe, folder, settings, progress)
+    ]
+
+
+def _best(
+    entrants: Sequence[Entrant], parts: Sequence[Split], folder: Path, settings: BenchmarkSettings
+) -> list[Entrant]:
+    """The entrants with the best mean Dice so far, by their first seed alone."""
+    alone = replace(settings, seeds=settings.seeds[:1], rules=())
+    evaluations = _evaluations(entrants, parts, folder, alone)[0].get("", {})
+    dice = {name: mean_dice(path) for name, (path,) in evaluations.items()}
+    order = sorted(dice, key=lambda name: -(dice[name] or 0.0))[: settings.seeded]
+    return [entrant for entrant in entrants if entrant.name in order]
+
+
+def _spent(
+    recipes: Mapping[str, Recipe],
+    entrants: Sequence[Entrant],
+    trainings: Sequence[TrainingRow],
+    folder: Path,
+    settings: BenchmarkSettings,
+    progress: Progress,
+) -> tuple[dict[str, Spent], list[Problem]]:
+    """Entrant -> what one of its trainings spent; and what could not be measured."""
+    spent, problems = {}, []
+    for entrant in entrants:
+        if (recipe := recipes.get(entrant.name)) is None:
+            continue
+        own, account = folder / entrant.folder, None
+        progress.doing(f"{entrant.name}: counting what a training spends")
+        try:
+            account = account_of(recipe, own, settings.device, method_file_of(recipe.method, settings))
+        except Exception as error:  # a user's method may raise anything; the others are counted
+            problems.append(failure(f"{entrant.name}, what it spends", error, own))
+        seconds = [row.seconds for row in trainings if row.entrant == entrant.name]
+        took = fmean(seconds) if seconds else None
+        spent[entrant.name] = Spent(account, took, chosen_rate(own), recipe.train.learning_rate)
+    write_json(folder / "spent.json", {name: one.to_json() for name, one in spent.items()})
+    return spent, problems
 
 
 def evaluation_name(rules: Sequence[str]) -> str:
@@ -270,6 +376,8 @@ def _comparisons(
     for rule, of_entrants in evaluations.items():
         baseline = settings.baseline if settings.baseline in of_entrants else ""
         found[rule] = compare(of_entrants, folder / rule, CompareSettings(baseline, settings.published))
+        if len(of_entrants) > 1:
+            write_json(folder / rule / RANKING, rank(found[rule]).to_json())
     return found
 
 

@@ -1,4 +1,4 @@
-"""How long a step of a recipe takes here, and how many steps a budget of seconds holds.
+"""How long a step of a recipe takes here, and how many steps a budget of seconds or of crops holds.
 
 Steps are decided by a measurement before a training begins. So schedules end at the last step, and the written recipe
 can be repeated without a clock.
@@ -26,28 +26,33 @@ ROUNDS = 3
 LEAST = 10
 """The fewest steps of a budget."""
 
-_UNITS = {"steps": 0.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What each training may use: steps or seconds; where neither is given, the recipe's own steps."""
+    """What each training may use: steps, seconds or crops; where none is given, the recipe's own steps."""
 
     steps: int | None = None
     seconds: float | None = None
+    crops: int | None = None
 
 
 def read_budget(words: str) -> Budget:
-    """`2000steps`, `1800s`, `30min`, `1.5h`.
+    """`2000steps`, `4000crops`, `1800s`, `30min`, `1.5h`.
 
     Raises:
         UsageError: something else.
     """
-    match = re.fullmatch(r"([\d_]+(?:\.\d+)?)\s*(steps|s|min|h)", words.strip())
-    if not match or float(match[1]) <= 0 or (match[2] == "steps" and "." in match[1]):
-        raise UsageError(f"--budget {words}: not a budget; write for example 2000steps, 1800s, 30min or 1.5h")
+    match = re.fullmatch(r"([\d_]+(?:\.\d+)?)\s*(steps|crops|s|min|h)", words.strip())
+    if not match or float(match[1]) <= 0 or (match[2] in ("steps", "crops") and "." in match[1]):
+        raise UsageError(
+            f"--budget {words}: not a budget; write for example 2000steps, 4000crops, 1800s, 30min or 1.5h"
+        )
     if match[2] == "steps":
         return Budget(steps=int(match[1]))
+    if match[2] == "crops":
+        return Budget(crops=int(match[1]))
     return Budget(seconds=float(match[1]) * _UNITS[match[2]])
 
 
@@ -123,50 +128,63 @@ def stage_names(recipe: Recipe, method_file: Path | None = None) -> list[str]:
     return [stage.name for stage in made_for(recipe, method_file)[1]]
 
 
-def steps_within(recipe: Recipe, names: Sequence[str], pace: Mapping[str, float], seconds: float) -> int:
-    """The `train.steps` with which the stages that run take so many seconds together.
+def crops_a_step(recipe: Recipe, method_file: Path | None = None) -> dict[str, float]:
+    """Crops of a step of each stage that runs: a pace that is known without a measurement."""
+    stages = [stage for stage in made_for(recipe, method_file)[1] if stage.wanted]
+    return {stage.name: float(recipe.for_stage(stage.name).batch) for stage in stages}
+
+
+def steps_within(
+    recipe: Recipe, names: Sequence[str], pace: Mapping[str, float], amount: float, unit: str = "s"
+) -> int:
+    """The `train.steps` with which the stages that run take so many seconds, or crops, together.
 
     Args:
         recipe: Its `[stages]` say how steps are shared.
         names: All stages, in the method's order.
-        pace: Seconds a step of the stages that run.
-        seconds: The budget.
+        pace: Seconds or crops a step of the stages that run.
+        amount: The budget.
+        unit: `s` or `crops`, for the message.
 
     Raises:
         RecipeError: it holds fewer than `LEAST` steps.
     """
     mean = mean_pace(recipe, names, pace)
-    return _steps(recipe, mean, seconds)
+    return _steps(recipe, mean, amount, unit)
 
 
-def steps_with_earlier(recipe: Recipe, mean: float, first: Recipe, first_mean: float, seconds: float) -> int:
-    """The steps of a training and of the one before it, shared as they share them, that take so many seconds.
+def steps_with_earlier(
+    recipe: Recipe, mean: float, first: Recipe, first_mean: float, amount: float, unit: str = "s"
+) -> int:
+    """The steps of a training and of the one before it, shared as they share them, that take so many seconds or crops.
 
     Args:
         recipe: The training.
-        mean: Its seconds a step.
+        mean: Its seconds or crops a step.
         first: The one before it.
-        first_mean: That one's seconds a step.
-        seconds: The budget.
+        first_mean: That one's.
+        amount: The budget.
+        unit: `s` or `crops`, for the message.
 
     Raises:
         RecipeError: it holds fewer than `LEAST` steps.
     """
     both = recipe.train.steps + first.train.steps
-    return _steps(recipe, (recipe.train.steps * mean + first.train.steps * first_mean) / both, seconds)
+    return _steps(recipe, (recipe.train.steps * mean + first.train.steps * first_mean) / both, amount, unit)
 
 
 def mean_pace(recipe: Recipe, names: Sequence[str], pace: Mapping[str, float]) -> float:
-    """Seconds a step of `train.steps`, of which a stage that is left out takes its share in no time."""
+    """Seconds or crops a step of `train.steps`, of which a stage that is left out takes its share in no time."""
     shares = {name: recipe.stages[name].share if name in recipe.stages else 1.0 for name in names}
     return sum(shares[name] * pace[name] for name in pace) / sum(shares.values())
 
 
-def _steps(recipe: Recipe, mean: float, seconds: float) -> int:
-    steps = round(seconds / mean)
+def _steps(recipe: Recipe, mean: float, amount: float, unit: str) -> int:
+    steps = round(amount / mean)
     if steps < LEAST:
         raise RecipeError(
-            f"{recipe.method}: {seconds:g} s hold {steps} steps of {mean:.2g} s; give more time or a smaller recipe"
+            f"{recipe.method}: {amount:g} {unit} hold {steps} steps of {mean:.2g} {unit}; "
+            "give a larger budget or a smaller recipe"
         )
     return steps
 

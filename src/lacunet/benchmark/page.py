@@ -6,6 +6,8 @@ from typing import Any
 
 from lacunet.comparison.comparison import Comparison
 from lacunet.comparison.markdown import NOTHING, escaped, markdown, markdown_table
+from lacunet.comparison.ranking import rank
+from lacunet.comparison.ranking_table import ranking_markdown
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ def benchmark_page(
     parts += ["\n".join(f"* Not the same for all: {escaped(words)}." for words in differing)] if differing else []
     parts += [_trainings(trainings)]
     for rule, comparison in comparisons.items():
-        parts += [f"## {'After ' + rule if rule else 'Without post-processing'}", markdown(comparison)]
+        parts += [f"## {'After ' + rule if rule else 'Without post-processing'}"]
+        parts += [ranking_markdown(rank(comparison))] if len(comparison.names) > 1 else []
+        parts += [markdown(comparison)]
     if len(comparisons) > 1:
         parts += ["## Post-processing on and off", _side_by_side(comparisons)]
     return "\n\n".join(parts) + "\n"
@@ -60,6 +64,8 @@ def _protocol(plan: Mapping[str, Any]) -> str:
         words = f"{budget['steps']:,} steps a training"
     elif budget["seconds"] is not None:
         words = f"{budget['seconds']:g} seconds a training, as steps measured before"
+    elif budget.get("crops"):
+        words = f"{budget['crops']:,} crops a training"
     rows = [
         ["data", escaped(protocol["data"])],
         *(
@@ -71,6 +77,7 @@ def _protocol(plan: Mapping[str, Any]) -> str:
         ["training cases lose", escaped(protocol["missing"])],
         *([f"prepared at {escaped(name)}", f"`{sha}`"] for name, sha in plan["prepared"].items()),
         ["budget", words],
+        *([["learning rates", _rates(protocol["learning_rates"])]] if "learning_rates" in protocol else []),
         ["policy", f"`{protocol['policy']}`"],
         ["subsets scored", str(len(protocol["subsets"]))],
         ["windows", f"{protocol['window']} voxels a side" if protocol["window"] else "the whole brain at once"],
@@ -83,6 +90,11 @@ def _protocol(plan: Mapping[str, Any]) -> str:
         ["torch", escaped(str(environment["packages"]["torch"]))],
     ]
     return markdown_table(["protocol", ""], rows)
+
+
+def _rates(values: Sequence[float]) -> str:
+    """How each entrant's learning rate was chosen."""
+    return f"the best of {', '.join(f'{rate:g}' for rate in values)}, by the cases of `inner: test`"
 
 
 def _entrants(plan: Mapping[str, Any], trainings: Sequence[TrainingRow]) -> str:

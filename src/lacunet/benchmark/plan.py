@@ -6,7 +6,7 @@ It is written to `benchmark.json`, so that a second call uses the same.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from lacunet.benchmark.budget import (
     Budget,
+    crops_a_step,
     mean_pace,
     seconds_a_step,
     stage_names,
@@ -62,6 +63,19 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Learning rates among which each entrant's is chosen, by a training with each.
+
+    Attributes:
+        values: The same for every entrant.
+        part: What these trainings learn from and are judged on; no case of the first fold's test is in it.
+    """
+
+    values: tuple[float, ...]
+    part: Split
+
+
+@dataclass(frozen=True)
 class BenchmarkSettings:
     """How every entrant is trained and scored.
 
@@ -81,6 +95,9 @@ class BenchmarkSettings:
         window: Voxels of a window's side in the evaluation; 0 sends the whole brain through at once.
         tumour_free: Also count what is found in brains made of the healthy halves.
         cohorts: How the names of cases begin that are also summarised by themselves.
+        rates: Learning rates that are tried for every entrant; None takes those of the recipes.
+        account: Also measure what each entrant's training spends (`account.py`).
+        seeded: How many of the best entrants train with all seeds, the others with the first alone; 0 is every one.
     """
 
     data: str = ""
@@ -98,6 +115,9 @@ class BenchmarkSettings:
     window: int = 0
     tumour_free: bool = False
     cohorts: tuple[str, ...] = ()
+    rates: Rates | None = None
+    account: bool = False
+    seeded: int = 0
 
 
 def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> list[Split]:
@@ -185,7 +205,7 @@ def make_plan(
         RecipeError: a recipe does not fit its method, or the budget holds no training.
     """
     _require_one_task(entrants)
-    _require_parts(parts)
+    _require_parts([*parts, *([settings.rates.part] if settings.rates else [])])
     _require_names(entrants, settings)
     path = folder / PLAN
     old = _old_plan(path)
@@ -219,7 +239,7 @@ def _protocol(entrants: Sequence[Entrant], parts: Sequence[Split], settings: Ben
             name: {"cases": len(cases), "sha256": split_hash(case.name for case in cases)}
             for name, cases in (("train", part.train), ("val", part.val), ("test", part.test))
         }
-        for part in parts
+        for part in [*parts, *([settings.rates.part] if settings.rates else [])]
     }
     task = get_task(entrants[0].recipe.task)
     return {
@@ -230,7 +250,8 @@ def _protocol(entrants: Sequence[Entrant], parts: Sequence[Split], settings: Ben
         "complete_training_cases": {
             part.name or "split": sum(set(case.images) >= set(task.modalities) for case in part.train) for part in parts
         },
-        "budget": {"steps": settings.budget.steps, "seconds": settings.budget.seconds},
+        "budget": {name: value for name, value in asdict(settings.budget).items() if name != "crops" or value},
+        **({"learning_rates": list(settings.rates.values)} if settings.rates else {}),
         "subsets": [task.subset_name(subset) for subset in settings.subsets or task.subsets],
         "policy": settings.policy.name,
         "window": settings.window,
@@ -297,12 +318,15 @@ def _decide(
             )  # fmt: skip
     decided = {}
     for entrant in entrants:
-        recipe = entrant.recipe
+        recipe, own = entrant.recipe, names[entrant.name]
         if budget.steps is not None:
             recipe = with_steps(recipe, budget.steps)
         elif budget.seconds is not None:
-            recipe = with_steps(recipe, _steps_of(recipe, entrant.name, names[entrant.name], paces, budget.seconds))
-        recipe.steps_of(names[entrant.name])
+            recipe = with_steps(recipe, _steps_of(recipe, entrant.name, own, paces, budget.seconds, "s"))
+        elif budget.crops is not None:
+            crops = _crops_a_step(entrant, files.get(entrant.name))
+            recipe = with_steps(recipe, _steps_of(recipe, entrant.name, own, crops, float(budget.crops), "crops"))
+        recipe.steps_of(own)
         decided[entrant.name] = {
             "file": entrant.file.as_posix(),
             "asked": _fields(entrant.recipe),
@@ -319,16 +343,28 @@ def _before(name: str) -> str:
     return f"{name}, before"
 
 
+def _crops_a_step(entrant: Entrant, method_file: Path | None) -> dict[str, dict[str, float]]:
+    """Crops of a step of each stage, of an entrant and of the training before it."""
+    first = entrant.recipe.earlier()
+    found = {entrant.name: crops_a_step(entrant.recipe, method_file)}
+    return found if first is None else {**found, _before(entrant.name): crops_a_step(first, method_file)}
+
+
 def _steps_of(
-    recipe: Recipe, name: str, stages: Sequence[str], paces: Mapping[str, Mapping[str, float]], seconds: float
+    recipe: Recipe,
+    name: str,
+    stages: Sequence[str],
+    paces: Mapping[str, Mapping[str, float]],
+    amount: float,
+    unit: str,
 ) -> int:
-    """The steps that a budget of seconds holds, with those of the training before, if there is one."""
+    """The steps that a budget of seconds or crops holds, with those of the training before, if there is one."""
     first = recipe.earlier()
     if first is None:
-        return steps_within(recipe, stages, paces[name], seconds)
+        return steps_within(recipe, stages, paces[name], amount, unit)
     own, pace = mean_pace(recipe, stages, paces[name]), paces[_before(name)]
     others = list(pace) if first.objective != recipe.objective else stages
-    return steps_with_earlier(recipe, own, first, mean_pace(first, others, pace), seconds)
+    return steps_with_earlier(recipe, own, first, mean_pace(first, others, pace), amount, unit)
 
 
 def method_file_of(method: str, settings: BenchmarkSettings) -> Path | None:

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 def benchmark(
     recipes: Annotated[
-        list[str], typer.Argument(help="Recipes, FILE or NAME=FILE, and sweeps (recipes/sweeps/ccsd-table3.toml).")
+        list[str],
+        typer.Argument(
+            help="Recipes, FILE or NAME=FILE, and sweeps (recipes/sweeps/ccsd-table3.toml); or a ranking, alone "
+            "(recipes/sweeps/ranking-3mm.toml)."
+        ),
     ],
     data: Annotated[Path, typer.Option(help="Folder of cases with references, or a manifest.csv.")],
     output: Output = Path("benchmark"),
@@ -47,9 +51,18 @@ def benchmark(
         int,
         typer.Option(min=0, help="Cross-validate by person: over all cases, or a split's train and val."),
     ] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Train each so many times, with the seeds 1, 2, ...")] = 1,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Train each so many times, with the seeds 1, 2, ...; once when not given.")
+    ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="For each training: 2000steps, or 30min (converted into steps by a measurement).")
+        str | None,
+        typer.Option(help="For each training: 2000steps, 4000crops, or 30min (converted into steps by a measurement)."),
+    ] = None,
+    account: Annotated[
+        bool, typer.Option("--account", help="Also count what each training spends; a ranking always does.")
+    ] = False,
+    ranked: Annotated[
+        Path | None, typer.Option(help="Benchmark whose best enter a ranking that says how many ('first').")
     ] = None,
     common: Annotated[
         Path | None, typer.Option(help="A recipe: every training takes its preparation, augmentation and validation.")
@@ -75,9 +88,13 @@ def benchmark(
     method_file: MethodFile = None,
 ) -> None:
     """Train methods under one protocol, score each once, compare. A second call continues where the first stopped."""
+    from dataclasses import replace
+
     from lacunet.benchmark.benchmark import benchmark as run_benchmark
     from lacunet.benchmark.budget import Budget, read_budget
     from lacunet.benchmark.plan import BenchmarkSettings, differing_sections
+    from lacunet.benchmark.ranking_file import find_ranking, first_entrants, ranked_entrants
+    from lacunet.benchmark.rates import rates_within
     from lacunet.benchmark.sweep import entrants_of
     from lacunet.data.labelled import labelled
     from lacunet.data.split import PARTS
@@ -85,13 +102,24 @@ def benchmark(
     from lacunet.evaluation.metrics import get_policy
     from lacunet.prediction.postprocess import get_rule
 
+    ranking = find_ranking(recipes)
+    _require_ranking(ranking is not None, ranked, base, common)
+    rates: tuple[float, ...] = ()
+    seeded = 0
+    if ranking is None:
+        entrants = entrants_of(recipes, changes or [], base, common)
+    else:
+        path, file = ranking
+        entrants = first_entrants(ranked_entrants(path, file, changes or []), file, ranked)
+        rates, seeded, account = file.learning_rates, file.seeded, True
+        seeds, budget, baseline = seeds or file.seeds, budget or file.budget, baseline or file.baseline
+        folds = folds or (0 if protocol else file.folds)
     _require_one_way(protocol, lists, split, folds)
-    entrants = entrants_of(recipes, changes or [], base, common)
     _require_missing(entrants, missing)
     task = get_task(entrants[0].recipe.task)
     settings = BenchmarkSettings(
         data=_data_words(data, split, folds, protocol),
-        seeds=tuple(range(1, seeds + 1)),
+        seeds=tuple(range(1, (seeds or 1) + 1)),
         budget=read_budget(budget) if budget else Budget(),
         subsets=task.subsets_named(subsets.split(",")),
         policy=get_policy(policy),
@@ -105,6 +133,8 @@ def benchmark(
         window=window,
         tumour_free=tumour_free,
         cohorts=tuple(cohort or ()),
+        account=account,
+        seeded=seeded,
     )
     if protocol:
         whole = [_published_part(data, protocol, PARTS, lists, labels, task)]
@@ -112,6 +142,9 @@ def benchmark(
         whole = _parts(labelled(data, task, labels), split, folds)
     require_cohorts([files.name for part in whole for files in part.test], settings.cohorts)
     parts = _without_lost(whole, missing, task)
+    if rates:
+        inner = rates_within(rates, whole[0])
+        settings = replace(settings, rates=replace(inner, part=_without_lost([inner.part], missing, task)[0]))
     require_writable(output)
     for words in differing_sections(entrants):
         say(f"note: {words}")
@@ -193,6 +226,14 @@ def _given(runs: list[str], rows: list[str]) -> dict[str, Path]:
             raise UsageError(f"--run {word}: '{row}' is given already")
         found[row] = Path(path)
     return found
+
+
+def _require_ranking(given: bool, ranked: Path | None, base: Path | None, common: Path | None) -> None:
+    """Refuse options that are for a ranking, and those that a ranking's file decides."""
+    if ranked is not None and not given:
+        raise UsageError("--ranked is for a ranking that says how many enter, such as recipes/sweeps/ranking-2mm.toml")
+    if given and (base is not None or common is not None):
+        raise UsageError("--base and --common are not for a ranking: its file says what is laid over every recipe")
 
 
 def _require_missing(entrants: "list[Entrant]", missing: Path | None) -> None:

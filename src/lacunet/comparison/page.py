@@ -8,8 +8,10 @@ from typing import Any
 from lacunet.comparison.comparison import Comparison, largest_differences
 from lacunet.comparison.numbers import MEAN, Counts, Number, PairedTest, RunScores
 from lacunet.comparison.published.tables import PublishedScore, PublishedTable
+from lacunet.comparison.ranking import Ranking, rank
+from lacunet.comparison.ranking_table import sentences
 from lacunet.evaluation.results import Evaluation
-from lacunet.report.charts import DICE_PALE, Cell, cell, curves
+from lacunet.report.charts import DICE_PALE, Cell, Whisker, cell, curves, whiskers
 from lacunet.report.page import known, render
 from lacunet.stats.paired import INTERVAL_COVERAGE, TIE, smallest_p
 
@@ -52,6 +54,7 @@ def comparison_page(comparison: Comparison, date: str = "") -> str:
     """A self-contained HTML page. Needs no network, prints, and follows light and dark."""
     shared = comparison.shared
     runs = [_run(comparison, name) for name in comparison.names]
+    ranking = rank(comparison) if len(runs) > 2 else None
     values = {
         "view": ComparisonView(comparison, _provenance(comparison, date)),
         "comparison": comparison,
@@ -61,6 +64,9 @@ def comparison_page(comparison: Comparison, date: str = "") -> str:
         "regions": [_region(comparison, region) for region in shared.task.regions],
         "main": [_main(comparison, run) for run in runs],
         "trained": [_trainings(comparison, run) for run in runs if run["trainings"] > 1],
+        "ranking": ranking,
+        "ranked": None if ranking is None else _whiskers(ranking),
+        "ranking_words": [] if ranking is None else sentences(ranking),
         "charts": list(_charts(comparison)),
         "sized": [_sized(comparison, run) for run in runs],
         "tests": [
@@ -100,6 +106,13 @@ def _main(comparison: Comparison, run: Mapping[str, Any]) -> dict[str, Any]:
         "hd95": [scores.hd95[region].mean for region in regions],
         "masks": [comparison.masks_with_hd95(name, region) for region in regions],
     }
+
+
+def _whiskers(ranking: Ranking) -> str:
+    """The runs in their order with their intervals; filled are those that no test tells from the first."""
+    rows = [Whisker(run.name, run.dice, run.low, run.high, run.name in ranking.with_the_first) for run in ranking.runs]
+    baseline = next(run.dice for run in ranking.runs if run.name == ranking.baseline)
+    return whiskers(rows, baseline, "Mean Dice of every run with its interval, the best first")
 
 
 def _trainings(comparison: Comparison, run: Mapping[str, Any]) -> dict[str, Any]:

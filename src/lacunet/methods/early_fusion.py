@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence, hide
+from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence, hide, shown_subsets
 from lacunet.nn.conv import PointConv
-from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss
+from lacunet.nn.limits import require_between
+from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, mean_terms
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.unet import Decoder, Encoder, level_widths
@@ -25,6 +26,8 @@ class EarlyFusion(Method[Images]):
         width: Channels of the finest level; doubled at each level below, up to 320.
         levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels.
         deep: Whether coarser levels of the decoder meet the reference too, each with half the weight of the finer one.
+        subsets: How many subsets of a crop meet the reference, a pass each. The recipe shows the first; the others are
+            drawn, each subset of what was acquired equally likely.
 
     Departures from the paper:
         Group norm in place of batch norm, strided convolutions in place of max pooling, trilinear enlargement in place
@@ -43,8 +46,10 @@ class EarlyFusion(Method[Images]):
         idea="One U-Net over all modalities as channels; absent ones are zero, random subsets are shown in training.",
     )
 
-    def __init__(self, task: Task, *, width: int = 16, levels: int = 4, deep: bool = False) -> None:
+    def __init__(self, task: Task, *, width: int = 16, levels: int = 4, deep: bool = False, subsets: int = 1) -> None:
         super().__init__(task)
+        require_between("subsets", subsets, 1, 15)
+        self.subsets = subsets
         widths = level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.encoder = Encoder(len(task.modalities), widths)
@@ -71,7 +76,11 @@ class EarlyFusion(Method[Images]):
         return [Stage(name="segment", loss=self._loss, trains=[self])]
 
     def _loss(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
-        levels = self._levels(batch.images, batch.presence)
+        return mean_terms([self._terms(batch, presence) for presence in shown_subsets(batch, self.subsets)])
+
+    def _terms(self, batch: Batch, presence: Presence) -> dict[str, Tensor]:
+        """The terms of one subset."""
+        levels = self._levels(batch.images, presence)
         return {
             "dice": deeply(dice_loss, levels, batch.regions),
             "cross_entropy": deeply(cross_entropy_loss, levels, batch.regions),

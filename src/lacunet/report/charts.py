@@ -113,6 +113,48 @@ def volumes(points: Mapping[str, Sequence[tuple[float, float]]], legends: Mappin
         return _inline(figure, "volumes", "Predicted against reference volume of each case, by region")
 
 
+@dataclass(frozen=True)
+class Whisker:
+    """A mean with its interval.
+
+    Attributes:
+        name: What it is of.
+        value: The mean.
+        low: Lower end.
+        high: Upper end.
+        full: Whether its mark is filled.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    full: bool
+
+
+def whiskers(rows: Sequence[Whisker], reference: float, title: str) -> Markup:
+    """Means with their intervals, a row each, the first on top; a line through all rows at the reference.
+
+    Args:
+        rows: What is drawn.
+        reference: The value that all are compared with.
+        title: What is drawn, for screen readers.
+    """
+    with drawing("whiskers"):
+        height = 0.7 + 0.26 * len(rows)
+        figure = Figure(figsize=(7.4, height))
+        axes = _axes(figure, (0.34, 0.52 / height, 0.64, 1 - 0.6 / height))
+        axes.axvline(reference, color=MUTED, linewidth=0.9)
+        for place, row in enumerate(rows):
+            axes.plot([row.low, row.high], [place, place], color=SERIES[0], linewidth=1.6)
+            fill = SERIES[0] if row.full else PAPER
+            axes.plot([row.value], [place], "o", color=SERIES[0], markerfacecolor=fill, markersize=6)
+        axes.set(ylim=(len(rows) - 0.4, -0.6))
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        _labels(axes, "Mean Dice", "")
+        return _inline(figure, "whiskers", title)
+
+
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """The x and the y of points."""
     return [x for x, _ in points], [y for _, y in points]
