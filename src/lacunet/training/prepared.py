@@ -1,7 +1,8 @@
 """Training cases at the training spacing, on disk. Nothing of them stays open or in memory between two crops.
 
 A prepared case is a folder: `images.npy` and `labels.npy`; `voxels-REGION.npy`, where the region's voxels are, for
-crops centred on tumour; `facts.json`, what is known without opening these; and `done`, made last.
+crops centred on tumour; `facts.json`, what is known without opening these; `content.sha256`, the hash of images and
+labels; and `done`, made last.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from lacunet.case import Case, CaseFiles
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation, frame_of, prepare_images, prepare_reference
 from lacunet.errors import DataError
-from lacunet.files import path_in, whole_file, write_json
+from lacunet.files import path_in, whole_file, write_json, write_text
 from lacunet.reading import read_json
 from lacunet.schema import Strict, fitted
 from lacunet.task import Task
@@ -74,6 +75,11 @@ class PreparedCase:
     def voxel(self, region: str, number: int) -> np.ndarray:
         """The indices of one voxel of a region; they are numbered from 0."""
         return np.array(opened(_voxels_file(self.folder, region))[number])
+
+    @property
+    def sha256(self) -> str:
+        """Of the voxels of images and labels; they are read only if they have changed since it was written down."""
+        return _content_hash(self.folder)
 
 
 def opened(path: Path) -> np.ndarray:
@@ -238,7 +244,24 @@ def _prepare_into(files: CaseFiles, task: Task, preparation: Preparation, folder
 def _make(wanted: Wanted) -> None:
     facts = wanted.write(wanted.folder)
     write_json(wanted.folder / "facts.json", facts.model_dump(mode="json"))
+    if facts.name:
+        _content_hash(wanted.folder)  # now, when the voxels need not be read from the disk
     (wanted.folder / "done").touch()
+
+
+def _content_hash(folder: Path) -> str:
+    """The hash that is kept beside the arrays, written anew if it is missing or older than they are."""
+    kept, arrays = folder / "content.sha256", [folder / "images.npy", folder / "labels.npy"]
+    try:
+        if kept.is_file() and kept.stat().st_mtime_ns >= max(path.stat().st_mtime_ns for path in arrays):
+            return kept.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{kept}: cannot be read; {_ADVICE}") from error
+    digest = hashlib.sha256()
+    for path in arrays:
+        digest.update(np.ascontiguousarray(opened(path)).data)
+    write_text(kept, digest.hexdigest() + "\n")
+    return digest.hexdigest()
 
 
 def _facts(folder: Path) -> Facts:
