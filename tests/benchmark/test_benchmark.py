@@ -4,12 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evaluations_made import rows_made, steady, write_evaluation
 from lacunet.benchmark.benchmark import benchmark, training_seconds
 from lacunet.benchmark.budget import Budget, read_budget, seconds_a_step, steps_within, with_steps
-from lacunet.benchmark.plan import BenchmarkSettings, Split, differing_sections, parts_by_person
+from lacunet.benchmark.plan import BenchmarkSettings, Split, differing_sections, make_plan, parts_by_person
 from lacunet.benchmark.sweep import Entrant, entrants_of
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
@@ -23,6 +24,7 @@ from lacunet.evaluation.scores import read_rows
 from lacunet.prediction.postprocess import get_rule
 from lacunet.progress import Silent
 from lacunet.task import GLIOMA
+from lacunet.training import prepared
 from lacunet.training.recipe import read_recipe, write_recipe
 from small import ROOT, tiny_recipe
 
@@ -223,6 +225,27 @@ def test_preparation_is_shared_by_all_runs(part, tmp_path):
     benchmark([entrant()], [part], tmp_path, settings(seeds=(1, 2)))
     assert len(list((tmp_path / "prepared").iterdir())) == len(part.train)
     assert not (tmp_path / "one/seed-1/prepared").exists()
+
+
+def test_prepared_cases_are_read_once_whatever_the_number_of_entrants_and_calls(part, tmp_path, monkeypatch):
+    read: list[Path] = []
+    opened = prepared.opened
+    monkeypatch.setattr(prepared, "opened", lambda path: [read.append(path), opened(path)][1])
+    many = [entrant(name) for name in ("one", "two", "three")]
+    first = make_plan(many, [part], tmp_path, settings(budget=Budget(steps=3)), Silent())
+    assert len(read) == len(set(read)) == 2 * len(part.train)  # images and labels, when they were made
+    read.clear()
+    again = make_plan([*many, entrant("four")], [part], tmp_path, settings(budget=Budget(steps=3)), Silent())
+    assert not read
+    assert again["prepared"] == first["prepared"]
+
+
+def test_a_benchmark_notices_other_prepared_voxels(part, tmp_path):
+    make_plan([entrant()], [part], tmp_path, settings(budget=Budget(steps=3)), Silent())
+    path = next((tmp_path / "prepared").glob("*/labels.npy"))
+    np.save(path, np.load(path) * 0)
+    with pytest.raises(OutputError, match="started with other settings"):
+        make_plan([entrant()], [part], tmp_path, settings(budget=Budget(steps=3)), Silent())
 
 
 @pytest.mark.parametrize(("name", "missing"), [("train", "to train on"), ("test", "to score")])

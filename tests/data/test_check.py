@@ -103,3 +103,13 @@ def test_a_real_case_has_no_problems() -> None:
     findings = check(SHARED / "data" / "glioma" / "Brats18_2013_20_1", GLIOMA)
     assert findings.all_problems == ()
     assert findings.cases[0].shape == (240, 240, 155)
+
+
+def test_every_file_is_read_once(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lacunet.data import volume
+
+    read: list[str] = []
+    header = volume._header
+    monkeypatch.setattr(volume, "_header", lambda file: [read.append(file.path.name), header(file)][1])
+    check(cohort, GLIOMA)
+    assert len(read) == len(set(read)) == 9

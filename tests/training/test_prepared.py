@@ -1,5 +1,6 @@
 """Prepared cases on disk: what they cost, and that it does not matter how many processes made them."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -17,6 +18,7 @@ from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError
 from lacunet.task import GLIOMA
+from lacunet.training import prepared
 from lacunet.training.prepared import PreparedCase, prepare_cases
 from small import ROOT
 
@@ -70,7 +72,7 @@ def test_cases_prepared_in_parallel_are_the_same_bytes(phantoms: list[CaseFiles]
     assert [case.name for case in parallel] == [case.name for case in serial] == [case.name for case in phantoms]
     assert [case.counts for case in parallel] == [case.counts for case in serial]
     assert contents(one) == contents(other)
-    assert len(contents(one)) == 7 * len(phantoms)
+    assert len(contents(one)) == 8 * len(phantoms)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -94,6 +96,24 @@ def test_other_regions_or_modalities_are_prepared_again(phantoms: list[CaseFiles
     assert len(list(tmp_path.iterdir())) == 2
     assert set(case.counts) == {"wt", "tc"}
     assert case.counts["tc"] == (np.asarray(case.labels) == 1).sum() > 0
+
+
+def test_the_hash_of_a_case_is_that_of_its_voxels_and_is_kept(
+    phantoms: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case,) = prepare_cases(phantoms[:1], GLIOMA, Preparation(8.0), tmp_path)
+    expected = hashlib.sha256(case.images.tobytes() + case.labels.tobytes()).hexdigest()
+    read: list[Path] = []
+    monkeypatch.setattr(prepared, "opened", lambda path: [read.append(path), np.load(path)][1])
+    assert case.sha256 == expected
+    assert not read
+    (case.folder / "content.sha256").unlink()  # prepared by an older version
+    assert (case.sha256, case.sha256) == (expected, expected)
+    assert [path.name for path in read] == ["images.npy", "labels.npy"]
+    changed = np.load(case.folder / "labels.npy")
+    changed[0, 0, 0] += 1
+    np.save(case.folder / "labels.npy", changed)
+    assert case.sha256 != expected
 
 
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy", "voxels-wt.npy"])

@@ -58,9 +58,10 @@ def check(
     show_names: ShowNames = False,
 ) -> None:
     """What is there, what is missing, what is wrong."""
+    from lacunet.cli.cores import over_cores
     from lacunet.data.check import check as examine
 
-    findings = examine(data, get_task(task), labels, show_names)
+    findings = examine(data, get_task(task), labels, show_names, over_cores)
     for case in findings.cases:
         grid = (
             f"{'x'.join(map(str, case.shape))}, {' x '.join(f'{s:g}' for s in case.spacing)} mm"

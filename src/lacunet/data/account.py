@@ -62,7 +62,8 @@ def _is_dicom(path: Path) -> bool:
 
 def _empty_folders(tree: Tree, used: Collection[Path], left: Sequence[PassedOver]) -> list[PassedOver]:
     """The topmost folders without a used file, and what they hold instead."""
-    alive = {folder for path in used for folder in path.parents}
+    homes = {path.parent for path in used}
+    alive = homes | {folder for home in homes for folder in home.parents}
     dead = [folder for folder in tree.folders if folder not in alive]
     topmost = [folder for folder in dead if folder.parent == tree.root or folder.parent in alive]
     return [

@@ -1,8 +1,9 @@
 """What is in a folder of cases, what is missing and what is wrong: checked before a long run."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from lacunet.case import CaseFiles, Grid, ImageFile
 from lacunet.data.background import on_empty_background
 from lacunet.data.content import refuse_labels, refuse_whole_brain
 from lacunet.data.hidden_names import all_without_names, names_of_files, survey_named
-from lacunet.data.labels import decide_convention, pooled_values, to_inside, values_in
+from lacunet.data.labels import decide_convention, pooled_values, require_known, whole_values
 from lacunet.data.nifti import require_same_grid
 from lacunet.data.tree import PassedOver
 from lacunet.data.volume import read_file, read_image
@@ -80,7 +81,41 @@ class Findings:
         return (*self.problems, *of_cases)
 
 
-def check(source: Path, task: Task, labels: str | None = None, show_names: bool = True) -> Findings:
+@dataclass(frozen=True)
+class _Labels:
+    """What is known of a readable reference before its convention is decided.
+
+    Attributes:
+        values: On disk; None where they are not whole numbers.
+        note: Where they had to be rounded.
+        fault: Why they are no labels.
+    """
+
+    values: set[int] | None = None
+    note: str | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """A case whose files were read.
+
+    Attributes:
+        findings: Without the convention, and what depends on it.
+        labels: Of its reference; None where there is none, it cannot be read, or it is no mask of this case's tumour.
+        values: On disk, of any reference that can be read.
+    """
+
+    findings: CaseFindings
+    labels: _Labels | None
+    values: set[int]
+
+
+Each = Callable[[Callable[[CaseFiles], "_Examined | Problem"], Sequence[CaseFiles]], Iterable["_Examined | Problem"]]
+"""How all cases are examined: `map`, or that of a pool of processes."""
+
+
+def check(source: Path, task: Task, labels: str | None = None, show_names: bool = True, each: Each = map) -> Findings:
     """Read everything below `source` and report what is there and what is wrong. A faulty case does not stop it.
 
     Args:
@@ -88,6 +123,7 @@ def check(source: Path, task: Task, labels: str | None = None, show_names: bool 
         task: Says which modalities there are.
         labels: The convention of all references, by name.
         show_names: Name cases and files as they are; False: no name that may be a person's (`data.pseudonyms`).
+        each: Applies a function to each case, in their order; several processes are quicker (`Executor.map`).
 
     Raises:
         DataError: the source is empty, or its layout as a whole cannot be understood.
@@ -95,14 +131,16 @@ def check(source: Path, task: Task, labels: str | None = None, show_names: bool 
     """
     found = survey_named([source], task, show_names, labels)
     cases = found.cases
-    values = {case.name: _values(case) for case in cases}
+    seen = dict(zip((case.name for case in cases), each(partial(_examine, task=task), cases), strict=True))
+    values = {name: one.values if isinstance(one, _Examined) else set() for name, one in seen.items()}
     conventions, undecided = _conventions(cases, values, task, labels)
     examined: list[CaseFindings] = []
     for case in cases:
-        try:
-            examined.append(_examine(case, values[case.name], conventions, task))
-        except Exception as error:
-            undecided.append(problem_of(case.name, error))
+        one = seen[case.name]
+        if isinstance(one, Problem):
+            undecided.append(one)
+        else:
+            examined.append(_with_convention(case, one, conventions, task))
     return Findings(
         cases=tuple(examined),
         conventions=conventions,
@@ -113,18 +151,8 @@ def check(source: Path, task: Task, labels: str | None = None, show_names: bool 
     )
 
 
-def _values(case: CaseFiles) -> set[int] | None:
-    """Label values on disk; None where they cannot be read (`_examine` finds the reason again)."""
-    if case.reference is None:
-        return None
-    try:
-        return values_in(case.reference.path)
-    except Exception:
-        return None
-
-
 def _conventions(
-    cases: Sequence[CaseFiles], values: Mapping[str, set[int] | None], task: Task, labels: str | None
+    cases: Sequence[CaseFiles], values: Mapping[str, set[int]], task: Task, labels: str | None
 ) -> tuple[dict[str, str | None], list[Problem]]:
     """The convention of every family with references, and the families for which none can be decided."""
     conventions: dict[str, str | None] = {}
@@ -132,7 +160,7 @@ def _conventions(
     for family in sorted({case.family for case in cases if case.reference is not None}):
         members = [case for case in cases if case.family == family and case.reference is not None]
         stated = {case.convention for case in members}
-        open_values = [values[case.name] or set() for case in members if case.convention is None]
+        open_values = [values[case.name] for case in members if case.convention is None]
         try:
             if open_values:
                 stated = {labels or decide_convention(family, pooled_values(open_values, task), task)}
@@ -143,9 +171,15 @@ def _conventions(
     return conventions, undecided
 
 
-def _examine(
-    case: CaseFiles, values: set[int] | None, conventions: Mapping[str, str | None], task: Task
-) -> CaseFindings:
+def _examine(case: CaseFiles, task: Task) -> _Examined | Problem:
+    """Read every file of a case once."""
+    try:
+        return _read_case(case, task)
+    except Exception as error:
+        return problem_of(case.name, error)
+
+
+def _read_case(case: CaseFiles, task: Task) -> _Examined:
     problems: list[str] = []
     notes: list[str] = []
     first: tuple[str, Grid] | None = None
@@ -161,24 +195,57 @@ def _examine(
         problems += problem
         if signal is not None:
             brain = signal if brain is None else brain | signal
-    convention = case.convention or conventions.get(case.family) if case.reference is not None else None
-    try:
-        notes += _examine_reference(case, first, brain, convention, task)
-    except DataError as error:
-        problems.append(str(error))
-    return CaseFindings(
+    labels, values = None, set[int]()
+    if case.reference is not None:
+        try:
+            voxels, grid, said = read_file(case.reference)
+            labels = _labels_of(case.reference.path.name, voxels)
+            values = labels.values or values
+            _require_mask_of(case.reference.path.name, voxels, grid, first, brain)
+            notes += said
+        except DataError as error:
+            labels = None
+            problems.append(str(error))
+    findings = CaseFindings(
         name=case.name,
         person=case.person,
         family=case.family,
         acquired=task.subset(case.images),
         shape=first[1].shape if first else None,
         spacing=first[1].spacing if first else None,
-        values=tuple(sorted(values)) if values is not None else None,
-        convention=convention,
+        values=tuple(sorted(values)) or None,
+        convention=None,
         notes=tuple(dict.fromkeys(all_without_names(notes, case))),
         problems=all_without_names(problems, case),
         files=_files_to_tell(case),
     )
+    return _Examined(findings, labels, values)
+
+
+def _labels_of(name: str, voxels: np.ndarray) -> _Labels:
+    try:
+        values, note = whole_values(voxels, name)
+    except LabelError as error:
+        return _Labels(fault=str(error))
+    return _Labels(values, note)
+
+
+def _with_convention(
+    case: CaseFiles, one: _Examined, conventions: Mapping[str, str | None], task: Task
+) -> CaseFindings:
+    """The findings of a case with its convention, and whether that knows the labels."""
+    convention = case.convention or conventions.get(case.family) if case.reference is not None else None
+    found = replace(one.findings, convention=convention)
+    if convention is None or one.labels is None or case.reference is None:
+        return found
+    try:
+        if one.labels.values is None:
+            raise LabelError(one.labels.fault)
+        require_known(one.labels.values, convention, task, case.reference.path.name)
+    except LabelError as error:
+        return replace(found, problems=(*found.problems, *all_without_names([str(error)], case)))
+    notes = all_without_names([one.labels.note] if one.labels.note else [], case)
+    return replace(found, notes=tuple(dict.fromkeys((*found.notes, *notes))))
 
 
 def _files_to_tell(case: CaseFiles) -> dict[str, str]:
@@ -207,18 +274,11 @@ def _examine_scan(
         return grid, notes, (str(error),), None
 
 
-def _examine_reference(
-    case: CaseFiles, first: tuple[str, Grid] | None, brain: np.ndarray | None, convention: str | None, task: Task
-) -> Sequence[str]:
-    if case.reference is None:
-        return ()
-    name = case.reference.path.name
-    voxels, grid, notes = read_file(case.reference)
+def _require_mask_of(
+    name: str, voxels: np.ndarray, grid: Grid, first: tuple[str, Grid] | None, brain: np.ndarray | None
+) -> None:
+    """Refuse a reference that lies elsewhere than the scans, or is a mask of the whole brain."""
     if first is not None:
         require_same_grid(name, grid, *first)
     if brain is not None and brain.shape == voxels.shape:
         refuse_whole_brain(name, voxels, brain)
-    if convention is None:
-        return notes
-    _, note = to_inside(voxels, convention, task, name)
-    return [*notes, *([note] if note else [])]

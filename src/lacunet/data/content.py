@@ -86,7 +86,7 @@ def equal_neighbours(voxels: Shaped[np.ndarray, "x y z"]) -> float:
     for start in range(0, len(voxels), _SLAB):
         slab = voxels[start : start + _SLAB + 1]
         for axis in range(3):
-            turned = np.moveaxis(slab if axis == 0 else slab[:_SLAB], axis, 0)
+            turned = (slab if axis == 0 else slab[:_SLAB]).swapaxes(axis, 0)
             here = turned[:-1] != background
             equal[axis] += np.count_nonzero(here & (turned[:-1] == turned[1:]))
             signal[axis] += np.count_nonzero(here)

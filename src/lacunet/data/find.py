@@ -1,6 +1,6 @@
 """From a folder or a manifest to cases, and an account of all that is not used. Only names are read here, no voxels."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from lacunet.data.names import (
     person_of,
 )
 from lacunet.data.sequences import T1
-from lacunet.data.tree import PassedOver, read_tree
+from lacunet.data.tree import PassedOver, Tree, read_tree
 from lacunet.errors import DataError, Problem
 from lacunet.task import GLIOMA, Task
 
@@ -97,7 +97,7 @@ def survey_all(sources: Sequence[Path], task: Task, labels: str | None = None) -
     """
     surveyed = [survey(source, task, labels) for source in sources]
     names = [case.name for found in surveyed for case in found.cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(f"{', '.join(twice)}: more than one case of this name; segment them into different folders")
     return Surveyed(
@@ -143,22 +143,24 @@ def _read_layout(source: Path, task: Task, labels: str | None) -> Surveyed:
         return Surveyed(tuple(cases), tuple(problems))
     if (source / "manifest.csv").is_file():
         cases, problems = read_manifest(source / "manifest.csv", task, labels)
-        return _with_account(source, Surveyed(tuple(cases), tuple(problems)), [source / "manifest.csv"], {})
+        read = Surveyed(tuple(cases), tuple(problems))
+        return _with_account(read_tree(source), read, [source / "manifest.csv"], {})
     if (source / "imagesTr").is_dir() or (source / "dataset.json").is_file():
         msd = Surveyed(tuple(read_msd(source, task, labels)))
-        return _with_account(source, msd, [source / "dataset.json"], {})
+        return _with_account(read_tree(source), msd, [source / "dataset.json"], {})
     return _read_names(source, task, labels)
 
 
-def _with_account(source: Path, found: Surveyed, used: Sequence[Path], reasons: Mapping[Path, str]) -> Surveyed:
-    """The same with all files and folders below the source that it does not use."""
+def _with_account(tree: Tree, found: Surveyed, used: Sequence[Path], reasons: Mapping[Path, str]) -> Surveyed:
+    """The same with all files and folders below its source that it does not use."""
     taken = {image.path for case in found.cases for image in case.images.values()}
     taken |= {case.reference.path for case in found.cases if case.reference is not None}
-    return replace(found, left_out=account_of(read_tree(source), taken | set(used), reasons))
+    return replace(found, left_out=account_of(tree, taken | set(used), reasons))
 
 
 def _read_names(source: Path, task: Task, labels: str | None) -> Surveyed:
-    paths = [path for path in read_tree(source).files if path.name.lower().endswith(SUFFIXES)]
+    tree = read_tree(source)
+    paths = [path for path in tree.files if path.name.lower().endswith(SUFFIXES)]
     groups, reasons = grouped(paths, task)
     cases, problems, questions = [], [], []
     by_words = False
@@ -177,7 +179,7 @@ def _read_names(source: Path, task: Task, labels: str | None) -> Surveyed:
         questions += [Problem(case.name, question)] if question else []
         by_words = by_words or not all(found.exact for found in group.scans)
     read = Surveyed(tuple(cases), tuple(problems), tuple(questions), by_words=by_words)
-    return _with_account(source, read, (), reasons)
+    return _with_account(tree, read, (), reasons)
 
 
 def _case_of(group: Group, task: Task, labels: str | None) -> tuple[CaseFiles, str, dict[Path, str]]:

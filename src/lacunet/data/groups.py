@@ -69,13 +69,14 @@ def grouped(paths: Sequence[Path], task: Task) -> tuple[list[Group], dict[Path, 
 
 def _derivatives(paths: Sequence[Path]) -> set[Path]:
     """The files in a BIDS data set's folder `derivatives`, where the data set itself has files too."""
-    above = {path: _above_derivatives(path) for path in paths}
-    own = {folder for path, root in above.items() if root is None for folder in path.parents}
-    return {path for path, root in above.items() if root is not None and root in own}
+    above = {home: _above_derivatives(home) for home in {path.parent for path in paths}}
+    own = {folder for home, root in above.items() if root is None for folder in (home, *home.parents)}
+    aside = {home for home, root in above.items() if root is not None and root in own}
+    return {path for path in paths if path.parent in aside}
 
 
-def _above_derivatives(path: Path) -> Path | None:
-    return next((folder.parent for folder in path.parents if folder.name == "derivatives"), None)
+def _above_derivatives(home: Path) -> Path | None:
+    return next((folder.parent for folder in (home, *home.parents) if folder.name == "derivatives"), None)
 
 
 def _with_sequence_folders(files: Sequence[NamedFile], task: Task) -> list[NamedFile]:

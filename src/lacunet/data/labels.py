@@ -112,8 +112,31 @@ def values_in(path: Path) -> set[int]:
         DataError: the file cannot be read.
         LabelError: values that are not whole numbers.
     """
-    whole, _ = _whole_numbers(read_voxels(path), path.name)
-    return set(_distinct(whole))
+    return whole_values(read_voxels(path), path.name)[0]
+
+
+def whole_values(voxels: np.ndarray, where: str) -> tuple[set[int], str | None]:
+    """The label values of a mask, rounded as `to_inside` does, and a note where they had to be.
+
+    Raises:
+        LabelError: values that are not whole numbers.
+    """
+    whole, note = _whole_numbers(voxels, where)
+    return set(_distinct(whole)), note
+
+
+def require_known(values: Iterable[int], convention: str, task: Task, where: str) -> None:
+    """Refuse label values that a convention does not know.
+
+    Raises:
+        LabelError: there are such values.
+    """
+    mapping = task.conventions[known_convention(convention, task)]
+    if unknown := [value for value in sorted(values) if value not in mapping]:
+        raise LabelError(
+            f"{where}: label values {_listed(unknown)} are unknown to the convention {convention} "
+            f"({_listed(mapping)}); if another one is meant, {_choices(task)}"
+        )
 
 
 def to_inside(voxels: np.ndarray, convention: str, task: Task, where: str = "mask") -> tuple[np.ndarray, str | None]:
@@ -124,12 +147,7 @@ def to_inside(voxels: np.ndarray, convention: str, task: Task, where: str = "mas
     """
     mapping = task.conventions[known_convention(convention, task)]
     whole, note = _whole_numbers(voxels, where)
-    values = _distinct(whole)
-    if unknown := [value for value in values if value not in mapping]:
-        raise LabelError(
-            f"{where}: label values {_listed(unknown)} are unknown to the convention {convention} "
-            f"({_listed(mapping)}); if another one is meant, {_choices(task)}"
-        )
+    require_known(_distinct(whole), convention, task, where)
     table = np.zeros(max(mapping) + 1, np.uint8)
     table[list(mapping)] = list(mapping.values())
     labels = np.empty_like(whole, np.uint8)

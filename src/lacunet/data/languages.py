@@ -116,6 +116,8 @@ _SPACE_BETWEEN_SIGNS = re.compile(
 def latin(text: str) -> str:
     """Lower case without accents, `_` as a space, known words of other scripts translated; unknown letters and all
     signs stay."""
+    if text.isascii():  # nothing of what follows changes such a text, but for the Hungarian word
+        return _UTAN_IN_HUNGARIAN.sub("after", text.lower().replace("_", " "))
     text = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).lower().replace("_", " "))
     text = _SPACE_BETWEEN_SIGNS.sub("", text)
     for piece, words in _pieces():

@@ -5,6 +5,7 @@ The one reading of words: names of prepared cases (`names`), and descriptions of
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lacunet.data.masks import names_mask
 from lacunet.data.words import INITIALS, SEQUENCE_WORDS, plain, this_scan
@@ -172,6 +173,7 @@ _AMBIGUOUS = INITIALS | {"fa", "df", "fl", "no", "std", "vol", "volume"}
 _NUMBER_WITH_UNIT = re.compile(r"^(?:\d+(?:mm|iso|mmiso|min|ml)|p[2-4]|b\d{1,4}|[23]d|3t|[es]?t[12]\w{0,4})$")
 
 
+@lru_cache(maxsize=4096)
 def is_sequence_word(token: str) -> bool:
     """Whether one lower-case token of a file name is about the sequence (its name, plane, contrast agent, technique)
     rather than about the patient."""

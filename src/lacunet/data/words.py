@@ -132,6 +132,7 @@ def this_scan(text: str) -> str:
     return alone if _SEQUENCE_LEFT.search(alone) else words
 
 
+@lru_cache(maxsize=4096)  # each name is asked for its words several times
 def plain(text: str) -> str:
     """As `spaced`, with every separator except + and * a space, and words that are written as one divided.
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from lacunet.models.model import Model
 from lacunet.nn.memory import in_channels_last
 from lacunet.prediction.choices import Mirror
+from lacunet.prediction.job_memory import free_memory
 from lacunet.prediction.windows import (
     Windows,
     bytes_per_voxel,
-    free_memory,
     gaussian_weight,
     no_larger_than,
     pad_to,

@@ -1,10 +1,8 @@
-"""Windows of a volume: how it is cut and blended, and whether it fits into memory as a whole."""
+"""Windows of a volume: how it is cut and blended, and how much memory a voxel takes in a network."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -82,18 +80,3 @@ def bytes_per_voxel(method: Method[Any]) -> float:
     for hook in hooks:
         hook.remove()
     return given_out / side**3
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Free memory in bytes; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:  # includes the cache of files, which the system gives back on demand
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None

@@ -26,6 +26,7 @@ from lacunet.training.prepared import (
     write_array,
     write_prepared,
 )
+from lacunet.training.ranks import ALONE, Ranks
 
 FIRST_SEED = 50_000
 """Of the invented brains that trainings are shown; tests and evaluations use smaller ones."""
@@ -34,7 +35,12 @@ _PHANTOMS = 1
 
 
 def prepare_mirrored(
-    cases: Sequence[CaseFiles], task: Task, preparation: Preparation, folder: Path, workers: int = 0
+    cases: Sequence[CaseFiles],
+    task: Task,
+    preparation: Preparation,
+    folder: Path,
+    workers: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Iterator[PreparedCase | None]:
     """The brain without a tumour that each case gives, as `prepare_cases`; None for a case that gives none.
 
@@ -48,12 +54,12 @@ def prepare_mirrored(
         )
         for files in cases
     ]
-    for files, one, facts in zip(cases, wanted, prepare_all(wanted, workers), strict=True):
+    for files, one, facts in zip(cases, wanted, prepare_all(wanted, workers, ranks), strict=True):
         yield prepared_case(facts, task.presence(files.images), one.folder) if facts.name else None
 
 
 def prepare_phantoms(
-    count: int, task: Task, preparation: Preparation, folder: Path, workers: int = 0
+    count: int, task: Task, preparation: Preparation, folder: Path, workers: int = 0, ranks: Ranks = ALONE
 ) -> Iterator[PreparedCase]:
     """Invented brains without a tumour: the shares of their tissues; the scans are painted at each crop."""
     wanted = [
@@ -63,7 +69,7 @@ def prepare_phantoms(
         )
         for seed in range(FIRST_SEED, FIRST_SEED + count)
     ]
-    for one, facts in zip(wanted, prepare_all(wanted, workers), strict=True):
+    for one, facts in zip(wanted, prepare_all(wanted, workers, ranks), strict=True):
         yield prepared_case(facts, (True,) * len(task.modalities), one.folder)
 
 

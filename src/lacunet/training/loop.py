@@ -33,6 +33,7 @@ from lacunet.training.optimiser import (
     update_average,
 )
 from lacunet.training.prepared import PreparedCase, prepare_cases
+from lacunet.training.ranks import Ranks
 from lacunet.training.recipe import Recipe, TrainSettings
 from lacunet.training.seeds import seed_step, shared_generator
 from lacunet.training.transplant.given import prepare_lesions
@@ -62,6 +63,7 @@ class TrainingRun:
         recipe: Everything that decides the training.
         folder: Where it writes.
         fabric: Device, precision and processes.
+        ranks: Those processes, as they share work.
         method: What is trained.
         training: Prepared cases.
         healthy: Prepared brains without a tumour, if the recipe wants any.
@@ -78,6 +80,7 @@ class TrainingRun:
     recipe: Recipe
     folder: Path
     fabric: Fabric
+    ranks: Ranks
     method: Method[Any]
     training: Sequence[PreparedCase]
     healthy: Sequence[PreparedCase]
@@ -139,20 +142,19 @@ def run_stages(run: TrainingRun, stages: Sequence[Stage], steps: Sequence[int], 
 
 
 def prepared_on_all_ranks(
-    recipe: Recipe, cases: Sequence[CaseFiles], folder: Path, fabric: Fabric, progress: Progress
+    recipe: Recipe, cases: Sequence[CaseFiles], folder: Path, ranks: Ranks, progress: Progress
 ) -> list[PreparedCase]:
-    """The first process prepares the cases; then the others open what it has written."""
+    """The prepared cases, which the processes of the training have made together."""
     prepared: list[PreparedCase] = []
     preparation, workers = recipe.prepare.preparation(), recipe.train.workers
-    with fabric.rank_zero_first():
-        for case in prepare_cases(cases, get_task(recipe.task), preparation, folder, workers):
-            prepared.append(case)
-            progress.advanced("preparing cases", len(prepared), len(cases), "preparing cases")
+    for case in prepare_cases(cases, get_task(recipe.task), preparation, folder, workers, ranks):
+        prepared.append(case)
+        progress.advanced("preparing cases", len(prepared), len(cases), "preparing cases")
     return prepared
 
 
 def healthy_on_all_ranks(
-    recipe: Recipe, cases: Sequence[CaseFiles], folder: Path, fabric: Fabric, progress: Progress
+    recipe: Recipe, cases: Sequence[CaseFiles], folder: Path, ranks: Ranks, progress: Progress
 ) -> list[PreparedCase]:
     """As `prepared_on_all_ranks`: the brains without a tumour that the recipe wants.
 
@@ -163,14 +165,13 @@ def healthy_on_all_ranks(
         return []
     if not recipe.train.healthy:
         raise RecipeError(f"train.phantoms = {recipe.train.phantoms}: no crop shows them; set train.healthy above 0")
-    wanted = (get_task(recipe.task), recipe.prepare.preparation(), folder, recipe.train.workers)
+    wanted = (get_task(recipe.task), recipe.prepare.preparation(), folder, recipe.train.workers, ranks)
     brains: list[PreparedCase | None] = []
-    with fabric.rank_zero_first():
-        mirrored, phantoms = prepare_mirrored(cases, *wanted), prepare_phantoms(recipe.train.phantoms, *wanted)
-        for brain in chain(mirrored, phantoms):
-            brains.append(brain)
-            total = len(cases) + recipe.train.phantoms
-            progress.advanced("healthy brains", len(brains), total, "preparing brains without a tumour")
+    mirrored, phantoms = prepare_mirrored(cases, *wanted), prepare_phantoms(recipe.train.phantoms, *wanted)
+    for brain in chain(mirrored, phantoms):
+        brains.append(brain)
+        total = len(cases) + recipe.train.phantoms
+        progress.advanced("healthy brains", len(brains), total, "preparing brains without a tumour")
     healthy = [brain for brain in brains if brain is not None]
     if not healthy:
         raise RecipeError(
@@ -185,7 +186,7 @@ def donors_on_all_ranks(
     training: Sequence[PreparedCase],
     lesions: Sequence[CaseFiles],
     folder: Path,
-    fabric: Fabric,
+    ranks: Ranks,
     progress: Progress,
 ) -> Donors | None:
     """As `prepared_on_all_ranks`: whose lesions are transplanted; None if the recipe transplants none."""
@@ -193,10 +194,9 @@ def donors_on_all_ranks(
         return None
     given: list[PreparedCase] = []
     preparation, workers = recipe.prepare.preparation(), recipe.train.workers
-    with fabric.rank_zero_first():
-        for case in prepare_lesions(lesions, get_task(recipe.task), preparation, folder, workers):
-            given.append(case)
-            progress.advanced("preparing lesions", len(given), len(lesions), "preparing lesions")
+    for case in prepare_lesions(lesions, get_task(recipe.task), preparation, folder, workers, ranks):
+        given.append(case)
+        progress.advanced("preparing lesions", len(given), len(lesions), "preparing lesions")
     own = training if recipe.transplant.training or not given else []
     return Donors(recipe.transplant, [*own, *given], preparation)
 
@@ -334,7 +334,7 @@ def _scores(run: TrainingRun, stage: Stage, settings: TrainSettings, state: Stat
         return validation_dice(method, run.validation, run.recipe, run.fabric)
     if stage.select == "last":
         return {"mean": 0.0}
-    cases = prepared_on_all_ranks(run.recipe, run.validation, run.prepared, run.fabric, Silent())
+    cases = prepared_on_all_ranks(run.recipe, run.validation, run.prepared, run.ranks, Silent())
     single = settings.model_copy(update={"batch": 1})  # each process sees all crops, so that all find the same loss
     crops = Crops(
         cases, run.method.task, single,

@@ -1,7 +1,8 @@
 """Training cases at the training spacing, on disk. Nothing of them stays open or in memory between two crops.
 
 A prepared case is a folder: `images.npy` and `labels.npy`; `voxels-REGION.npy`, where the region's voxels are, for
-crops centred on tumour; `facts.json`, what is known without opening these; and `done`, made last.
+crops centred on tumour; `facts.json`, what is known without opening these; `content.sha256`, the hash of images and
+labels; and `done`, made last.
 """
 
 import hashlib
@@ -19,17 +20,21 @@ from lacunet.case import Case, CaseFiles
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation, frame_of, prepare_images, prepare_reference
 from lacunet.errors import DataError
-from lacunet.files import path_in, whole_file, write_json
+from lacunet.files import path_in, whole_file, write_json, write_text
 from lacunet.reading import read_json
 from lacunet.schema import Strict, fitted
 from lacunet.task import Task
 from lacunet.training.painting import TissueStatistics
 from lacunet.training.parallel import done_in_order
+from lacunet.training.ranks import ALONE, Ranks, require_seen
 
 _FORMAT = 3
 """Of the folders: other files in them are another format."""
 
 _ADVICE = "remove its folder, and the case is prepared again"
+
+_TURN = 16
+"""Cases that each of several processes prepares, by each of its workers, before they tell each other how it went."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,11 @@ class PreparedCase:
     def voxel(self, region: str, number: int) -> np.ndarray:
         """The indices of one voxel of a region; they are numbered from 0."""
         return np.array(opened(_voxels_file(self.folder, region))[number])
+
+    @property
+    def sha256(self) -> str:
+        """Of the voxels of images and labels; they are read only if they have changed since it was written down."""
+        return _content_hash(self.folder)
 
 
 def opened(path: Path) -> np.ndarray:
@@ -114,7 +124,12 @@ class Wanted:
 
 
 def prepare_cases(
-    cases: Sequence[CaseFiles], task: Task, preparation: Preparation, folder: Path, workers: int = 0
+    cases: Sequence[CaseFiles],
+    task: Task,
+    preparation: Preparation,
+    folder: Path,
+    workers: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Iterator[PreparedCase]:
     """Prepare each case once into `folder`; a case whose files or preparation have changed is prepared again.
 
@@ -124,6 +139,7 @@ def prepare_cases(
         preparation: Spacing and normalisation.
         folder: Holds one folder per prepared case.
         workers: Processes that prepare cases at the same time; below 2, this one prepares them.
+        ranks: Processes of a training, with workers each, that share the cases; all call this, with the same cases.
 
     Raises:
         LacunetError: a case cannot be read; the first one, in their order.
@@ -135,7 +151,7 @@ def prepare_cases(
         )
         for files in cases
     ]
-    for files, one, facts in zip(cases, wanted, prepare_all(wanted, workers), strict=True):
+    for files, one, facts in zip(cases, wanted, prepare_all(wanted, workers, ranks), strict=True):
         yield prepared_case(facts, task.presence(files.images), one.folder)
 
 
@@ -144,12 +160,34 @@ def prepared_case(facts: Facts, acquired: tuple[bool, ...], folder: Path) -> Pre
     return PreparedCase(facts.name, acquired, folder, facts.shape, facts.counts, facts.tissues)
 
 
-def prepare_all(wanted: Sequence[Wanted], workers: int) -> Iterator[Facts]:
+def prepare_all(wanted: Sequence[Wanted], workers: int, ranks: Ranks = ALONE) -> Iterator[Facts]:
     """Make the folders that are not there yet; what is known of each, in their order.
 
+    Several processes take turns: in each turn every process makes its share of the next folders, and all learn whether
+    that went well. So no process waits longer for the others than a turn takes.
+
     Raises:
-        LacunetError: one cannot be made; the first one, in their order.
+        LacunetError: one cannot be made; the first one, in their order (of several processes, in this turn any).
     """
+    if ranks.count == 1:
+        yield from _prepared_here(wanted, workers)
+        return
+    turn = _TURN * max(workers, 1) * ranks.count
+    for start in range(0, len(wanted), turn):
+        now = wanted[start : start + turn]
+        share = now[ranks.rank :: ranks.count]
+        ranks.together(partial(_exhausted, share, workers))
+        for one in now:
+            require_seen(one.folder / "done")
+            yield _facts(one.folder)
+
+
+def _exhausted(wanted: Sequence[Wanted], workers: int) -> None:
+    for _ in _prepared_here(wanted, workers):
+        pass
+
+
+def _prepared_here(wanted: Sequence[Wanted], workers: int) -> Iterator[Facts]:
     missing = [one for one in wanted if not (one.folder / "done").is_file()]
     made = done_in_order(_make, missing, workers)
     folders = {one.folder for one in missing}
@@ -206,7 +244,24 @@ def _prepare_into(files: CaseFiles, task: Task, preparation: Preparation, folder
 def _make(wanted: Wanted) -> None:
     facts = wanted.write(wanted.folder)
     write_json(wanted.folder / "facts.json", facts.model_dump(mode="json"))
+    if facts.name:
+        _content_hash(wanted.folder)  # now, when the voxels need not be read from the disk
     (wanted.folder / "done").touch()
+
+
+def _content_hash(folder: Path) -> str:
+    """The hash that is kept beside the arrays, written anew if it is missing or older than they are."""
+    kept, arrays = folder / "content.sha256", [folder / "images.npy", folder / "labels.npy"]
+    try:
+        if kept.is_file() and kept.stat().st_mtime_ns >= max(path.stat().st_mtime_ns for path in arrays):
+            return kept.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{kept}: cannot be read; {_ADVICE}") from error
+    digest = hashlib.sha256()
+    for path in arrays:
+        digest.update(np.ascontiguousarray(opened(path)).data)
+    write_text(kept, digest.hexdigest() + "\n")
+    return digest.hexdigest()
 
 
 def _facts(folder: Path) -> Facts:

@@ -5,14 +5,14 @@ a function of (seed, stage, step), and the saved state is complete.
 """
 
 import atexit
+import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 
 from lacunet.case import CaseFiles
 from lacunet.data.split import RUN_SPLIT, split_hash
@@ -22,7 +22,6 @@ from lacunet.files import plain_name, write_json
 from lacunet.models.origin import Source, read_origin, read_teachers, write_origin, write_teachers
 from lacunet.nn.memory import in_channels_last
 from lacunet.nn.method import Method, Stage
-from lacunet.prediction.device import choose_device
 from lacunet.progress import Progress, Silent
 from lacunet.reading import read_json
 from lacunet.task import Task, get_task
@@ -36,6 +35,8 @@ from lacunet.training.loop import (
     run_stages,
 )
 from lacunet.training.objective import made_for
+from lacunet.training.processes import fabric_for, processes_of
+from lacunet.training.ranks import ranks_of, require_seen, speaking_of_the_others
 from lacunet.training.recipe import Recipe, read_recipe, write_recipe
 from lacunet.training.start import Start, start_from
 from lacunet.training.teacher import critic_of, require_same_sources, taught, teacher_of
@@ -96,6 +97,7 @@ def train(
     _require_cases(training, validation)
     _require_lesions(recipe, lesions, validation)
     fabric = _fabric(recipe, device)
+    ranks = ranks_of(fabric)
     torch.manual_seed(recipe.seed)
     method, all_stages = made_for(recipe, method_file)
     method = in_channels_last(method)
@@ -125,24 +127,29 @@ def train(
     start = start_from(init, method, method_file, init_partly) if init is not None and not begun else None
     if start is not None:
         start.put_into(method)
-    if fabric.global_rank == 0:
-        if not begun:
-            _begin(folder, recipe, method, start, sources)
-        _record_cases(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
-        _record_cases(folder / "lesions.json", {"lesions": _names(lesions)})
-    fabric.barrier()
+
+    def begin() -> None:
+        if fabric.global_rank == 0:
+            if not begun:
+                _begin(folder, recipe, method, start, sources)
+            _record_cases(folder / RUN_SPLIT, {"train": _names(training), "val": _names(validation)})
+            _record_cases(folder / "lesions.json", {"lesions": _names(lesions)})
+
+    ranks.together(begin)
+    ranks.together(partial(require_seen, folder / RUN_SPLIT))
     progress = progress if fabric.global_rank == 0 else Silent()
     if start is not None:
         progress.said(start.words())
-    cases = prepared_on_all_ranks(recipe, training, where, fabric, progress)
+    cases = prepared_on_all_ranks(recipe, training, where, ranks, progress)
     run = TrainingRun(
         recipe=recipe,
         folder=folder,
         fabric=fabric,
+        ranks=ranks,
         method=method,
         training=cases,
-        healthy=healthy_on_all_ranks(recipe, training, where, fabric, progress),
-        donors=donors_on_all_ranks(recipe, cases, lesions, where, fabric, progress),
+        healthy=healthy_on_all_ranks(recipe, training, where, ranks, progress),
+        donors=donors_on_all_ranks(recipe, cases, lesions, where, ranks, progress),
         validation=validation,
         prepared=where,
         card={
@@ -157,7 +164,8 @@ def train(
         last_stage=len(stages) - 1,
     )
     try:
-        run_stages(run, stages, steps, resume)
+        with speaking_of_the_others():
+            run_stages(run, stages, steps, resume)
     finally:
         run.log.close()
     return folder / "model"
@@ -178,16 +186,10 @@ def _lesions_of(lesions: Sequence[CaseFiles]) -> dict[str, Any]:
 
 
 def _fabric(recipe: Recipe, device: str) -> Fabric:
-    chosen = choose_device(device)
-    processes = TorchElasticEnvironment().world_size() if TorchElasticEnvironment.detect() else 1
-    fabric = Fabric(
-        accelerator=chosen.type,
-        devices=processes if processes > 1 else ([chosen.index] if chosen.index is not None else 1),
-        strategy=DDPStrategy(find_unused_parameters=True) if processes > 1 else "auto",
-        precision="bf16-mixed" if recipe.train.precision == "bf16" else "32-true",
-    )
+    processes = processes_of(os.environ)  # no setting of a user: what has started this process
+    fabric = fabric_for(processes, device, recipe.train.precision)
     fabric.launch()
-    if processes > 1:  # a process that ends with the group alive can abort: gloo's threads outlive the interpreter
+    if processes.several:  # a process that ends with the group alive can abort: gloo's threads outlive the interpreter
         atexit.register(_leave_group)
     return fabric
 

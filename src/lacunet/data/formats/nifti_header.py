@@ -79,7 +79,7 @@ def read_nifti(path: Path) -> Stored:
     voxel, shape = _voxel(name, raw, kind.order), _shape(name, raw)
     slope, intercept = _scale(name, raw)
     content = header if kind.single else _voxels_of(name, header)
-    packed = packing_of(content)
+    packed = packing if content == header else packing_of(content)
     start, notes = _start(name, content, raw, kind, packed, voxels_in(shape) * voxel.itemsize)
     _require_possible_spacing(name, raw)
     stored = Stored(

@@ -18,10 +18,16 @@ from lacunet.training.prepared import (
     prepared_case,
     write_prepared,
 )
+from lacunet.training.ranks import ALONE, Ranks
 
 
 def prepare_lesions(
-    cases: Sequence[CaseFiles], task: Task, preparation: Preparation, folder: Path, workers: int = 0
+    cases: Sequence[CaseFiles],
+    task: Task,
+    preparation: Preparation,
+    folder: Path,
+    workers: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Iterator[PreparedCase]:
     """As `prepare_cases`, but scans need not show a whole brain; what is no brain must be exactly 0.
 
@@ -35,7 +41,7 @@ def prepare_lesions(
         )
         for files in cases
     ]
-    for files, one, facts in zip(cases, wanted, prepare_all(wanted, workers), strict=True):
+    for files, one, facts in zip(cases, wanted, prepare_all(wanted, workers, ranks), strict=True):
         yield prepared_case(facts, task.presence(files.images), one.folder)
 
 

@@ -1,0 +1,152 @@
+"""How much memory a job may take: made trees of control groups, as systemd, SLURM and containers lay them out."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+from lacunet.data.prepare import Preparation
+from lacunet.models.model import Model
+from lacunet.nn.method import get_method, make_method
+from lacunet.prediction import job_memory
+from lacunet.prediction.job_memory import free_memory, left_in_cgroups
+from lacunet.prediction.network import Network
+from lacunet.prediction.windows import Windows
+from lacunet.task import GLIOMA
+
+GIB = 2**30
+CPU = torch.device("cpu")
+NO_LIMIT = "9223372036854771712"
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Make:
+    """Makes the files of a process and of its control groups; returns the folder of the process."""
+
+    def make(groups: Mapping[str, Mapping[str, object]], lines: str, mounts: str) -> Path:
+        place = tmp_path / "sys fs"
+        for group, files in groups.items():
+            folder = place / group
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                (folder / name).write_text(f"{content}\n")
+        process = tmp_path / "proc"
+        process.mkdir()
+        (process / "cgroup").write_text(lines)
+        (process / "mountinfo").write_text(mounts.replace("PLACE", str(place).replace(" ", "\\040")))
+        return process
+
+    return make
+
+
+V2 = "24 1 8:1 / / rw - ext4 /dev/sda rw\n30 24 0:26 / PLACE rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+V1 = (
+    "30 24 0:26 / PLACE/cpu rw - cgroup cgroup rw,cpu,cpuacct\n31 24 0:27 / PLACE/memory rw - cgroup cgroup rw,memory\n"
+)
+
+
+def v2(limit: object, used: int = 0, **more: object) -> dict[str, object]:
+    return {"memory.max": limit, "memory.current": used, **{name.replace("_", ".", 1): x for name, x in more.items()}}
+
+
+def v1(limit: object, used: int = 0, stat: str = "") -> dict[str, object]:
+    return {"memory.limit_in_bytes": limit, "memory.usage_in_bytes": used, "memory.stat": stat}
+
+
+@pytest.mark.parametrize(
+    ("groups", "lines", "mounts", "left"),
+    [
+        ({"job": v2(8 * GIB, 3 * GIB)}, "0::/job\n", V2, 5 * GIB),
+        ({"job": v2("max", 3 * GIB)}, "0::/job\n", V2, None),
+        ({"slurm": v2(4 * GIB, 3 * GIB), "slurm/job/step": v2("max")}, "0::/slurm/job/step\n", V2, GIB),
+        ({"slurm": v2(9 * GIB, GIB), "slurm/job": v2(4 * GIB, 3 * GIB)}, "0::/slurm/job\n", V2, GIB),
+        ({"slurm": v2(4 * GIB, 3 * GIB), "slurm/job": v2(9 * GIB, GIB)}, "0::/slurm/job\n", V2, GIB),
+        ({"job": v2(4 * GIB, 5 * GIB)}, "0::/job\n", V2, 0),
+        ({"job": v2("max", GIB, memory_high=3 * GIB)}, "0::/job\n", V2, 2 * GIB),
+        # files that the system remembers, and gives back
+        ({"a": v2(8 * GIB, 7 * GIB, memory_stat=f"anon 1\ninactive_file {2 * GIB}\nactive_file {GIB}")},
+         "0::/a\n", V2, 4 * GIB),
+        # a container: the group is named as seen from outside, and mounted as the root
+        ({"": v2(2 * GIB, GIB)}, "0::/\n", V2, GIB),
+        ({"": v2(2 * GIB, GIB)}, "0::/docker/ab\n", V2.replace(" / PLACE", " /docker/ab PLACE"), GIB),
+        ({"": v2(2 * GIB, GIB)}, "0::/docker/abc\n", V2.replace(" / PLACE", " /docker/ab PLACE"), GIB),
+        ({"": v2(2 * GIB, GIB)}, "0::/../../other\n", V2, GIB),
+        # version 1
+        ({"memory/slurm/job": v1(8 * GIB, 2 * GIB)}, "3:cpu,cpuacct:/x\n5:memory:/slurm/job\n", V1, 6 * GIB),
+        ({"memory/slurm": v1(3 * GIB, 2 * GIB), "memory/slurm/job": v1(NO_LIMIT)}, "5:memory:/slurm/job\n", V1, GIB),
+        ({"memory/a": v1(NO_LIMIT, GIB)}, "5:memory:/a\n", V1, None),
+        ({"memory/a": v1(4 * GIB, 3 * GIB, f"inactive_file 9\ntotal_inactive_file {GIB}")},
+         "5:memory:/a\n", V1, 2 * GIB),
+        # both versions at once: the memory is with the older one
+        ({"memory/a": v1(4 * GIB, GIB), "": {"cgroup.procs": 1}}, "5:memory:/a\n0::/b\n", V1 + V2, 3 * GIB),
+        # what is not there or not understood limits nothing
+        ({}, "", "", None),
+        ({"job": v2("much")}, "0::/job\n", V2, None),
+        ({}, "0::/gone\n", V2, None),
+        ({}, "no line\n0::\n", "no mount - at all\n", None),
+    ],
+)  # fmt: skip
+def test_the_tightest_group_decides(
+    made: Make, groups: Mapping[str, Mapping[str, object]], lines: str, mounts: str, left: int | None
+) -> None:
+    assert left_in_cgroups(made(groups, lines, mounts)) == left
+
+
+def test_a_system_without_groups_has_none(tmp_path: Path) -> None:
+    assert left_in_cgroups(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "job", "own", "free"),
+    [
+        (9 * GIB, None, None, 9 * GIB),
+        (9 * GIB, 2 * GIB, None, 2 * GIB),
+        (GIB, 2 * GIB, None, GIB),
+        (9 * GIB, 2 * GIB, GIB, GIB),
+        (None, 2 * GIB, None, 2 * GIB),
+        (None, None, None, None),
+    ],
+)
+def test_the_least_of_machine_job_and_process_is_free(
+    machine: int | None, job: int | None, own: int | None, free: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def memory() -> SimpleNamespace:
+        if machine is None:
+            raise OSError("this system does not tell")
+        return SimpleNamespace(available=machine)
+
+    monkeypatch.setattr(psutil, "virtual_memory", memory)
+    monkeypatch.setattr(job_memory, "left_in_cgroups", lambda: job)
+    monkeypatch.setattr(job_memory, "_left_of_own_limit", lambda: own)
+    assert free_memory(CPU) == free
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_limit_of_the_process_itself_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    assert job_memory._left_of_own_limit() is None
+    used = psutil.Process().memory_info().vms
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (used + GIB, used + GIB))
+    left = job_memory._left_of_own_limit()
+    assert left is not None
+    assert 0 < left <= 1.1 * GIB
+
+
+def test_a_job_that_would_be_killed_takes_windows(made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
+    images = torch.zeros((4, 160, 160, 160))
+    run = Network(Model("m", method, Preparation(), {}, ""), CPU, torch.float32, Windows(), "none")
+    needed = run._bytes_per_voxel * images[0].numel()
+    process = made({"slurm/job": v2(int(1.5 * needed) + GIB, GIB)}, "0::/slurm/job/step\n", V2)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(100 * needed)))
+    monkeypatch.setattr(job_memory, "left_in_cgroups", lambda: left_in_cgroups(process))
+    assert run._window_size(images) == (128, 128, 128)
+    monkeypatch.setattr(job_memory, "left_in_cgroups", lambda: None)
+    assert run._window_size(images) is None
