@@ -1,6 +1,7 @@
 """Masks: `lacunet segment`, `lacunet demo`."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +10,11 @@ import typer
 
 from lacunet.cli.import_ import Allow, Name, StripperName, Study, importer_of
 from lacunet.cli.options import (
-    Device,
+    Devices,
     MethodFile,
     MirrorName,
     ModelName,
+    On,
     Output,
     Overwrite,
     PrecisionName,
@@ -25,11 +27,14 @@ from lacunet.cli.options import (
     T2w,
     Window,
     cases_of,
+    crew_for,
     exit_with,
     given_scans,
+    loading_of,
     predictor_of,
     require_writable,
     task_of,
+    team_of,
 )
 from lacunet.cli.terminal import dropped, print_left_out, print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
@@ -108,7 +113,8 @@ def segment(
     ] = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
-    device: Device = "auto",
+    on: On = "here",
+    device: Devices = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
     mirror: MirrorName = "none",
@@ -119,11 +125,13 @@ def segment(
     DICOM, and scans with skull or on grids of their own, are imported first (see `lacunet import`); --t1c FILE and the
     like then say which series is which.
     """
+    from lacunet.crew.crew import Here
     from lacunet.data.labels import known_convention
     from lacunet.data.source_table import write_sources
     from lacunet.errors import Problem
     from lacunet.intake.found import Survey
     from lacunet.prediction.postprocess import get_rule
+    from lacunet.progress import Silent
     from lacunet.segmentation.segment import segment_cases
     from lacunet.segmentation.sources import segment as segment_sources
     from lacunet.segmentation.write import SegmentSettings
@@ -145,22 +153,25 @@ def segment(
     )
     found = _sources_of(sources or [], given, name, task, may_import, show_names)
     require_writable(output)
-    predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
+    crew = crew_for(on, device)
+    team = team_of(crew, loading_of(model, precision, window, method_file, mirror=mirror))
     print_left_out(found.left_out, MOST_LINES)
     left_out = len(found.left_out)
     targets = [task.modality(word) for word in onto or []]
     problems: list[Problem] = []
     done = 0
-    with progress() as bar:
+    with progress() as bar, ExitStack() as begun:
         number, total = 0, len(found.problems) + len(found.cases) + len(found.exports)
         bar.advanced("segmenting", number, total, "segmenting")
         overrule = given if found.exports else {}
-        importer = importer_of(overrule, study, stripper, device, allow, show_names, name, bar, task)
+        steps = bar if isinstance(crew, Here) else Silent()  # workers elsewhere cannot draw here
+        importer = importer_of(overrule, study, stripper, device, allow, show_names, name, steps, task)
         results: Iterable[Survey | Segmented | Problem]
         if may_import:
-            results = segment_sources(predictor, found, output, settings, importer, targets)
+            results = begun.enter_context(closing(segment_sources(team, found, output, settings, importer, targets)))
         else:
-            results = chain(found.problems, segment_cases(predictor, found.cases, output, settings))
+            cases = begun.enter_context(closing(segment_cases(team, found.cases, output, settings)))
+            results = chain(found.problems, cases)
         for result in results:
             if isinstance(result, Survey):
                 print_survey(result, task)

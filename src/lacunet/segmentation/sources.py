@@ -18,6 +18,7 @@ from lacunet.intake.importer import Importer, needs_import, rows_left_out
 from lacunet.intake.read.subject import cautions_beside
 from lacunet.intake.record import HowFound
 from lacunet.prediction.predictor import Predictor
+from lacunet.prediction.team import Team, as_team
 from lacunet.scratch import scratch_folder, speaking_of_scratch
 from lacunet.segmentation.layout import Places
 from lacunet.segmentation.native import Origin, OriginalScan
@@ -80,17 +81,17 @@ def under_name(found: Sources, name: str | None) -> Sources:
 
 
 def segment(
-    predictor: Predictor,
+    predictor: Predictor | Team,
     sources: Sources | Sequence[Path],
     folder: Path,
     settings: SegmentSettings | None = None,
     importer: Importer | None = None,
     targets: Sequence[str] = (),
-) -> Iterator[Survey | Segmented | Problem]:
+) -> Generator[Survey | Segmented | Problem, None, None]:
     """Segment all that the sources hold; a case that fails is a `Problem` and the others are still done.
 
     Args:
-        predictor: The model.
+        predictor: The model; or a team, whose workers share the cases and the visits.
         sources: Case folders, folders of cases, manifests, archives, DICOM folders; or what `read_sources` returned.
         folder: Where results go.
         settings: What is written.
@@ -105,11 +106,12 @@ def segment(
         OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
         UsageError: one name is given for several sources or visits.
     """
-    settings, importer = settings or SegmentSettings(), importer or Importer(task=predictor.model.task)
+    task = as_team(predictor).task
+    settings, importer = settings or SegmentSettings(), importer or Importer(task=task)
     if isinstance(sources, Sources):
         found = sources
     else:
-        found = read_sources(sources, predictor.model.task, show_names=importer.wishes.show_names)
+        found = read_sources(sources, task, show_names=importer.wishes.show_names)
     found = under_name(found, importer.name)
     yield from found.problems
     make_ready = partial(made_ready, importer=importer, targets=targets)
@@ -119,13 +121,13 @@ def segment(
 
 
 def segment_exports(
-    predictor: Predictor,
+    predictor: Predictor | Team,
     importer: Importer,
     exports: Sequence[Path],
     folder: Path,
     settings: SegmentSettings,
     targets: Sequence[str] = (),
-) -> Iterator[Survey | Segmented | Problem]:
+) -> Generator[Survey | Segmented | Problem, None, None]:
     """Segment several exports; one that is refused is a `Problem` and the others are still done.
 
     Raises:
@@ -157,7 +159,7 @@ def _new_names(survey: Survey, importer: Importer, done: set[str]) -> set[str]:
 
 
 def segment_export(
-    predictor: Predictor,
+    predictor: Predictor | Team,
     importer: Importer,
     export: Path,
     folder: Path,
@@ -179,22 +181,22 @@ def segment_export(
         each = [
             Job(
                 importer.name_of(visit),
-                partial(importer.source_rows, survey, visit, export),
-                partial(_imported, predictor, importer, visit, work, settings, targets),
+                partial(importer.source_rows, replace(survey, visits=()), visit, export),
+                partial(_imported, importer, visit, work, settings, targets),
             )
             for visit in survey.visits
         ]
-        yield from segment_each(each, folder, settings, predictor.model.task)
+        yield from segment_each(predictor, each, folder, settings)
         write_sources(folder, rows_left_out(survey, export))
 
 
 def _imported(
-    predictor: Predictor,
     importer: Importer,
     visit: Visit,
     work: Path,
     settings: SegmentSettings,
     targets: Sequence[str],
+    predictor: Predictor,
     at: Places,
     rows: Sequence[SourceRow],
 ) -> Segmented:

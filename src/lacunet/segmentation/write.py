@@ -175,7 +175,7 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
     write_case_page(at.page, view_of(answer, warnings, facts, settings.viewer))
     seconds = answer.seconds + time.monotonic() - started
     names = [path.name for path in (at.mask, *masks)]
-    write_sources(at.top, rows)
+    write_sources(at.table, rows)
     record = _record(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
     write_json(at.record, asdict(record))
     cautions, doubts = [one.sentence for one in answer.cautions], [one.sentence for one in answer.doubts]
