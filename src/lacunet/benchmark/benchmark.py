@@ -5,8 +5,9 @@ protocol continues where the first stopped, and may add entrants and seeds.
 """
 
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
 from lacunet.comparison.compare import compare
 from lacunet.comparison.comparison import CompareSettings, Comparison
+from lacunet.crew.crew import Crew, Here, Lost
 from lacunet.errors import DataError, LacunetError, Problem, visible
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
 from lacunet.evaluation.results import is_evaluation, join_evaluations
@@ -31,7 +33,9 @@ from lacunet.prediction.windows import Windows
 from lacunet.progress import Progress, Silent
 from lacunet.reading import read_json
 from lacunet.schema import fitted
+from lacunet.task import get_task
 from lacunet.training.log import read_log
+from lacunet.training.prepare_on import prepare_on
 from lacunet.training.recipe import Recipe, make_recipe
 from lacunet.training.train import BEFORE, train
 
@@ -49,6 +53,11 @@ class PlannedRun:
     seed: int
     part: Split
     folder: Path
+
+    @property
+    def title(self) -> str:
+        """`ccsd seed 1 fold-2`."""
+        return " ".join(filter(None, [self.entrant, f"seed {self.seed}", self.part.name]))
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ def benchmark(
     folder: Path,
     settings: BenchmarkSettings,
     progress: Progress = Silent(),
+    crew: Crew | None = None,
 ) -> Benchmarked:
     """Train, score and compare; continue where an earlier call stopped.
 
@@ -82,12 +92,16 @@ def benchmark(
             `comparison.csv`, `benchmark.md`.
         settings: How every entrant is trained and scored.
         progress: Told of everything.
+        crew: Where the trainings are; None: here, on the device of `settings`, one after the other.
 
     Raises:
         OutputError: the folder holds a benchmark of another protocol.
         RecipeError: a recipe does not fit its method, or the budget holds no training.
         DataError: a part has no case to train on, or none to score.
     """
+    crew = crew or Here(settings.device)
+    if not isinstance(crew, Here):
+        _prepare_on(crew, entrants, parts, folder, progress)
     plan = make_plan(entrants, parts, folder, settings, progress)
     for part in parts:
         lists = {"train": part.train, "val": part.val, "test": part.test}
@@ -95,15 +109,14 @@ def benchmark(
             folder / "splits" / f"{part.name or 'split'}.json",
             {name: [case.name for case in cases] for name, cases in lists.items()},
         )
-    problems: list[Problem] = []
-    for entrant in entrants:
-        for seed in settings.seeds:
-            recipe = make_recipe(plan["entrants"][entrant.name]["recipe"] | {"seed": seed})
-            for part in parts:
-                path = folder / entrant.folder / f"seed-{seed}" / part.name
-                problems += _train_and_score(
-                    PlannedRun(entrant.name, seed, part, path), recipe, folder, settings, progress
-                )
+    runs = [
+        (PlannedRun(entrant.name, seed, part, folder / entrant.folder / f"seed-{seed}" / part.name), recipe)
+        for entrant in entrants
+        for seed in settings.seeds
+        for recipe in [make_recipe(plan["entrants"][entrant.name]["recipe"] | {"seed": seed})]
+        for part in parts
+    ]
+    problems = list(_all_trained_and_scored(runs, folder, settings, progress, crew))
     evaluations, missing = _evaluations(entrants, parts, folder, settings)
     missing += _without_baseline(entrants, evaluations, settings)
     comparisons = _comparisons(evaluations, folder, settings)
@@ -118,11 +131,47 @@ def evaluation_name(rules: Sequence[str]) -> str:
     return "-".join(["test", *rules])
 
 
+def _prepare_on(
+    crew: Crew, entrants: Sequence[Entrant], parts: Sequence[Split], folder: Path, progress: Progress
+) -> None:
+    """Prepare the training cases of all parts, once for each preparation that a recipe wants."""
+    cases = {files.name: files for part in parts for files in part.train}
+    ordered = [cases[name] for name in sorted(cases)]
+    wanted = {(entrant.recipe.task, entrant.recipe.prepare.preparation()) for entrant in entrants}
+    for task, preparation in sorted(wanted, key=str):
+        prepare_on(crew, ordered, get_task(task), preparation, folder / "prepared", progress)
+
+
+def _all_trained_and_scored(
+    runs: Sequence[tuple[PlannedRun, Recipe]],
+    folder: Path,
+    settings: BenchmarkSettings,
+    progress: Progress,
+    crew: Crew,
+) -> Iterator[Problem]:
+    """What fails of the trainings and their evaluations, wherever the crew does them."""
+    here = isinstance(crew, Here)
+    watched: Progress = progress if here else Silent()  # a worker elsewhere has no terminal; its run keeps a log
+    done = crew.run(runs, partial(_trainer, folder, settings, watched))
+    for number, ((training, _), problems) in enumerate(zip(runs, done, strict=True), start=1):
+        if not here:
+            progress.advanced("training and scoring", number, len(runs), f"{training.title}: done")
+        yield from [Problem(training.title, problems.words)] if isinstance(problems, Lost) else problems
+
+
+def _trainer(
+    folder: Path, settings: BenchmarkSettings, progress: Progress, device: str
+) -> Callable[[tuple[PlannedRun, Recipe]], list[Problem]]:
+    """A worker that trains and scores on its device."""
+    return partial(_train_and_score, folder, replace(settings, device=device), progress)
+
+
 def _train_and_score(
-    training: PlannedRun, recipe: Recipe, folder: Path, settings: BenchmarkSettings, progress: Progress
+    folder: Path, settings: BenchmarkSettings, progress: Progress, run: tuple[PlannedRun, Recipe]
 ) -> list[Problem]:
     """One training and its evaluations, unless they are finished; a failure is returned, and the others continue."""
-    title = " ".join(filter(None, [training.entrant, f"seed {training.seed}", training.part.name]))
+    training, recipe = run
+    title = training.title
     done = training.folder / "done.json"
     problems: list[Problem] = []
     try:

@@ -9,14 +9,18 @@ import typer
 from lacunet.cli.options import (
     Cohorts,
     Device,
+    Devices,
     Labels,
     MethodFile,
+    On,
     Output,
     PrecisionName,
     Rules,
     TumourFree,
     Window,
+    crew_for,
     exit_with,
+    first_device,
     require_writable,
 )
 from lacunet.cli.terminal import print_comparison, progress, say, say_at_length
@@ -69,7 +73,8 @@ def benchmark(
     tumour_free: TumourFree = False,
     cohort: Cohorts = None,
     labels: Labels = None,
-    device: Device = "auto",
+    on: On = "here",
+    device: Devices = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
     method_file: MethodFile = None,
@@ -86,6 +91,7 @@ def benchmark(
     from lacunet.prediction.postprocess import get_rule
 
     _require_one_way(protocol, lists, split, folds)
+    crew = crew_for(on, device)
     entrants = entrants_of(recipes, changes or [], base, common)
     _require_missing(entrants, missing)
     task = get_task(entrants[0].recipe.task)
@@ -100,7 +106,7 @@ def benchmark(
         published=tuple(published or ()),
         missing=_file_words(missing),
         method_file=method_file,
-        device=device,
+        device=first_device(on, device),
         precision=precision,
         window=window,
         tumour_free=tumour_free,
@@ -116,7 +122,7 @@ def benchmark(
     for words in differing_sections(entrants):
         say(f"note: {words}")
     with progress() as bar:
-        done = run_benchmark(entrants, parts, output, settings, bar)
+        done = run_benchmark(entrants, parts, output, settings, bar, crew)
     if done.comparison is not None:
         print_comparison(done.comparison)
         say()

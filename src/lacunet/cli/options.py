@@ -116,6 +116,34 @@ def team_of(crew: "Crew", loading: "Loading") -> "Team":
     return Team(crew, get_task(loading.task) if loading.task else task_of(loading.model), loading.on)
 
 
+def first_device(on: str, device: str) -> str:
+    """Where this process itself predicts, beside its workers: on a cluster it may lack what they have."""
+    from lacunet.crew.chosen import crew_of
+    from lacunet.crew.crew import Here
+    from lacunet.crew.processes import Processes
+
+    match crew_of(on, device):
+        case Here() as crew:
+            return crew.device
+        case Processes() as crew:
+            return crew.devices[0]
+    return "cpu" if device == "cpu" else "auto"
+
+
+def team_like(predictor: "Predictor", crew: "Crew", loading: "Loading") -> "Team | None":
+    """The predictor of this process on the workers of a crew, with its precision; None where the crew is here."""
+    from dataclasses import replace
+
+    from lacunet.crew.crew import Here
+    from lacunet.prediction.device import precision_of
+    from lacunet.prediction.team import Team
+
+    if isinstance(crew, Here):
+        return None
+    same = replace(loading, precision=precision_of(predictor.dtype))
+    return Team(crew, predictor.model.task, same.on)
+
+
 def cases_of(
     sources: Sequence[Path], given: dict[str, Path], name: str | None, task: Task, show_names: bool
 ) -> "Surveyed":

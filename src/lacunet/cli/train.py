@@ -8,20 +8,26 @@ import typer
 from lacunet.cli.options import (
     Cohorts,
     Device,
+    Devices,
     Labels,
     MethodFile,
     MirrorName,
+    On,
     Output,
     PrecisionName,
     Resume,
     Rules,
     TumourFree,
     Window,
+    crew_for,
     exit_with,
-    predictor_of,
+    first_device,
+    loading_of,
     task_of,
+    team_like,
 )
 from lacunet.cli.terminal import print_summary, progress, say
+from lacunet.crew.chosen import ALLOWED
 from lacunet.task import get_task
 
 
@@ -52,13 +58,16 @@ def train(
     ] = False,
     resume: Resume = False,
     labels: Labels = None,
+    on: Annotated[str, typer.Option("--on", help=f"Where cases are prepared: {ALLOWED}.")] = "here",
     device: Device = "auto",
     method_file: MethodFile = None,
 ) -> None:
     """Train a method by a recipe."""
+    from lacunet.crew.crew import Here
     from lacunet.data.labelled import labelled, part_of
     from lacunet.data.missing import apply_missing, complete_share, read_missing
     from lacunet.data.split import folds
+    from lacunet.training.prepare_on import prepare_on
     from lacunet.training.recipe import read_recipe
     from lacunet.training.train import train as run_training
 
@@ -80,7 +89,10 @@ def train(
     given = labelled(lesions, task, None) if lesions is not None else []
     if lesions is not None:
         card["data"] += f"; lesions of {len(given)} cases of {lesions.resolve().name}"
+    crew, where = crew_for(on, "cpu"), prepared or output / "prepared"
     with progress() as bar:
+        if not isinstance(crew, Here):
+            prepare_on(crew, training, task, settings.prepare.preparation(), where, bar)
         model = run_training(
             settings, training, validation, output, lesions=given,
             resume=resume, init=init, init_partly=init_partly, device=device, method_file=method_file, card=card,
@@ -101,7 +113,8 @@ def evaluate(
     cohort: Cohorts = None,
     resume: Resume = False,
     labels: Labels = None,
-    device: Device = "auto",
+    on: On = "here",
+    device: Devices = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
     mirror: MirrorName = "none",
@@ -128,9 +141,10 @@ def evaluate(
     cases, problems = labelled_or_problems(data, cases_are, labels)
     if split is not None:
         cases = named_part(cases, split, [problem.case for problem in problems])
-    predictor = predictor_of(model, device, precision, window, method_file, task, mirror)
+    loading, crew = loading_of(model, precision, window, method_file, task, mirror), crew_for(on, device)
+    predictor = loading.on(first_device(on, device))
     with progress() as bar:
-        result = run_evaluation(predictor, cases, output, settings, bar)
+        result = run_evaluation(predictor, cases, output, settings, bar, team_like(predictor, crew, loading))
     print_summary(result.summary, cases_are)
     say()
     say(f"page: {output / 'report.html'}")

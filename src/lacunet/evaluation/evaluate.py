@@ -5,11 +5,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from lacunet.case import Case, CaseFiles
+from lacunet.crew.crew import Lost
 from lacunet.data.mirrored import mirrored_case
 from lacunet.data.nifti import load_case
 from lacunet.environment import describe_environment
@@ -24,6 +26,7 @@ from lacunet.evaluation.summary import Identity, Summary
 from lacunet.files import path_in, write_json
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
+from lacunet.prediction.team import Team, as_team
 from lacunet.progress import Progress, Silent
 from lacunet.reading import read_json
 from lacunet.task import Subset, Task
@@ -73,6 +76,7 @@ def evaluate(
     folder: Path,
     settings: EvaluateSettings,
     progress: Progress = Silent(),
+    team: Team | None = None,
 ) -> Evaluated:
     """Write `cases.csv`, `summary.json` and `report.html` into a folder, with `tumour_free.csv` where it is asked for.
 
@@ -85,6 +89,7 @@ def evaluate(
         folder: Where the results go.
         settings: What is evaluated.
         progress: Told of every case.
+        team: Predictors like this one, whose workers share the cases; None: this one scores them all.
 
     Raises:
         DataError: no case could be evaluated.
@@ -98,14 +103,17 @@ def evaluate(
     rows: list[Row] = []
     apart: list[Row] = []
     problems: list[Problem] = []
+    scored = as_team(team or predictor).run(cases, partial(_scored, folder, settings))
     for done, files in enumerate(cases):
         progress.advanced("scoring cases", done, len(cases), f"scoring {files.name}")
-        try:
-            scored = _rows_of_case(predictor, files, folder, settings)
-            apart += _rows_without_tumour(predictor, files, folder, settings)
-            rows += scored
-        except Exception as error:
-            problems.append(problem_of(files.name, error))
+        match next(scored):
+            case Scored() as one:
+                rows += one.rows
+                apart += one.apart
+            case Problem() as problem:
+                problems.append(problem)
+            case Lost() as lost:
+                problems.append(Problem(files.name, lost.words))
     progress.advanced("scoring cases", len(cases), len(cases), "scored")
     if not rows:
         raise DataError("no case could be evaluated: " + "; ".join(problem.message for problem in problems[:3]))
@@ -127,6 +135,28 @@ def evaluate(
     write_json(folder / "summary.json", summary.to_json())
     write_evaluation_page(folder / "report.html", _view(predictor, cases, rows, summary, problems, settings))
     return Evaluated(summary, problems)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One case, scored.
+
+    Attributes:
+        rows: Its own.
+        apart: Of the brain without a tumour that it gives.
+    """
+
+    rows: Sequence[Row]
+    apart: Sequence[Row]
+
+
+def _scored(folder: Path, settings: EvaluateSettings, predictor: Predictor, files: CaseFiles) -> Scored | Problem:
+    """Score a case; its rows are kept in `folder`."""
+    try:
+        rows = _rows_of_case(predictor, files, folder, settings)
+        return Scored(rows, _rows_without_tumour(predictor, files, folder, settings))
+    except Exception as error:
+        return problem_of(files.name, error)
 
 
 def score_case(predictor: Predictor, case: Case, settings: EvaluateSettings) -> list[Row]:
