@@ -1,7 +1,6 @@
 """`--on` a crew: every file that the serial run writes, with the same bytes but for seconds and dates."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from calibrations_made import tiny_model
 from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.training.recipe import write_recipe
+from same_files import written
 from small import tiny_recipe
 
 Run = Callable[..., tuple[int, str, str]]
@@ -18,12 +18,6 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning"),
 ]
-
-TAKEN = re.compile(
-    rb'"(?:seconds|seconds_a_step)": [\d.]+|[\d.,]+ (?:s|min|seconds)\b'
-    rb"|\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::[\d.]+)?(?: UTC)?"
-)
-"""Seconds and dates."""
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +37,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_recipe(folder / "one.toml", recipe)
     return folder
-
-
-def written(folder: Path) -> dict[str, bytes]:
-    """Every file, without seconds and dates; what only says how long something took is left out."""
-    return {
-        str(path.relative_to(folder)): TAKEN.sub(b"...", path.read_bytes())
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(("events.out", "log.jsonl", "done.json"))
-    }
 
 
 SEGMENT = ["segment", "{world}/broken", "-m", "{world}/fold0", "--device", "cpu"]

@@ -1,6 +1,6 @@
 """Options that several commands share, and what is made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from lacunet.task import Task, get_task
 if TYPE_CHECKING:
     from lacunet.crew.crew import Crew
     from lacunet.data.hidden_names import Surveyed
+    from lacunet.data.parts import Part
     from lacunet.errors import Problem
     from lacunet.prediction.predictor import Predictor
     from lacunet.prediction.team import Loading, Team
@@ -32,6 +33,10 @@ ModelName = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Devices = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; or cuda:0,1: a process for each.")]
+PartName = Annotated[
+    str | None,
+    typer.Option("--part", help="Only these cases, such as 3/20: the third of twenty parts (docs/scale.md)."),
+]
 On = Annotated[str, typer.Option("--on", help=f"Where the work is done: {ALLOWED} (docs/scale.md).")]
 PrecisionName = Annotated[
     Precision, typer.Option("--precision", help="Of the arithmetic; auto takes bf16 where the hardware multiplies it.")
@@ -114,6 +119,34 @@ def team_of(crew: "Crew", loading: "Loading") -> "Team":
     if isinstance(crew, Here):
         return as_team(loading.on(crew.device))
     return Team(crew, get_task(loading.task) if loading.task else task_of(loading.model), loading.on)
+
+
+def part_for(words: str | None, folder: Path) -> "Part | None":
+    """The part of a cohort that `--part` names.
+
+    Raises:
+        UsageError: there is no such part.
+        OutputError: the folder was begun in another number of parts.
+    """
+    from lacunet.data.parts import begin_part, read_part
+
+    if words is None:
+        return None
+    part = read_part(words)
+    begin_part(folder, part)
+    return part
+
+
+def end_of_part(folder: Path, part: "Part", cases: Mapping[str, int]) -> bool:
+    """Say that a part is done, and which are missing still; whether none is."""
+    from lacunet.data.parts import end_part, missing_words
+
+    missing = end_part(folder, part, cases)
+    if missing:
+        say(f"part {part} is done; {missing_words(missing, part.of)}")
+    else:
+        say(f"part {part} is done, and so are all others")
+    return not missing
 
 
 def first_device(on: str, device: str) -> str:

@@ -17,6 +17,7 @@ from lacunet.cli.options import (
     On,
     Output,
     Overwrite,
+    PartName,
     PrecisionName,
     Resume,
     Rules,
@@ -28,9 +29,11 @@ from lacunet.cli.options import (
     Window,
     cases_of,
     crew_for,
+    end_of_part,
     exit_with,
     given_scans,
     loading_of,
+    part_for,
     predictor_of,
     require_writable,
     task_of,
@@ -113,6 +116,7 @@ def segment(
     ] = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
+    part: PartName = None,
     on: On = "here",
     device: Devices = "auto",
     precision: PrecisionName = "auto",
@@ -127,6 +131,7 @@ def segment(
     """
     from lacunet.crew.crew import Here
     from lacunet.data.labels import known_convention
+    from lacunet.data.parts import in_part, table_of
     from lacunet.data.source_table import write_sources
     from lacunet.errors import Problem
     from lacunet.intake.found import Survey
@@ -150,6 +155,7 @@ def segment(
         viewer=viewer,
         n4=n4,
         leave_out_bad=leave_out_bad,
+        part=part_for(part, output),
     )
     found = _sources_of(sources or [], given, name, task, may_import, show_names)
     require_writable(output)
@@ -159,9 +165,10 @@ def segment(
     left_out = len(found.left_out)
     targets = [task.modality(word) for word in onto or []]
     problems: list[Problem] = []
-    done = 0
+    done, where = 0, {files.name: place for place, files in enumerate(found.cases)}
+    own = {files.name: where[files.name] for files in in_part(settings.part, found.cases, lambda files: files.name)}
     with progress() as bar, ExitStack() as begun:
-        number, total = 0, len(found.problems) + len(found.cases) + len(found.exports)
+        number, total = 0, len(found.problems) + len(own) + len(found.exports)
         bar.advanced("segmenting", number, total, "segmenting")
         overrule = given if found.exports else {}
         steps = bar if isinstance(crew, Here) else Silent()  # workers elsewhere cannot draw here
@@ -177,6 +184,7 @@ def segment(
                 print_survey(result, task)
                 left_out += result.dropped
                 total += len(result.visits) - 1
+                own |= {importer.name_of(visit): len(where) + place for place, visit in enumerate(result.visits)}
                 bar.advanced("segmenting", number, total, "segmenting")
                 continue
             number += 1
@@ -186,8 +194,10 @@ def segment(
             else:
                 done += 1
                 print_segmented(result, task)
-    write_sources(output, found.rows)
+    write_sources(table_of(output, settings.part), found.rows)
     say(f"{done} of {done + len(problems)} cases in {output}{'; ' + dropped(left_out) if left_out else ''}")
+    if settings.part is not None:
+        end_of_part(output, settings.part, own)
     exit_with(problems)
 
 

@@ -14,19 +14,15 @@ from lacunet.cli.options import (
     MirrorName,
     On,
     Output,
+    PartName,
     PrecisionName,
     Resume,
     Rules,
     TumourFree,
     Window,
     crew_for,
-    exit_with,
-    first_device,
-    loading_of,
-    task_of,
-    team_like,
 )
-from lacunet.cli.terminal import print_summary, progress, say
+from lacunet.cli.terminal import progress, say
 from lacunet.crew.chosen import ALLOWED
 from lacunet.task import get_task
 
@@ -113,6 +109,7 @@ def evaluate(
     cohort: Cohorts = None,
     resume: Resume = False,
     labels: Labels = None,
+    part: PartName = None,
     on: On = "here",
     device: Devices = "auto",
     precision: PrecisionName = "auto",
@@ -122,30 +119,23 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="The task of the cases, where it is not the model's: mets.")] = None,
 ) -> None:
     """Score a model on every subset of sequences: a table, a summary and a page."""
-    from lacunet.data.labelled import labelled_or_problems, named_part
-    from lacunet.evaluation.evaluate import EvaluateSettings
-    from lacunet.evaluation.evaluate import evaluate as run_evaluation
-    from lacunet.evaluation.metrics import get_policy
-    from lacunet.prediction.postprocess import get_rule
+    from lacunet.cli.asked import Asked, evaluate_asked
 
-    cases_are = get_task(task) if task else task_of(model)
-    settings = EvaluateSettings(
-        subsets=cases_are.subsets_named(subsets.split(",")),
-        policy=get_policy(policy),
-        rules=[get_rule(rule) for rule in postprocess or []],
-        data=f"{data.resolve().name}{', ' + split.rpartition(':')[2] if split else ''}",
+    asked = Asked(
+        model=model,
+        data=str(data),
+        split=split,
+        subsets=subsets,
+        policy=policy,
+        postprocess=postprocess or [],
         tumour_free=tumour_free,
         cohorts=cohort or [],
-        resume=resume,
+        labels=labels,
+        device=device,
+        precision=precision,
+        window=window,
+        mirror=mirror,
+        method_file=str(method_file) if method_file is not None else None,
+        task=task,
     )
-    cases, problems = labelled_or_problems(data, cases_are, labels)
-    if split is not None:
-        cases = named_part(cases, split, [problem.case for problem in problems])
-    loading, crew = loading_of(model, precision, window, method_file, task, mirror), crew_for(on, device)
-    predictor = loading.on(first_device(on, device))
-    with progress() as bar:
-        result = run_evaluation(predictor, cases, output, settings, bar, team_like(predictor, crew, loading))
-    print_summary(result.summary, cases_are)
-    say()
-    say(f"page: {output / 'report.html'}")
-    exit_with([*problems, *result.problems])
+    evaluate_asked(asked, output, on, part, resume)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lacunet.errors import OutputError
@@ -78,18 +79,25 @@ def own_table(folder: Path, name: str) -> Path:
     return path_in(folder / PARTS / "cases", name)
 
 
-def gather_tables(folder: Path, parts: Sequence[Path]) -> None:
+def gather_tables(folder: Path, parts: Sequence[Path], places: Mapping[str, int] = MappingProxyType({})) -> None:
     """Put tables into that of an output folder, in their order, and remove them.
 
     Args:
         folder: Where the results lie.
-        parts: The folders of the tables; one without a table is passed over.
+        parts: The folders of the tables; one without a table is passed over. Of rows that several have, the last stay.
+        places: Where cases stand in the whole table; the rows of others follow.
 
     Raises:
         OutputError: see `write_sources`.
     """
     there = [part for part in parts if (part / FILE_NAME).is_file()]
-    _add(folder / FILE_NAME, [row for part in there for row in _read(part / FILE_NAME)])
+    by_key: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for part in there:
+        own: dict[tuple[str, str], list[dict[str, str]]] = {}
+        for row in _read(part / FILE_NAME):
+            own.setdefault(_key(row), []).append(row)
+        by_key |= own
+    _add(folder / FILE_NAME, [row for rows in by_key.values() for row in rows], places)
     for part in there:
         (part / FILE_NAME).unlink(missing_ok=True)
         with suppress(OSError):  # another process may be writing into one of them
@@ -97,7 +105,7 @@ def gather_tables(folder: Path, parts: Sequence[Path]) -> None:
                 empty.rmdir()
 
 
-def _add(path: Path, new: Sequence[Mapping[str, str]]) -> None:
+def _add(path: Path, new: Sequence[Mapping[str, str]], places: Mapping[str, int] = MappingProxyType({})) -> None:
     """Add rows to a table; those there of the same cases are replaced."""
     if not new:
         return
@@ -108,7 +116,7 @@ def _add(path: Path, new: Sequence[Mapping[str, str]]) -> None:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()
-            writer.writerows([*kept, *new])
+            writer.writerows(sorted([*kept, *new], key=lambda row: places.get(row["case"], len(places))))
 
 
 def failed_rows(rows: Sequence[SourceRow], why: str) -> list[SourceRow]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -103,18 +103,12 @@ def evaluate(
     rows: list[Row] = []
     apart: list[Row] = []
     problems: list[Problem] = []
-    scored = as_team(team or predictor).run(cases, partial(_scored, folder, settings))
-    for done, files in enumerate(cases):
-        progress.advanced("scoring cases", done, len(cases), f"scoring {files.name}")
-        match next(scored):
-            case Scored() as one:
-                rows += one.rows
-                apart += one.apart
-            case Problem() as problem:
-                problems.append(problem)
-            case Lost() as lost:
-                problems.append(Problem(files.name, lost.words))
-    progress.advanced("scoring cases", len(cases), len(cases), "scored")
+    for one in _each_scored(as_team(team or predictor), cases, folder, settings, progress):
+        if isinstance(one, Problem):
+            problems.append(one)
+        else:
+            rows += one.rows
+            apart += one.apart
     if not rows:
         raise DataError("no case could be evaluated: " + "; ".join(problem.message for problem in problems[:3]))
     task = predictor.model.task
@@ -137,6 +131,28 @@ def evaluate(
     return Evaluated(summary, problems)
 
 
+def score_part(
+    predictor: Predictor,
+    cases: Sequence[CaseFiles],
+    folder: Path,
+    settings: EvaluateSettings,
+    progress: Progress = Silent(),
+    team: Team | None = None,
+) -> list[Problem]:
+    """The beginning of `evaluate`, for some of the cases: their rows are kept in `folder/parts/`, where a call of
+    `evaluate` with all cases and `settings.resume` finds them.
+
+    Returns:
+        Cases that could not be evaluated.
+
+    Raises:
+        OutputError: the folder holds another evaluation, or cannot be written.
+    """
+    _open_folder(folder, _identity(predictor, settings), resume=True)
+    scored = _each_scored(as_team(team or predictor), cases, folder, settings, progress)
+    return [one for one in scored if isinstance(one, Problem)]
+
+
 @dataclass(frozen=True)
 class Scored:
     """One case, scored.
@@ -148,6 +164,17 @@ class Scored:
 
     rows: Sequence[Row]
     apart: Sequence[Row]
+
+
+def _each_scored(
+    team: Team, cases: Sequence[CaseFiles], folder: Path, settings: EvaluateSettings, progress: Progress
+) -> Iterator[Scored | Problem]:
+    scored = team.run(cases, partial(_scored, folder, settings))
+    for done, files in enumerate(cases):
+        progress.advanced("scoring cases", done, len(cases), f"scoring {files.name}")
+        one = next(scored)
+        yield Problem(files.name, one.words) if isinstance(one, Lost) else one
+    progress.advanced("scoring cases", len(cases), len(cases), "scored")
 
 
 def _scored(folder: Path, settings: EvaluateSettings, predictor: Predictor, files: CaseFiles) -> Scored | Problem:

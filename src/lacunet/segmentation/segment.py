@@ -11,6 +11,7 @@ from lacunet.case import CaseFiles
 from lacunet.crew.crew import Here, Lost
 from lacunet.data.hidden_names import errors_without_names
 from lacunet.data.labels import labels_on_disk
+from lacunet.data.parts import in_part, table_of
 from lacunet.data.source_table import SourceRow, failed_rows, gather_tables, own_table, rows_of_files, write_sources
 from lacunet.errors import (
     DataError,
@@ -76,7 +77,7 @@ def segment_cases(
     """
     each = [
         Job(files.name, partial(rows_of_files, files), partial(_prepared, files, settings, make_ready))
-        for files in cases
+        for files in in_part(settings.part, cases, lambda files: files.name)
     ]
     yield from segment_each(predictor, each, folder, settings)
 
@@ -119,13 +120,13 @@ def segment_each(
     """
     team = as_team(predictor)
     _begin([job.name for job in each], folder, settings, team.task)
-    alone = isinstance(team.crew, Here)
+    alone, table = isinstance(team.crew, Here), table_of(folder, settings.part)
     try:
         for job, done in zip(each, team.run(each, partial(_done, folder, settings, alone)), strict=True):
             yield _lost(job, folder, settings, done) if isinstance(done, Lost) else done
     finally:
         if not alone:
-            gather_tables(folder, [own_table(folder, job.name) for job in each if not why_not_plain(job.name)])
+            gather_tables(table, [own_table(folder, job.name) for job in each if not why_not_plain(job.name)])
 
 
 def _done(folder: Path, settings: SegmentSettings, alone: bool, predictor: Predictor, job: Job) -> Segmented | Problem:
@@ -136,7 +137,7 @@ def _done(folder: Path, settings: SegmentSettings, alone: bool, predictor: Predi
         return Problem(job.name, str(error))
     if settings.resume and at.record.is_file():
         return Segmented(job.name, at, {}, (), skipped=True)
-    at = at if alone else replace(at, table=own_table(folder, job.name))
+    at = replace(at, table=table_of(folder, settings.part) if alone else own_table(folder, job.name))
     rows: Sequence[SourceRow] = ()
     try:
         rows = job.rows()

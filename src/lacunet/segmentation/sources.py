@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lacunet.case import CaseFiles
 from lacunet.data.hidden_names import all_without_names, survey_named
+from lacunet.data.parts import Part, in_part, table_of
 from lacunet.data.source_table import SourceRow, write_sources
 from lacunet.data.tree import PassedOver
 from lacunet.errors import DataError, Problem, UsageError, problem_of
@@ -116,8 +117,12 @@ def segment(
     yield from found.problems
     make_ready = partial(made_ready, importer=importer, targets=targets)
     yield from segment_cases(predictor, found.cases, folder, settings, make_ready)
-    yield from segment_exports(predictor, importer, found.exports, folder, settings, targets)
-    write_sources(folder, found.rows)
+    if len(found.exports) > 1:  # which cases an export holds is not known before it is read
+        exports, visits = in_part(settings.part, found.exports, lambda export: export.name), None
+    else:
+        exports, visits = list(found.exports), settings.part
+    yield from segment_exports(predictor, importer, exports, folder, settings, targets, visits)
+    write_sources(table_of(folder, settings.part), found.rows)
 
 
 def segment_exports(
@@ -127,8 +132,10 @@ def segment_exports(
     folder: Path,
     settings: SegmentSettings,
     targets: Sequence[str] = (),
+    part: Part | None = None,
 ) -> Generator[Survey | Segmented | Problem, None, None]:
-    """Segment several exports; one that is refused is a `Problem` and the others are still done.
+    """Segment several exports, or of each only the visits of a part; one that is refused is a `Problem` and the others
+    are still done.
 
     Raises:
         UsageError: one name is given for several exports or visits, or a wish names nothing that is there.
@@ -138,7 +145,7 @@ def segment_exports(
     done: set[str] = set()
     for number, export in enumerate(exports, 1):
         try:
-            with closing(segment_export(predictor, importer, export, folder, settings, targets)) as results:
+            with closing(segment_export(predictor, importer, export, folder, settings, targets, part)) as results:
                 for result in results:
                     if isinstance(result, Survey):
                         done |= _new_names(result, importer, done)
@@ -165,8 +172,9 @@ def segment_export(
     folder: Path,
     settings: SegmentSettings,
     targets: Sequence[str] = (),
+    part: Part | None = None,
 ) -> Generator[Survey | Segmented | Problem, None, None]:
-    """Segment every visit of an export; the masks come back on the grids of the scans as they were.
+    """Segment every visit of an export, or those of a part; the masks come back on the grids of the scans as they were.
 
     Yields:
         What the export holds, then each visit.
@@ -184,10 +192,10 @@ def segment_export(
                 partial(importer.source_rows, replace(survey, visits=()), visit, export),
                 partial(_imported, importer, visit, work, settings, targets),
             )
-            for visit in survey.visits
+            for visit in in_part(part, survey.visits, importer.name_of)
         ]
         yield from segment_each(predictor, each, folder, settings)
-        write_sources(folder, rows_left_out(survey, export))
+        write_sources(table_of(folder, settings.part), rows_left_out(survey, export))
 
 
 def _imported(

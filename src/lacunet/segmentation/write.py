@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lacunet.data.nifti import write_image, write_mask
+from lacunet.data.parts import Part
 from lacunet.data.source_table import SourceRow, inputs_of, write_sources
 from lacunet.evaluation.fit import Fit
 from lacunet.files import rounded, write_json
@@ -43,6 +44,7 @@ class SegmentSettings:
         viewer: Put the scans and the interactive viewer into each page: 5 to 10 MB more a case at 1 mm.
         n4: Which scans are corrected for uneven brightness before the model sees them.
         leave_out_bad: Leave out the scan that does not fit the others, where there is one among three or more.
+        part: Only the cases of this part of a cohort; None: all.
     """
 
     subset: Subset | None = None
@@ -57,6 +59,7 @@ class SegmentSettings:
     viewer: bool = True
     n4: N4 = "off"
     leave_out_bad: bool = False
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
