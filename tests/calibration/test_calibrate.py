@@ -367,7 +367,7 @@ def test_a_pass_resumes_from_its_parts_and_refuses_another(phantoms, models, tmp
     folds = [HeldOut(models[0], tuple(phantoms[:1])), HeldOut(models[1], tuple(phantoms[1:2]))]
     loaded = []
 
-    def load(model: str) -> Predictor:
+    def load(model: str, device: str) -> Predictor:
         loaded.append(model)
         return Predictor(load_model(model), "cpu", "float32")
 
@@ -395,7 +395,9 @@ def test_a_pass_resumes_from_its_parts_and_refuses_another(phantoms, models, tmp
 def test_a_case_that_cannot_be_read_is_a_problem_and_the_others_count(phantoms, models, tmp_path):
     bad = replace(phantoms[1], reference=None, convention=None)
     folds = [HeldOut(models[0], (bad, phantoms[0]))]
-    found = list(pass_through(folds, tmp_path, QUICK, lambda model: Predictor(load_model(model), "cpu", "float32")))
+    found = list(
+        pass_through(folds, tmp_path, QUICK, lambda model, device: Predictor(load_model(model), "cpu", "float32"))
+    )
     assert isinstance(found[0], Problem)
     assert found[1].name == phantoms[0].name
     with pytest.raises(DataError, match=r"no case to calibrate with: .*no reference"):
@@ -404,7 +406,7 @@ def test_a_case_that_cannot_be_read_is_a_problem_and_the_others_count(phantoms, 
             {},
             tmp_path / "none",
             CalibrateSettings(),
-            lambda model: Predictor(load_model(model), "cpu", "float32"),
+            lambda model, device: Predictor(load_model(model), "cpu", "float32"),
         )
 
 

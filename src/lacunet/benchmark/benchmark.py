@@ -5,8 +5,9 @@ protocol continues where the first stopped, and may add entrants and seeds.
 """
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from lacunet.case import CaseFiles
 from lacunet.comparison.compare import compare
 from lacunet.comparison.comparison import CompareSettings, Comparison
 from lacunet.comparison.ranking import RANKING, rank
+from lacunet.crew.crew import Crew, Here, Lost
 from lacunet.errors import DataError, LacunetError, Problem, visible
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
 from lacunet.evaluation.results import is_evaluation, join_evaluations
@@ -36,7 +38,9 @@ from lacunet.prediction.windows import Windows
 from lacunet.progress import Progress, Silent
 from lacunet.reading import read_json
 from lacunet.schema import fitted
+from lacunet.task import get_task
 from lacunet.training.log import read_log
+from lacunet.training.prepare_on import prepare_on
 from lacunet.training.recipe import Recipe, make_recipe
 from lacunet.training.train import BEFORE, train
 
@@ -54,6 +58,11 @@ class PlannedRun:
     seed: int
     part: Split
     folder: Path
+
+    @property
+    def title(self) -> str:
+        """`ccsd seed 1 fold-2`."""
+        return " ".join(filter(None, [self.entrant, f"seed {self.seed}", self.part.name]))
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ def benchmark(
     folder: Path,
     settings: BenchmarkSettings,
     progress: Progress = Silent(),
+    crew: Crew | None = None,
 ) -> Benchmarked:
     """Train, score and compare; continue where an earlier call stopped.
 
@@ -88,12 +98,16 @@ def benchmark(
             `ENTRANT/rates/RATE/` and `ENTRANT/rates.json`; with `settings.account` `spent.json`.
         settings: How every entrant is trained and scored.
         progress: Told of everything.
+        crew: Where the trainings are; None: here, on the device of `settings`, one after the other.
 
     Raises:
         OutputError: the folder holds a benchmark of another protocol.
         RecipeError: a recipe does not fit its method, or the budget holds no training.
         DataError: a part has no case to train on, or none to score.
     """
+    crew = crew or Here(settings.device)
+    if not isinstance(crew, Here):
+        _prepare_on(crew, entrants, parts, folder, progress)
     plan = make_plan(entrants, parts, folder, settings, progress)
     for part in [*parts, *([settings.rates.part] if settings.rates else [])]:
         lists = {"train": part.train, "val": part.val, "test": part.test}
@@ -101,13 +115,13 @@ def benchmark(
             folder / "splits" / f"{part.name or 'split'}.json",
             {name: [case.name for case in cases] for name, cases in lists.items()},
         )
-    recipes, problems = _recipes(plan, entrants, folder, settings, progress)
+    recipes, problems = _recipes(plan, entrants, folder, settings, progress, crew)
     first = settings.seeds[:1] if settings.seeded else settings.seeds
-    problems += _trained(_planned(recipes, entrants, first, parts, folder), folder, settings, progress)
+    problems += _trained_and_scored(_planned(recipes, entrants, first, parts, folder), folder, settings, progress, crew)
     if settings.seeded:
         best = _best(entrants, parts, folder, settings)
         planned = _planned(recipes, best, settings.seeds[1:], parts, folder)
-        problems += _trained(planned, folder, settings, progress)
+        problems += _trained_and_scored(planned, folder, settings, progress, crew)
     evaluations, missing = _evaluations(entrants, parts, folder, settings)
     missing += _without_baseline(entrants, evaluations, settings)
     comparisons = _comparisons(evaluations, folder, settings)
@@ -128,6 +142,7 @@ def _recipes(
     folder: Path,
     settings: BenchmarkSettings,
     progress: Progress,
+    crew: Crew,
 ) -> tuple[dict[str, Recipe], list[Problem]]:
     """Entrant -> its recipe with the learning rate that is best for it; without those that learn with no rate."""
     recipes = {entrant.name: make_recipe(plan["entrants"][entrant.name]["recipe"]) for entrant in entrants}
@@ -141,7 +156,7 @@ def _recipes(
             part, path = replace(rates.part, name=f"rate {rate:g}"), rate_folder(folder / entrant.folder, rate)
             recipe = with_rate(recipes[entrant.name], rate).model_copy(update={"seed": settings.seeds[0]})
             planned.append((PlannedRun(entrant.name, settings.seeds[0], part, path), recipe))
-    problems = _trained(planned, folder, settings, progress)
+    problems = [*_trained_and_scored(planned, folder, settings, progress, crew)]
     found = {}
     for entrant in entrants:
         own = folder / entrant.folder
@@ -168,17 +183,6 @@ def _planned(
         if entrant.name in recipes
         for seed in seeds
         for part in parts
-    ]
-
-
-def _trained(
-    planned: Sequence[tuple[PlannedRun, Recipe]], folder: Path, settings: BenchmarkSettings, progress: Progress
-) -> list[Problem]:
-    """What failed in these trainings."""
-    return [
-        problem
-        for training, recipe in planned
-        for problem in _train_and_score(training, recipe, folder, settings, progress)
     ]
 
 
@@ -224,11 +228,47 @@ def evaluation_name(rules: Sequence[str]) -> str:
     return "-".join(["test", *rules])
 
 
+def _prepare_on(
+    crew: Crew, entrants: Sequence[Entrant], parts: Sequence[Split], folder: Path, progress: Progress
+) -> None:
+    """Prepare the training cases of all parts, once for each preparation that a recipe wants."""
+    cases = {files.name: files for part in parts for files in part.train}
+    ordered = [cases[name] for name in sorted(cases)]
+    wanted = {(entrant.recipe.task, entrant.recipe.prepare.preparation()) for entrant in entrants}
+    for task, preparation in sorted(wanted, key=str):
+        prepare_on(crew, ordered, get_task(task), preparation, folder / "prepared", progress)
+
+
+def _trained_and_scored(
+    runs: Sequence[tuple[PlannedRun, Recipe]],
+    folder: Path,
+    settings: BenchmarkSettings,
+    progress: Progress,
+    crew: Crew,
+) -> Iterator[Problem]:
+    """What fails of the trainings and their evaluations, wherever the crew does them."""
+    here = isinstance(crew, Here)
+    watched: Progress = progress if here else Silent()  # a worker elsewhere has no terminal; its run keeps a log
+    done = crew.run(runs, partial(_trainer, folder, settings, watched))
+    for number, ((training, _), problems) in enumerate(zip(runs, done, strict=True), start=1):
+        if not here:
+            progress.advanced("training and scoring", number, len(runs), f"{training.title}: done")
+        yield from [Problem(training.title, problems.words)] if isinstance(problems, Lost) else problems
+
+
+def _trainer(
+    folder: Path, settings: BenchmarkSettings, progress: Progress, device: str
+) -> Callable[[tuple[PlannedRun, Recipe]], list[Problem]]:
+    """A worker that trains and scores on its device."""
+    return partial(_train_and_score, folder, replace(settings, device=device), progress)
+
+
 def _train_and_score(
-    training: PlannedRun, recipe: Recipe, folder: Path, settings: BenchmarkSettings, progress: Progress
+    folder: Path, settings: BenchmarkSettings, progress: Progress, run: tuple[PlannedRun, Recipe]
 ) -> list[Problem]:
     """One training and its evaluations, unless they are finished; a failure is returned, and the others continue."""
-    title = " ".join(filter(None, [training.entrant, f"seed {training.seed}", training.part.name]))
+    training, recipe = run
+    title = training.title
     done = training.folder / "done.json"
     problems: list[Problem] = []
     try:

@@ -19,6 +19,7 @@ from lacunet.calibration.out_of_fold import (
     pass_through,
     require_out_of_fold,
 )
+from lacunet.crew.crew import Crew, Here
 from lacunet.errors import DataError, Problem
 from lacunet.evaluation.metrics import BRATS
 from lacunet.evaluation.scores import Row, write_rows
@@ -84,8 +85,9 @@ def calibrate(
     persons: Mapping[str, str],
     folder: Path,
     settings: CalibrateSettings,
-    predictor_for: Callable[[str], Predictor],
+    predictor_for: Callable[[str, str], Predictor],
     progress: Progress = Silent(),
+    crew: Crew = Here(),
 ) -> Calibrated:
     """Write `calibration.json` and `cases.csv` (the out-of-fold scores, without HD95) into a folder.
 
@@ -94,8 +96,10 @@ def calibrate(
         persons: Case -> person, of all data.
         folder: Where the results go; those of each case are kept in its `parts/`.
         settings: How the calibration is made.
-        predictor_for: Loads a fold's model; called once for each fold that is not done.
+        predictor_for: Loads a fold's model on a device; called once for each fold that is not done, by each worker
+            that has a case of it.
         progress: Told of every case.
+        crew: Where the cases are predicted.
 
     Raises:
         DataError: a case is not out of fold, or every case failed.
@@ -105,7 +109,7 @@ def calibrate(
     require_out_of_fold(folds, persons)
     parts: list[HeldOutCase] = []
     problems: list[Problem] = []
-    for one in pass_through(folds, folder, settings.passing, predictor_for, progress):
+    for one in pass_through(folds, folder, settings.passing, predictor_for, progress, crew):
         if isinstance(one, HeldOutCase):
             parts.append(one)
         else:

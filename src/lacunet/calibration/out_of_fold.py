@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import nan
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load_file, save
 
 from lacunet.case import Case, CaseFiles, box_around
+from lacunet.crew.crew import Crew, Here, Lost
 from lacunet.data.names import person_of
 from lacunet.data.nifti import load_case
 from lacunet.data.scan_facts import ScanFacts, scan_facts
@@ -197,39 +199,67 @@ def pass_through(
     folds: Sequence[HeldOut],
     folder: Path,
     settings: PassSettings,
-    predictor_for: Callable[[str], Predictor],
+    predictor_for: Callable[[str, str], Predictor],
     progress: Progress = Silent(),
+    crew: Crew = Here(),
 ) -> Iterator[HeldOutCase | Problem]:
     """Predict every case from every subset of its modalities, with the model that has not seen it; a model at a time.
 
-    Each case is kept in `folder/parts/` as soon as it is done.
+    Each case is kept in `folder/parts/` as soon as it is done. `predictor_for` loads a model on a device.
 
     Raises:
         OutputError: the folder holds a pass with other settings, or any pass and `settings.resume` is False.
     """
     _open_folder(folder, folds, settings)
-    total, done = sum(len(fold.cases) for fold in folds), 0
-    for index, fold in enumerate(folds):
-        predictor: Predictor | None = None
-        for files in fold.cases:
-            progress.advanced("calibrating", done, total, f"calibrating: {files.name}")
-            try:
-                table, voxels, beside = (
-                    path_in(folder / "parts", files.name, end) for end in (".csv", ".safetensors", ".json")
-                )
-                if not (settings.resume and table.is_file() and beside.is_file()):
-                    predictor = predictor or predictor_for(fold.model)
-                    passed = go_through(predictor, load_case(files, predictor.model.task), settings)
-                    _save_voxels(voxels, passed.voxels)
-                    write_json(beside, passed.beside.model_dump(mode="json"))
-                    write_rows(table, passed.rows)
-                found = HeldOutCase(files.name, files.person, index, read_rows(table), voxels, _read_beside(beside))
-            except Exception as error:
-                yield problem_of(files.name, error)
-            else:
-                yield found
-            done += 1
-    progress.advanced("calibrating", total, total, "calibrated")
+    each = [_ToPass(index, fold.model, files) for index, fold in enumerate(folds) for files in fold.cases]
+    passed = crew.run(each, partial(_Passing, folder, settings, predictor_for))
+    for done, one in enumerate(each):
+        progress.advanced("calibrating", done, len(each), f"calibrating: {one.files.name}")
+        found = next(passed)
+        yield Problem(one.files.name, found.words) if isinstance(found, Lost) else found
+    progress.advanced("calibrating", len(each), len(each), "calibrated")
+
+
+@dataclass(frozen=True)
+class _ToPass:
+    """A case to predict: the index of its fold, and the model of that."""
+
+    fold: int
+    model: str
+    files: CaseFiles
+
+
+class _Passing:
+    """A worker: the model of the fold that it is at stays loaded."""
+
+    def __init__(
+        self, folder: Path, settings: PassSettings, predictor_for: Callable[[str, str], Predictor], device: str
+    ) -> None:
+        self._folder, self._settings = folder, settings
+        self._predictor_for, self._device = predictor_for, device
+        self._loaded: tuple[str, Predictor] | None = None
+
+    def __call__(self, one: _ToPass) -> HeldOutCase | Problem:
+        files = one.files
+        try:
+            table, voxels, beside = (
+                path_in(self._folder / "parts", files.name, end) for end in (".csv", ".safetensors", ".json")
+            )
+            if not (self._settings.resume and table.is_file() and beside.is_file()):
+                predictor = self._predictor(one.model)
+                passed = go_through(predictor, load_case(files, predictor.model.task), self._settings)
+                _save_voxels(voxels, passed.voxels)
+                write_json(beside, passed.beside.model_dump(mode="json"))
+                write_rows(table, passed.rows)
+            return HeldOutCase(files.name, files.person, one.fold, read_rows(table), voxels, _read_beside(beside))
+        except Exception as error:
+            return problem_of(files.name, error)
+
+    def _predictor(self, model: str) -> Predictor:
+        if self._loaded is None or self._loaded[0] != model:
+            self._loaded = None  # before the next one takes memory
+            self._loaded = model, self._predictor_for(model, self._device)
+        return self._loaded[1]
 
 
 def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> Passed:

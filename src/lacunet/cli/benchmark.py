@@ -9,14 +9,18 @@ import typer
 from lacunet.cli.options import (
     Cohorts,
     Device,
+    Devices,
     Labels,
     MethodFile,
+    On,
     Output,
     PrecisionName,
     Rules,
     TumourFree,
     Window,
+    crew_for,
     exit_with,
+    first_device,
     require_writable,
 )
 from lacunet.cli.terminal import print_comparison, progress, say, say_at_length
@@ -82,7 +86,8 @@ def benchmark(
     tumour_free: TumourFree = False,
     cohort: Cohorts = None,
     labels: Labels = None,
-    device: Device = "auto",
+    on: On = "here",
+    device: Devices = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
     method_file: MethodFile = None,
@@ -115,6 +120,7 @@ def benchmark(
         seeds, budget, baseline = seeds or file.seeds, budget or file.budget, baseline or file.baseline
         folds = folds or (0 if protocol else file.folds)
     _require_one_way(protocol, lists, split, folds)
+    crew = crew_for(on, device)
     _require_missing(entrants, missing)
     task = get_task(entrants[0].recipe.task)
     settings = BenchmarkSettings(
@@ -128,7 +134,7 @@ def benchmark(
         published=tuple(published or ()),
         missing=_file_words(missing),
         method_file=method_file,
-        device=device,
+        device=first_device(on, device),
         precision=precision,
         window=window,
         tumour_free=tumour_free,
@@ -149,7 +155,7 @@ def benchmark(
     for words in differing_sections(entrants):
         say(f"note: {words}")
     with progress() as bar:
-        done = run_benchmark(entrants, parts, output, settings, bar)
+        done = run_benchmark(entrants, parts, output, settings, bar, crew)
     if done.comparison is not None:
         print_comparison(done.comparison)
         say()

@@ -1,23 +1,27 @@
 """Expected accuracy: `lacunet calibrate`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lacunet.cli.options import (
-    Device,
+    Devices,
     Labels,
     MethodFile,
     MirrorName,
+    On,
     Output,
     PrecisionName,
     Resume,
     Rules,
     Window,
+    crew_for,
     exit_with,
-    predictor_of,
+    loading_of,
     require_writable,
     task_of,
 )
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from lacunet.calibration.out_of_fold import HeldOut
     from lacunet.case import CaseFiles
     from lacunet.models.calibration import Calibration
+    from lacunet.prediction.predictor import Predictor
+    from lacunet.prediction.team import Loading
 
 
 def calibrate(
@@ -50,7 +56,8 @@ def calibrate(
     postprocess: Rules = None,
     resume: Resume = False,
     labels: Labels = None,
-    device: Device = "auto",
+    on: On = "here",
+    device: Devices = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
     mirror: MirrorName = "none",
@@ -89,14 +96,16 @@ def calibrate(
         ),
     )
     require_writable(output)
+    crew = crew_for(on, device)
     with progress() as bar:
         done = run_calibration(
             folds,
             {case.name: case.person for case in cases},
             output,
             settings,
-            lambda model: predictor_of(model, device, precision, window, method_file, mirror=mirror),
+            partial(_predictor_for, loading_of("", precision, window, method_file, mirror=mirror)),
             bar,
+            crew,
         )
     for line in calibration_lines(done.calibration):
         say(line)
@@ -106,6 +115,10 @@ def calibrate(
     elif into is not None:
         say(f"{into} is not calibrated, because cases failed; correct them and continue with --resume")
     exit_with(problems)
+
+
+def _predictor_for(loading: "Loading", model: str, device: str) -> "Predictor":
+    return replace(loading, model=model).on(device)
 
 
 def held_out(words: str, cases: Sequence["CaseFiles"], faulty: Sequence[str] = ()) -> "HeldOut":

@@ -1,13 +1,16 @@
 """Hospital scans to cases: `lacunet import`, and the importer of `lacunet segment`."""
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lacunet.cli.options import (
+    On,
     Output,
     Overwrite,
+    PartName,
     Resume,
     ShowNames,
     T1c,
@@ -15,8 +18,11 @@ from lacunet.cli.options import (
     T2f,
     T2w,
     TaskName,
+    crew_for,
+    end_of_part,
     exit_with,
     given_scans,
+    part_for,
     require_writable,
 )
 from lacunet.cli.terminal import dropped, print_imported, print_survey, progress, say
@@ -50,6 +56,8 @@ def import_(
     show_names: ShowNames = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
+    part: PartName = None,
+    on: On = "here",
     device: Annotated[str, typer.Option(help="Where hd-bet computes: cpu or cuda.")] = "cpu",
     task: TaskName = "glioma",
 ) -> None:
@@ -57,6 +65,7 @@ def import_(
 
     --t1c FILE and the like say which series is which: a NIfTI file, a file of the series, or its number.
     """
+    from lacunet.data.parts import in_part
     from lacunet.errors import Problem
     from lacunet.intake.build import ImportSettings
     from lacunet.intake.importer import Imported, Importer
@@ -64,10 +73,11 @@ def import_(
 
     known = get_task(task)
     overrule = given_scans(t1n, t1c, t2w, t2f)
+    chosen, crew = part_for(part, output), crew_for(on, device)
     require_writable(output)
     problems: list[Problem] = []
-    done, left_out = 0, 0
-    with progress() as bar:
+    done, left_out, where = 0, 0, dict[str, int]()
+    with progress() as bar, ExitStack() as begun:
         bar.doing("looking")
         importer = Importer(
             wishes=Wishes(overrule, study, show_names),
@@ -76,7 +86,7 @@ def import_(
             progress=bar,
             task=known,
         )
-        for result in importer.import_into(source, output, resume):
+        for result in begun.enter_context(closing(importer.import_into(source, output, resume, chosen, crew))):
             if isinstance(result, Imported):
                 done += 1
                 print_imported(result, known)
@@ -85,11 +95,16 @@ def import_(
             else:
                 print_survey(result, known)
                 left_out = result.dropped
+                visits = list(enumerate(result.visits))
+                own = in_part(chosen, visits, lambda one: importer.name_of(one[1]))
+                where = {importer.name_of(visit): place for place, visit in own}
     if done:
         say()
         say(f"lacunet segment {output} segments what was imported")
     if left_out:
         say(f"{done} {'case' if done == 1 else 'cases'} in {output}; {dropped(left_out)}")
+    if chosen is not None:
+        end_of_part(output, chosen, where)
     exit_with(problems)
 
 

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from lacunet import __version__
-from lacunet.cli import benchmark, calibrate, compare, complete, data, import_, segment, show, train
+from lacunet.cli import benchmark, calibrate, compare, complete, data, gather, import_, segment, show, train
 from lacunet.cli.signals import Stopped, leave, stopped_by_signals
 from lacunet.cli.streams import lasting_streams, what_was_lost
 from lacunet.cli.terminal import DEBUG, complain, complain_at_length, debugging, say
@@ -85,6 +85,7 @@ app.command("import")(import_.import_)
 app.command()(complete.complete)
 app.command()(train.train)
 app.command()(train.evaluate)
+app.command()(gather.gather)
 app.command()(compare.compare)
 app.command()(benchmark.benchmark)
 app.command()(benchmark.reproduce)

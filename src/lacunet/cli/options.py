@@ -1,20 +1,24 @@
 """Options that several commands share, and what is made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lacunet.cli.terminal import print_problems
+from lacunet.cli.terminal import print_problems, say
+from lacunet.crew.chosen import ALLOWED
 from lacunet.errors import UsageError
 from lacunet.prediction.choices import Mirror, Precision
 from lacunet.task import Task, get_task
 
 if TYPE_CHECKING:
+    from lacunet.crew.crew import Crew
     from lacunet.data.hidden_names import Surveyed
+    from lacunet.data.parts import Part
     from lacunet.errors import Problem
     from lacunet.prediction.predictor import Predictor
+    from lacunet.prediction.team import Loading, Team
 
 Cohorts = Annotated[
     list[str] | None,
@@ -28,6 +32,12 @@ ModelName = Annotated[
     str, typer.Option("--model", "-m", help="A shipped model, a model folder or a run; or several, with commas.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Devices = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; or cuda:0,1: a process for each.")]
+PartName = Annotated[
+    str | None,
+    typer.Option("--part", help="Only these cases, such as 3/20: the third of twenty parts (docs/scale.md)."),
+]
+On = Annotated[str, typer.Option("--on", help=f"Where the work is done: {ALLOWED} (docs/scale.md).")]
 PrecisionName = Annotated[
     Precision, typer.Option("--precision", help="Of the arithmetic; auto takes bf16 where the hardware multiplies it.")
 ]
@@ -68,18 +78,103 @@ def predictor_of(
     mirror: Mirror = "none",
 ) -> "Predictor":
     """A loaded model, or several, ready to predict; the cases may be of another task than the model's own."""
+    return loading_of(model, precision, window, method_file, task, mirror).on(device)
+
+
+def loading_of(
+    model: str,
+    precision: Precision,
+    window: int,
+    method_file: Path | None,
+    task: str | None = None,
+    mirror: Mirror = "none",
+) -> "Loading":
+    """How a model, or several, is loaded; see `predictor_of`."""
     if window and window < 32:
         raise UsageError(f"--window {window}: at least 32 voxels, or 0 for the whole brain at once")
-    from lacunet.models.ensemble import load_models
-    from lacunet.models.model import for_task
-    from lacunet.prediction.predictor import Predictor
-    from lacunet.prediction.windows import Windows
+    from lacunet.prediction.team import Loading
 
-    windows = Windows((window, window, window)) if window else Windows()
-    loaded = load_models(model, method_file)
-    if task is not None:
-        loaded = [for_task(one, get_task(task)) for one in loaded]
-    return Predictor(loaded, device, precision, windows, mirror)
+    return Loading(model, precision, window, method_file and method_file.absolute(), task, mirror)
+
+
+def crew_for(on: str, device: str) -> "Crew":
+    """The crew that `--on` and `--device` name. Says so where its processes are in each other's way."""
+    from lacunet.crew.chosen import crew_of, crowding
+    from lacunet.crew.crew import Here
+
+    crew = crew_of(on, device)
+    if not isinstance(crew, Here):
+        import torch
+
+        if words := crowding(crew, torch.get_num_threads()):
+            say(f"note: {words}")
+    return crew
+
+
+def team_of(crew: "Crew", loading: "Loading") -> "Team":
+    """Predictors on the workers of a crew. One that works here is loaded now, so that a fault of it is told first."""
+    from lacunet.crew.crew import Here
+    from lacunet.prediction.team import Team, as_team
+
+    if isinstance(crew, Here):
+        return as_team(loading.on(crew.device))
+    return Team(crew, get_task(loading.task) if loading.task else task_of(loading.model), loading.on)
+
+
+def part_for(words: str | None, folder: Path) -> "Part | None":
+    """The part of a cohort that `--part` names.
+
+    Raises:
+        UsageError: there is no such part.
+        OutputError: the folder was begun in another number of parts.
+    """
+    from lacunet.data.parts import begin_part, read_part
+
+    if words is None:
+        return None
+    part = read_part(words)
+    begin_part(folder, part)
+    return part
+
+
+def end_of_part(folder: Path, part: "Part", cases: Mapping[str, int]) -> bool:
+    """Say that a part is done, and which are missing still; whether none is."""
+    from lacunet.data.parts import end_part, missing_words
+
+    missing = end_part(folder, part, cases)
+    if missing:
+        say(f"part {part} is done; {missing_words(missing, part.of)}")
+    else:
+        say(f"part {part} is done, and so are all others")
+    return not missing
+
+
+def first_device(on: str, device: str) -> str:
+    """Where this process itself predicts, beside its workers: on a cluster it may lack what they have."""
+    from lacunet.crew.chosen import crew_of
+    from lacunet.crew.crew import Here
+    from lacunet.crew.processes import Processes
+
+    match crew_of(on, device):
+        case Here() as crew:
+            return crew.device
+        case Processes() as crew:
+            return crew.devices[0]
+    return "cpu" if device == "cpu" else "auto"
+
+
+def team_like(predictor: "Predictor", crew: "Crew", loading: "Loading") -> "Team | None":
+    """The predictor of this process on the workers of a crew, with its precision; None where the crew is here."""
+    from dataclasses import replace
+
+    from lacunet.crew.crew import Here
+    from lacunet.prediction.device import precision_of
+    from lacunet.prediction.team import Team
+
+    if isinstance(crew, Here):
+        return None
+    same = replace(loading, precision=precision_of(predictor.dtype))
+    return Team(crew, predictor.model.task, same.on)
 
 
 def cases_of(

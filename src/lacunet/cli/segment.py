@@ -1,6 +1,7 @@
 """Masks: `lacunet segment`, `lacunet demo`."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,12 +10,14 @@ import typer
 
 from lacunet.cli.import_ import Allow, Name, StripperName, Study, importer_of
 from lacunet.cli.options import (
-    Device,
+    Devices,
     MethodFile,
     MirrorName,
     ModelName,
+    On,
     Output,
     Overwrite,
+    PartName,
     PrecisionName,
     Resume,
     Rules,
@@ -25,11 +28,16 @@ from lacunet.cli.options import (
     T2w,
     Window,
     cases_of,
+    crew_for,
+    end_of_part,
     exit_with,
     given_scans,
+    loading_of,
+    part_for,
     predictor_of,
     require_writable,
     task_of,
+    team_of,
 )
 from lacunet.cli.terminal import dropped, print_left_out, print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
@@ -108,7 +116,9 @@ def segment(
     ] = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
-    device: Device = "auto",
+    part: PartName = None,
+    on: On = "here",
+    device: Devices = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
     mirror: MirrorName = "none",
@@ -119,11 +129,14 @@ def segment(
     DICOM, and scans with skull or on grids of their own, are imported first (see `lacunet import`); --t1c FILE and the
     like then say which series is which.
     """
+    from lacunet.crew.crew import Here
     from lacunet.data.labels import known_convention
+    from lacunet.data.parts import in_part, table_of
     from lacunet.data.source_table import write_sources
     from lacunet.errors import Problem
     from lacunet.intake.found import Survey
     from lacunet.prediction.postprocess import get_rule
+    from lacunet.progress import Silent
     from lacunet.segmentation.segment import segment_cases
     from lacunet.segmentation.sources import segment as segment_sources
     from lacunet.segmentation.write import SegmentSettings
@@ -142,30 +155,36 @@ def segment(
         viewer=viewer,
         n4=n4,
         leave_out_bad=leave_out_bad,
+        part=part_for(part, output),
     )
     found = _sources_of(sources or [], given, name, task, may_import, show_names)
     require_writable(output)
-    predictor = predictor_of(model, device, precision, window, method_file, mirror=mirror)
+    crew = crew_for(on, device)
+    team = team_of(crew, loading_of(model, precision, window, method_file, mirror=mirror))
     print_left_out(found.left_out, MOST_LINES)
     left_out = len(found.left_out)
     targets = [task.modality(word) for word in onto or []]
     problems: list[Problem] = []
-    done = 0
-    with progress() as bar:
-        number, total = 0, len(found.problems) + len(found.cases) + len(found.exports)
+    done, where = 0, {files.name: place for place, files in enumerate(found.cases)}
+    own = {files.name: where[files.name] for files in in_part(settings.part, found.cases, lambda files: files.name)}
+    with progress() as bar, ExitStack() as begun:
+        number, total = 0, len(found.problems) + len(own) + len(found.exports)
         bar.advanced("segmenting", number, total, "segmenting")
         overrule = given if found.exports else {}
-        importer = importer_of(overrule, study, stripper, device, allow, show_names, name, bar, task)
+        steps = bar if isinstance(crew, Here) else Silent()  # workers elsewhere cannot draw here
+        importer = importer_of(overrule, study, stripper, device, allow, show_names, name, steps, task)
         results: Iterable[Survey | Segmented | Problem]
         if may_import:
-            results = segment_sources(predictor, found, output, settings, importer, targets)
+            results = begun.enter_context(closing(segment_sources(team, found, output, settings, importer, targets)))
         else:
-            results = chain(found.problems, segment_cases(predictor, found.cases, output, settings))
+            cases = begun.enter_context(closing(segment_cases(team, found.cases, output, settings)))
+            results = chain(found.problems, cases)
         for result in results:
             if isinstance(result, Survey):
                 print_survey(result, task)
                 left_out += result.dropped
                 total += len(result.visits) - 1
+                own |= {importer.name_of(visit): len(where) + place for place, visit in enumerate(result.visits)}
                 bar.advanced("segmenting", number, total, "segmenting")
                 continue
             number += 1
@@ -175,8 +194,10 @@ def segment(
             else:
                 done += 1
                 print_segmented(result, task)
-    write_sources(output, found.rows)
+    write_sources(table_of(output, settings.part), found.rows)
     say(f"{done} of {done + len(problems)} cases in {output}{'; ' + dropped(left_out) if left_out else ''}")
+    if settings.part is not None:
+        end_of_part(output, settings.part, own)
     exit_with(problems)
 
 

@@ -8,20 +8,22 @@ import typer
 from lacunet.cli.options import (
     Cohorts,
     Device,
+    Devices,
     Labels,
     MethodFile,
     MirrorName,
+    On,
     Output,
+    PartName,
     PrecisionName,
     Resume,
     Rules,
     TumourFree,
     Window,
-    exit_with,
-    predictor_of,
-    task_of,
+    crew_for,
 )
-from lacunet.cli.terminal import print_summary, progress, say
+from lacunet.cli.terminal import progress, say
+from lacunet.crew.chosen import ALLOWED
 from lacunet.task import get_task
 
 
@@ -52,13 +54,16 @@ def train(
     ] = False,
     resume: Resume = False,
     labels: Labels = None,
+    on: Annotated[str, typer.Option("--on", help=f"Where cases are prepared: {ALLOWED}.")] = "here",
     device: Device = "auto",
     method_file: MethodFile = None,
 ) -> None:
     """Train a method by a recipe."""
+    from lacunet.crew.crew import Here
     from lacunet.data.labelled import labelled, part_of
     from lacunet.data.missing import apply_missing, complete_share, read_missing
     from lacunet.data.split import folds
+    from lacunet.training.prepare_on import prepare_on
     from lacunet.training.recipe import read_recipe
     from lacunet.training.train import train as run_training
 
@@ -80,7 +85,10 @@ def train(
     given = labelled(lesions, task, None) if lesions is not None else []
     if lesions is not None:
         card["data"] += f"; lesions of {len(given)} cases of {lesions.resolve().name}"
+    crew, where = crew_for(on, "cpu"), prepared or output / "prepared"
     with progress() as bar:
+        if not isinstance(crew, Here):
+            prepare_on(crew, training, task, settings.prepare.preparation(), where, bar)
         model = run_training(
             settings, training, validation, output, lesions=given,
             resume=resume, init=init, init_partly=init_partly, device=device, method_file=method_file, card=card,
@@ -101,7 +109,9 @@ def evaluate(
     cohort: Cohorts = None,
     resume: Resume = False,
     labels: Labels = None,
-    device: Device = "auto",
+    part: PartName = None,
+    on: On = "here",
+    device: Devices = "auto",
     precision: PrecisionName = "auto",
     window: Window = 0,
     mirror: MirrorName = "none",
@@ -109,29 +119,23 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="The task of the cases, where it is not the model's: mets.")] = None,
 ) -> None:
     """Score a model on every subset of sequences: a table, a summary and a page."""
-    from lacunet.data.labelled import labelled_or_problems, named_part
-    from lacunet.evaluation.evaluate import EvaluateSettings
-    from lacunet.evaluation.evaluate import evaluate as run_evaluation
-    from lacunet.evaluation.metrics import get_policy
-    from lacunet.prediction.postprocess import get_rule
+    from lacunet.cli.asked import Asked, evaluate_asked
 
-    cases_are = get_task(task) if task else task_of(model)
-    settings = EvaluateSettings(
-        subsets=cases_are.subsets_named(subsets.split(",")),
-        policy=get_policy(policy),
-        rules=[get_rule(rule) for rule in postprocess or []],
-        data=f"{data.resolve().name}{', ' + split.rpartition(':')[2] if split else ''}",
+    asked = Asked(
+        model=model,
+        data=str(data),
+        split=split,
+        subsets=subsets,
+        policy=policy,
+        postprocess=postprocess or [],
         tumour_free=tumour_free,
         cohorts=cohort or [],
-        resume=resume,
+        labels=labels,
+        device=device,
+        precision=precision,
+        window=window,
+        mirror=mirror,
+        method_file=str(method_file) if method_file is not None else None,
+        task=task,
     )
-    cases, problems = labelled_or_problems(data, cases_are, labels)
-    if split is not None:
-        cases = named_part(cases, split, [problem.case for problem in problems])
-    predictor = predictor_of(model, device, precision, window, method_file, task, mirror)
-    with progress() as bar:
-        result = run_evaluation(predictor, cases, output, settings, bar)
-    print_summary(result.summary, cases_are)
-    say()
-    say(f"page: {output / 'report.html'}")
-    exit_with([*problems, *result.problems])
+    evaluate_asked(asked, output, on, part, resume)

@@ -9,20 +9,24 @@ import csv
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lacunet.errors import OutputError
-from lacunet.files import cannot_write, whole_file
+from lacunet.files import cannot_write, path_in, whole_file
 
 if TYPE_CHECKING:  # it needs numpy, which `lacunet --help` does not
     from lacunet.case import CaseFiles
 
 FILE_NAME = "sources.csv"
 BETWEEN_FILES = "; "
+
+PARTS = ".parts"
+"""The folder, in an output folder, of what becomes whole at the end."""
 
 PATIENCE_SECONDS = 30.0
 """How long a process waits for another that writes the same table; a lock that is older was left behind."""
@@ -66,10 +70,45 @@ def write_sources(folder: Path, rows: Sequence[SourceRow]) -> None:
     Raises:
         OutputError: the table cannot be written, or the file of that name is another one.
     """
-    if not rows:
+    _add(folder / FILE_NAME, [{**asdict(row), "files": BETWEEN_FILES.join(row.files)} for row in rows])
+
+
+def own_table(folder: Path, name: str) -> Path:
+    """A folder for the table of one case alone, which its worker writes; workers side by side would wait for each other
+    at the table of all."""
+    return path_in(folder / PARTS / "cases", name)
+
+
+def gather_tables(folder: Path, parts: Sequence[Path], places: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Put tables into that of an output folder, in their order, and remove them.
+
+    Args:
+        folder: Where the results lie.
+        parts: The folders of the tables; one without a table is passed over. Of rows that several have, the last stay.
+        places: Where cases stand in the whole table; the rows of others follow.
+
+    Raises:
+        OutputError: see `write_sources`.
+    """
+    there = [part for part in parts if (part / FILE_NAME).is_file()]
+    by_key: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for part in there:
+        own: dict[tuple[str, str], list[dict[str, str]]] = {}
+        for row in _read(part / FILE_NAME):
+            own.setdefault(_key(row), []).append(row)
+        by_key |= own
+    _add(folder / FILE_NAME, [row for rows in by_key.values() for row in rows], places)
+    for part in there:
+        (part / FILE_NAME).unlink(missing_ok=True)
+        with suppress(OSError):  # another process may be writing into one of them
+            for empty in (part, part.parent, part.parent.parent):
+                empty.rmdir()
+
+
+def _add(path: Path, new: Sequence[Mapping[str, str]], places: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Add rows to a table; those there of the same cases are replaced."""
+    if not new:
         return
-    path = folder / FILE_NAME
-    new = [{**asdict(row), "files": BETWEEN_FILES.join(row.files)} for row in rows]
     keys = {_key(row) for row in new}
     with _alone(path), whole_file(path) as temporary:
         kept = [row for row in _read(path) if _key(row) not in keys]
@@ -77,7 +116,7 @@ def write_sources(folder: Path, rows: Sequence[SourceRow]) -> None:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()
-            writer.writerows([*kept, *new])
+            writer.writerows(sorted([*kept, *new], key=lambda row: places.get(row["case"], len(places))))
 
 
 def failed_rows(rows: Sequence[SourceRow], why: str) -> list[SourceRow]:
@@ -131,7 +170,7 @@ def common_folder(paths: Sequence[Path]) -> Path:
         return parents[0]
 
 
-def _key(row: dict[str, str]) -> tuple[str, str]:
+def _key(row: Mapping[str, str]) -> tuple[str, str]:
     return (row["case"], "" if row["case"] else row["source"])
 
 

@@ -2,14 +2,16 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from lacunet.case import Case, CaseFiles
+from lacunet.crew.crew import Lost
 from lacunet.data.mirrored import mirrored_case
 from lacunet.data.nifti import load_case
 from lacunet.environment import describe_environment
@@ -24,6 +26,7 @@ from lacunet.evaluation.summary import Identity, Summary
 from lacunet.files import path_in, write_json
 from lacunet.prediction.postprocess import Rule, apply_rules
 from lacunet.prediction.predictor import Prediction, Predictor
+from lacunet.prediction.team import Team, as_team
 from lacunet.progress import Progress, Silent
 from lacunet.reading import read_json
 from lacunet.task import Subset, Task
@@ -73,6 +76,7 @@ def evaluate(
     folder: Path,
     settings: EvaluateSettings,
     progress: Progress = Silent(),
+    team: Team | None = None,
 ) -> Evaluated:
     """Write `cases.csv`, `summary.json` and `report.html` into a folder, with `tumour_free.csv` where it is asked for.
 
@@ -85,6 +89,7 @@ def evaluate(
         folder: Where the results go.
         settings: What is evaluated.
         progress: Told of every case.
+        team: Predictors like this one, whose workers share the cases; None: this one scores them all.
 
     Raises:
         DataError: no case could be evaluated.
@@ -98,15 +103,12 @@ def evaluate(
     rows: list[Row] = []
     apart: list[Row] = []
     problems: list[Problem] = []
-    for done, files in enumerate(cases):
-        progress.advanced("scoring cases", done, len(cases), f"scoring {files.name}")
-        try:
-            scored = _rows_of_case(predictor, files, folder, settings)
-            apart += _rows_without_tumour(predictor, files, folder, settings)
-            rows += scored
-        except Exception as error:
-            problems.append(problem_of(files.name, error))
-    progress.advanced("scoring cases", len(cases), len(cases), "scored")
+    for one in _each_scored(as_team(team or predictor), cases, folder, settings, progress):
+        if isinstance(one, Problem):
+            problems.append(one)
+        else:
+            rows += one.rows
+            apart += one.apart
     if not rows:
         raise DataError("no case could be evaluated: " + "; ".join(problem.message for problem in problems[:3]))
     task = predictor.model.task
@@ -127,6 +129,61 @@ def evaluate(
     write_json(folder / "summary.json", summary.to_json())
     write_evaluation_page(folder / "report.html", _view(predictor, cases, rows, summary, problems, settings))
     return Evaluated(summary, problems)
+
+
+def score_part(
+    predictor: Predictor,
+    cases: Sequence[CaseFiles],
+    folder: Path,
+    settings: EvaluateSettings,
+    progress: Progress = Silent(),
+    team: Team | None = None,
+) -> list[Problem]:
+    """The beginning of `evaluate`, for some of the cases: their rows are kept in `folder/parts/`, where a call of
+    `evaluate` with all cases and `settings.resume` finds them.
+
+    Returns:
+        Cases that could not be evaluated.
+
+    Raises:
+        OutputError: the folder holds another evaluation, or cannot be written.
+    """
+    _open_folder(folder, _identity(predictor, settings), resume=True)
+    scored = _each_scored(as_team(team or predictor), cases, folder, settings, progress)
+    return [one for one in scored if isinstance(one, Problem)]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One case, scored.
+
+    Attributes:
+        rows: Its own.
+        apart: Of the brain without a tumour that it gives.
+    """
+
+    rows: Sequence[Row]
+    apart: Sequence[Row]
+
+
+def _each_scored(
+    team: Team, cases: Sequence[CaseFiles], folder: Path, settings: EvaluateSettings, progress: Progress
+) -> Iterator[Scored | Problem]:
+    scored = team.run(cases, partial(_scored, folder, settings))
+    for done, files in enumerate(cases):
+        progress.advanced("scoring cases", done, len(cases), f"scoring {files.name}")
+        one = next(scored)
+        yield Problem(files.name, one.words) if isinstance(one, Lost) else one
+    progress.advanced("scoring cases", len(cases), len(cases), "scored")
+
+
+def _scored(folder: Path, settings: EvaluateSettings, predictor: Predictor, files: CaseFiles) -> Scored | Problem:
+    """Score a case; its rows are kept in `folder`."""
+    try:
+        rows = _rows_of_case(predictor, files, folder, settings)
+        return Scored(rows, _rows_without_tumour(predictor, files, folder, settings))
+    except Exception as error:
+        return problem_of(files.name, error)
 
 
 def score_case(predictor: Predictor, case: Case, settings: EvaluateSettings) -> list[Row]:

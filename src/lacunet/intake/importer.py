@@ -4,19 +4,30 @@ importer = Importer()
 for result in importer.import_into(Path("export.zip"), Path("cases")): ...
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from lacunet.case import CaseFiles
+from lacunet.crew.crew import Crew, Here, Lost
 from lacunet.data.find import case_from_files
 from lacunet.data.find import survey as cases_by_name
 from lacunet.data.names import SUFFIXES
+from lacunet.data.parts import Part, in_part, table_of
 from lacunet.data.pseudonyms import IMPORT_RECORD
-from lacunet.data.source_table import SourceRow, failed_rows, relative, sha256_of, write_sources
+from lacunet.data.source_table import (
+    SourceRow,
+    failed_rows,
+    gather_tables,
+    own_table,
+    relative,
+    sha256_of,
+    write_sources,
+)
 from lacunet.errors import DataError, Problem, UsageError, problem_of
-from lacunet.files import path_in
+from lacunet.files import path_in, why_not_plain
 from lacunet.intake.build import ImportSettings, import_case
 from lacunet.intake.found import Survey, Visit
 from lacunet.intake.read.archive import is_archive
@@ -62,13 +73,17 @@ class Importer:
     progress: Progress = Silent()
     task: Task = GLIOMA
 
-    def import_into(self, source: Path, folder: Path, resume: bool = False) -> Iterator[Survey | Imported | Problem]:
+    def import_into(
+        self, source: Path, folder: Path, resume: bool = False, part: Part | None = None, crew: Crew = Here()
+    ) -> Generator[Survey | Imported | Problem, None, None]:
         """Import every visit of a source; one that fails is a `Problem`, and the others are still imported.
 
         Args:
             source: A folder, an archive or a file.
             folder: The folder of cases.
             resume: Skip cases that exist already.
+            part: Only the visits of this part; None: all.
+            crew: Whose workers share the visits. They see the temporary folder (TMPDIR) of this process.
 
         `sources.csv` in `folder` says which case is whose.
 
@@ -82,18 +97,37 @@ class Importer:
         """
         with self.surveyed(source) as (survey, _):
             yield survey
-            for visit in survey.visits:
-                yield self._import_visit(survey, visit, source, folder, resume)
-            write_sources(folder, rows_left_out(survey, source))
+            visits, table = in_part(part, survey.visits, self.name_of), table_of(folder, part)
+            alone = isinstance(crew, Here)
+            one = self if alone else replace(self, progress=Silent())  # a worker elsewhere has no terminal
+            work = partial(
+                one._import_visit, replace(survey, visits=()), source, folder, resume, table if alone else None
+            )
+            try:
+                for visit, done in zip(visits, crew.run(visits, partial(_worker, work)), strict=True):
+                    yield self._lost(survey, visit, source, folder, done) if isinstance(done, Lost) else done
+            finally:
+                if not alone:
+                    names = filter(lambda name: not why_not_plain(name), map(self.name_of, visits))
+                    gather_tables(table, [own_table(folder, name) for name in names])
+            write_sources(table, rows_left_out(survey, source))
+
+    def _lost(self, survey: Survey, visit: Visit, source: Path, folder: Path, lost: Lost) -> Problem:
+        """The problem of a visit whose worker died; its rows wait for those of the others."""
+        name = self.name_of(visit)
+        if not (path_in(folder, name) / IMPORT_RECORD).exists():
+            write_sources(own_table(folder, name), failed_rows(self.source_rows(survey, visit, source), lost.words))
+        return Problem(name, lost.words)
 
     def _import_visit(
-        self, survey: Survey, visit: Visit, source: Path, folder: Path, resume: bool
+        self, survey: Survey, source: Path, folder: Path, resume: bool, table: Path | None, visit: Visit
     ) -> Imported | Problem:
-        """Import one visit, or say why that failed; its rows in `sources.csv` are written."""
+        """Import one visit, or say why that failed; its rows are written into the folder `table`, or one of its own."""
         name = self.name_of(visit)
         rows: list[SourceRow] = []
         try:
             path = path_in(folder, name)
+            table = table or own_table(folder, name)
         except DataError as error:
             return Problem(name, str(error))
         try:
@@ -104,10 +138,10 @@ class Importer:
         except Exception as error:
             problem = problem_of(name, error)
         else:
-            write_sources(folder, rows)
+            write_sources(table, rows)
             return done
         if not (path / IMPORT_RECORD).exists():  # else the rows are those of the case that is there
-            write_sources(folder, failed_rows(rows, problem.message))
+            write_sources(table, failed_rows(rows, problem.message))
         return problem
 
     @contextmanager
@@ -153,6 +187,11 @@ class Importer:
         names = {modality: f"{record.case}-{modality}.nii.gz" for modality in self.task.subset(record.scans)}
         images = {modality: path_in(folder, record.case) / name for modality, name in names.items()}
         return case_from_files(images, record.case, self.task)
+
+
+def _worker(work: Callable[[Visit], Imported | Problem], device: str) -> Callable[[Visit], Imported | Problem]:
+    """A worker of a crew; import computes on the device of its settings, whichever the worker's is."""
+    return work
 
 
 def needs_import(source: Path, task: Task) -> bool:

@@ -39,6 +39,11 @@ def choose_precision(device: torch.device, precision: Precision = "auto") -> tor
     return torch.float32
 
 
+def precision_of(dtype: torch.dtype) -> Precision:
+    """What `choose_precision` gives this type for."""
+    return "bf16" if dtype == torch.bfloat16 else "float32"
+
+
 def _fault(device: torch.device) -> str | None:
     """Why a device does not work, or None where it does."""
     try:

@@ -29,7 +29,7 @@ class Places:
         record: For programs; written last, so that it says that the case is done.
         stem: How the names of the other files in the mask's folder begin.
         layout: `plain` or `bids`.
-        top: The output folder, for what is there once for all cases.
+        table: The folder of the `sources.csv` that says whose case it is: the output folder, or one of a worker.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class Places:
     record: Path
     stem: str
     layout: Layout
-    top: Path
+    table: Path
 
     def probability(self, region: str) -> Path:
         """The map of one region."""
@@ -84,7 +84,7 @@ def _bids(folder: Path, stem: str) -> Places:
         record=anatomy / f"{segmented}.json",
         stem=stem,
         layout="bids",
-        top=folder,
+        table=folder,
     )
 
 

@@ -1,6 +1,6 @@
 """Case after case: ask, then write. The model is loaded once for a whole cohort."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lacunet.case import CaseFiles
+from lacunet.crew.crew import Here, Lost
 from lacunet.data.hidden_names import errors_without_names
 from lacunet.data.labels import labels_on_disk
-from lacunet.data.source_table import SourceRow, failed_rows, rows_of_files, write_sources
+from lacunet.data.parts import in_part, table_of
+from lacunet.data.source_table import SourceRow, failed_rows, gather_tables, own_table, rows_of_files, write_sources
 from lacunet.errors import (
     DataError,
     LacunetError,
@@ -20,7 +22,9 @@ from lacunet.errors import (
     UsageError,
     problem_of,
 )
+from lacunet.files import why_not_plain
 from lacunet.prediction.predictor import Predictor
+from lacunet.prediction.team import Team, as_team
 from lacunet.segmentation.answer import ask
 from lacunet.segmentation.layout import Places, begin_bids, places, refuse_to_replace, require_apart
 from lacunet.segmentation.write import Segmented, SegmentSettings, write
@@ -32,13 +36,13 @@ if TYPE_CHECKING:  # it loads the packages of registration, which a case that is
 MakeReady = Callable[[CaseFiles], AbstractContextManager[tuple[CaseFiles, "Origin"]]]
 """Imports a case whose scans have skulls or grids of their own, for as long as the context lasts."""
 
-SegmentInto = Callable[[Places, Sequence[SourceRow]], Segmented]
+SegmentInto = Callable[[Predictor, Places, Sequence[SourceRow]], Segmented]
 """Segments one case and writes its results to these files; the rows say whose it is."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A case that is to be segmented.
+    """A case that is to be segmented, in whichever process.
 
     Attributes:
         name: The case.
@@ -52,16 +56,16 @@ class Job:
 
 
 def segment_cases(
-    predictor: Predictor,
+    predictor: Predictor | Team,
     cases: Sequence[CaseFiles],
     folder: Path,
     settings: SegmentSettings,
     make_ready: MakeReady | None = None,
-) -> Iterator[Segmented | Problem]:
+) -> Generator[Segmented | Problem, None, None]:
     """Segment case by case; one that fails is a `Problem` and the others are still done.
 
     Args:
-        predictor: The model.
+        predictor: The model; or a team, whose workers share the cases.
         cases: What to segment.
         folder: Where results go.
         settings: What is written.
@@ -72,10 +76,10 @@ def segment_cases(
         OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
     """
     each = [
-        Job(files.name, partial(rows_of_files, files), partial(_prepared, predictor, files, settings, make_ready))
-        for files in cases
+        Job(files.name, partial(rows_of_files, files), partial(_prepared, files, settings, make_ready))
+        for files in in_part(settings.part, cases, lambda files: files.name)
     ]
-    yield from segment_each(each, folder, settings, predictor.model.task)
+    yield from segment_each(predictor, each, folder, settings)
 
 
 def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: SegmentSettings) -> Segmented:
@@ -100,40 +104,57 @@ def segment_case(predictor: Predictor, files: CaseFiles, folder: Path, settings:
 
 
 def segment_each(
-    each: Sequence[Job], folder: Path, settings: SegmentSettings, task: Task
-) -> Iterator[Segmented | Problem]:
+    predictor: Predictor | Team, each: Sequence[Job], folder: Path, settings: SegmentSettings
+) -> Generator[Segmented | Problem, None, None]:
     """The loop over cases; one that fails is a `Problem` and the others are still done.
 
     Args:
+        predictor: The model; or a team, whose workers share the cases.
         each: The cases.
         folder: Where results go.
         settings: Whether results are replaced or skipped, and how they are laid out.
-        task: Names the labels.
 
     Raises:
         DataError: two cases would have the same result files.
         OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
     """
-    _begin([job.name for job in each], folder, settings, task)
-    for job in each:
-        try:
-            at = places(folder, job.name, settings.layout)
-        except LacunetError as error:
-            yield Problem(job.name, str(error))
-            continue
-        if settings.resume and at.record.is_file():
-            yield Segmented(job.name, at, {}, (), skipped=True)
-            continue
-        rows: Sequence[SourceRow] = ()
-        try:
-            rows = job.rows()
-            done = job.segment_into(at, rows)
-        except UsageError as error:  # nothing was tried
-            yield Problem(job.name, str(error))
-        except Exception as error:
-            yield failed(problem_of(job.name, error), rows, folder, at.record)
-        else:
-            yield done
+    team = as_team(predictor)
+    _begin([job.name for job in each], folder, settings, team.task)
+    alone, table = isinstance(team.crew, Here), table_of(folder, settings.part)
+    try:
+        for job, done in zip(each, team.run(each, partial(_done, folder, settings, alone)), strict=True):
+            yield _lost(job, folder, settings, done) if isinstance(done, Lost) else done
+    finally:
+        if not alone:
+            gather_tables(table, [own_table(folder, job.name) for job in each if not why_not_plain(job.name)])
+
+
+def _done(folder: Path, settings: SegmentSettings, alone: bool, predictor: Predictor, job: Job) -> Segmented | Problem:
+    """Segment one case. Who works `alone` writes into the table of all cases."""
+    try:
+        at = places(folder, job.name, settings.layout)
+    except LacunetError as error:
+        return Problem(job.name, str(error))
+    if settings.resume and at.record.is_file():
+        return Segmented(job.name, at, {}, (), skipped=True)
+    at = replace(at, table=table_of(folder, settings.part) if alone else own_table(folder, job.name))
+    rows: Sequence[SourceRow] = ()
+    try:
+        rows = job.rows()
+        return job.segment_into(predictor, at, rows)
+    except UsageError as error:  # nothing was tried
+        return Problem(job.name, str(error))
+    except Exception as error:
+        return failed(problem_of(job.name, error), rows, at.table, at.record)
+
+
+def _lost(job: Job, folder: Path, settings: SegmentSettings, lost: Lost) -> Problem:
+    """The problem of a case whose worker died."""
+    table, record = own_table(folder, job.name), places(folder, job.name, settings.layout).record
+    try:
+        return failed(Problem(job.name, lost.words), job.rows(), table, record)
+    except Exception as error:
+        return problem_of(job.name, error)
 
 
 def failed(problem: Problem, rows: Sequence[SourceRow], folder: Path, record: Path) -> Problem:
@@ -142,7 +163,7 @@ def failed(problem: Problem, rows: Sequence[SourceRow], folder: Path, record: Pa
     Args:
         problem: The case, and the error.
         rows: Whose it is.
-        folder: The output folder.
+        folder: Of the table.
         record: Says that an earlier result is there.
     """
     try:
@@ -188,10 +209,10 @@ def _begin(names: Sequence[str], folder: Path, settings: SegmentSettings, task: 
 
 
 def _prepared(
-    predictor: Predictor,
     files: CaseFiles,
     settings: SegmentSettings,
     make_ready: MakeReady | None,
+    predictor: Predictor,
     at: Places,
     rows: Sequence[SourceRow],
 ) -> Segmented:

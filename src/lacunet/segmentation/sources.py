@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lacunet.case import CaseFiles
 from lacunet.data.hidden_names import all_without_names, survey_named
+from lacunet.data.parts import Part, in_part, table_of
 from lacunet.data.source_table import SourceRow, write_sources
 from lacunet.data.tree import PassedOver
 from lacunet.errors import DataError, Problem, UsageError, problem_of
@@ -18,6 +19,7 @@ from lacunet.intake.importer import Importer, needs_import, rows_left_out
 from lacunet.intake.read.subject import cautions_beside
 from lacunet.intake.record import HowFound
 from lacunet.prediction.predictor import Predictor
+from lacunet.prediction.team import Team, as_team
 from lacunet.scratch import scratch_folder, speaking_of_scratch
 from lacunet.segmentation.layout import Places
 from lacunet.segmentation.native import Origin, OriginalScan
@@ -80,17 +82,17 @@ def under_name(found: Sources, name: str | None) -> Sources:
 
 
 def segment(
-    predictor: Predictor,
+    predictor: Predictor | Team,
     sources: Sources | Sequence[Path],
     folder: Path,
     settings: SegmentSettings | None = None,
     importer: Importer | None = None,
     targets: Sequence[str] = (),
-) -> Iterator[Survey | Segmented | Problem]:
+) -> Generator[Survey | Segmented | Problem, None, None]:
     """Segment all that the sources hold; a case that fails is a `Problem` and the others are still done.
 
     Args:
-        predictor: The model.
+        predictor: The model; or a team, whose workers share the cases and the visits.
         sources: Case folders, folders of cases, manifests, archives, DICOM folders; or what `read_sources` returned.
         folder: Where results go.
         settings: What is written.
@@ -105,28 +107,35 @@ def segment(
         OutputError: results are there already, and neither `overwrite` nor `resume` is asked for.
         UsageError: one name is given for several sources or visits.
     """
-    settings, importer = settings or SegmentSettings(), importer or Importer(task=predictor.model.task)
+    task = as_team(predictor).task
+    settings, importer = settings or SegmentSettings(), importer or Importer(task=task)
     if isinstance(sources, Sources):
         found = sources
     else:
-        found = read_sources(sources, predictor.model.task, show_names=importer.wishes.show_names)
+        found = read_sources(sources, task, show_names=importer.wishes.show_names)
     found = under_name(found, importer.name)
     yield from found.problems
     make_ready = partial(made_ready, importer=importer, targets=targets)
     yield from segment_cases(predictor, found.cases, folder, settings, make_ready)
-    yield from segment_exports(predictor, importer, found.exports, folder, settings, targets)
-    write_sources(folder, found.rows)
+    if len(found.exports) > 1:  # which cases an export holds is not known before it is read
+        exports, visits = in_part(settings.part, found.exports, lambda export: export.name), None
+    else:
+        exports, visits = list(found.exports), settings.part
+    yield from segment_exports(predictor, importer, exports, folder, settings, targets, visits)
+    write_sources(table_of(folder, settings.part), found.rows)
 
 
 def segment_exports(
-    predictor: Predictor,
+    predictor: Predictor | Team,
     importer: Importer,
     exports: Sequence[Path],
     folder: Path,
     settings: SegmentSettings,
     targets: Sequence[str] = (),
-) -> Iterator[Survey | Segmented | Problem]:
-    """Segment several exports; one that is refused is a `Problem` and the others are still done.
+    part: Part | None = None,
+) -> Generator[Survey | Segmented | Problem, None, None]:
+    """Segment several exports, or of each only the visits of a part; one that is refused is a `Problem` and the others
+    are still done.
 
     Raises:
         UsageError: one name is given for several exports or visits, or a wish names nothing that is there.
@@ -136,7 +145,7 @@ def segment_exports(
     done: set[str] = set()
     for number, export in enumerate(exports, 1):
         try:
-            with closing(segment_export(predictor, importer, export, folder, settings, targets)) as results:
+            with closing(segment_export(predictor, importer, export, folder, settings, targets, part)) as results:
                 for result in results:
                     if isinstance(result, Survey):
                         done |= _new_names(result, importer, done)
@@ -157,14 +166,15 @@ def _new_names(survey: Survey, importer: Importer, done: set[str]) -> set[str]:
 
 
 def segment_export(
-    predictor: Predictor,
+    predictor: Predictor | Team,
     importer: Importer,
     export: Path,
     folder: Path,
     settings: SegmentSettings,
     targets: Sequence[str] = (),
+    part: Part | None = None,
 ) -> Generator[Survey | Segmented | Problem, None, None]:
-    """Segment every visit of an export; the masks come back on the grids of the scans as they were.
+    """Segment every visit of an export, or those of a part; the masks come back on the grids of the scans as they were.
 
     Yields:
         What the export holds, then each visit.
@@ -179,22 +189,22 @@ def segment_export(
         each = [
             Job(
                 importer.name_of(visit),
-                partial(importer.source_rows, survey, visit, export),
-                partial(_imported, predictor, importer, visit, work, settings, targets),
+                partial(importer.source_rows, replace(survey, visits=()), visit, export),
+                partial(_imported, importer, visit, work, settings, targets),
             )
-            for visit in survey.visits
+            for visit in in_part(part, survey.visits, importer.name_of)
         ]
-        yield from segment_each(each, folder, settings, predictor.model.task)
-        write_sources(folder, rows_left_out(survey, export))
+        yield from segment_each(predictor, each, folder, settings)
+        write_sources(table_of(folder, settings.part), rows_left_out(survey, export))
 
 
 def _imported(
-    predictor: Predictor,
     importer: Importer,
     visit: Visit,
     work: Path,
     settings: SegmentSettings,
     targets: Sequence[str],
+    predictor: Predictor,
     at: Places,
     rows: Sequence[SourceRow],
 ) -> Segmented:

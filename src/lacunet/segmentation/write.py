@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lacunet.data.nifti import write_image, write_mask
+from lacunet.data.parts import Part
 from lacunet.data.source_table import SourceRow, inputs_of, write_sources
 from lacunet.evaluation.fit import Fit
 from lacunet.files import rounded, write_json
@@ -44,6 +45,7 @@ class SegmentSettings:
         viewer: Put the scans and the interactive viewer into each page: 5 to 10 MB more a case at 1 mm.
         n4: Which scans are corrected for uneven brightness before the model sees them.
         leave_out_bad: Leave out the scan that does not fit the others, where there is one among three or more.
+        part: Only the cases of this part of a cohort; None: all.
     """
 
     subset: Subset | None = None
@@ -58,6 +60,7 @@ class SegmentSettings:
     viewer: bool = True
     n4: N4 = "off"
     leave_out_bad: bool = False
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
     write_case_page(at.page, view_of(answer, warnings, facts, settings.viewer))
     seconds = answer.seconds + time.monotonic() - started
     names = [path.name for path in (at.mask, *masks)]
-    write_sources(at.top, rows)
+    write_sources(at.table, rows)
     record = _record(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
     write_json(at.record, asdict(record))
     cautions, doubts = [one.sentence for one in answer.cautions], [one.sentence for one in answer.doubts]

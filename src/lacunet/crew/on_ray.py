@@ -1,0 +1,119 @@
+"""Workers that are actors of Ray, which places them, starts them again where they died, and repeats the task."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from lacunet.crew.crew import MOST_DEATHS, Done, Lost, MakeWorker, Raised, Result, Task, compute_on, outcome_of
+from lacunet.crew.shared_out import shared_out
+from lacunet.errors import UsageError
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """An actor for each GPU of a cluster, or for as many of its cores as this process has threads.
+
+    The package is installed, and data and results are under the same paths, on each node.
+
+    Attributes:
+        address: Of the cluster (`auto`, `HOST:6379`, `ray://HOST:10001`); empty: what RAY_ADDRESS names or runs on this
+            machine, else a new one on this machine.
+        device: `cpu`: no actor asks for a GPU; `cuda`: each asks for one; `auto`: each does where the cluster has any.
+    """
+
+    address: str = ""
+    device: str = "auto"
+
+    def run(self, tasks: Sequence[Task], make_worker: MakeWorker[Task, Result]) -> Iterator[Result | Lost]:
+        """See `Crew.run`.
+
+        Raises:
+            UsageError: there is no cluster at the address, or it has no GPU and one is asked for.
+        """
+        if not tasks:
+            return
+        import torch  # the commands that need no crew answer at once
+
+        with _connected(self.address):
+            threads = torch.get_num_threads()
+            number, options = _places(threads, self.device)
+            hands = [_Hand(make_worker, self.device, threads, options) for _ in range(min(number, len(tasks)))]
+            yield from shared_out(hands, tasks)
+
+
+class _Actor:
+    """What runs in an actor's process."""
+
+    def __init__(self, make_worker: MakeWorker[Any, Any], device: str, threads: int) -> None:
+        compute_on(threads)
+        self._made = outcome_of(make_worker, device)
+
+    def do(self, task: Any) -> Any:
+        return self._made if isinstance(self._made, Raised) else outcome_of(self._made.result, task)
+
+
+class _Hand(Generic[Task, Result]):
+    """An actor that does one task at a time."""
+
+    def __init__(
+        self, make_worker: MakeWorker[Task, Result], device: str, threads: int, options: dict[str, int]
+    ) -> None:
+        import ray
+
+        again = {"max_restarts": -1, "max_task_retries": MOST_DEATHS - 1}
+        self._actor = ray.remote(_Actor).options(**options, **again).remote(make_worker, device, threads)
+
+    def do(self, task: Task) -> Done[Result] | Raised | Lost:
+        import ray
+
+        try:
+            answer: Done[Result] | Raised = ray.get(self._actor.do.remote(task))
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError):
+            return Lost()
+        return answer
+
+    def end(self) -> None:
+        import ray
+
+        with suppress(Exception):  # the cluster may be gone
+            ray.kill(self._actor)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """Within the block this process belongs to a cluster; one that it had joined before stays joined."""
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError("--on ray: Ray is not installed; pip install 'lacunet[ray]'") from error
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise UsageError(
+            f"--on ray:{address}: no cluster answers there ({first}); start one with: ray start --head"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _places(threads: int, device: str) -> tuple[int, dict[str, int]]:
+    """How many actors a cluster has room for, and what each asks for."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = 0 if device == "cpu" else sum(int(node.get("GPU", 0)) for node in nodes)
+    if device.startswith("cuda") and not gpus:
+        raise UsageError(f"--device {device}: the Ray cluster has no GPU; use --device auto or cpu")
+    if gpus:
+        return gpus, {"num_gpus": 1}
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    each = max(1, min(threads, max(cores, default=1)))
+    return max(1, sum(count // each for count in cores)), {"num_cpus": each}

@@ -1,0 +1,81 @@
+"""`--on` a crew: every file that the serial run writes, with the same bytes but for seconds and dates."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from calibrations_made import tiny_model
+from lacunet.data.phantom.phantom import write_phantoms
+from lacunet.training.recipe import write_recipe
+from same_files import written
+from small import tiny_recipe
+
+Run = Callable[..., tuple[int, str, str]]
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four invented patients, the second of them broken in one copy; a model; fold models, a split and a recipe."""
+    folder: Path = tmp_path_factory.mktemp("world")
+    names = [path.name for path in write_phantoms(folder / "cases", 4, seed=1, spacing=8.0)]
+    write_phantoms(folder / "broken", 4, seed=1, spacing=8.0)
+    scan = next((folder / "broken" / names[1]).glob("*t1c*.nii.gz"))
+    scan.write_bytes(scan.read_bytes()[:-500])
+    for seed in range(2):
+        tiny_model(folder / f"fold{seed}", seed, spacing=8.0)
+        (folder / f"fold{seed}.json").write_text(json.dumps({"val": names[2 * seed : 2 * seed + 2]}))
+    (folder / "split.json").write_text(json.dumps({"train": names[:2], "val": names[2:3], "test": names[3:]}))
+    recipe = tiny_recipe(
+        prepare={"spacing": 8.0}, train={"steps": 2, "save_every": 1}, validate={"every": 2, "subsets": ["t1c"]}
+    )
+    write_recipe(folder / "one.toml", recipe)
+    return folder
+
+
+SEGMENT = ["segment", "{world}/broken", "-m", "{world}/fold0", "--device", "cpu"]
+EVALUATE = ["evaluate", "{world}/fold0", "{world}/broken", "--subsets", "t1c,t1c+t2f", "--device", "cpu"]
+BENCHMARK = [
+    "benchmark", "{world}/one.toml", "--data", "{world}/cases", "--split", "{world}/split.json", "--seeds", "2",
+    "--subsets", "t1c,t2f", "--device", "cpu",
+]  # fmt: skip
+CALIBRATE = [
+    "calibrate", "{world}/fold0={world}/fold0.json:val", "{world}/fold1={world}/fold1.json:val",
+    "--data", "{world}/cases", "--voxels", "100", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "on", "status"),
+    [
+        (SEGMENT, "processes:2", 1),
+        (SEGMENT, "ray", 1),
+        (EVALUATE, "processes:2", 1),
+        (EVALUATE, "slurm:workers=2,cluster=local,folder={out}", 1),
+        (BENCHMARK, "processes:2", 0),
+        (CALIBRATE, "processes:2", 0),
+    ],
+    ids=lambda value: f"{value[0]}" if isinstance(value, list) else str(value).partition(":")[0],
+)
+def test_a_crew_writes_and_prints_what_the_serial_run_does(
+    lacunet: Run, world: Path, tmp_path: Path, words: list[str], on: str, status: int
+) -> None:
+    pytest.importorskip({"ray": "ray", "slurm": "submitit"}.get(on.partition(":")[0], "torch"), reason="no such extra")
+    (tmp_path / "array").mkdir()
+    told = [word.format(world=world) for word in words]
+    serial = lacunet(*told, "-o", tmp_path / "serial")
+    crew = lacunet(*told, "-o", tmp_path / "crew", "--on", on.format(out=tmp_path / "array"))
+    assert (serial[0], crew[0]) == (status, status), crew
+    expected, found = written(tmp_path / "serial"), written(tmp_path / "crew")
+    assert sorted(found) == sorted(expected)
+    assert [name for name, content in expected.items() if found[name] != content] == []
+    assert not list((tmp_path / "array").iterdir())
+    if words is SEGMENT or words is EVALUATE:
+        printed = [one.replace(str(tmp_path / "crew"), str(tmp_path / "serial")) for one in crew[1:]]
+        assert printed == list(serial[1:])
