@@ -63,7 +63,8 @@ class Archive:
     def found(self, study: str, modality: str) -> list[str]:
         """The archive's names for the instances of a modality in a study."""
         series = self.ask(f"/studies/{study}/series")
-        return [one for item in series if item["MainDicomTags"].get("Modality") == modality for one in item["Instances"]]
+        wanted = [one for one in series if one["MainDicomTags"].get("Modality") == modality]
+        return [instance for one in wanted for instance in one["Instances"]]
 
     def read(self, instance: str, path: Path) -> Path:
         """An instance as a file."""
@@ -72,7 +73,7 @@ class Archive:
             path.write_bytes(answer.read())
         return path
 
-    def wait_for(self, study: str, modality: str, count: int = 1, seconds: float = 90) -> list[str]:
+    def wait_for(self, study: str, modality: str, count: int = 1, seconds: float = 240) -> list[str]:
         """The instances of a modality, once there are so many."""
         end = time.monotonic() + seconds
         while len(found := self.found(study, modality)) < count:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,10 @@ from archive import TITLE, Archive
 from lacunet.node.queue import Queue, State, Study
 
 
-def settings_for(archive: Archive, folder: Path, model: Path, **sections: Mapping[str, Any]) -> Path:
-    """A configuration for the archive; sections are laid over it."""
+def settings_for(
+    archive: Archive, folder: Path, model: Path, replaced: Sequence[str] = (), **sections: Mapping[str, Any]
+) -> Path:
+    """A configuration for the archive; sections are laid over it, or replace what it has."""
     fields: dict[str, Any] = {
         "folder": str(folder / "node"),
         "receive": {
@@ -33,7 +35,7 @@ def settings_for(archive: Archive, folder: Path, model: Path, **sections: Mappin
         "page": {"port": 0},
     }
     for name, section in sections.items():
-        fields[name] = {**fields.get(name, {}), **section}
+        fields[name] = dict(section) if name in replaced else {**fields.get(name, {}), **section}
     path = folder / "node.toml"
     path.write_text(tomli_w.dumps(fields))
     return path
@@ -51,7 +53,7 @@ class Node:
         self.program.send_signal(signal.SIGKILL)
         self.program.wait()
 
-    def wait_for(self, state: State, count: int = 1, seconds: float = 90) -> list[Study]:
+    def wait_for(self, state: State, count: int = 1, seconds: float = 240) -> list[Study]:
         """The studies in this state, once there are so many."""
         end = time.monotonic() + seconds
         while len(found := [one for one in self.queue.studies() if one.state == state]) < count:
@@ -71,7 +73,7 @@ def running(config: Path) -> Iterator[Node]:
     with log.open("wb") as out, subprocess.Popen(words, stdout=out, stderr=out, env=environment) as program:
         try:
             end = time.monotonic() + 60
-            while "listens" not in log.read_text():
+            while "the node runs" not in log.read_text():
                 assert program.poll() is None, log.read_text()
                 assert time.monotonic() < end, log.read_text()
                 time.sleep(0.05)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lacunet.cli.terminal import say
+from lacunet.errors import UsageError
 
 Config = Annotated[Path, typer.Argument(help="The node's TOML file; lacunet node example prints one.")]
 
@@ -26,6 +27,31 @@ def run(config: Config) -> None:
     from lacunet.node.settings import read_settings
 
     run_node(config, read_settings(config), _log, threading.Event())
+
+
+@node.command()
+def status(config: Config) -> None:
+    """Say what the node waits for, what it has done, and what failed and why."""
+    from lacunet.node.queue import Queue
+    from lacunet.node.settings import read_settings
+    from lacunet.node.status import status_lines, status_of
+
+    for line in status_lines(status_of(Queue(read_settings(config).folder))):
+        say(line)
+
+
+@node.command()
+def retry(config: Config, name: Annotated[str, typer.Argument(help="The study's name, as status prints it.")]) -> None:
+    """Do a study again that failed or was half sent; results that could not be sent are only sent again."""
+    from lacunet.node.queue import Queue
+    from lacunet.node.settings import read_settings
+    from lacunet.node.status import status_of
+
+    queue = Queue(read_settings(config).folder)
+    status_of(queue)
+    if not queue.retry(name, time.time()):
+        raise UsageError(f"{name}: no study of that name failed or is half sent, with its scans still there")
+    say(f"{name}: is done again")
 
 
 @node.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lacunet.errors import OutputError
 from lacunet.intake.read.dataset import UnreadableFile, read_header_of
+from lacunet.intake.read.quiet import silently
 from lacunet.node.durable import UNFINISHED, kept, make_folder, written
 from lacunet.node.queue import Queue, key_of
 from lacunet.node.settings import Receive
@@ -54,12 +55,12 @@ class Inbox:
         for path in self.folder.glob(f"{UNFINISHED}*"):
             path.unlink(missing_ok=True)
 
-    def keep(self, content: bytes, uid: str, association: str, now: float) -> None:
+    def keep(self, content: bytes, uid: str | None, association: str, now: float) -> None:
         """Keep an object. When this returns, it is on the disk, and in the queue.
 
         Args:
             content: The file, with preamble and meta header.
-            uid: The SOPInstanceUID that the sender states.
+            uid: The SOPInstanceUID that the sender states; None where it states none.
             association: What sends it.
             now: Seconds of the epoch.
 
@@ -68,8 +69,6 @@ class Inbox:
             NoRoom: the disk is full, or a limit is reached.
             OutputError: it cannot be kept for another reason.
         """
-        if self.queue.is_own(uid):
-            return  # an archive sends back what it got from here
         if len(content) > self.limits.largest_object_mib * _MIB:
             raise NoRoom(f"an object of more than {self.limits.largest_object_mib} MiB (receive.largest_object_mib)")
         try:
@@ -78,16 +77,20 @@ class Inbox:
                     f"less than {self.limits.least_free_mib} MiB are free on the disk (receive.least_free_mib)"
                 )
             with written(self.folder, content) as temporary:
-                study = _study_of(temporary, uid)
+                study, own = _uids_of(temporary)
+                if own != (uid or own):
+                    raise BadObject("its SOPInstanceUID is another than the sender stated")
+                if self.queue.is_own(own):
+                    return  # an archive sends back what it got from here
                 digest = hashlib.sha256(content).hexdigest()
-                target = self.folder_of(key_of(study)) / f"{key_of(uid)}.dcm"
-                if self.queue.known_object(study, uid) == digest and target.is_file():
+                target = self.folder_of(key_of(study)) / f"{key_of(own)}.dcm"
+                if self.queue.known_object(study, own) == digest and target.is_file():
                     self.queue.sent_again(study, association)
                     return
                 self._require_room(study, len(content))
                 make_folder(target.parent)
                 kept(temporary, target)
-                self.queue.received(study, uid, digest, len(content), association, now)
+                self.queue.received(study, own, digest, len(content), association, now)
         except (OSError, sqlite3.Error) as error:
             raise _cannot_keep(error) from error
 
@@ -99,19 +102,19 @@ class Inbox:
             raise NoRoom(f"a study of more than {self.limits.largest_study_mib} MiB (receive.largest_study_mib)")
 
 
-def _study_of(path: Path, uid: str) -> str:
+def _uids_of(path: Path) -> tuple[str, str]:
+    """StudyInstanceUID and SOPInstanceUID."""
     try:
-        header, _ = read_header_of(path, ["StudyInstanceUID", "SOPInstanceUID"])
-        study, own = (str(header.get(name) or "") for name in ("StudyInstanceUID", "SOPInstanceUID"))
+        with silently():
+            header, _ = read_header_of(path, ["StudyInstanceUID", "SOPInstanceUID"])
+            study, own = (str(header.get(name) or "") for name in ("StudyInstanceUID", "SOPInstanceUID"))
     except UnreadableFile as error:
         raise BadObject(str(error)) from None
     except (AttributeError, TypeError, ValueError) as error:
         raise BadObject(f"damaged ({type(error).__name__})") from None
     if not study or not own or len(study) > MOST_UID or len(own) > MOST_UID:
         raise BadObject("it has no StudyInstanceUID or SOPInstanceUID, or one of more than 64 letters")
-    if own != uid:
-        raise BadObject("its SOPInstanceUID is another than the sender stated")
-    return study
+    return study, own
 
 
 def _cannot_keep(error: Exception) -> OutputError:

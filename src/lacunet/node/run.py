@@ -11,11 +11,13 @@ from pathlib import Path
 from lacunet.errors import UsageError, unforeseen
 from lacunet.files import cannot_write
 from lacunet.node.durable import make_folder
+from lacunet.node.fetch import fetch_once
 from lacunet.node.keep import Inbox
 from lacunet.node.queue import Queue
 from lacunet.node.receive import Log, receiving
 from lacunet.node.send import send_due
-from lacunet.node.settings import NodeSettings
+from lacunet.node.serve import serving
+from lacunet.node.settings import Fetch, NodeSettings
 from lacunet.node.work import make_results, remove_outdated, work_once
 
 _TICK = 0.5
@@ -52,16 +54,27 @@ def run_node(config: Path, settings: NodeSettings, log: Log, stop: threading.Eve
             (lambda: send_due(settings.send, receive.title, queue, log), _TICK),
             (lambda: _remove(inbox, settings.keep_days, log), _HOUR),
         ]
+        if fetch := settings.fetch:
+            loops.append((lambda: _fetch(fetch, inbox, log), fetch.every_seconds))
         for step, seconds in loops:
             stack.enter_context(_looping(step, seconds, log, stop))
         if receive.port and receive.senders:
             port = stack.enter_context(receiving(inbox, log))
             log(f"{receive.title} listens on {receive.address}, port {port}")
+        if settings.page.port:
+            stack.enter_context(serving(settings, queue))
+            log(f"the status page is at http://{settings.page.address}:{settings.page.port}")
+        log("the node runs")
         stop.wait()
 
 
 def _close(queue: Queue, quiet: float, half_sent: float) -> bool:
     queue.close_complete(time.time(), quiet, half_sent)
+    return False
+
+
+def _fetch(fetch: Fetch, inbox: Inbox, log: Log) -> bool:
+    fetch_once(fetch, inbox, log)
     return False
 
 

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from lacunet.errors import DataError, Problem, problem_of
 from lacunet.intake.build import ImportSettings
-from lacunet.intake.found import Survey, Visit
+from lacunet.intake.found import Survey, Visit, pictures_allowed
 from lacunet.intake.importer import Importer
 from lacunet.models.ensemble import load_models
-from lacunet.node.outcome import Made, Outcome, write_outcome
-from lacunet.node.settings import NodeSettings
+from lacunet.node.captures import Shown, write_captures
+from lacunet.node.measurements import Measured, write_measurements
+from lacunet.node.outcome import Kind, Made, Outcome, write_outcome
+from lacunet.node.settings import NodeSettings, Send
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.sources import segment_export, wanted_targets
 from lacunet.segmentation.write import Segmented, SegmentSettings
-from lacunet.task import Task
+from lacunet.task import IN_BRACKETS, Task
 
 RESULTS = "results"
 """Below the outcome's folder: what `lacunet segment` writes."""
@@ -52,21 +54,22 @@ def segment_study(settings: NodeSettings, source: Path, folder: Path, name: str)
     on = "cuda" if settings.segment.device.startswith("cuda") else "cpu"
     importer = Importer(settings=ImportSettings(settings.segment.stripper, on), name=name, task=task)
     visit: Visit | None = None
-    for result in segment_export(predictor, importer, source, folder / RESULTS, SegmentSettings()):
+    for result in segment_export(predictor, importer, source, folder / RESULTS, SegmentSettings(viewer=False)):
         if isinstance(result, Survey):
             visit = result.visits[0]
         elif isinstance(result, Problem):
             return Outcome(reason=result.message)
         elif visit is not None:  # the converted scans are there until the next step of the loop
-            return _outcome(result, _made(settings, visit, result, folder, task), task)
+            return _outcome(result, _made(settings.send, visit, result, folder, task), task)
     raise DataError("holds no visit that can be segmented")
 
 
-def _made(settings: NodeSettings, visit: Visit, done: Segmented, folder: Path, task: Task) -> list[Made]:
-    """The objects that go back, masks first.
+def _made(settings: Send, visit: Visit, done: Segmented, folder: Path, task: Task) -> list[Made]:
+    """The objects that go back: masks, then what is made of them.
 
     Raises:
         DataError: a mask could not be written as DICOM.
+        OutputError: a file cannot be written.
     """
     made: list[Made] = []
     for modality in wanted_targets(tuple(visit.scans), (), task):
@@ -74,8 +77,37 @@ def _made(settings: NodeSettings, visit: Visit, done: Segmented, folder: Path, t
         if not mask.is_file():
             notes = "; ".join(line for line in done.warnings if line.startswith("no DICOM SEG"))
             raise DataError(notes or f"no DICOM SEG of {task.titles[modality]}")
-        made.append(Made(uid=uid_of(mask), kind="mask", file=str(mask.relative_to(folder))))
+        made.append(_as_made(mask, "mask", folder))
+        if settings.secondary_capture and pictures_allowed(visit.cautions):
+            shown = Shown(
+                visit.scans[modality].path, done.places.native_mask(modality), mask, _legend(done, task), _said(done)
+            )
+            pictures = write_captures(shown, done.places.folder, settings.most_pictures, task)
+            made += [_as_made(path, "picture", folder) for path in pictures]
+        if settings.structured_report:
+            report = done.places.folder / f"volumes-on-{modality}.dcm"
+            write_measurements(Measured(mask, done.volumes, _titles(done, task)), report, task)
+            made.append(_as_made(report, "report", folder))
     return made
+
+
+def _titles(done: Segmented, task: Task) -> dict[str, str]:
+    """Regions by name, with a word where the number must be read with care."""
+    doubtful = " (doubtful)" if done.doubts else ""
+    return {region: f"{task.titles[region]}{IN_BRACKETS[done.evidence[region]]}{doubtful}" for region in task.regions}
+
+
+def _legend(done: Segmented, task: Task) -> dict[str, str]:
+    titles = _titles(done, task)
+    return {region: f"{titles[region]} {done.volumes[region]:.1f} ml" for region in task.regions}
+
+
+def _said(done: Segmented) -> list[str]:
+    return [*(f"CAUTION: {line}" for line in done.cautions), *(f"DOUBTFUL: {line}" for line in done.doubts)]
+
+
+def _as_made(path: Path, kind: Kind, folder: Path) -> Made:
+    return Made(uid=uid_of(path), kind=kind, file=str(path.relative_to(folder)))
 
 
 def uid_of(path: Path) -> str:
