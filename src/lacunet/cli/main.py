@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from lacunet import __version__
-from lacunet.cli import benchmark, calibrate, compare, complete, data, gather, import_, segment, show, train
+from lacunet.cli import benchmark, calibrate, compare, complete, data, gather, import_, node, segment, show, train
 from lacunet.cli.signals import Stopped, leave, stopped_by_signals
 from lacunet.cli.streams import lasting_streams, what_was_lost
 from lacunet.cli.terminal import DEBUG, complain, complain_at_length, debugging, say
@@ -95,6 +95,7 @@ app.command()(show.models)
 app.command()(show.check)
 app.command()(data.phantom)
 app.command()(data.missing)
+app.add_typer(node.node, name="node")
 
 
 def how_to_go_on(words: Sequence[str]) -> str:

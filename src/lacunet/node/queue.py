@@ -1,0 +1,411 @@
+"""The queue on disk: which studies are there, how far each is, what was sent. It survives the end of the program at
+any point.
+
+SQLite in WAL mode with `synchronous = FULL`: what a method has written when it returns is on the disk. Files are
+written and synchronised before the row that names them (`durable.py`).
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["receiving", "waiting", "working", "sending", "done", "failed", "half sent"]
+
+FILE_NAME = "queue.sqlite"
+_SECONDS = 30.0
+"""How long to wait for another thread's transaction."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS study (
+  uid TEXT PRIMARY KEY, key TEXT UNIQUE NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, revision INTEGER NOT NULL,
+  began REAL NOT NULL, changed REAL NOT NULL, tries INTEGER NOT NULL, reason TEXT NOT NULL, outcome TEXT NOT NULL,
+  kept INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS instance (
+  study TEXT NOT NULL, uid TEXT NOT NULL, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (study, uid)
+);
+CREATE TABLE IF NOT EXISTS sending (
+  study TEXT NOT NULL, association TEXT NOT NULL, cut INTEGER NOT NULL, PRIMARY KEY (study, association)
+);
+CREATE TABLE IF NOT EXISTS result (
+  uid TEXT PRIMARY KEY, study TEXT NOT NULL, kind TEXT NOT NULL, file TEXT NOT NULL, sent REAL, tries INTEGER NOT NULL,
+  due REAL NOT NULL, reason TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS refusal (time REAL NOT NULL, address TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS seen (
+  study TEXT PRIMARY KEY, images INTEGER NOT NULL, since REAL NOT NULL, fetched INTEGER NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study in the queue.
+
+    Attributes:
+        uid: StudyInstanceUID. Never shown.
+        key: Names its folders: 24 hexadecimal digits of a hash of the UID.
+        name: For people: `case-` and 8 digits of a hash of the UID, as `lacunet import` names it.
+        state: How far it is.
+        revision: Grows with each new object.
+        began: When its first object came, in seconds of the epoch.
+        changed: When its state or its objects last changed.
+        tries: How often it was begun to be segmented.
+        reason: Why it failed, or waits.
+        outcome: What came of it: `volumes_ml`, `warnings` ...
+        kept: Whether its scans and results are still there.
+        objects: How many objects it has.
+        unsent: How many of its results are still to be sent.
+    """
+
+    uid: str
+    key: str
+    name: str
+    state: State
+    revision: int
+    began: float
+    changed: float
+    tries: int
+    reason: str
+    outcome: Mapping[str, Any]
+    kept: bool
+    objects: int
+    unsent: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """An object that is to be sent.
+
+    Attributes:
+        uid: Its SOPInstanceUID.
+        study: The key of its study.
+        name: The name of its study.
+        kind: `mask`, `picture` or `report`.
+        file: Where it lies, below the node's folder.
+        tries: How often it was tried to be sent.
+    """
+
+    uid: str
+    study: str
+    name: str
+    kind: str
+    file: str
+    tries: int
+
+
+def key_of(uid: str) -> str:
+    """Names the files and folders of a UID, whatever it holds."""
+    return hashlib.sha256(uid.encode("utf-8", "replace")).hexdigest()[:24]
+
+
+def name_of(uid: str) -> str:
+    """A study's name for people, by which somebody who has the scans can find it."""
+    return f"case-{key_of(uid)[:8]}"
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The queue in a folder.
+
+    Attributes:
+        folder: The node's folder.
+    """
+
+    folder: Path
+
+    @contextmanager
+    def opened(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; kept when the block ends, undone by an error.
+
+        Raises:
+            sqlite3.Error: the disk is full, or the file is damaged.
+        """
+        path = self.folder / FILE_NAME
+        with closing(sqlite3.connect(path, timeout=_SECONDS, isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def make(self) -> None:
+        """Make the file, where there is none."""
+        path = self.folder / FILE_NAME
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        with closing(sqlite3.connect(path, timeout=_SECONDS, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the file open, so that SQLite need not tidy up after each transaction."""
+        with closing(sqlite3.connect(self.folder / FILE_NAME, timeout=_SECONDS)) as connection:
+            connection.execute("SELECT count(*) FROM study").fetchone()
+            yield
+
+    def begin(self) -> None:
+        """What a killed node left: associations count as broken off, studies under way are done again."""
+        with self.opened() as database:
+            database.execute("UPDATE sending SET cut = 1")
+            database.execute("UPDATE study SET state = 'waiting', tries = tries - 1 WHERE state = 'working'")
+
+    # objects that come in
+
+    def known_object(self, study: str, uid: str) -> str:
+        """The SHA-256 of an object that is there; "" without it."""
+        with self.opened() as database:
+            row = database.execute("SELECT sha256 FROM instance WHERE study = ? AND uid = ?", (study, uid)).fetchone()
+        return str(row[0]) if row else ""
+
+    def is_own(self, uid: str) -> bool:
+        """Whether an object is a result of this node, which an archive may send back."""
+        with self.opened() as database:
+            return database.execute("SELECT 1 FROM result WHERE uid = ?", (uid,)).fetchone() is not None
+
+    def size_of(self, study: str) -> tuple[int, int]:
+        """Objects and bytes of a study."""
+        with self.opened() as database:
+            row = database.execute("SELECT count(*), total(bytes) FROM instance WHERE study = ?", (study,)).fetchone()
+        return int(row[0]), int(row[1])
+
+    def received(self, study: str, uid: str, sha256: str, size: int, association: str, now: float) -> None:
+        """An object was stored. A study that was done, or under way, waits to be complete again.
+
+        Args:
+            study: StudyInstanceUID.
+            uid: SOPInstanceUID.
+            sha256: Of its file.
+            size: Of its file, in bytes.
+            association: What sends it; the study is not complete before that has ended.
+            now: Seconds of the epoch.
+        """
+        with self.opened() as database:
+            database.execute(
+                "INSERT INTO study VALUES (?, ?, ?, 'receiving', 1, ?, ?, 0, '', '{}', 1) ON CONFLICT (uid) DO UPDATE "
+                "SET state = 'receiving', revision = revision + 1, changed = excluded.changed, tries = 0, reason = '', "
+                "kept = 1",
+                (study, key_of(study), name_of(study), now, now),
+            )
+            database.execute("INSERT OR REPLACE INTO instance VALUES (?, ?, ?, ?)", (study, uid, sha256, size))
+            database.execute("INSERT OR REPLACE INTO sending VALUES (?, ?, 0)", (study, association))
+            database.execute("DELETE FROM result WHERE study = ? AND sent IS NULL", (study,))
+
+    def sent_again(self, study: str, association: str) -> None:
+        """An object came that is there already: what sends it may mend what an earlier association left open."""
+        with self.opened() as database:
+            database.execute("INSERT OR REPLACE INTO sending VALUES (?, ?, 0)", (study, association))
+
+    def released(self, association: str) -> None:
+        """An association ended as it should: what an earlier one left open is mended by it."""
+        with self.opened() as database:
+            database.execute(
+                "DELETE FROM sending WHERE association = ? OR (cut = 1 AND study IN "
+                "(SELECT study FROM sending WHERE association = ?))",
+                (association, association),
+            )
+
+    def cut_off(self, association: str) -> None:
+        """An association broke off."""
+        with self.opened() as database:
+            database.execute("UPDATE sending SET cut = 1 WHERE association = ?", (association,))
+
+    def close_complete(self, now: float, quiet: float, half_sent: float) -> None:
+        """Studies that are complete wait for their turn; those whose sender broke off long ago are called half sent.
+
+        Args:
+            now: Seconds of the epoch.
+            quiet: Seconds without a new object after which a study is complete.
+            half_sent: Seconds that a study waits for the rest after its sender broke off.
+        """
+        with self.opened() as database:
+            database.execute(
+                "UPDATE study SET state = 'waiting', changed = ? WHERE state = 'receiving' AND changed <= ? "
+                "AND uid NOT IN (SELECT study FROM sending)",
+                (now, now - quiet),
+            )
+            database.execute(
+                "UPDATE study SET state = 'half sent', changed = ?, reason = 'its sender broke off after ' || "
+                "(SELECT count(*) FROM instance WHERE instance.study = study.uid) || ' objects; send the study again, "
+                "or take it as it is: lacunet node retry' WHERE state = 'receiving' AND changed <= ? "
+                "AND uid NOT IN (SELECT study FROM sending WHERE cut = 0)",
+                (now, now - max(quiet, half_sent)),
+            )
+
+    # studies that are segmented
+
+    def next_study(self, now: float, tries: int) -> Study | None:
+        """The study that has waited longest, from now on under way; one that was begun too often has failed."""
+        with self.opened() as database:
+            database.execute(
+                "UPDATE study SET state = 'failed', changed = ?, reason = 'the program that worked on it ended ' || "
+                "tries || ' times, perhaps for lack of memory' WHERE state = 'waiting' AND tries >= ?",
+                (now, tries),
+            )
+            row = database.execute("SELECT uid FROM study WHERE state = 'waiting' ORDER BY changed, began").fetchone()
+            if row is None:
+                return None
+            uid = str(row[0])
+            database.execute("UPDATE study SET state = 'working', tries = tries + 1 WHERE uid = ?", (uid,))
+            return _studies(database, "WHERE study.uid = ?", (uid,))[0]
+
+    def is_current(self, study: Study) -> bool:
+        """Whether a study under way is still what it was when it began."""
+        with self.opened() as database:
+            return _is_current(database, study)
+
+    def segmented(self, study: Study, outcome: Mapping[str, Any], results: Sequence[Result], now: float) -> bool:
+        """A study is segmented; its results wait to be sent, but for those that were sent before.
+
+        Returns:
+            False where new objects came meanwhile; then nothing is kept.
+        """
+        with self.opened() as database:
+            if not _is_current(database, study):
+                return False
+            for one in results:
+                database.execute(
+                    "INSERT INTO result VALUES (?, ?, ?, ?, NULL, 0, ?, '') ON CONFLICT (uid) DO NOTHING",
+                    (one.uid, study.uid, one.kind, one.file, now),
+                )
+            database.execute(
+                "UPDATE study SET state = 'sending', changed = ?, tries = 0, reason = '', outcome = ? WHERE uid = ?",
+                (now, json.dumps(outcome), study.uid),
+            )
+            _close_sent(database, study.uid, now)
+        return True
+
+    def failed(self, study: Study, reason: str, now: float) -> None:
+        """A study failed, and says why."""
+        with self.opened() as database:
+            if _is_current(database, study):
+                database.execute(
+                    "UPDATE study SET state = 'failed', changed = ?, reason = ? WHERE uid = ?", (now, reason, study.uid)
+                )
+
+    def put_back(self, study: Study, counts: bool) -> None:
+        """A study waits again.
+
+        Args:
+            study: It was under way.
+            counts: Whether this was a try, of which there are only so many: its program ended by itself.
+        """
+        with self.opened() as database:
+            if _is_current(database, study):
+                database.execute(
+                    "UPDATE study SET state = 'waiting', tries = tries - ? WHERE uid = ?", (int(not counts), study.uid)
+                )
+
+    # results that are sent
+
+    def due_results(self, now: float) -> list[Result]:
+        """Results whose time has come, study by study."""
+        with self.opened() as database:
+            rows = database.execute(
+                "SELECT result.uid, study.key, study.name, kind, file, result.tries FROM result "
+                "JOIN study ON study.uid = result.study WHERE sent IS NULL AND due <= ? AND state = 'sending' "
+                "ORDER BY study.changed, study.uid, result.rowid",
+                (now,),
+            ).fetchall()
+        return [Result(*row) for row in rows]
+
+    def sent(self, result: Result, now: float) -> None:
+        """The archive has taken a result."""
+        with self.opened() as database:
+            database.execute("UPDATE result SET sent = ?, reason = '' WHERE uid = ?", (now, result.uid))
+            row = database.execute("SELECT study FROM result WHERE uid = ?", (result.uid,)).fetchone()
+            if row:
+                _close_sent(database, str(row[0]), now)
+
+    def not_sent(self, result: Result, reason: str, due: float, last: bool, now: float) -> None:
+        """A try failed; it is repeated when due, unless it was the last."""
+        with self.opened() as database:
+            database.execute(
+                "UPDATE result SET tries = tries + 1, due = ?, reason = ? WHERE uid = ?", (due, reason, result.uid)
+            )
+            database.execute(
+                "UPDATE study SET state = ?, changed = ?, reason = ? WHERE state = 'sending' AND key = ?",
+                ("failed" if last else "sending", now, reason, result.study),
+            )
+
+    # what people see and ask for
+
+    def studies(self, most: int = 1000) -> list[Study]:
+        """The studies, the last changed first."""
+        with self.opened() as database:
+            return _studies(database, "ORDER BY changed DESC LIMIT ?", (most,))
+
+    def retry(self, name: str, now: float) -> int:
+        """Do studies of this name again that failed or are half sent; those with results are only sent again.
+
+        Returns:
+            How many there are.
+        """
+        with self.opened() as database:
+            stopped = "name = ? AND kept = 1 AND state IN ('failed', 'half sent')"
+            unsent = "EXISTS (SELECT 1 FROM result WHERE result.study = study.uid AND sent IS NULL)"
+            database.execute(
+                "UPDATE result SET tries = 0, due = ? WHERE sent IS NULL AND study IN "
+                f"(SELECT uid FROM study WHERE {stopped})",
+                (now, name),
+            )
+            database.execute(f"DELETE FROM sending WHERE study IN (SELECT uid FROM study WHERE {stopped})", (name,))
+            done = database.execute(
+                f"UPDATE study SET tries = 0, reason = '', changed = ?, "
+                f"state = CASE WHEN {unsent} THEN 'sending' ELSE 'waiting' END WHERE {stopped}",
+                (now, name),
+            )
+            return done.rowcount
+
+    def outdated(self, before: float) -> list[Study]:
+        """Studies whose files are no longer wanted: done, failed or half sent, and not changed since."""
+        with self.opened() as database:
+            where = "WHERE kept = 1 AND state IN ('done', 'failed', 'half sent') AND changed < ?"
+            return _studies(database, where, (before,))
+
+    def removed(self, study: Study) -> None:
+        """The files of a study are gone; what became of it stays."""
+        with self.opened() as database:
+            database.execute("UPDATE study SET kept = 0 WHERE uid = ? AND revision = ?", (study.uid, study.revision))
+            database.execute("DELETE FROM instance WHERE study = ?", (study.uid,))
+            database.execute("DELETE FROM sending WHERE study = ?", (study.uid,))
+            database.execute("DELETE FROM result WHERE study = ? AND sent IS NULL", (study.uid,))
+
+
+def _studies(database: sqlite3.Connection, rest: str, values: tuple[object, ...]) -> list[Study]:
+    rows = database.execute(
+        "SELECT study.*, (SELECT count(*) FROM instance WHERE instance.study = study.uid) AS objects, "
+        "(SELECT count(*) FROM result WHERE result.study = study.uid AND sent IS NULL) AS unsent "
+        f"FROM study {rest}",
+        values,
+    ).fetchall()
+    return [
+        Study(
+            **{**dict(row), "outcome": json.loads(row["outcome"]), "kept": bool(row["kept"])}
+        )  # columns are its fields
+        for row in rows
+    ]
+
+
+def _is_current(database: sqlite3.Connection, study: Study) -> bool:
+    row = database.execute("SELECT state, revision FROM study WHERE uid = ?", (study.uid,)).fetchone()
+    return row is not None and row["state"] == "working" and row["revision"] == study.revision
+
+
+def _close_sent(database: sqlite3.Connection, uid: str, now: float) -> None:
+    """A study is done when each of its results is sent."""
+    database.execute(
+        "UPDATE study SET state = 'done', changed = ?, reason = '' WHERE uid = ? AND state = 'sending' "
+        "AND NOT EXISTS (SELECT 1 FROM result WHERE study = ? AND sent IS NULL)",
+        (now, uid, uid),
+    )

@@ -1,0 +1,125 @@
+"""The node: its parts, each in a thread, until it is stopped."""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from lacunet.errors import UsageError, unforeseen
+from lacunet.files import cannot_write
+from lacunet.node.durable import make_folder
+from lacunet.node.fetch import fetch_once
+from lacunet.node.keep import Inbox
+from lacunet.node.queue import Queue
+from lacunet.node.receive import Log, receiving
+from lacunet.node.send import send_due
+from lacunet.node.serve import serving
+from lacunet.node.settings import Fetch, NodeSettings
+from lacunet.node.work import make_results, remove_outdated, work_once
+
+_TICK = 0.5
+_HOUR = 3600.0
+
+
+def run_node(config: Path, settings: NodeSettings, log: Log, stop: threading.Event) -> None:
+    """Run until `stop` is set, or an exception ends the main thread. What is under way then is done at the next start.
+
+    Args:
+        config: The file of the settings.
+        settings: The same.
+        log: Takes lines; may be called from any thread.
+        stop: Ends the node.
+
+    Raises:
+        OutputError: the folder cannot be written, or a port is in use.
+        UsageError: another node works in the folder, or `lacunet[node]` is not installed.
+    """
+    queue = Queue(settings.folder)
+    inbox = Inbox(queue, settings.receive)
+    receive = settings.receive
+    quiet = receive.quiet_seconds if receive.complete == "quiet" else 0.0
+    with ExitStack() as stack:
+        stack.enter_context(_alone(settings.folder))
+        queue.make()
+        stack.enter_context(queue.held())
+        queue.begin()
+        inbox.make()
+        make_results(queue)
+        loops: list[tuple[Callable[[], bool], float]] = [
+            (lambda: _close(queue, quiet, receive.half_sent_minutes * 60), _TICK),
+            (lambda: work_once(config, settings, inbox, log, stop), _TICK),
+            (lambda: send_due(settings.send, receive.title, queue, log), _TICK),
+            (lambda: _remove(inbox, settings.keep_days, log), _HOUR),
+        ]
+        if fetch := settings.fetch:
+            loops.append((lambda: _fetch(fetch, inbox, log), fetch.every_seconds))
+        for step, seconds in loops:
+            stack.enter_context(_looping(step, seconds, log, stop))
+        if receive.port and receive.senders:
+            port = stack.enter_context(receiving(inbox, log))
+            log(f"{receive.title} listens on {receive.address}, port {port}")
+        if settings.page.port:
+            stack.enter_context(serving(settings, queue))
+            log(f"the status page is at http://{settings.page.address}:{settings.page.port}")
+        log("the node runs")
+        stop.wait()
+
+
+def _close(queue: Queue, quiet: float, half_sent: float) -> bool:
+    queue.close_complete(time.time(), quiet, half_sent)
+    return False
+
+
+def _fetch(fetch: Fetch, inbox: Inbox, log: Log) -> bool:
+    fetch_once(fetch, inbox, log)
+    return False
+
+
+def _remove(inbox: Inbox, days: float, log: Log) -> bool:
+    remove_outdated(inbox, days, log)
+    return False
+
+
+@contextmanager
+def _looping(step: Callable[[], bool], seconds: float, log: Log, stop: threading.Event) -> Iterator[None]:
+    """Do a step again and again in a thread: at once where there was something to do, else after so many seconds.
+    An error of one step does not end the others."""
+
+    def loop() -> None:
+        while not stop.is_set():
+            try:
+                again = step()
+            except Exception as error:
+                log(unforeseen(error))
+                again = False
+            if not again:
+                stop.wait(seconds)
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two nodes in one folder would send everything twice."""
+    try:
+        make_folder(folder)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"{folder}: another node works there; end it, or name another folder") from None
+        yield
+    finally:
+        os.close(descriptor)
