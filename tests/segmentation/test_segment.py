@@ -114,7 +114,8 @@ def test_what_is_written_is_the_answer(predictor, cohort, tmp_path):
     assert np.count_nonzero(voxels == 4) == np.count_nonzero(answer.labels == 3)
     record = json.loads(done.places.record.read_text())
     assert list(record) == [
-        "case", "subset", "acquired", "cautions", "volumes_ml", "caveat", "doubts", "signs", "left_out", "n4",
+        "format", "case", "written", "subset", "acquired", "cautions", "volumes_ml", "measures",
+        "caveat", "doubts", "signs", "left_out", "n4",
         "evidence", "expected_dice", "expected_dice_from", "calibration", "withheld", "warnings", "label_convention",
         "masks", "postprocessing", "provenance", "seconds", "inputs_sha256",
     ]  # fmt: skip

@@ -2,26 +2,22 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lacunet.data.nifti import write_image, write_mask
 from lacunet.data.parts import Part
 from lacunet.data.source_table import SourceRow, inputs_of, write_sources
-from lacunet.evaluation.fit import Fit
-from lacunet.files import rounded, write_json
-from lacunet.intake.found import Caution
+from lacunet.files import write_json
 from lacunet.intake.record import import_facts
 from lacunet.prediction.choices import N4
 from lacunet.prediction.postprocess import Rule
 from lacunet.segmentation.answer import Answer
-from lacunet.segmentation.bad_scan import BadScan
-from lacunet.segmentation.doubts import SHADED, Doubt, Kind, Signs
-from lacunet.segmentation.even import Evened
+from lacunet.segmentation.doubts import SHADED
 from lacunet.segmentation.layout import Layout, Places
 from lacunet.segmentation.page import view_of, write_case_page
-from lacunet.segmentation.shape import Focus, Shape
+from lacunet.segmentation.record import record_of_answer
 from lacunet.task import Evidence, Subset
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
@@ -95,69 +91,6 @@ class Segmented:
         return self.places.folder
 
 
-@dataclass(frozen=True)
-class CaseRecord:
-    """All of `case.json`, in its order.
-
-    Attributes:
-        case: The case's name.
-        subset: The modalities that were used: `t1c+t2f`.
-        acquired: The modalities that the case has.
-        cautions: What must be said before any volume: its kind and a sentence, which stands in `warnings` too.
-        volumes_ml: By region.
-        measures: By region that is not empty: `voxels`, `centre_mm` (RAS+), `side` (`left`, `right` or `both`),
-            `right_share`, `midline_mm` (0 where it crosses the midline), and its `foci`, the largest first: `ml`,
-            `centre_mm`, `longest_mm`, `across_mm`, `product_mm2`, `slice` and whether RANO would measure it.
-        caveat: What a volume does not show.
-        doubts: Why the mask may be wrong: its kind and a sentence, which stands in `warnings` too.
-        signs: What the doubts come from: `agreement` (by part of the subset: volumes and Dice with this mask, by
-            region), `fit` (by modality: Dice with the mask from the others, of the mask from it `alone` and of the
-            `others` alone), `both_sides` (share of the whole tumour), `distant_ml`, `brain_ml`, `voxel_mm`, `shading`
-            (by modality).
-        left_out: By modality that was left out as a bad scan: its fit, and the `least` score of good scans.
-        n4: By modality that was corrected for uneven brightness: how many times brighter in one place than in another,
-            `before` and `after`.
-        evidence: By region: `seen`; `inferred`, where no sequence in use can show it; `partly inferred`, where that is
-            so of a region inside it.
-        expected_dice: By region; regions of which it is not known, or withheld, are left out.
-        expected_dice_from: The calibration or the card, and how many cases.
-        calibration: What the calibration says; None without one.
-        withheld: Regions of which neither a Dice nor a range of volumes is stated, each with the kinds of doubt.
-        warnings: Sentences that a reader must not miss.
-        label_convention: What the integers of the masks mean.
-        masks: Names of the files.
-        postprocessing: Names of the rules, in order.
-        provenance: As on the page.
-        seconds: From loading the case to writing its page.
-        inputs_sha256: By modality, of the file as given; of DICOM, of its files one after another in the order of
-            slices.
-    """
-
-    case: str
-    subset: str
-    acquired: str
-    cautions: Sequence[Caution]
-    volumes_ml: Mapping[str, float]
-    measures: Mapping[str, Any]
-    caveat: str
-    doubts: Sequence[Doubt]
-    signs: Mapping[str, Any]
-    left_out: Mapping[str, Mapping[str, float]]
-    n4: Mapping[str, Evened]
-    evidence: Mapping[str, Evidence]
-    expected_dice: Mapping[str, float]
-    expected_dice_from: str | None
-    calibration: Mapping[str, Any] | None
-    withheld: Mapping[str, Sequence[Kind]]
-    warnings: Sequence[str]
-    label_convention: str
-    masks: Sequence[str]
-    postprocessing: Sequence[str]
-    provenance: Mapping[str, str]
-    seconds: float
-    inputs_sha256: Mapping[str, str]
-
-
 def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[SourceRow] = ()) -> Segmented:
     """Write what was answered; the record comes last, so that it says that the case is done.
 
@@ -184,8 +117,8 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
     seconds = answer.seconds + time.monotonic() - started
     names = [path.name for path in (at.mask, *masks)]
     write_sources(at.table, rows)
-    record = _record(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
-    write_json(at.record, asdict(record))
+    record = record_of_answer(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
+    write_json(at.record, record.model_dump(mode="json"))
     cautions, doubts = [one.sentence for one in answer.cautions], [one.sentence for one in answer.doubts]
     return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, doubts, masks)
 
@@ -217,88 +150,3 @@ def _facts(answer: Answer, settings: SegmentSettings) -> dict[str, str]:
         mask["corrected for uneven brightness (N4)"] = done
     imported = import_facts(answer.imported, answer.task) if answer.imported else {}
     return {**answer.provenance, **mask, **imported}
-
-
-def _record(
-    answer: Answer,
-    convention: str,
-    masks: Sequence[str],
-    warnings: Sequence[str],
-    facts: Mapping[str, str],
-    seconds: float,
-    inputs: Mapping[str, str],
-) -> CaseRecord:
-    task, expectation = answer.task, answer.expected.expectation
-    return CaseRecord(
-        case=answer.case.name,
-        subset=task.subset_name(answer.subset),
-        acquired=task.subset_name(answer.case.acquired(task)),
-        cautions=answer.cautions,
-        volumes_ml={region: round(volume, 3) for region, volume in answer.volumes.items()},
-        measures={region: _shape(shape) for region, shape in answer.shapes.items() if shape},
-        caveat=answer.caveat,
-        doubts=answer.doubts,
-        signs=_signs(answer.signs),
-        left_out=_left_out(answer.left_out),
-        n4=answer.evened,
-        evidence=answer.evidence,
-        expected_dice=dict(expectation.dice) if expectation else {},
-        expected_dice_from=expectation.source if expectation else None,
-        calibration=answer.expected.record,
-        withheld=answer.expected.withheld,
-        warnings=[*(one.sentence for one in answer.cautions), *(one.sentence for one in answer.doubts), *warnings],
-        label_convention=convention,
-        masks=masks,
-        postprocessing=answer.rules,
-        provenance=facts,
-        seconds=round(seconds, 2),
-        inputs_sha256=inputs,
-    )
-
-
-def _signs(signs: Signs) -> dict[str, Any]:
-    """For `case.json`, with as many digits as mean something."""
-    parts = signs.agreement.parts if signs.agreement else {}
-    return {
-        "agreement": {
-            name: {"volumes_ml": rounded(dict(part.volumes_ml), 4), "dice": rounded(dict(part.dice), 4)}
-            for name, part in parts.items()
-        },
-        "fit": {modality: _fit(fit) for modality, fit in signs.fits.items()},
-        "both_sides": round(signs.where.both_sides, 3),
-        "distant_ml": round(signs.where.distant_ml, 2),
-        "brain_ml": round(signs.facts.brain_ml, 1),
-        "voxel_mm": round(signs.facts.voxel_mm, 3),
-        "shading": {modality: round(factor, 2) for modality, factor in signs.facts.shading.items()},
-    }
-
-
-def _shape(shape: Shape) -> dict[str, Any]:
-    return {
-        "voxels": shape.voxels,
-        "centre_mm": [round(number, 1) for number in shape.centre],
-        "side": shape.side,
-        "right_share": round(shape.right_share, 3),
-        "midline_mm": round(shape.midline_mm, 1),
-        "foci": [_focus(focus) for focus in shape.foci],
-    }
-
-
-def _focus(focus: Focus) -> dict[str, Any]:
-    return {
-        "ml": round(focus.ml, 3),
-        "centre_mm": [round(number, 1) for number in focus.centre],
-        "longest_mm": round(focus.diameters.longest, 1),
-        "across_mm": round(focus.diameters.across, 1),
-        "product_mm2": round(focus.diameters.product, 1),
-        "slice": focus.diameters.slice,
-        "measurable": focus.measurable,
-    }
-
-
-def _left_out(bad: BadScan | None) -> dict[str, dict[str, float]]:
-    return {bad.modality: {**_fit(bad.fit), "least": bad.least}} if bad else {}
-
-
-def _fit(fit: Fit) -> dict[str, float]:
-    return {"alone": round(fit.alone, 4), "others": round(fit.others, 4)}

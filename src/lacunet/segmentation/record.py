@@ -1,0 +1,307 @@
+"""What `case.json` holds: the answer for programs. docs/case.schema.json is its JSON Schema."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from lacunet.evaluation.fit import Fit
+from lacunet.files import rounded
+from lacunet.intake.found import CautionKind
+from lacunet.models.calibration import Gain
+from lacunet.schema import Strict
+from lacunet.segmentation.answer import Answer
+from lacunet.segmentation.bad_scan import BadScan
+from lacunet.segmentation.doubts import Kind, Signs
+from lacunet.segmentation.shape import Focus, Shape, Side
+from lacunet.task import Evidence
+
+FORMAT: Literal[1] = 1
+"""Grows when a key changes its meaning or goes; new keys may come without it."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0)]
+Point = Annotated[tuple[float, float, float], Field(description="mm (RAS+: right, front and top are positive)")]
+Hash = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$", description="SHA-256; empty where it could not be read")]
+Region = Annotated[str, Field(description="as the task names it: `wt`, `tc`, `et` ...")]
+Modality = Annotated[str, Field(description="as the task names it: `t1n`, `t1c`, `t2w`, `t2f` ...")]
+Moment = Annotated[
+    AwareDatetime,
+    PlainSerializer(lambda moment: moment.isoformat(timespec="seconds"), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+class _Part(Strict):
+    """A part of the record; the words under each key are in the schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, json_schema_serialization_defaults_required=True)
+
+
+class FocusRecord(_Part):
+    """A connected piece of a mask of at least 0.1 ml; voxels that share a corner are connected."""
+
+    ml: Amount
+    centre_mm: Point
+    longest_mm: Amount
+    """In one slice: the longest line between two points of the outline."""
+    across_mm: Amount
+    """In that slice: the longest line at right angles to it."""
+    product_mm2: Amount
+    """Of the two; the slice is the one in which it is largest."""
+    slice: Annotated[int, Field(ge=0)]
+    """Index along the third axis of the mask, turned to RAS+."""
+    measurable: bool
+    """Both lines are at least 10 mm long, as RANO asks."""
+
+
+class ShapeRecord(_Part):
+    """What is measured of a region that is not empty."""
+
+    voxels: Annotated[int, Field(ge=1)]
+    centre_mm: Point
+    side: Side
+    """Of the midline: where at least 95 % of it lies."""
+    right_share: Share
+    midline_mm: Amount
+    """From the midline to the nearest voxel; 0 where it crosses the midline."""
+    foci: tuple[FocusRecord, ...]
+    """The largest first."""
+
+
+class SentenceRecord(_Part):
+    """A caution: it must be said before any volume."""
+
+    kind: CautionKind
+    sentence: str
+
+
+class DoubtRecord(_Part):
+    """Why the mask may be wrong."""
+
+    kind: Kind
+    sentence: str
+
+
+class AgreementRecord(_Part):
+    """The mask from a part of the sequences."""
+
+    volumes_ml: Mapping[Region, Amount]
+    dice: Mapping[Region, Share | None]
+    """With the mask from all sequences in use; null where both are empty."""
+
+
+class FitRecord(_Part):
+    """How well a scan fits the others: Dice with the mask from all others."""
+
+    alone: Share
+    """Of the mask from this scan alone."""
+    others: Share
+    """Of the masks from each other scan alone, the mean."""
+
+
+class LeftOutRecord(FitRecord):
+    """A scan that was left out, since it does not fit the others."""
+
+    least: float
+    """The least score (`alone` minus `others`) of good scans of this sequence."""
+
+
+class SignsRecord(_Part):
+    """What the doubts come from."""
+
+    agreement: Mapping[Annotated[str, Field(description="`t1c`, or `t1n+t1c`")], AgreementRecord]
+    fit: Mapping[Modality, FitRecord]
+    both_sides: Share
+    """Share of the whole tumour that lies at the same places on both sides."""
+    distant_ml: Amount
+    """Of pieces more than 20 mm from the largest."""
+    brain_ml: Amount
+    voxel_mm: Amount
+    """The longest side of a voxel."""
+    shading: Mapping[Modality, Amount]
+    """How many times brighter a scan is in one place than in another."""
+
+
+class EvenedRecord(_Part):
+    """Shading of a scan that was corrected by N4."""
+
+    before: Amount
+    after: Amount
+
+
+class CalibrationRecord(_Part):
+    """What the model's calibration says of this subset; only its first three keys where it does not apply."""
+
+    cases: Annotated[int, Field(ge=0)]
+    data: str
+    temperature: float
+    """By which the logits were divided before probabilities were made of them."""
+    coverage: Share | None = None
+    """Of the ranges."""
+    volume_ranges_ml: Mapping[Region, tuple[Amount, Amount] | None] | None = None
+    """Where an annotator's volume is expected."""
+    dice_ranges: Mapping[Region, tuple[Share, Share] | None] | None = None
+    """Where the Dice of one more case is expected."""
+    gains: Mapping[Modality, Mapping[Region, Gain]] | None = None
+    """What a further sequence would add to the Dice."""
+    helpful_sequence: str | None = None
+    notes: tuple[str, ...] | None = None
+
+
+class CaseRecord(_Part):
+    """All that lacunet says of one case. This file is written last: where it is, the case is done."""
+
+    format: Literal[1] = FORMAT
+    """Of this file."""
+    case: str
+    written: Moment
+    """ISO 8601, UTC."""
+    subset: str
+    """The sequences that were used: `t1c+t2f`."""
+    acquired: str
+    """The sequences that the case has."""
+    cautions: tuple[SentenceRecord, ...]
+    """What must be said before any volume; the sentences stand in `warnings` too."""
+    volumes_ml: Mapping[Region, Amount]
+    measures: Mapping[Region, ShapeRecord]
+    """Of regions that are not empty."""
+    caveat: str
+    """What a volume does not show."""
+    doubts: tuple[DoubtRecord, ...]
+    """The sentences stand in `warnings` too. Where there is one, neither a Dice nor a range of volumes is stated."""
+    signs: SignsRecord
+    left_out: Mapping[Modality, LeftOutRecord]
+    n4: Mapping[Modality, EvenedRecord]
+    """Scans that were corrected for uneven brightness before the model saw them."""
+    evidence: Mapping[Region, Evidence]
+    """`inferred` where no sequence in use can show it; `partly inferred` where that is so of a region inside it."""
+    expected_dice: Mapping[Region, Share]
+    """Without regions of which it is not known, or withheld."""
+    expected_dice_from: str | None
+    """The calibration or the card, and how many cases."""
+    calibration: CalibrationRecord | None
+    withheld: Mapping[Region, tuple[Kind, ...]]
+    """Regions of which neither a Dice nor a range of volumes is stated, each with the kinds of doubt."""
+    warnings: tuple[str, ...]
+    """Sentences that a reader must not miss."""
+    label_convention: str
+    """What the integers of the masks mean."""
+    masks: tuple[str, ...]
+    """Names of the files."""
+    postprocessing: tuple[str, ...]
+    """Names of the rules, in order."""
+    provenance: Mapping[str, str]
+    """As on the page."""
+    seconds: Amount
+    """From loading the case to writing its page."""
+    inputs_sha256: Mapping[Annotated[str, Field(description="the sequence")], Hash]
+    """Of each file as given; of DICOM, of its files one after another in the order of slices."""
+
+
+def record_of_answer(
+    answer: Answer,
+    convention: str,
+    masks: Sequence[str],
+    warnings: Sequence[str],
+    facts: Mapping[str, str],
+    seconds: float,
+    inputs: Mapping[str, str],
+) -> CaseRecord:
+    """An answer for programs, with as many digits as mean something.
+
+    Args:
+        answer: Of one case.
+        convention: What the integers of the masks mean.
+        masks: Names of the files.
+        warnings: All but cautions and doubts, also those of writing.
+        facts: The provenance, as the page prints it.
+        seconds: From loading the case to writing its page.
+        inputs: SHA-256 by sequence.
+    """
+    task, expected = answer.task, answer.expected
+    return CaseRecord(
+        case=answer.case.name,
+        written=datetime.now(UTC),
+        subset=task.subset_name(answer.subset),
+        acquired=task.subset_name(answer.case.acquired(task)),
+        cautions=tuple(SentenceRecord(kind=one.kind, sentence=one.sentence) for one in answer.cautions),
+        volumes_ml={region: round(volume, 3) for region, volume in answer.volumes.items()},
+        measures={region: _shape(shape) for region, shape in answer.shapes.items() if shape},
+        caveat=answer.caveat,
+        doubts=tuple(DoubtRecord(kind=one.kind, sentence=one.sentence) for one in answer.doubts),
+        signs=_signs(answer.signs),
+        left_out=_left_out(answer.left_out),
+        n4={name: EvenedRecord(before=one.before, after=one.after) for name, one in answer.evened.items()},
+        evidence=answer.evidence,
+        expected_dice=dict(expected.expectation.dice) if expected.expectation else {},
+        expected_dice_from=expected.expectation.source if expected.expectation else None,
+        calibration=_calibration(expected.record),
+        withheld={region: tuple(kinds) for region, kinds in expected.withheld.items()},
+        warnings=(*(one.sentence for one in answer.cautions), *(one.sentence for one in answer.doubts), *warnings),
+        label_convention=convention,
+        masks=tuple(masks),
+        postprocessing=tuple(answer.rules),
+        provenance=facts,
+        seconds=round(seconds, 2),
+        inputs_sha256=inputs,
+    )
+
+
+def _signs(signs: Signs) -> SignsRecord:
+    parts = signs.agreement.parts if signs.agreement else {}
+    return SignsRecord(
+        agreement={
+            name: AgreementRecord(volumes_ml=rounded(dict(part.volumes_ml), 4), dice=rounded(dict(part.dice), 4))
+            for name, part in parts.items()
+        },
+        fit={modality: FitRecord(**_fit(fit)) for modality, fit in signs.fits.items()},
+        both_sides=round(signs.where.both_sides, 3),
+        distant_ml=round(signs.where.distant_ml, 2),
+        brain_ml=round(signs.facts.brain_ml, 1),
+        voxel_mm=round(signs.facts.voxel_mm, 3),
+        shading={modality: round(factor, 2) for modality, factor in signs.facts.shading.items()},
+    )
+
+
+def _shape(shape: Shape) -> ShapeRecord:
+    return ShapeRecord(
+        voxels=shape.voxels,
+        centre_mm=_point(shape.centre),
+        side=shape.side,
+        right_share=round(shape.right_share, 3),
+        midline_mm=round(shape.midline_mm, 1),
+        foci=tuple(_focus(focus) for focus in shape.foci),
+    )
+
+
+def _focus(focus: Focus) -> FocusRecord:
+    two = focus.diameters
+    return FocusRecord(
+        ml=round(focus.ml, 3),
+        centre_mm=_point(focus.centre),
+        longest_mm=round(two.longest, 1),
+        across_mm=round(two.across, 1),
+        product_mm2=round(two.product, 1),
+        slice=two.slice,
+        measurable=focus.measurable,
+    )
+
+
+def _point(place: tuple[float, float, float]) -> tuple[float, float, float]:
+    x, y, z = place
+    return round(x, 1), round(y, 1), round(z, 1)
+
+
+def _left_out(bad: BadScan | None) -> dict[str, LeftOutRecord]:
+    return {bad.modality: LeftOutRecord(**_fit(bad.fit), least=bad.least)} if bad else {}
+
+
+def _fit(fit: Fit) -> dict[str, float]:
+    return {"alone": round(fit.alone, 4), "others": round(fit.others, 4)}
+
+
+def _calibration(record: Mapping[str, Any] | None) -> CalibrationRecord | None:
+    return None if record is None else CalibrationRecord.model_validate_json(json.dumps(record))
