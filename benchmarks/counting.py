@@ -39,7 +39,10 @@ def count_flops(network: nn.Module, run: Callable[[], object]) -> tuple[int, dic
 
 
 class Shapes(TorchDispatchMode):
-    """Operations on big tensors give tensors of the right shape, in memory that is never touched."""
+    """Operations on big tensors give tensors of the right shape, in memory that is never touched.
+
+    Whole numbers are zeros: they may be places in another tensor, where any other number may be none.
+    """
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -59,7 +62,9 @@ class Shapes(TorchDispatchMode):
 
 
 def _untouched(shape: Tensor) -> Tensor:
-    return torch.empty_strided(shape.shape, shape.stride(), dtype=shape.dtype, device="cpu")
+    untouched = torch.empty_strided(shape.shape, shape.stride(), dtype=shape.dtype, device="cpu")
+    whole = not shape.dtype.is_floating_point and shape.dtype != torch.bool
+    return untouched.zero_() if whole else untouched
 
 
 def _attention(query: Any, key: Any, value: Any, *rest: Any, **more: Any) -> int:
