@@ -301,6 +301,7 @@ def test_what_is_not_the_same_for_all_is_said(part, tmp_path):
         ("1800s", Budget(None, 1800.0)),
         ("30 min", Budget(None, 1800.0)),
         ("1.5h", Budget(None, 5400.0)),
+        ("4000crops", Budget(crops=4000)),
     ],
 )
 def test_budgets_are_steps_or_seconds(words, budget):
@@ -309,7 +310,7 @@ def test_budgets_are_steps_or_seconds(words, budget):
 
 @pytest.mark.parametrize("words", ["2000", "0s", "1.5steps", "-3min", "long"])
 def test_other_budgets_are_refused(words):
-    with pytest.raises(UsageError, match="not a budget; write for example 2000steps, 1800s, 30min"):
+    with pytest.raises(UsageError, match="not a budget; write for example 2000steps, 4000crops, 1800s, 30min"):
         read_budget(words)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evaluations_made import rows_made, steady, write_evaluation
-from lacunet.benchmark.budget import Budget, crops_a_step, read_budget, with_steps
+from lacunet.benchmark.budget import crops_a_step, steps_within, with_steps
 from lacunet.benchmark.plan import Rates, parts_by_person
 from lacunet.benchmark.ranking_file import find_ranking, first_entrants, ranked_entrants, read_ranking
 from lacunet.benchmark.rates import choose_rate, chosen_rate, rate_folder, rates_within, with_rate
@@ -146,12 +146,13 @@ def test_a_training_whose_rate_is_too_high_leaves_the_others(lacunet, data, tmp_
 
 
 def test_budgets_in_crops_count_every_crop_of_every_stage():
-    assert read_budget("4000crops") == Budget(crops=4000)
-    with pytest.raises(UsageError, match="not a budget"):
-        read_budget("1.5crops")
     recipe = tiny_recipe("dual_stage", train={"batch": 1}, stages={"critic": {"batch": 3}})
     assert crops_a_step(recipe) == {"critic": 3.0, "reconstruct": 1.0, "teacher": 1.0, "distil": 1.0}
-    assert with_steps(recipe, 8).steps_of(list(crops_a_step(recipe))) == [2, 2, 2, 2]
+    pace = crops_a_step(recipe)
+    steps = steps_within(recipe, list(pace), pace, 60.0, "crops")
+    assert with_steps(recipe, steps).steps_of(list(pace)) == [10, 10, 10, 10]  # 10 x 3 + 3 x 10 x 1
+    with pytest.raises(RecipeError, match=r"6 crops hold 4 steps of 1.5 crops"):
+        steps_within(recipe, list(pace), pace, 6.0, "crops")
 
 
 FAULTS = [

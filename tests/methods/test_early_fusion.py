@@ -46,3 +46,34 @@ def test_several_subsets_of_a_crop_meet_the_reference_each_once() -> None:
     entropy = [cross_entropy_loss(method(images, subset), regions) for subset in subsets]
     assert terms["dice"].item() == pytest.approx(torch.stack(dice).mean().item())
     assert terms["cross_entropy"].item() == pytest.approx(torch.stack(entropy).mean().item())
+
+
+@pytest.mark.parametrize(("backbone", "width", "levels"), [("unetr", 1, 5), ("swin", 24, 6)])
+def test_other_encoders_obey_the_law_and_train(backbone: str, width: int, levels: int) -> None:
+    if backbone == "swin":
+        pytest.importorskip("einops")
+    torch.manual_seed(1)
+    method = make_method(EarlyFusion, GLIOMA, {"backbone": backbone, "width": width, "levels": levels})
+    assert method.divisor == 2 ** (levels - 1)
+    side = 2 * method.divisor
+    images = torch.randn((1, 4, side, side, side), generator=torch.Generator().manual_seed(5))
+    shown = torch.tensor([GLIOMA.presence(("t1c", "t2f"))])
+    method.eval()
+    with torch.no_grad():
+        whole = method.decode(method.encode(images, torch.ones(1, 4, dtype=torch.bool)), shown)
+        alone = method(torch.where(shown[:, :, None, None, None], images, torch.nan), shown)
+    assert whole.shape == (1, 3, side, side, side)
+    torch.testing.assert_close(whole, alone, rtol=1e-5, atol=1e-5)
+    method.train()
+    optimiser = torch.optim.Adam(method.parameters(), lr=1e-3)
+    regions = (images[:, :3] > 1.0).float()
+    batch = Batch(images, torch.ones(1, 4, dtype=torch.bool), shown, regions, ("a",))
+    losses = []
+    for step in range(2):
+        terms = method.stages()[0].loss(batch, Clock(step, 2, torch.Generator()))
+        loss = torch.stack(list(terms.values())).sum()
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[1] < losses[0]

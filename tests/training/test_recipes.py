@@ -11,11 +11,13 @@ from lacunet.benchmark.plan import differing_sections
 from lacunet.benchmark.ranking_file import ranked_entrants, read_ranking
 from lacunet.benchmark.sweep import read_sweep, recipes_folder, row_entrants
 from lacunet.benchmark.target import find_target
+from lacunet.case import CaseFiles
 from lacunet.comparison.published.lists import known_lists
 from lacunet.nn.method import get_method, make_method, method_names
 from lacunet.nn.papers import method_names as names_without_torch
 from lacunet.task import get_task
 from lacunet.training.recipe import Recipe, make_recipe, read_recipe, write_recipe
+from lacunet.training.train import train
 from small import ROOT
 
 FOLDER = ROOT / "recipes"
@@ -200,3 +202,22 @@ def test_every_small_recipe_is_ranked():
     path = FOLDER / "sweeps" / "ranking-3mm.toml"
     ranked = {entrant.file.resolve() for entrant in ranked_entrants(path, read_ranking(path))}
     assert ranked == set((FOLDER / "small").glob("*.toml"))
+
+
+# Recipes that are variants of a method
+
+
+VARIANTS = [path for path in RECIPES if path.stem != read_recipe(path).method]
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=[str(path.relative_to(FOLDER)) for path in VARIANTS])
+def test_a_variant_trains_two_steps(path: Path, phantoms: list[CaseFiles], tmp_path: Path):
+    """At its own arguments but for the width, on crops of the least size."""
+    recipe = read_recipe(path)
+    width = min(recipe.arguments["width"], 8)
+    method = make_method(get_method(recipe.method), get_task(recipe.task), {**recipe.arguments, "width": width})
+    side = 2 * method.divisor
+    changes = [f"train.crop=[{side},{side},{side}]", "train.steps=2", "train.batch=1", "train.workers=0"]
+    changes += [f"arguments.width={width}", "train.precision=float32", "prepare.spacing=4.0"]
+    run = train(read_recipe(path, changes), phantoms[:2], [], tmp_path / "run", device="cpu")
+    assert (run / "weights.safetensors").is_file()

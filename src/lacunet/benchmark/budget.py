@@ -183,8 +183,7 @@ def _steps(recipe: Recipe, mean: float, amount: float, unit: str) -> int:
     steps = round(amount / mean)
     if steps < LEAST:
         raise RecipeError(
-            f"{recipe.method}: {amount:g} {unit} hold {steps} steps of {mean:.2g} {unit}; "
-            "give a larger budget or a smaller recipe"
+            f"{recipe.method}: {amount:g} {unit} hold {steps} steps of {mean:.2g} {unit}; give more or a smaller recipe"
         )
     return steps
 

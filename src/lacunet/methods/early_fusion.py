@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from lacunet.nn.backbone import Backbone, make_encoder
 from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence, hide, shown_subsets
 from lacunet.nn.conv import PointConv
 from lacunet.nn.limits import require_between
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, mean_terms
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
-from lacunet.nn.unet import Decoder, Encoder, level_widths
+from lacunet.nn.unet import Decoder
 from lacunet.task import Task
 
 
@@ -26,6 +27,8 @@ class EarlyFusion(Method[Images]):
         width: Channels of the finest level; doubled at each level below, up to 320.
         levels: Resolutions; a box is padded to a multiple of 2 ** (levels - 1) voxels.
         deep: Whether coarser levels of the decoder meet the reference too, each with half the weight of the finer one.
+        backbone: Whose encoder it is: `unet`, or SwinUNETR's (`swin`: six levels, a width that 24 divides) or UNETR's
+            (`unetr`: five levels), behind the same decoder.
         subsets: How many subsets of a crop meet the reference, a pass each. The recipe shows the first; the others are
             drawn, each subset of what was acquired equally likely.
 
@@ -46,13 +49,21 @@ class EarlyFusion(Method[Images]):
         idea="One U-Net over all modalities as channels; absent ones are zero, random subsets are shown in training.",
     )
 
-    def __init__(self, task: Task, *, width: int = 16, levels: int = 4, deep: bool = False, subsets: int = 1) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        width: int = 16,
+        levels: int = 4,
+        deep: bool = False,
+        backbone: Backbone = "unet",
+        subsets: int = 1,
+    ) -> None:
         super().__init__(task)
         require_between("subsets", subsets, 1, 15)
         self.subsets = subsets
-        widths = level_widths(width, levels)
+        self.encoder, widths = make_encoder(backbone, width, levels, len(task.modalities))
         self.divisor = 2 ** (levels - 1)
-        self.encoder = Encoder(len(task.modalities), widths)
         self.decoder = Decoder(widths)
         self.head = PointConv(width, len(task.regions))
         coarser = widths[1:-1] if deep else []

@@ -1,4 +1,4 @@
-"""Encoders of one modality, by name."""
+"""Encoders by name."""
 
 from typing import Literal
 
@@ -12,17 +12,17 @@ Backbone = Literal["unet", "swin", "unetr"]
 """Whose encoder it is: a plain U-Net's, SwinUNETR's or UNETR's."""
 
 
-def make_encoder(backbone: Backbone, width: int, levels: int) -> tuple[nn.Module, list[int]]:
-    """An encoder of one modality, and the channels of its levels, finest first.
+def make_encoder(backbone: Backbone, width: int, levels: int, channels: int = 1) -> tuple[nn.Module, list[int]]:
+    """An encoder of one modality, or of several as channels, and the channels of its levels, finest first.
 
     Raises:
         ValueError: it has no such size.
     """
     if backbone == "swin":
-        swin = SwinEncoder(width, levels)
+        swin = SwinEncoder(width, levels, channels)
         return swin, swin.widths
     if backbone == "unetr":
-        unetr = UnetrEncoder(width, levels)
+        unetr = UnetrEncoder(width, levels, channels)
         return unetr, unetr.widths
     widths = level_widths(width, levels)
-    return Encoder(1, widths), widths
+    return Encoder(channels, widths), widths

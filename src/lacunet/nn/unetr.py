@@ -31,26 +31,27 @@ class UnetrEncoder(nn.Module):
     Args:
         width: Channels of the finest level; twice as many at each below, 48 times as many at the coarsest.
         levels: Must be five: the fifth is the transformer's.
+        channels: Of the images.
 
     Raises:
         ValueError: another number of levels, or a width outside 1 to 32.
     """
 
-    def __init__(self, width: int, levels: int) -> None:
+    def __init__(self, width: int, levels: int, channels: int = 1) -> None:
         super().__init__()
         if levels != 5:
             raise ValueError(f"backbone = unetr: 5 levels are needed, not {levels}")
         require_between("width", width, 1, 32)
         hidden = 48 * width
         self.widths = [width, 2 * width, 4 * width, 8 * width, hidden]
-        self.stem = ConvBlock(1, width)
-        self.patches = nn.Conv3d(1, hidden, _PATCH, _PATCH)
+        self.stem = ConvBlock(channels, width)
+        self.patches = nn.Conv3d(channels, hidden, _PATCH, _PATCH)
         self.positions = nn.Parameter(0.02 * torch.randn(1, hidden, _GRID, _GRID, _GRID))
         self.layers = nn.ModuleList(Layer(hidden, _HEADS, ratio=4) for _ in range(_LAYERS))
         self.norm = nn.LayerNorm(hidden)
         self.enlarge = nn.ModuleList(_enlarge(hidden, self.widths[level], 4 - level) for level in (1, 2, 3))
 
-    def forward(self, images: Float[Tensor, "row 1 x y z"]) -> list[Tensor]:
+    def forward(self, images: Float[Tensor, "row _ x y z"]) -> list[Tensor]:
         """The features of every level, finest first."""
         held, grid = self.transformer(images)
         maps = [torch.unflatten(tokens.transpose(1, 2), 2, grid) for tokens in held]
@@ -58,7 +59,7 @@ class UnetrEncoder(nn.Module):
         return [self.stem(images), *finer, maps[-1]]
 
     def transformer(
-        self, images: Float[Tensor, "row 1 x y z"]
+        self, images: Float[Tensor, "row _ x y z"]
     ) -> tuple[list[Float[Tensor, "row token hidden"]], list[int]]:
         """The tokens that are taken on the way and the normalised last ones; the grid they lie on."""
         maps = self.patches(images)
