@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ class _Lasting(io.RawIOBase):
         return True
 
     def isatty(self) -> bool:
-        return bool(self._below.isatty())
+        with suppress(ValueError):  # closed, at the end of the program
+            return bool(self._below.isatty())
+        return False
 
     def fileno(self) -> int:
         return int(self._below.fileno())
