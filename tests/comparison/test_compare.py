@@ -763,6 +763,18 @@ def test_many_cases_are_folded(runs):
     assert "5 more cases" in comparison_page(comparison)
 
 
+def test_a_page_of_very_many_cases_has_the_worst_and_says_what_the_others_have(runs, monkeypatch):
+    monkeypatch.setattr("lacunet.comparison.page.CASES_KEPT", 42)
+    names = [f"case {number}" for number in range(45)]
+    comparison = compare_runs(runs(a=rows_made(uneven, names)), QUICK)
+    page = comparison_page(comparison)
+    scores = comparison.scores["a"].by_case[MEAN]
+    best = sorted(names, key=lambda name: (scores[name], name))[42:]
+    assert "2 more cases" in page
+    assert f"In the other 3 cases a has a mean of {scores[best[0]]:.2f} or more" in page
+    assert not any(f">{name}<" in page for name in best)
+
+
 def test_markdown_of_one_run_is_its_table_of_subsets(runs):
     text = markdown(compare_runs(runs(a=rows_made(steady(0.5))), QUICK))
     lines = text.splitlines()

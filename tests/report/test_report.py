@@ -17,7 +17,7 @@ from PIL import Image
 
 from lacunet.case import Grid
 from lacunet.errors import OutputError
-from lacunet.evaluation.heat import by_size, heat_rows, worst_cases
+from lacunet.evaluation.heat import by_size, heat_rows, ranked_cases, worst_cases
 from lacunet.evaluation.page import (
     CasePicture,
     EvaluationView,
@@ -444,6 +444,19 @@ def test_evaluation_page_of_a_single_subset_and_unknown_scores():
 def test_many_cases_are_folded():
     page = evaluation_page(replace(evaluation_view(), rows=toy_rows(tuple(f"case {n}" for n in range(45)))))
     assert "5 more cases" in page
+
+
+def test_a_page_of_very_many_cases_has_the_worst_and_says_what_the_others_have(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lacunet.evaluation.page.STRIPS_KEPT", 42)
+    monkeypatch.setattr("lacunet.evaluation.page.POINTS_KEPT", 30)
+    rows = toy_rows(tuple(f"case {n}" for n in range(45)))
+    summary = toy_summary().model_copy(update={"cases": 45})
+    page = evaluation_page(replace(evaluation_view(), rows=rows, summary=summary))
+    ranked = ranked_cases(rows)
+    assert "2 more cases" in page
+    assert f"The other 3 cases have a mean of {ranked[42].mean:.2f} or more" in page
+    assert [entry.case for entry in ranked if f">{entry.case}<" in page] == [entry.case for entry in ranked[:42]]
+    assert "30 of 45 cases, evenly from the worst to the best" in page
 
 
 def test_summary_may_come_from_json():

@@ -18,7 +18,9 @@ from lacunet.stats.paired import INTERVAL_COVERAGE, TIE, smallest_p
 DIFFERENCE_FULL = 0.2
 """Difference of Dice from which a cell has its full colour."""
 CASES_SHOWN = 40
-"""Cases that are shown at first; a click shows the others."""
+"""Cases that are shown at first; a click shows more."""
+CASES_KEPT = 1000
+"""Cases that the page has at all, the baseline's worst ones."""
 FEW_CASES = 20
 """With fewer cases the page says that the intervals are too narrow."""
 
@@ -55,6 +57,7 @@ def comparison_page(comparison: Comparison, date: str = "") -> str:
     shared = comparison.shared
     runs = [_run(comparison, name) for name in comparison.names]
     ranking = rank(comparison) if len(runs) > 2 else None
+    cases = _cases(comparison, runs)
     values = {
         "view": ComparisonView(comparison, _provenance(comparison, date)),
         "comparison": comparison,
@@ -78,7 +81,8 @@ def comparison_page(comparison: Comparison, date: str = "") -> str:
         "least": smallest_p(len(shared.cases)),
         "largest": [_largest(comparison, name) for name in comparison.others],
         "empty": list(_empty(comparison)),
-        "cases": _cases(comparison, runs),
+        "cases": cases[:CASES_KEPT],
+        "left": [case["order"] for case in cases[CASES_KEPT:]],
         "published": [_published(comparison, table) for table in comparison.tables],
         "few": len(shared.cases) < FEW_CASES,
         "shown": CASES_SHOWN,

@@ -1,6 +1,6 @@
 """How often one more sequence makes a mask worse: a question of Qiu et al. (IEEE TMI 2025). No torch here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from statistics import fmean
 
 from lacunet.evaluation.summary import Monotony
@@ -22,17 +22,18 @@ def monotony(dice: Dice, task: Task) -> dict[str, Monotony]:
         task: Gives the order of regions, and the sequences that a subset lacks.
     """
     gains: dict[str, list[float]] = {region: [] for region in task.regions}
+    larger_than = {name: _larger(task, name) for name in {subset for _, subset, _ in dice}}
     for (case, subset, region), before in dice.items():
-        for larger in _larger(task, subset):
+        for larger in larger_than[subset]:
             if (after := dice.get((case, larger, region))) is not None:
                 gains[region].append(after - before)
     return {region: _of(own) for region, own in gains.items() if own}
 
 
-def _larger(task: Task, subset: str) -> Iterator[str]:
+def _larger(task: Task, subset: str) -> list[str]:
     """The names of the subsets with one sequence more."""
     smaller = task.subset(subset)
-    return (task.subset_name((*smaller, one)) for one in task.modalities if one not in smaller)
+    return [task.subset_name((*smaller, one)) for one in task.modalities if one not in smaller]
 
 
 def _of(gains: list[float]) -> Monotony:

@@ -31,7 +31,13 @@ from lacunet.report.pictures import cuts, pictures
 from lacunet.task import IN_BRACKETS, Task
 
 STRIPS_SHOWN = 40
-"""Cases that are shown at first; a click shows the others."""
+"""Cases that are shown at first; a click shows more."""
+
+STRIPS_KEPT = 400
+"""Cases that the page has at all, the worst ones; `cases.csv` has the others. Each takes 5 kB."""
+
+POINTS_KEPT = 1000
+"""Cases in the chart of volumes; more would be one blot."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class EvaluationView:
 def evaluation_page(view: EvaluationView) -> str:
     """A self-contained HTML page. Needs no network, prints, and follows light and dark."""
     rows = heat_rows(view.task, view.summary, view.rows)
+    ranked = ranked_cases(view.rows)
     mean_dice, mean_hd95 = heat_cells(view.task, view.summary.mean)
     values = {
         "view": view,
@@ -96,9 +103,11 @@ def evaluation_page(view: EvaluationView) -> str:
         "uneven": len({row.cases for row in rows}) > 1,
         "mean": HeatRow("mean of the subsets", (), False, 0, mean_dice, mean_hd95),
         "robustness": _robustness(view),
-        "volumes": _volumes(view.task, view.rows),
-        "strips": [_strip(view.task, entry) for entry in ranked_cases(view.rows)],
+        "volumes": _volumes(view.task, _evenly(ranked, POINTS_KEPT)),
+        "points": min(len(ranked), POINTS_KEPT),
+        "strips": [_strip(view.task, entry) for entry in ranked[:STRIPS_KEPT]],
         "shown": STRIPS_SHOWN,
+        "left": [entry.mean for entry in ranked[STRIPS_KEPT:]],
         "policy": view.summary.policy,
         "empty": empty_words(view.task, view.rows),
         "fall": FALL,
@@ -161,20 +170,20 @@ def _robustness(view: EvaluationView) -> Markup:
     return robustness(curves, legends, len(view.task.modalities))
 
 
-def _volumes(task: Task, scores: Sequence[Row]) -> Markup:
+def _evenly(ranked: Sequence[CaseScores], most: int) -> Sequence[CaseScores]:
+    """So many cases at even distances from the worst to the best; all where there are no more."""
+    places = np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int)
+    return [ranked[place] for place in places]
+
+
+def _volumes(task: Task, cases: Sequence[CaseScores]) -> Markup:
     """Each case once per region, from its largest subset."""
-    chosen = {(entry.case, fullest(task, entry.scores)) for entry in ranked_cases(scores)}
-    points = {
-        region: [
-            (entry.reference_ml, entry.prediction_ml)
-            for entry in scores
-            if entry.region == region
-            and (entry.case, entry.subset) in chosen
-            and known(entry.reference_ml)
-            and known(entry.prediction_ml)
-        ]
-        for region in task.regions
-    }
+    points: dict[str, list[tuple[float, float]]] = {region: [] for region in task.regions}
+    for case in cases:
+        full = fullest(task, case.scores)
+        for entry in case.scores:
+            if entry.subset == full and known(entry.reference_ml) and known(entry.prediction_ml):
+                points[entry.region].append((entry.reference_ml, entry.prediction_ml))
     return volumes(points, {region: sentence(task.titles[region]) for region in task.regions})
 
 
