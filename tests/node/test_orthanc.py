@@ -8,13 +8,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
-
-from lacunet.data.phantom.phantom import make_phantom
-from lacunet.data.prepare import Preparation
-from lacunet.models.model import save_model
-from lacunet.nn.method import get_method, make_method
-from lacunet.task import GLIOMA
 
 pytest.importorskip("pynetdicom", reason="pip install 'lacunet[node]'")
 pytest.importorskip("highdicom", reason="pip install 'lacunet[node]'")
@@ -22,6 +15,7 @@ pytest.importorskip("dcm2niix", reason="pip install 'lacunet[node]'")
 
 import archive as archives
 import nodes
+from heads import a_head, save_tiny
 from pydicom import dcmread
 
 from dicom_made import SECRETS, Examination, labels_in
@@ -33,8 +27,6 @@ pytestmark = pytest.mark.skipif(
     archives.ORTHANC is None or not archives.PLUGINS.is_file(), reason="apt install orthanc orthanc-dicomweb"
 )
 
-SPACING = 4.0
-
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[archives.Archive]:
@@ -44,19 +36,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[archives.Archi
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network, whose masks are wrong and have voxels."""
-    torch.manual_seed(0)
-    method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    save_model(folder, method, Preparation(6.0), {"data": "nothing", "licence": "none"})
-    return folder
-
-
-def a_head(folder: Path) -> Path:
-    """The T1ce of an invented patient without skull: it needs no registration, which is quick."""
-    case = make_phantom(5, spacing=SPACING)
-    Examination(folder).write(case.images["t1c"].astype(np.uint16), case.grid.affine, 3, "t1_tse_tra_KM", "t1c")
-    return folder
+    return save_tiny(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def no_head(folder: Path) -> Path:

@@ -209,7 +209,7 @@ def test_a_quiet_time_makes_a_study_complete(objects, tmp_path: Path) -> None:
     with node(tmp_path, []) as (queue, port):
         sent(port, objects[:2])
         time.sleep(0.1)
-        assert closed(queue, 30, quiet=60)[0] == "receiving"
-        assert closed(queue, 61, quiet=60)[0] == "waiting"
+        assert closed(queue, 30, quiet=60.0)[0] == "receiving"
+        assert closed(queue, 61, quiet=60.0)[0] == "waiting"
         sent(port, objects[2:])  # a late series
         assert queue.studies()[0].state == "receiving"

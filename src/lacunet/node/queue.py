@@ -249,7 +249,8 @@ class Queue:
         with self.opened() as database:
             database.execute(
                 "UPDATE study SET state = 'failed', changed = ?, reason = 'the program that worked on it ended ' || "
-                "tries || ' times, perhaps for lack of memory' WHERE state = 'waiting' AND tries >= ?",
+                "tries || ' times, perhaps for lack of memory or of room on the disk' "
+                "WHERE state = 'waiting' AND tries >= ?",
                 (now, tries),
             )
             row = database.execute("SELECT uid FROM study WHERE state = 'waiting' ORDER BY changed, began").fetchone()
