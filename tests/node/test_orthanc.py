@@ -64,7 +64,8 @@ def same_as_the_mask(received: Path, written: Path) -> None:
 def test_masks_come_back_and_what_is_no_head_holds_up_nobody(archive, tiny: Path, tmp_path: Path) -> None:
     bad = archive.add(no_head(tmp_path / "bad"))
     studies = [archive.add(a_head(tmp_path / f"Mustermann{number}")) for number in (1, 2)]
-    config = nodes.settings_for(archive, tmp_path, tiny)
+    wished = {"secondary_capture": True, "most_pictures": 2, "structured_report": True}
+    config = nodes.settings_for(archive, tmp_path, tiny, send=wished)
     with nodes.running(config) as node:
         archive.send(bad)
         with ThreadPoolExecutor() as pool:  # both at once
@@ -74,6 +75,7 @@ def test_masks_come_back_and_what_is_no_head_holds_up_nobody(archive, tiny: Path
     assert failed.reason == "holds no MR scan that can be used (1 series: is a localiser)"
     for study in studies:
         (instance,) = archive.found(study, "SEG")
+        assert (len(archive.found(study, "OT")), len(archive.found(study, "SR"))) == (2, 1)
         header = dcmread(archive.read(instance, tmp_path / "back.dcm"))
         (folder,) = (tmp_path / "node/results").glob(f"{key_of(str(header.StudyInstanceUID))}-*")
         same_as_the_mask(tmp_path / "back.dcm", next(folder.rglob("*-mask-on-t1c.nii.gz")))

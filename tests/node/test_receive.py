@@ -190,7 +190,7 @@ def test_a_sender_that_breaks_off_leaves_a_half_sent_study(objects, tmp_path: Pa
         association.abort()
         eventually(lambda: closed(queue, 30)[0] == "receiving" and closed(queue, 61)[0] == "half sent")
         _, reason = closed(queue)
-        assert re.search(r"broke off after 1 objects; send the study again, .* lacunet node retry", reason)
+        assert re.search(r"broke off after object 1; send the study again, .* lacunet node retry", reason)
         assert sent(port, objects) == [0, 0, 0]
         eventually(lambda: closed(queue)[0] == "waiting")
 

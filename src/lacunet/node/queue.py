@@ -235,9 +235,9 @@ class Queue:
                 (now, now - quiet),
             )
             database.execute(
-                "UPDATE study SET state = 'half sent', changed = ?, reason = 'its sender broke off after ' || "
-                "(SELECT count(*) FROM instance WHERE instance.study = study.uid) || ' objects; send the study again, "
-                "or take it as it is: lacunet node retry' WHERE state = 'receiving' AND changed <= ? "
+                "UPDATE study SET state = 'half sent', changed = ?, reason = 'its sender broke off after object ' || "
+                "(SELECT count(*) FROM instance WHERE instance.study = study.uid) || '; send the study again, or "
+                "take it as it is: lacunet node retry' WHERE state = 'receiving' AND changed <= ? "
                 "AND uid NOT IN (SELECT study FROM sending WHERE cut = 0)",
                 (now, now - max(quiet, half_sent)),
             )
