@@ -21,6 +21,7 @@ from pydicom import dcmread
 from dicom_made import SECRETS, Examination, labels_in
 from lacunet.node.queue import key_of
 from lacunet.node.settings import Web
+from lacunet.node.status import status_lines, status_of
 from lacunet.node.web import stow
 
 pytestmark = pytest.mark.skipif(
@@ -81,7 +82,8 @@ def test_masks_come_back_and_what_is_no_head_holds_up_nobody(archive, tiny: Path
         same_as_the_mask(tmp_path / "back.dcm", next(folder.rglob("*-mask-on-t1c.nii.gz")))
     assert all(one.outcome["volumes_ml"]["whole tumour"] > 0 for one in done)
     assert not archive.found(bad, "SEG")
-    said = node.log.read_text() + str([path.name for path in (tmp_path / "node").rglob("*")])
+    names = [path.name for path in (tmp_path / "node").rglob("*")]
+    said = "\n".join([node.log.read_text(), *names, *status_lines(status_of(node.queue))])
     assert not [secret for secret in SECRETS if not secret.isdigit() and secret in said]
 
 

@@ -16,6 +16,7 @@ from lacunet.errors import OutputError, UsageError
 from lacunet.node import send as sending
 from lacunet.node import work as working
 from lacunet.node.keep import Inbox
+from lacunet.node.outbox import due_results, note_sent
 from lacunet.node.outcome import Made, Outcome, write_outcome
 from lacunet.node.queue import Queue, Result, Study
 from lacunet.node.run import _alone
@@ -73,10 +74,10 @@ def test_a_study_goes_from_waiting_to_done(queue: Queue) -> None:
     assert (study.name, study.objects) == ("case-" + study.key[:8], 2)
     assert begun_none(queue)
     assert queue.segmented(study, {"volumes_ml": {"whole tumour": 3.0}}, results("a", "b"), time.time())
-    (first, second) = queue.due_results(time.time())
-    queue.sent(first, time.time())
+    (first, second) = due_results(queue, time.time())
+    note_sent(queue, first, time.time())
     assert states(queue) == {"1.2": "sending"}
-    queue.sent(second, time.time())
+    note_sent(queue, second, time.time())
     assert states(queue) == {"1.2": "done"}
     assert queue.studies()[0].outcome == {"volumes_ml": {"whole tumour": 3.0}}
 
@@ -119,11 +120,11 @@ def test_new_objects_undo_what_was_made_without_them(queue: Queue) -> None:
 
 def test_what_was_sent_is_not_sent_again(queue: Queue) -> None:
     queue.segmented(begun(queue), {}, results("a"), time.time())
-    queue.sent(queue.due_results(time.time())[0], time.time())
+    note_sent(queue, due_results(queue, time.time())[0], time.time())
     add(queue, "1.2", 3)  # sent again, with one more object
     queue.segmented(begun(queue), {}, results("a"), time.time())  # the same mask
     assert states(queue) == {"1.2": "done"}
-    assert not queue.due_results(time.time())
+    assert not due_results(queue, time.time())
 
 
 def test_a_transaction_that_is_killed_leaves_nothing(queue: Queue, tmp_path: Path) -> None:
@@ -203,7 +204,7 @@ def test_a_reason_is_kept_and_results_are_named(queue: Queue, monkeypatch) -> No
     made = "Outcome(made=(Made(uid='1.9', kind='mask', file='a.dcm'),), volumes_ml={'whole tumour': 2.0})"
     study = worked(queue, monkeypatch, OUTCOME + f"(folder / 'a.dcm').write_text('x'); write_outcome(folder, {made})")
     assert (study.state, study.outcome["volumes_ml"]) == ("sending", {"whole tumour": 2.0})
-    (result,) = queue.due_results(time.time())
+    (result,) = due_results(queue, time.time())
     assert (queue.folder / result.file).read_text() == "x"
     assert not list(results_of(queue).glob(".*"))
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -182,12 +183,16 @@ def test_hostile_objects_are_refused(objects, tmp_path: Path, change, why) -> No
     assert NAME not in str(said)
 
 
-def test_a_sender_that_breaks_off_leaves_a_half_sent_study(objects, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["abort", "lost"])
+def test_a_sender_that_breaks_off_leaves_a_half_sent_study(objects, tmp_path: Path, end: str) -> None:
     with node(tmp_path, []) as (queue, port):
         association = associated(port)
         association.send_c_store(objects[0])
         assert closed(queue, 1000)[0] == "receiving"  # the association is still open
-        association.abort()
+        if end == "abort":
+            association.abort()
+        else:
+            association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
         eventually(lambda: closed(queue, 30)[0] == "receiving" and closed(queue, 61)[0] == "half sent")
         _, reason = closed(queue)
         assert re.search(r"broke off after object 1; send the study again, .* lacunet node retry", reason)

@@ -1,8 +1,10 @@
 """What a node says of itself, in the terminal and on its page."""
 
+import sqlite3
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import tomli_w
 
 pytest.importorskip("pydicom", reason="pip install 'lacunet[node]'")
 
-from lacunet.errors import UsageError
+from lacunet.errors import OutputError, UsageError
 from lacunet.node.queue import Queue
 from lacunet.node.remembered import is_settled, refusals, remember_fetched, remember_refusal
 from lacunet.node.serve import serving
@@ -63,6 +65,37 @@ def test_the_terminal_says_what_was_done_and_what_failed(tmp_path: Path, lacunet
 def test_a_folder_without_a_node_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no node has run there yet"):
         status_of(Queue(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"no database" * 100, r"cannot be used \(file is not a database\)"), (b"", "cannot be used")],
+)
+def test_a_damaged_queue_is_told(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "queue.sqlite").write_bytes(content)
+    with pytest.raises(OutputError, match=words):
+        status_of(Queue(tmp_path))
+    if content:
+        with pytest.raises(OutputError, match=words):
+            Queue(tmp_path).make()
+
+
+def test_a_queue_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    queue = a_queue(tmp_path)
+    with closing(sqlite3.connect(queue.folder / "queue.sqlite")) as database:
+        database.execute("PRAGMA user_version = 7")
+    with pytest.raises(OutputError, match="another version of lacunet"):
+        queue.make()
+
+
+def test_a_study_that_cannot_be_fetched_is_shown_until_it_can(tmp_path: Path) -> None:
+    queue = a_queue(tmp_path)
+    queue.not_fetched("1.9", "not fetched: the archive broke off", 1.0)
+    queue.not_fetched("1.3", "not fetched", 1.0)
+    shown = {one.uid: one.state for one in queue.studies()}
+    assert (shown["1.9"], shown["1.3"]) == ("failed", "waiting")  # what is whole already is not undone
+    queue.received("1.9", "1.9.1", "0", 10, "web", 2.0)
+    assert {one.uid: one.state for one in queue.studies()}["1.9"] == "receiving"
 
 
 def test_the_page_is_served_and_nothing_else(tmp_path: Path) -> None:

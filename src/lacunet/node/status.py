@@ -45,18 +45,20 @@ def status_of(queue: Queue) -> Status:
     """Read the queue.
 
     Raises:
+        OutputError: its file is damaged, or may not be read.
         UsageError: no node has run in the folder yet.
     """
     if not (queue.folder / FILE_NAME).is_file():
         raise UsageError(f"{queue.folder}: no node has run there yet; lacunet node run starts one")
-    studies = queue.studies()
+    with queue.sound():
+        studies, refused = queue.studies(), refusals(queue)
     counts = Counter(study.state for study in studies)
     return Status(
         counts={state: counts[state] for state in STATES},
         under_way=sorted((one for one in studies if one.state in _UNDER_WAY), key=lambda one: one.began),
         stopped=[one for one in studies if one.state in _STOPPED][:_MOST_SHOWN],
         done=[one for one in studies if one.state == "done"][:_MOST_SHOWN],
-        refused=refusals(queue)[:_MOST_SHOWN],
+        refused=refused[:_MOST_SHOWN],
         time=time.time(),
     )
 
