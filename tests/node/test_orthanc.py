@@ -8,13 +8,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
-
-from lacunet.data.phantom.phantom import make_phantom
-from lacunet.data.prepare import Preparation
-from lacunet.models.model import save_model
-from lacunet.nn.method import get_method, make_method
-from lacunet.task import GLIOMA
 
 pytest.importorskip("pynetdicom", reason="pip install 'lacunet[node]'")
 pytest.importorskip("highdicom", reason="pip install 'lacunet[node]'")
@@ -22,18 +15,18 @@ pytest.importorskip("dcm2niix", reason="pip install 'lacunet[node]'")
 
 import archive as archives
 import nodes
+from heads import a_head, save_tiny
 from pydicom import dcmread
 
 from dicom_made import SECRETS, Examination, labels_in
 from lacunet.node.queue import key_of
 from lacunet.node.settings import Web
+from lacunet.node.status import status_lines, status_of
 from lacunet.node.web import stow
 
 pytestmark = pytest.mark.skipif(
     archives.ORTHANC is None or not archives.PLUGINS.is_file(), reason="apt install orthanc orthanc-dicomweb"
 )
-
-SPACING = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +37,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[archives.Archi
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network, whose masks are wrong and have voxels."""
-    torch.manual_seed(0)
-    method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    save_model(folder, method, Preparation(6.0), {"data": "nothing", "licence": "none"})
-    return folder
-
-
-def a_head(folder: Path) -> Path:
-    """The T1ce of an invented patient without skull: it needs no registration, which is quick."""
-    case = make_phantom(5, spacing=SPACING)
-    Examination(folder).write(case.images["t1c"].astype(np.uint16), case.grid.affine, 3, "t1_tse_tra_KM", "t1c")
-    return folder
+    return save_tiny(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def no_head(folder: Path) -> Path:
@@ -84,7 +65,8 @@ def same_as_the_mask(received: Path, written: Path) -> None:
 def test_masks_come_back_and_what_is_no_head_holds_up_nobody(archive, tiny: Path, tmp_path: Path) -> None:
     bad = archive.add(no_head(tmp_path / "bad"))
     studies = [archive.add(a_head(tmp_path / f"Mustermann{number}")) for number in (1, 2)]
-    config = nodes.settings_for(archive, tmp_path, tiny)
+    wished = {"secondary_capture": True, "most_pictures": 2, "structured_report": True}
+    config = nodes.settings_for(archive, tmp_path, tiny, send=wished)
     with nodes.running(config) as node:
         archive.send(bad)
         with ThreadPoolExecutor() as pool:  # both at once
@@ -94,12 +76,14 @@ def test_masks_come_back_and_what_is_no_head_holds_up_nobody(archive, tiny: Path
     assert failed.reason == "holds no MR scan that can be used (1 series: is a localiser)"
     for study in studies:
         (instance,) = archive.found(study, "SEG")
+        assert (len(archive.found(study, "OT")), len(archive.found(study, "SR"))) == (2, 1)
         header = dcmread(archive.read(instance, tmp_path / "back.dcm"))
         (folder,) = (tmp_path / "node/results").glob(f"{key_of(str(header.StudyInstanceUID))}-*")
         same_as_the_mask(tmp_path / "back.dcm", next(folder.rglob("*-mask-on-t1c.nii.gz")))
     assert all(one.outcome["volumes_ml"]["whole tumour"] > 0 for one in done)
     assert not archive.found(bad, "SEG")
-    said = node.log.read_text() + str([path.name for path in (tmp_path / "node").rglob("*")])
+    names = [path.name for path in (tmp_path / "node").rglob("*")]
+    said = "\n".join([node.log.read_text(), *names, *status_lines(status_of(node.queue))])
     assert not [secret for secret in SECRETS if not secret.isdigit() and secret in said]
 
 

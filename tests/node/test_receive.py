@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -182,15 +183,19 @@ def test_hostile_objects_are_refused(objects, tmp_path: Path, change, why) -> No
     assert NAME not in str(said)
 
 
-def test_a_sender_that_breaks_off_leaves_a_half_sent_study(objects, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["abort", "lost"])
+def test_a_sender_that_breaks_off_leaves_a_half_sent_study(objects, tmp_path: Path, end: str) -> None:
     with node(tmp_path, []) as (queue, port):
         association = associated(port)
         association.send_c_store(objects[0])
         assert closed(queue, 1000)[0] == "receiving"  # the association is still open
-        association.abort()
+        if end == "abort":
+            association.abort()
+        else:
+            association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
         eventually(lambda: closed(queue, 30)[0] == "receiving" and closed(queue, 61)[0] == "half sent")
         _, reason = closed(queue)
-        assert re.search(r"broke off after 1 objects; send the study again, .* lacunet node retry", reason)
+        assert re.search(r"broke off after object 1; send the study again, .* lacunet node retry", reason)
         assert sent(port, objects) == [0, 0, 0]
         eventually(lambda: closed(queue)[0] == "waiting")
 
@@ -209,7 +214,7 @@ def test_a_quiet_time_makes_a_study_complete(objects, tmp_path: Path) -> None:
     with node(tmp_path, []) as (queue, port):
         sent(port, objects[:2])
         time.sleep(0.1)
-        assert closed(queue, 30, quiet=60)[0] == "receiving"
-        assert closed(queue, 61, quiet=60)[0] == "waiting"
+        assert closed(queue, 30, quiet=60.0)[0] == "receiving"
+        assert closed(queue, 61, quiet=60.0)[0] == "waiting"
         sent(port, objects[2:])  # a late series
         assert queue.studies()[0].state == "receiving"

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from lacunet.errors import LacunetError, OutputError
 from lacunet.node.keep import BadObject, Inbox
+from lacunet.node.queue import name_of
 from lacunet.node.receive import Log
 from lacunet.node.remembered import is_settled, remember_fetched
 from lacunet.node.settings import Fetch
@@ -28,11 +29,14 @@ def fetch_once(fetch: Fetch, inbox: Inbox, log: Log) -> None:
     except OutputError as error:
         log(f"nothing fetched: {error}")
         return
+    if len(studies) == fetch.most_studies:
+        log(f"the archive has {len(studies)} studies or more; raise fetch.most_studies, or narrow fetch.query")
     for study in studies:
         try:
             _fetch_study(fetch, study, inbox, log)
         except LacunetError as error:
-            log(f"a study was not fetched: {error}")
+            log(f"{name_of(study)}: not fetched: {error}")
+            inbox.queue.not_fetched(study, f"not fetched: {error}; it is tried again", time.time())
 
 
 def _fetch_study(fetch: Fetch, study: str, inbox: Inbox, log: Log) -> None:

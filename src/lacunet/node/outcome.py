@@ -63,5 +63,7 @@ def read_outcome(folder: Path) -> Outcome:
         OutputError: it is not there, since the program ended before, or is none.
     """
     advice = "do the study again: lacunet node retry"
+    if not (folder / FILE_NAME).is_file():
+        raise OutputError(f"the program that worked on it left no result; {advice}")
     content = read_json(folder / FILE_NAME, OutputError, advice)
     return fitted(Outcome, content, FILE_NAME, OutputError, advice)

@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lacunet.errors import OutputError
+
 State = Literal["receiving", "waiting", "working", "sending", "done", "failed", "half sent"]
 
 FILE_NAME = "queue.sqlite"
+VERSION = 1
+"""Of the tables; grows when they change."""
 _SECONDS = 30.0
 """How long to wait for another thread's transaction."""
 
@@ -139,13 +143,35 @@ class Queue:
             connection.commit()
 
     def make(self) -> None:
-        """Make the file, where there is none."""
+        """Make the file, where there is none.
+
+        Raises:
+            OutputError: it is damaged, or of another version of lacunet.
+        """
         path = self.folder / FILE_NAME
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        with closing(sqlite3.connect(path, timeout=_SECONDS, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(path, timeout=_SECONDS, isolation_level=None)) as connection, self.sound():
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, VERSION):
+                raise OutputError(f"{path}: is of another version of lacunet; name another folder")
+            connection.executescript(f"{_SCHEMA} PRAGMA user_version = {VERSION};")
+
+    @contextmanager
+    def sound(self) -> Iterator[None]:
+        """Errors of SQLite become one that says what to do.
+
+        Raises:
+            OutputError: the file is damaged, or may not be read or written.
+        """
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise OutputError(
+                f"{self.folder / FILE_NAME}: cannot be used ({error}); check its permissions and its disk, run the "
+                "command as the node's user; if it is damaged, move it away: scans stay in received/"
+            ) from error
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -235,11 +261,21 @@ class Queue:
                 (now, now - quiet),
             )
             database.execute(
-                "UPDATE study SET state = 'half sent', changed = ?, reason = 'its sender broke off after ' || "
-                "(SELECT count(*) FROM instance WHERE instance.study = study.uid) || ' objects; send the study again, "
-                "or take it as it is: lacunet node retry' WHERE state = 'receiving' AND changed <= ? "
+                "UPDATE study SET state = 'half sent', changed = ?, reason = 'its sender broke off after object ' || "
+                "(SELECT count(*) FROM instance WHERE instance.study = study.uid) || '; send the study again, or "
+                "take it as it is: lacunet node retry' WHERE state = 'receiving' AND changed <= ? "
                 "AND uid NOT IN (SELECT study FROM sending WHERE cut = 0)",
                 (now, now - max(quiet, half_sent)),
+            )
+
+    def not_fetched(self, study: str, reason: str, now: float) -> None:
+        """A study of an archive could not be taken whole; it has failed until it can."""
+        with self.opened() as database:
+            database.execute(
+                "INSERT INTO study VALUES (?, ?, ?, 'failed', 0, ?, ?, 0, ?, '{}', 0) ON CONFLICT (uid) DO UPDATE SET "
+                "state = 'failed', changed = excluded.changed, reason = excluded.reason "
+                "WHERE state IN ('receiving', 'failed', 'half sent')",
+                (study, key_of(study), name_of(study), now, now, reason),
             )
 
     # studies that are segmented
@@ -249,7 +285,8 @@ class Queue:
         with self.opened() as database:
             database.execute(
                 "UPDATE study SET state = 'failed', changed = ?, reason = 'the program that worked on it ended ' || "
-                "tries || ' times, perhaps for lack of memory' WHERE state = 'waiting' AND tries >= ?",
+                "tries || ' times, perhaps for lack of memory or of room on the disk' "
+                "WHERE state = 'waiting' AND tries >= ?",
                 (now, tries),
             )
             row = database.execute("SELECT uid FROM study WHERE state = 'waiting' ORDER BY changed, began").fetchone()
@@ -282,7 +319,7 @@ class Queue:
                 "UPDATE study SET state = 'sending', changed = ?, tries = 0, reason = '', outcome = ? WHERE uid = ?",
                 (now, json.dumps(outcome), study.uid),
             )
-            _close_sent(database, study.uid, now)
+            close_sent(database, study.uid, now)
         return True
 
     def failed(self, study: Study, reason: str, now: float) -> None:
@@ -305,38 +342,6 @@ class Queue:
                 database.execute(
                     "UPDATE study SET state = 'waiting', tries = tries - ? WHERE uid = ?", (int(not counts), study.uid)
                 )
-
-    # results that are sent
-
-    def due_results(self, now: float) -> list[Result]:
-        """Results whose time has come, study by study."""
-        with self.opened() as database:
-            rows = database.execute(
-                "SELECT result.uid, study.key, study.name, kind, file, result.tries FROM result "
-                "JOIN study ON study.uid = result.study WHERE sent IS NULL AND due <= ? AND state = 'sending' "
-                "ORDER BY study.changed, study.uid, result.rowid",
-                (now,),
-            ).fetchall()
-        return [Result(*row) for row in rows]
-
-    def sent(self, result: Result, now: float) -> None:
-        """The archive has taken a result."""
-        with self.opened() as database:
-            database.execute("UPDATE result SET sent = ?, reason = '' WHERE uid = ?", (now, result.uid))
-            row = database.execute("SELECT study FROM result WHERE uid = ?", (result.uid,)).fetchone()
-            if row:
-                _close_sent(database, str(row[0]), now)
-
-    def not_sent(self, result: Result, reason: str, due: float, last: bool, now: float) -> None:
-        """A try failed; it is repeated when due, unless it was the last."""
-        with self.opened() as database:
-            database.execute(
-                "UPDATE result SET tries = tries + 1, due = ?, reason = ? WHERE uid = ?", (due, reason, result.uid)
-            )
-            database.execute(
-                "UPDATE study SET state = ?, changed = ?, reason = ? WHERE state = 'sending' AND key = ?",
-                ("failed" if last else "sending", now, reason, result.study),
-            )
 
     # what people see and ask for
 
@@ -402,7 +407,7 @@ def _is_current(database: sqlite3.Connection, study: Study) -> bool:
     return row is not None and row["state"] == "working" and row["revision"] == study.revision
 
 
-def _close_sent(database: sqlite3.Connection, uid: str, now: float) -> None:
+def close_sent(database: sqlite3.Connection, uid: str, now: float) -> None:
     """A study is done when each of its results is sent."""
     database.execute(
         "UPDATE study SET state = 'done', changed = ?, reason = '' WHERE uid = ? AND state = 'sending' "

@@ -1,11 +1,10 @@
 """The node: its parts, each in a thread, until it is stopped."""
 
-import fcntl
-import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from lacunet.errors import UsageError, unforeseen
@@ -112,14 +111,11 @@ def _alone(folder: Path) -> Iterator[None]:
     """Two nodes in one folder would send everything twice."""
     try:
         make_folder(folder)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    try:
+    with closing(sqlite3.connect(folder / "lock", timeout=0.0, isolation_level=None)) as lock:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            lock.execute("BEGIN EXCLUSIVE")  # every system has this lock, and it ends with the program
+        except sqlite3.OperationalError:
             raise UsageError(f"{folder}: another node works there; end it, or name another folder") from None
         yield
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lacunet.errors import LacunetError, OutputError
 from lacunet.intake.read.quiet import silently
+from lacunet.node.outbox import due_results, note_not_sent, note_sent
 from lacunet.node.queue import Queue
 from lacunet.node.receive import Log
 from lacunet.node.settings import Peer, Send
@@ -28,7 +29,7 @@ def send_due(settings: Send, title: str, queue: Queue, log: Log) -> bool:
     Returns:
         Whether there was one.
     """
-    due = queue.due_results(time.time())
+    due = due_results(queue, time.time())
     stuck: dict[str, str] = {}
     for one in due:
         try:
@@ -38,12 +39,12 @@ def send_due(settings: Send, title: str, queue: Queue, log: Log) -> bool:
         except LacunetError as error:
             last = one.tries + 1 >= settings.tries
             now = time.time()
-            queue.not_sent(one, f"not sent: {error}", now + settings.retry_minutes * 60, last, now)
+            note_not_sent(queue, one, f"not sent: {error}", now + settings.retry_minutes * 60, last, now)
             if one.study not in stuck:
                 log(f"{one.name}: {one.kind} not sent: {error}")
             stuck[one.study] = str(error)
         else:
-            queue.sent(one, time.time())
+            note_sent(queue, one, time.time())
             log(f"{one.name}: {one.kind} sent")
     return bool(due)
 

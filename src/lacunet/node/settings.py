@@ -139,7 +139,7 @@ class Fetch(_Section):
     archive: Web
     every_seconds: float = Field(60.0, gt=0, le=86400)
     days: int = Field(1, ge=0, le=36500)
-    most_studies: int = Field(100, ge=1, le=10000)
+    most_studies: int = Field(1000, ge=1, le=10000)
     query: dict[str, str] = {}
 
 

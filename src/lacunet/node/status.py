@@ -10,7 +10,7 @@ from lacunet.errors import UsageError
 from lacunet.node.queue import FILE_NAME, Queue, State, Study
 from lacunet.node.remembered import Refusal, refusals
 from lacunet.node.settings import NodeSettings
-from lacunet.report.page import render
+from lacunet.report.page import render, resource
 
 STATES: tuple[State, ...] = ("receiving", "waiting", "working", "sending", "done", "failed", "half sent")
 """In the order in which a study goes through them."""
@@ -45,18 +45,20 @@ def status_of(queue: Queue) -> Status:
     """Read the queue.
 
     Raises:
+        OutputError: its file is damaged, or may not be read.
         UsageError: no node has run in the folder yet.
     """
     if not (queue.folder / FILE_NAME).is_file():
         raise UsageError(f"{queue.folder}: no node has run there yet; lacunet node run starts one")
-    studies = queue.studies()
+    with queue.sound():
+        studies, refused = queue.studies(), refusals(queue)
     counts = Counter(study.state for study in studies)
     return Status(
         counts={state: counts[state] for state in STATES},
         under_way=sorted((one for one in studies if one.state in _UNDER_WAY), key=lambda one: one.began),
         stopped=[one for one in studies if one.state in _STOPPED][:_MOST_SHOWN],
         done=[one for one in studies if one.state == "done"][:_MOST_SHOWN],
-        refused=refusals(queue)[:_MOST_SHOWN],
+        refused=refused[:_MOST_SHOWN],
         time=time.time(),
     )
 
@@ -75,7 +77,8 @@ def status_lines(status: Status) -> list[str]:
 def status_page(status: Status, settings: NodeSettings) -> str:
     """A page of HTML."""
     view = {"provenance": _facts(settings, status)}
-    return render("node.html", {"view": view, "status": status, "when": when, "about": about, "notes": notes_of})
+    words = {"when": when, "about": about, "notes": notes_of, "counted": counted}
+    return render("node.html", {"view": view, "status": status, **words}, [resource("node.css")])
 
 
 def about(study: Study) -> str:
@@ -86,7 +89,12 @@ def about(study: Study) -> str:
     if study.state in ("done", "sending") and volumes:
         said = ", ".join(f"{title} {value:.1f} ml" for title, value in volumes.items())
         return f"{said}; {study.unsent} to be sent" if study.unsent else said
-    return f"{study.objects} objects"
+    return counted(study.objects, "object")
+
+
+def counted(count: int, word: str) -> str:
+    """`1 object`, `2 objects`."""
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def notes_of(study: Study) -> list[str]:

@@ -60,9 +60,11 @@ def work_once(config: Path, settings: NodeSettings, inbox: Inbox, log: Log, stop
             queue.put_back(study, counts=False)
         else:
             _take(study, folder, queue, log)
-    except (OSError, OutputError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        queue.failed(study, f"its results cannot be written ({reason})", time.time())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        queue.failed(study, f"its results cannot be written ({reason}); then lacunet node retry", time.time())
+    except OutputError as error:
+        queue.failed(study, str(error), time.time())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return True
