@@ -1,7 +1,6 @@
 """IM-Fuse: a state space reads the sequences' tokens one after another, and learned tokens keep what it found."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,7 +15,7 @@ from lacunet.nn.papers import Paper
 from lacunet.nn.placed import Places, maps_of, tokens_of
 from lacunet.nn.state_space import StateSpace
 from lacunet.nn.unet import level_widths
-from lacunet.nn.within import WithinEach
+from lacunet.nn.within import Encoding, WithinEach
 from lacunet.task import Task
 
 Feature = Float[Tensor, "_ _ _ _ _"]
@@ -35,19 +34,6 @@ _RATIO = 8
 
 _SIDE = 8
 """Places along each axis that are learned: those of a crop of 128 voxels."""
-
-
-@dataclass
-class Encoding:
-    """What all subsets are made of.
-
-    Attributes:
-        tokens: What each modality's own transformer made of its coarsest level; zero where it is not there.
-        skips: At each finer level, finest first, what each modality adds to the skip.
-    """
-
-    tokens: Stacked
-    skips: list[list[Feature]]
 
 
 class IMFuse(Method[Encoding]):

@@ -1,7 +1,6 @@
 """mmFormer: a transformer within each modality, and another among those that are there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +13,7 @@ from lacunet.nn.conv import PointConv
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.unet import level_widths
-from lacunet.nn.within import WithinEach
+from lacunet.nn.within import Encoding, WithinEach
 from lacunet.task import Task
 
 Feature = Float[Tensor, "_ _ _ _ _"]
@@ -29,19 +28,6 @@ _RATIO = 8
 
 _SIDE = 8
 """Places along each axis that are learned: those of a crop of 128 voxels."""
-
-
-@dataclass
-class Encoding:
-    """What all subsets are made of.
-
-    Attributes:
-        tokens: What each modality's own transformer made of its coarsest level; zero where it is not there.
-        skips: At each finer level, finest first, what each modality adds to the skip.
-    """
-
-    tokens: Stacked
-    skips: list[list[Feature]]
 
 
 class MMFormer(Method[Encoding]):

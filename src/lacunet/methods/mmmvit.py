@@ -1,7 +1,6 @@
 """MMMViT: all scales of a modality enter its transformer, and modalities are correlated place by place."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -16,7 +15,7 @@ from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.tokens import mean_pool
 from lacunet.nn.unet import level_widths
-from lacunet.nn.within import WithinEach
+from lacunet.nn.within import Encoding, WithinEach
 from lacunet.task import Task
 
 Feature = Float[Tensor, "_ _ _ _ _"]
@@ -31,19 +30,6 @@ _RATIO = 1
 
 _SIDE = 8
 """Places along each axis that are learned: those of a crop of 128 voxels."""
-
-
-@dataclass
-class Encoding:
-    """What all subsets are made of.
-
-    Attributes:
-        tokens: What each modality's own transformer made of all its scales; zero where it is not there.
-        skips: At each finer level, finest first, what each modality adds to the skip.
-    """
-
-    tokens: Stacked
-    skips: list[list[Feature]]
 
 
 class MMMViT(Method[Encoding]):

@@ -1,6 +1,7 @@
 """Transformers within modalities: the places of a coarse map related with each other, each modality by itself."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,19 @@ from lacunet.nn.placed import Places, maps_of, tokens_of
 
 Feature = Float[Tensor, "_ _ _ _ _"]
 Stacked = Float[Tensor, "batch modality channel x y z"]
+
+
+@dataclass
+class Encoding:
+    """What all subsets are made of.
+
+    Attributes:
+        tokens: What each modality's own transformer made of it; zero where it is not there.
+        skips: At each finer level, finest first, what each modality adds to the skip.
+    """
+
+    tokens: Stacked
+    skips: list[list[Feature]]
 
 
 class WithinEach(nn.Module):
