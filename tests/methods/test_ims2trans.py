@@ -12,6 +12,7 @@ from lacunet.methods.ims2trans import IMS2Trans, contrastive_loss, drawn_box, mi
 from lacunet.nn.batch import Batch
 from lacunet.nn.losses import segmentation_loss
 from lacunet.nn.method import Clock, make_method
+from lacunet.nn.residual import single_losses
 from lacunet.task import GLIOMA
 from lacunet.training.recipe import read_recipe
 from small import ROOT
@@ -122,7 +123,14 @@ def test_the_loss_without_mixing():
     terms = method.stages()[0].loss(batch, CLOCK)
     expected = segmentation_loss(method(batch.images, shown), batch.regions)
     assert terms["segmentation"].item() == pytest.approx(expected.item(), rel=1e-4)
+    coarser = method._levels(method.encode(batch.images, shown), shown)[1:]
+    levels = [
+        segmentation_loss(own, F.avg_pool3d(batch.regions, 2 ** (level + 1))) for level, own in enumerate(coarser)
+    ]
+    assert terms["deep"].item() == pytest.approx(torch.stack(levels).mean().item(), rel=1e-4)
     features = method._features(batch.images, shown)
+    alone = single_losses(method.single(features), shown, batch.regions)
+    assert terms["auxiliary"].item() == pytest.approx(alone.mean().item(), rel=1e-4)
     rows = torch.cat([features[1][-1], features[2][-1], features[3][-1]]).mean((2, 3, 4))
     apart = contrastive_loss(F.normalize(rows, dim=1), torch.tensor([0, 1, 1]), 0.1)
     assert terms["contrast"].item() == pytest.approx(0.1 * apart.item(), rel=1e-4)

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lacunet.errors import RecipeError
 from lacunet.methods.rfnet import RegionFusion, RFNet, Weigh, likely_parts, means_within, weighted
 from lacunet.nn.batch import Batch
-from lacunet.nn.losses import dice_loss
+from lacunet.nn.losses import dice_loss, segmentation_loss
 from lacunet.nn.method import Clock, make_method
 from lacunet.task import GLIOMA
 from lacunet.training.recipe import read_recipe
@@ -98,6 +99,25 @@ def test_the_loss_of_the_maps_moves_maps_and_that_of_the_fused_prediction_does_n
     assert moved.abs().sum() > 0
     (moved,) = torch.autograd.grad(terms["dice"], last, retain_graph=True, allow_unused=True)
     assert moved is None
+
+
+def test_the_terms_beside_the_fused_prediction_by_hand():
+    """A mean over levels, and over cases the mean of their modalities' own predictions."""
+    method, acquired = tiny(), presence_of(("t1n", "t1c", "t2f"), ("t2w",))
+    batch = batch_of(acquired, presence_of(("t1c",), ("t2w",)))
+    terms = method.stages()[0].loss(batch, at(0))
+    _, maps = method._answer(method.encode(batch.images, acquired), batch.presence)
+    levels = [segmentation_loss(own, F.avg_pool3d(batch.regions, 2**level)) for level, own in enumerate(maps)]
+    assert terms["maps"].item() == pytest.approx(torch.stack(levels).mean().item(), rel=1e-4)
+    costs = []
+    for case, members in enumerate([(0, 1, 3), (2,)]):
+        own = []
+        for index in members:
+            levels = [[level] for level in method.encoders[index](batch.images[case, index][None, None])]
+            logits = method.single(list(zip(*levels, strict=True)))
+            own.append(segmentation_loss(logits, batch.regions[case : case + 1]))
+        costs.append(torch.stack(own).mean())
+    assert terms["single"].item() == pytest.approx(torch.stack(costs).mean().item(), rel=1e-4)
 
 
 def test_what_was_acquired_is_segmented_alone_also_where_it_is_hidden():
