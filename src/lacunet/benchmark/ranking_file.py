@@ -3,7 +3,7 @@
 title = "Every method at 3 mm"
 recipes = ["../small/*.toml"]            # beside this file; each is an entrant under its file's name
 folds = 4
-budget = "1200crops"
+budget = "800crops"
 learning_rates = [3e-4, 1e-3, 3e-3]      # each entrant's is chosen among these
 baseline = "early_fusion"
 [over]                                   # laid over every recipe, key by key
