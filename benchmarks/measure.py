@@ -63,6 +63,7 @@ def run_python(code: str, *arguments: str) -> None:
 
 def write_phantom(folder: Path, seed: int, spacing: float) -> Path:
     """The folder of one invented patient with all four sequences and a reference, made in another process."""
-    code = "import sys; from pathlib import Path; from lacunet.data.phantom.phantom import write_phantom as write; "
-    run_python(f"{code} write(Path(sys.argv[1]), {seed}, spacing={spacing})", str(folder))
+    code = "import sys; from pathlib import Path; from lacunet.task import GLIOMA; "
+    code += "from lacunet.data.phantom.phantom import write_phantom as write; "
+    run_python(f"{code} write(Path(sys.argv[1]), {seed}, GLIOMA, spacing={spacing})", str(folder))
     return folder / f"phantom-{seed:05d}-000"
