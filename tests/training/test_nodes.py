@@ -35,7 +35,9 @@ SRUN = {
     "SLURM_STEP_NUM_TASKS": "8", "SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2",
     "SLURM_PROCID": "6", "SLURM_LOCALID": "2", "SLURM_NODEID": "1", "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train",
 }  # fmt: skip
-SBATCH = {name: value for name, value in SRUN.items() if name != "SLURM_STEP_NUM_TASKS"}
+WITHOUT_STEP = {name: value for name, value in SRUN.items() if name != "SLURM_STEP_NUM_TASKS"}
+SBATCH = {**WITHOUT_STEP, "ENVIRONMENT": "BATCH", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+SALLOC = {name: value for name, value in WITHOUT_STEP.items() if name != "SLURM_PROCID"}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,10 @@ SBATCH = {name: value for name, value in SRUN.items() if name != "SLURM_STEP_NUM
         ({**TORCHRUN, "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"}, Processes()),
         (SRUN, Processes("srun", here=4, nodes=2, place=2)),
         ({**SRUN, **TORCHRUN}, Processes("torchrun", here=4, nodes=2, place=2)),
-        (SBATCH, Processes()),  # the command of a job that srun has not started
+        (WITHOUT_STEP, Processes("srun", here=4, nodes=2, place=2)),
+        ({**SRUN, "ENVIRONMENT": "BATCH"}, Processes("srun", here=4, nodes=2, place=2)),  # srun in a batch job
+        (SBATCH, Processes()),  # the command of a batch job that srun has not started
+        (SALLOC, Processes()),
         ({**SRUN, "SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "1"}, Processes()),
     ],
 )

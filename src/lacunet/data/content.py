@@ -69,28 +69,45 @@ def holds_labels(voxels: Shaped[np.ndarray, "x y z"]) -> bool:
 
     It is looked at slab by slab, so that a large image takes little memory.
     """
-    values: set[float] = set()
+    voxels, values = _in_memory_order(voxels), set[float]()
     for start in range(0, len(voxels), _SLAB):
         slab = voxels[start : start + _SLAB]
         if not _are_whole(slab):
             return False
         values.update(np.unique(slab).tolist() if len(values) <= MOST_LABELS else ())
-    return len(values) <= MOST_LABELS or equal_neighbours(voxels) >= EQUAL_NEIGHBOURS
+    if len(values) <= MOST_LABELS:
+        return True
+    return all(_equal_along(voxels, axis) >= EQUAL_NEIGHBOURS for axis in range(3))  # a scan fails along the first
 
 
 def equal_neighbours(voxels: Shaped[np.ndarray, "x y z"]) -> float:
     """The share of voxels with signal that equal their neighbour, along the axis with the smallest share: an image that
     was enlarged by repeating voxels has a large share along one axis only."""
+    if not (voxels != voxels.flat[0]).any():
+        return 1.0
+    return min(_equal_along(_in_memory_order(voxels), axis) for axis in range(3))
+
+
+def _equal_along(voxels: Shaped[np.ndarray, "x y z"], axis: int) -> float:
     background = voxels.flat[0]
-    equal, signal = np.zeros(3), np.zeros(3)
+    equal = signal = 0
     for start in range(0, len(voxels), _SLAB):
-        slab = voxels[start : start + _SLAB + 1]
-        for axis in range(3):
-            turned = (slab if axis == 0 else slab[:_SLAB]).swapaxes(axis, 0)
-            here = turned[:-1] != background
-            equal[axis] += np.count_nonzero(here & (turned[:-1] == turned[1:]))
-            signal[axis] += np.count_nonzero(here)
-    return float(np.min(equal / np.maximum(signal, 1))) if signal.any() else 1.0
+        slab = voxels[start : start + _SLAB + (axis == 0)]
+        first, second = (slab[:-1], slab[1:]) if axis == 0 else _pairs(slab, axis)
+        here = first != background
+        equal += int(np.count_nonzero(here & (first == second)))
+        signal += int(np.count_nonzero(here))
+    return equal / max(signal, 1)
+
+
+def _pairs(slab: Shaped[np.ndarray, "x y z"], axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels, and their neighbours along the second or third axis."""
+    return (slab[:, :-1], slab[:, 1:]) if axis == 1 else (slab[..., :-1], slab[..., 1:])
+
+
+def _in_memory_order(voxels: Shaped[np.ndarray, "x y z"]) -> Shaped[np.ndarray, "_ _ _"]:
+    """The same with slabs in one piece of memory; a NIfTI file has its last axis outermost."""
+    return voxels.T if voxels.flags.f_contiguous else voxels
 
 
 def _are_whole(values: Shaped[np.ndarray, "..."]) -> bool:

@@ -61,7 +61,7 @@ def processes_of(environment: Mapping[str, str]) -> Processes:
                 f"torchrun has started {every} processes, {here} of them on this node; start the same number on each"
             )
         found = Processes("torchrun", here, every // here, _number(environment, "LOCAL_RANK"))
-    elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+    elif _several_by_srun(environment):
         if "SLURM_NTASKS_PER_NODE" not in environment:
             raise UsageError(
                 "srun has started several processes without --ntasks-per-node; give it, with the GPUs of a node"
@@ -77,6 +77,14 @@ def processes_of(environment: Mapping[str, str]) -> Processes:
     else:
         return Processes()
     return found if found.several else Processes()
+
+
+def _several_by_srun(environment: Mapping[str, str]) -> bool:
+    """Whether this is one of several processes of `srun`, and not the first command of a batch job."""
+    if (tasks := environment.get("SLURM_STEP_NUM_TASKS")) is not None:
+        return tasks != "1"
+    in_a_step = "SLURM_PROCID" in environment and environment.get("ENVIRONMENT") != "BATCH"
+    return in_a_step and environment.get("SLURM_NTASKS", "1") != "1"
 
 
 def fabric_for(processes: Processes, device: str, precision: Precision) -> Fabric:
