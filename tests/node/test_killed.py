@@ -48,7 +48,7 @@ def sent(port: int, objects: list[Any], acknowledged: list[str], most: int | Non
 
 
 def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
-    made = Examination(tmp_path / "made").write(np.ones((16, 16, 120), np.uint16), np.eye(4), 3, "T1", "t1c")
+    made = Examination(tmp_path / "made").write(np.ones((16, 16, 70), np.uint16), np.eye(4), 3, "T1", "t1c")
     objects, acknowledged, again = [dcmread(path) for path in made], [], []
     config = configured(tmp_path, port := free_port())
     with nodes.running(config) as node:

@@ -23,7 +23,7 @@ from pynetdicom import AE
 from dicom_made import CLASSIC, NAME, SECRETS, Examination
 from lacunet.node import durable
 from lacunet.node.keep import Inbox
-from lacunet.node.queue import Queue
+from lacunet.node.queue import Queue, Result
 from lacunet.node.receive import receiving
 from lacunet.node.remembered import refusals
 from lacunet.node.settings import Receive, Sender
@@ -76,8 +76,8 @@ def eventually(what: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def closed(queue: Queue, later: float = 0.0, quiet: float = 0.0) -> tuple[str, str]:
-    queue.close_complete(time.time() + later, quiet, half_sent=60.0)
+def closed(queue: Queue, later: float = 0.0, quiet: float = 0.0, released: bool = True) -> tuple[str, str]:
+    queue.close_complete(time.time() + later, quiet, 60.0, released)
     (study,) = queue.studies()
     return study.state, study.reason
 
@@ -210,11 +210,33 @@ def test_a_study_that_is_sent_again_after_a_break_is_whole(objects, tmp_path: Pa
         eventually(lambda: closed(queue)[0] == "waiting")
 
 
+def test_a_quiet_time_counts_while_the_association_is_open(objects, tmp_path: Path) -> None:
+    with node(tmp_path, []) as (queue, port):
+        association = associated(port)
+        association.send_c_store(objects[0])
+        assert closed(queue, 61, quiet=60.0, released=True)[0] == "receiving"
+        assert closed(queue, 59, quiet=60.0, released=False)[0] == "receiving"
+        assert closed(queue, 61, quiet=60.0, released=False)[0] == "waiting"
+        association.release()
+
+
 def test_a_quiet_time_makes_a_study_complete(objects, tmp_path: Path) -> None:
     with node(tmp_path, []) as (queue, port):
         sent(port, objects[:2])
-        time.sleep(0.1)
+        eventually(lambda: closed(queue, 30, quiet=60.0)[0] == "receiving")
         assert closed(queue, 30, quiet=60.0)[0] == "receiving"
         assert closed(queue, 61, quiet=60.0)[0] == "waiting"
         sent(port, objects[2:])  # a late series
         assert queue.studies()[0].state == "receiving"
+
+
+def test_what_the_node_made_itself_is_acknowledged_and_not_taken(objects, tmp_path: Path) -> None:
+    with node(tmp_path, []) as (queue, port):
+        sent(port, objects[:2])
+        eventually(lambda: closed(queue)[0] == "waiting")
+        study = queue.next_study(time.time(), 2)
+        assert study is not None
+        queue.segmented(study, {}, [Result(str(objects[2].SOPInstanceUID), "", "", "mask", "a", 0)], time.time())
+        assert sent(port, objects[2:]) == [0]  # an archive that routes it back
+        (after,) = queue.studies()
+        assert (after.state, after.objects, after.revision) == ("sending", 2, study.revision)

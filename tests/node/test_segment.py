@@ -80,7 +80,7 @@ def test_pictures_show_the_slices_of_the_source(worked: Path, outcome: Outcome) 
     source = {int(one.InstanceNumber): one for one in map(dcmread, (worked.parent / "Mustermann").iterdir())}
     for one in objects(worked, outcome, "picture"):
         original = source[int(one.InstanceNumber)]
-        assert original.ImageOrientationPatient == [1, 0, 0, 0, 1, 0] or one.PatientOrientation == ["R", "A"]
+        assert one.PatientOrientation == ["R", "A"]  # where the rows and columns of this invented series lead
         rows, columns = original.pixel_array.shape
         wide = LEAST_SIDE * columns // rows
         shown = one.pixel_array[:LEAST_SIDE, :wide].astype(float)
@@ -129,6 +129,24 @@ def test_an_outline_has_the_colour_of_its_region() -> None:
     rows, columns = np.nonzero(blue)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (160, 319, 160, 319)
     assert blue.sum() == 4 * 159
+
+
+def test_an_outline_lies_where_the_mask_is(worked: Path, outcome: Outcome, tmp_path: Path) -> None:
+    """Columns from left to right, rows from top to bottom, as the slice itself."""
+    voxels, mask = np.ones((20, 32, 4), np.float32), np.zeros((20, 32, 4), np.uint8)
+    mask[2:6, 20:28, 1] = 2
+    for name, array in (("scan", voxels), ("mask", mask)):
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    reference = next(worked / one.file for one in outcome.made if one.kind == "mask")
+    legend = dict.fromkeys(GLIOMA.regions, "")
+    shown = Shown(tmp_path / "scan.nii.gz", tmp_path / "mask.nii.gz", reference, legend, ())
+    (path,) = write_captures(shown, tmp_path, MOST, GLIOMA)
+    drawn = dcmread(path)
+    assert drawn.InstanceNumber == 2
+    rows, columns = np.nonzero((drawn.pixel_array[:LEAST_SIDE] == COLOURS[0]).all(axis=-1))
+    step = LEAST_SIDE // 32
+    assert (rows.min(), rows.max() + 1) == (20 * step, 28 * step)
+    assert (columns.min(), columns.max() + 1) == (2 * step, 6 * step)
 
 
 def test_which_slices_are_shown() -> None:

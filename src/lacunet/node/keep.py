@@ -4,7 +4,9 @@ import errno
 import hashlib
 import shutil
 import sqlite3
-from dataclasses import dataclass
+import threading
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lacunet.errors import OutputError
@@ -35,10 +37,12 @@ class Inbox:
     Attributes:
         queue: The queue.
         limits: How much is accepted.
+        lock: Held while a study's files and its rows change, so that none is removed that comes in meanwhile.
     """
 
     queue: Queue
     limits: Receive
+    lock: AbstractContextManager[bool] = field(default_factory=threading.Lock)
 
     @property
     def folder(self) -> Path:
@@ -84,13 +88,14 @@ class Inbox:
                     return  # an archive sends back what it got from here
                 digest = hashlib.sha256(content).hexdigest()
                 target = self.folder_of(key_of(study)) / f"{key_of(own)}.dcm"
-                if self.queue.known_object(study, own) == digest and target.is_file():
-                    self.queue.sent_again(study, association)
-                    return
-                self._require_room(study, len(content))
-                make_folder(target.parent)
-                kept(temporary, target)
-                self.queue.received(study, own, digest, len(content), association, now)
+                with self.lock:
+                    if self.queue.known_object(study, own) == digest and target.is_file():
+                        self.queue.sent_again(study, association)
+                        return
+                    self._require_room(study, len(content))
+                    make_folder(target.parent)
+                    kept(temporary, target)
+                    self.queue.received(study, own, digest, len(content), association, now)
         except (OSError, sqlite3.Error) as error:
             raise _cannot_keep(error) from error
 

@@ -246,19 +246,20 @@ class Queue:
         with self.opened() as database:
             database.execute("UPDATE sending SET cut = 1 WHERE association = ?", (association,))
 
-    def close_complete(self, now: float, quiet: float, half_sent: float) -> None:
+    def close_complete(self, now: float, quiet: float, half_sent: float, released: bool = False) -> None:
         """Studies that are complete wait for their turn; those whose sender broke off long ago are called half sent.
 
         Args:
             now: Seconds of the epoch.
-            quiet: Seconds without a new object after which a study is complete.
+            quiet: Seconds without a new object after which a study is complete, unless its sender broke off.
             half_sent: Seconds that a study waits for the rest after its sender broke off.
+            released: The associations that send a study must also have ended.
         """
         with self.opened() as database:
             database.execute(
                 "UPDATE study SET state = 'waiting', changed = ? WHERE state = 'receiving' AND changed <= ? "
-                "AND uid NOT IN (SELECT study FROM sending)",
-                (now, now - quiet),
+                "AND uid NOT IN (SELECT study FROM sending WHERE cut >= ?)",
+                (now, now - quiet, 0 if released else 1),
             )
             database.execute(
                 "UPDATE study SET state = 'half sent', changed = ?, reason = 'its sender broke off after object ' || "

@@ -29,6 +29,7 @@ _REJECTED = 0x01
 _BY_THE_USER = 0x01
 _TITLE_NOT_RECOGNISED = 0x03
 _IDLE_SECONDS = 60.0
+_GREETING_SECONDS = 10.0
 _MIB = 2**20
 
 
@@ -87,7 +88,8 @@ def receiving(inbox: Inbox, log: Log) -> Iterator[int]:
     entity = AE(settings.title)
     entity.require_called_aet = True
     entity.maximum_associations = settings.most_associations
-    entity.network_timeout = _IDLE_SECONDS
+    entity.network_timeout = settings.quiet_seconds + _IDLE_SECONDS  # an idle sender has not broken off by then
+    entity.acse_timeout = _GREETING_SECONDS
     entity.add_supported_context(Verification)
     for context in AllStoragePresentationContexts:
         if context.abstract_syntax is not None:

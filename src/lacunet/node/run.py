@@ -16,7 +16,7 @@ from lacunet.node.queue import Queue
 from lacunet.node.receive import Log, receiving
 from lacunet.node.send import send_due
 from lacunet.node.serve import serving
-from lacunet.node.settings import Fetch, NodeSettings
+from lacunet.node.settings import Fetch, NodeSettings, Receive
 from lacunet.node.work import make_results, remove_outdated, work_once
 
 _TICK = 0.5
@@ -39,7 +39,6 @@ def run_node(config: Path, settings: NodeSettings, log: Log, stop: threading.Eve
     queue = Queue(settings.folder)
     inbox = Inbox(queue, settings.receive)
     receive = settings.receive
-    quiet = receive.quiet_seconds if receive.complete == "quiet" else 0.0
     with ExitStack() as stack:
         stack.enter_context(_alone(settings.folder))
         queue.make()
@@ -48,7 +47,7 @@ def run_node(config: Path, settings: NodeSettings, log: Log, stop: threading.Eve
         inbox.make()
         make_results(queue)
         loops: list[tuple[Callable[[], bool], float]] = [
-            (lambda: _close(queue, quiet, receive.half_sent_minutes * 60), _TICK),
+            (lambda: _close(queue, receive), _TICK),
             (lambda: work_once(config, settings, inbox, log, stop), _TICK),
             (lambda: send_due(settings.send, receive.title, queue, log), _TICK),
             (lambda: _remove(inbox, settings.keep_days, log), _HOUR),
@@ -67,8 +66,10 @@ def run_node(config: Path, settings: NodeSettings, log: Log, stop: threading.Eve
         stop.wait()
 
 
-def _close(queue: Queue, quiet: float, half_sent: float) -> bool:
-    queue.close_complete(time.time(), quiet, half_sent)
+def _close(queue: Queue, receive: Receive) -> bool:
+    at_release = receive.complete == "association"
+    quiet = 0.0 if at_release else receive.quiet_seconds
+    queue.close_complete(time.time(), quiet, receive.half_sent_minutes * 60, at_release)
     return False
 
 

@@ -68,8 +68,8 @@ class Receive(_Section):
         title: The node's own AE title.
         address: Where it listens.
         port: TCP port; 0 listens nowhere.
-        complete: When a study is complete: after `quiet_seconds` without a new object (`quiet`), or as soon as the
-            association that sent it is released (`association`).
+        complete: When a study is complete: after `quiet_seconds` without a new object, if its sender did not break off
+            (`quiet`), or as soon as the association that sent it is released (`association`).
         quiet_seconds: See `complete`.
         half_sent_minutes: A study whose association broke off is kept for so long; then it is called half sent.
         largest_object_mib: Of one DICOM object.

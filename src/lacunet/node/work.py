@@ -122,9 +122,10 @@ def _shown(outcome: Outcome) -> dict[str, object]:
 
 def remove_outdated(inbox: Inbox, days: float, log: Log) -> None:
     """Remove scans and results of studies that were done, or failed, so many days ago."""
-    for study in inbox.queue.outdated(time.time() - days * 86400):
-        shutil.rmtree(inbox.folder_of(study.key), ignore_errors=True)
-        for folder in results_of(inbox.queue).glob(f"{study.key}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
-        inbox.queue.removed(study)
-        log(f"{study.name}: its scans and results were removed, {days:g} days after it ended")
+    with inbox.lock:
+        for study in inbox.queue.outdated(time.time() - days * 86400):
+            shutil.rmtree(inbox.folder_of(study.key), ignore_errors=True)
+            for folder in results_of(inbox.queue).glob(f"{study.key}-*"):
+                shutil.rmtree(folder, ignore_errors=True)
+            inbox.queue.removed(study)
+            log(f"{study.name}: its scans and results were removed, {days:g} days after it ended")
