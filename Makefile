@@ -35,6 +35,7 @@ benchmarks: .venv/installed-test
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/segment.py
+	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/subsets.py
 	$(BIN)/python benchmarks/training.py

@@ -1,8 +1,14 @@
 """`--on` a crew: every file that the serial run writes, with the same bytes but for seconds and dates."""
 
 import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -36,10 +42,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         prepare={"spacing": 8.0}, train={"steps": 2, "save_every": 1}, validate={"every": 2, "subsets": ["t1c"]}
     )
     write_recipe(folder / "one.toml", recipe)
+    for number, patient in enumerate(write_phantoms(folder / "raw", 2, seed=1, spacing=4.0), start=1):
+        scans = folder / f"visit-{number}" / f"sub-0{number}" / "anat"
+        scans.mkdir(parents=True)
+        for modality, ending in {"t1n": "T1w", "t1c": "ce-GAD_T1w", "t2w": "T2w", "t2f": "FLAIR"}.items():
+            next(patient.glob(f"*{modality}*")).rename(scans / f"sub-0{number}_{ending}.nii.gz")
+        shutil.copytree(folder / f"visit-{number}", folder / "visits", dirs_exist_ok=True)
+        shutil.make_archive(str(folder / f"visit-{number}"), "zip", folder / f"visit-{number}")
     return folder
 
 
 SEGMENT = ["segment", "{world}/broken", "-m", "{world}/fold0", "--device", "cpu"]
+ARCHIVES = ["segment", "{world}/visit-1.zip", "{world}/visit-2.zip", "-m", "{world}/fold0", "--device", "cpu"]
+IMPORT = ["import", "{world}/visits"]
 EVALUATE = ["evaluate", "{world}/fold0", "{world}/broken", "--subsets", "t1c,t1c+t2f", "--device", "cpu"]
 BENCHMARK = [
     "benchmark", "{world}/one.toml", "--data", "{world}/cases", "--split", "{world}/split.json", "--seeds", "2",
@@ -56,6 +71,8 @@ CALIBRATE = [
     [
         (SEGMENT, "processes:2", 1),
         (SEGMENT, "ray", 1),
+        (ARCHIVES, "processes:2", 0),
+        (IMPORT, "processes:2", 0),
         (EVALUATE, "processes:2", 1),
         (EVALUATE, "slurm:workers=2,cluster=local,folder={out}", 1),
         (BENCHMARK, "processes:2", 0),
@@ -76,6 +93,45 @@ def test_a_crew_writes_and_prints_what_the_serial_run_does(
     assert sorted(found) == sorted(expected)
     assert [name for name, content in expected.items() if found[name] != content] == []
     assert not list((tmp_path / "array").iterdir())
-    if words is SEGMENT or words is EVALUATE:
+    if words in (SEGMENT, ARCHIVES, EVALUATE):
         printed = [one.replace(str(tmp_path / "crew"), str(tmp_path / "serial")) for one in crew[1:]]
         assert printed == list(serial[1:])
+
+
+def test_after_a_worker_is_killed_every_case_is_there_with_the_bytes_of_the_serial_run(
+    lacunet: Run, world: Path, tmp_path: Path
+) -> None:
+    words = ["segment", world / "cases", "-m", world / "fold0", "--device", "cpu"]
+    lacunet(*words, "-o", tmp_path / "serial")
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        while not any((tmp_path / "crew").glob("*/case.json")):
+            time.sleep(0.01)
+        killed.append(multiprocessing.active_children()[0].pid or 0)
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = Thread(target=kill_one)
+    killer.start()
+    status, out, err = lacunet(*words, "-o", tmp_path / "crew", "--on", "processes:2")
+    killer.join()
+    assert killed
+    assert (status, "4 of 4 cases" in out) == (0, True), err
+    assert written(tmp_path / "crew") == written(tmp_path / "serial")
+
+
+@pytest.mark.parametrize("command", ["segment", "import", "evaluate", "benchmark", "calibrate", "train"])
+def test_other_words_are_refused_before_anything_is_written(
+    lacunet: Run, world: Path, tmp_path: Path, command: str
+) -> None:
+    words = {
+        "segment": [world / "cases"],
+        "import": [world / "visits"],
+        "evaluate": [world / "fold0", world / "cases"],
+        "benchmark": [world / "one.toml", "--data", world / "cases", "--split", world / "split.json"],
+        "calibrate": [f"{world}/fold0={world}/fold0.json:val", "--data", world / "cases"],
+        "train": [world / "one.toml", "--data", world / "cases", "--split", world / "split.json"],
+    }[command]
+    status, _, err = lacunet(command, *words, "-o", tmp_path / "out", "--on", "processes")
+    assert (status, "--on processes: expected how many, from 1 to 1024" in err) == (2, True), err
+    assert not (tmp_path / "out").exists()

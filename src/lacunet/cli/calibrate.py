@@ -95,8 +95,8 @@ def calibrate(
             resume=resume,
         ),
     )
-    require_writable(output)
     crew = crew_for(on, device)
+    require_writable(output)
     with progress() as bar:
         done = run_calibration(
             folds,

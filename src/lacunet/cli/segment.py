@@ -158,8 +158,8 @@ def segment(
         part=part_for(part, output),
     )
     found = _sources_of(sources or [], given, name, task, may_import, show_names)
-    require_writable(output)
     crew = crew_for(on, device)
+    require_writable(output)
     team = team_of(crew, loading_of(model, precision, window, method_file, mirror=mirror))
     print_left_out(found.left_out, MOST_LINES)
     left_out = len(found.left_out)

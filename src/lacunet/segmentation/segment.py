@@ -11,7 +11,7 @@ from lacunet.case import CaseFiles
 from lacunet.crew.crew import Here, Lost
 from lacunet.data.hidden_names import errors_without_names
 from lacunet.data.labels import labels_on_disk
-from lacunet.data.parts import in_part, table_of
+from lacunet.data.parts import in_part
 from lacunet.data.source_table import SourceRow, failed_rows, gather_tables, own_table, rows_of_files, write_sources
 from lacunet.errors import (
     DataError,
@@ -120,7 +120,7 @@ def segment_each(
     """
     team = as_team(predictor)
     _begin([job.name for job in each], folder, settings, team.task)
-    alone, table = isinstance(team.crew, Here), table_of(folder, settings.part)
+    alone, table = isinstance(team.crew, Here), settings.table_in(folder)
     try:
         for job, done in zip(each, team.run(each, partial(_done, folder, settings, alone)), strict=True):
             yield _lost(job, folder, settings, done) if isinstance(done, Lost) else done
@@ -137,7 +137,7 @@ def _done(folder: Path, settings: SegmentSettings, alone: bool, predictor: Predi
         return Problem(job.name, str(error))
     if settings.resume and at.record.is_file():
         return Segmented(job.name, at, {}, (), skipped=True)
-    at = replace(at, table=table_of(folder, settings.part) if alone else own_table(folder, job.name))
+    at = replace(at, table=settings.table_in(folder) if alone else own_table(folder, job.name))
     rows: Sequence[SourceRow] = ()
     try:
         rows = job.rows()

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from lacunet.case import CaseFiles
+from lacunet.crew.crew import Here, Lost
 from lacunet.data.hidden_names import all_without_names, survey_named
-from lacunet.data.parts import Part, in_part, table_of
-from lacunet.data.source_table import SourceRow, write_sources
+from lacunet.data.parts import Part, in_part
+from lacunet.data.source_table import SourceRow, gather_tables, own_table, write_sources
 from lacunet.data.tree import PassedOver
 from lacunet.errors import DataError, Problem, UsageError, problem_of
 from lacunet.intake.align.rigid import Rigid
@@ -122,7 +123,7 @@ def segment(
     else:
         exports, visits = list(found.exports), settings.part
     yield from segment_exports(predictor, importer, exports, folder, settings, targets, visits)
-    write_sources(table_of(folder, settings.part), found.rows)
+    write_sources(settings.table_in(folder), found.rows)
 
 
 def segment_exports(
@@ -142,6 +143,10 @@ def segment_exports(
     """
     if importer.name is not None and len(exports) > 1:
         raise UsageError(f"--name {importer.name}: there are {len(exports)} sources; leave it out")
+    team = as_team(predictor)
+    if len(exports) > 1 and not isinstance(team.crew, Here):
+        yield from _exports_on(team, importer, exports, folder, settings, targets)
+        return
     done: set[str] = set()
     for number, export in enumerate(exports, 1):
         try:
@@ -153,8 +158,67 @@ def segment_exports(
         except UsageError:
             raise
         except Exception as error:
-            problem = problem_of(f"source {number}" if len(exports) > 1 else "the source", error)
-            yield replace(problem, message=problem.message.removeprefix("the source: "))
+            yield _refused(error, number if len(exports) > 1 else None)
+
+
+def _refused(error: Exception, number: int | None) -> Problem:
+    """The problem of a source; it has a number where there are several."""
+    problem = problem_of("the source" if number is None else f"source {number}", error)
+    return replace(problem, message=problem.message.removeprefix("the source: "))
+
+
+def _exports_on(
+    team: Team,
+    importer: Importer,
+    exports: Sequence[Path],
+    folder: Path,
+    settings: SegmentSettings,
+    targets: Sequence[str],
+) -> Generator[Survey | Segmented | Problem, None, None]:
+    """Several exports, each read, imported and segmented by one worker."""
+    each = [_Export(number, export, own_table(folder, f"source {number}")) for number, export in enumerate(exports, 1)]
+    done: set[str] = set()
+    try:
+        all_results = team.run(each, partial(_export_segmented, importer, folder, settings, targets))
+        for one, results in zip(each, all_results, strict=True):
+            for result in [Problem(f"source {one.number}", results.words)] if isinstance(results, Lost) else results:
+                if isinstance(result, Survey):
+                    try:
+                        done |= _new_names(result, importer, done)
+                    except DataError as error:
+                        yield _refused(error, one.number)
+                        break
+                yield result
+    finally:
+        gather_tables(settings.table_in(folder), [one.table for one in each])
+
+
+@dataclass(frozen=True)
+class _Export:
+    """An export, its number, and the folder for its rows of `sources.csv`."""
+
+    number: int
+    path: Path
+    table: Path
+
+
+def _export_segmented(
+    importer: Importer,
+    folder: Path,
+    settings: SegmentSettings,
+    targets: Sequence[str],
+    predictor: Predictor,
+    one: _Export,
+) -> list[Survey | Segmented | Problem]:
+    """All that an export gives."""
+    found: list[Survey | Segmented | Problem] = []
+    try:
+        found += segment_export(predictor, importer, one.path, folder, replace(settings, table=one.table), targets)
+    except UsageError:
+        raise
+    except Exception as error:
+        found.append(_refused(error, one.number))
+    return found
 
 
 def _new_names(survey: Survey, importer: Importer, done: set[str]) -> set[str]:
@@ -195,7 +259,7 @@ def segment_export(
             for visit in in_part(part, survey.visits, importer.name_of)
         ]
         yield from segment_each(predictor, each, folder, settings)
-        write_sources(table_of(folder, settings.part), rows_left_out(survey, export))
+        write_sources(settings.table_in(folder), rows_left_out(survey, export))
 
 
 def _imported(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lacunet.data.nifti import write_image, write_mask
-from lacunet.data.parts import Part
+from lacunet.data.parts import Part, table_of
 from lacunet.data.source_table import SourceRow, inputs_of, write_sources
 from lacunet.files import write_json
 from lacunet.intake.record import import_facts
@@ -42,6 +42,7 @@ class SegmentSettings:
         n4: Which scans are corrected for uneven brightness before the model sees them.
         leave_out_bad: Leave out the scan that does not fit the others, where there is one among three or more.
         part: Only the cases of this part of a cohort; None: all.
+        table: The folder for rows of `sources.csv`; None: the output folder, or that of the part.
     """
 
     subset: Subset | None = None
@@ -57,6 +58,11 @@ class SegmentSettings:
     n4: N4 = "off"
     leave_out_bad: bool = False
     part: Part | None = None
+    table: Path | None = None
+
+    def table_in(self, folder: Path) -> Path:
+        """The folder for rows of `sources.csv`, of results in an output folder."""
+        return self.table or table_of(folder, self.part)
 
 
 @dataclass(frozen=True)
