@@ -38,7 +38,7 @@ def test_the_lock_has_whatever_the_package_and_its_tests_need() -> None:
     extras = project["optional-dependencies"]
     wanted = [
         *project["dependencies"],
-        *(one for extra in ("dicom", "swin", "strip", "ray", "slurm", "test", "dev") for one in extras[extra]),
+        *(one for extra in ("dicom", "node", "swin", "strip", "ray", "slurm", "test", "dev") for one in extras[extra]),
     ]
     names = {plain(re.split(r"[\[<>=~ ]", one)[0]) for one in wanted} - {"lacunet"}
     assert not names - set(locked())
