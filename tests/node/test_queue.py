@@ -1,6 +1,7 @@
 """The queue survives the end of the program at any point: nothing is lost, nothing is done twice."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("pydicom", reason="pip install 'lacunet[node]'")
 
 from lacunet.errors import OutputError, UsageError
+from lacunet.node import run as running
 from lacunet.node import send as sending
 from lacunet.node import work as working
 from lacunet.node.keep import Inbox
@@ -233,6 +235,25 @@ def test_scans_are_removed_in_time_and_what_became_of_them_stays(queue: Queue) -
     assert (left.kept, left.reason, left.objects) == (False, "no head", 0)
     assert not list(queue.folder.rglob("*.dcm"))
     assert queue.retry(left.name, time.time()) == 0
+
+
+def test_an_error_of_a_step_is_said_once_and_ends_nothing(queue: Queue, monkeypatch) -> None:
+    monkeypatch.setattr(running, "_AFTER_ERROR", 0.0)
+    said, stop, steps = [], threading.Event(), []
+
+    def step() -> bool:
+        steps.append(1)
+        if len(steps) == 5:
+            stop.set()
+        raise sqlite3.OperationalError("database or disk is full") if len(steps) < 4 else ValueError("Mustermann")
+
+    with running._looping(step, 0.01, queue, said.append, stop):
+        stop.wait(10)
+    assert len(steps) >= 5
+    assert len(said) == 2
+    assert "queue.sqlite: cannot be used (database or disk is full); check its permissions and its disk" in said[0]
+    assert "(ValueError)" in said[1]
+    assert "Mustermann" not in said[1]
 
 
 def test_two_nodes_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from lacunet.errors import UsageError, unforeseen
+from lacunet.errors import LacunetError, UsageError, unforeseen
 from lacunet.files import cannot_write
 from lacunet.node.durable import make_folder
 from lacunet.node.fetch import fetch_once
@@ -16,11 +16,12 @@ from lacunet.node.queue import Queue
 from lacunet.node.receive import Log, receiving
 from lacunet.node.send import send_due
 from lacunet.node.serve import serving
-from lacunet.node.settings import Fetch, NodeSettings, Receive
+from lacunet.node.settings import Fetch, NodeSettings, Receive, Send
 from lacunet.node.work import make_results, remove_outdated, work_once
 
 _TICK = 0.5
 _HOUR = 3600.0
+_AFTER_ERROR = 10.0
 
 
 def run_node(config: Path, settings: NodeSettings, log: Log, stop: threading.Event) -> None:
@@ -49,13 +50,13 @@ def run_node(config: Path, settings: NodeSettings, log: Log, stop: threading.Eve
         loops: list[tuple[Callable[[], bool], float]] = [
             (lambda: _close(queue, receive), _TICK),
             (lambda: work_once(config, settings, inbox, log, stop), _TICK),
-            (lambda: send_due(settings.send, receive.title, queue, log), _TICK),
+            (lambda: _send(settings.send, receive.title, queue, log), _TICK),
             (lambda: _remove(inbox, settings.keep_days, log), _HOUR),
         ]
         if fetch := settings.fetch:
             loops.append((lambda: _fetch(fetch, inbox, log), fetch.every_seconds))
         for step, seconds in loops:
-            stack.enter_context(_looping(step, seconds, log, stop))
+            stack.enter_context(_looping(step, seconds, queue, log, stop))
         if receive.port and receive.senders:
             port = stack.enter_context(receiving(inbox, log))
             log(f"{receive.title} listens on {receive.address}, port {port}")
@@ -73,6 +74,11 @@ def _close(queue: Queue, receive: Receive) -> bool:
     return False
 
 
+def _send(send: Send, title: str, queue: Queue, log: Log) -> bool:
+    send_due(send, title, queue, log)
+    return False
+
+
 def _fetch(fetch: Fetch, inbox: Inbox, log: Log) -> bool:
     fetch_once(fetch, inbox, log)
     return False
@@ -84,19 +90,19 @@ def _remove(inbox: Inbox, days: float, log: Log) -> bool:
 
 
 @contextmanager
-def _looping(step: Callable[[], bool], seconds: float, log: Log, stop: threading.Event) -> Iterator[None]:
+def _looping(step: Callable[[], bool], seconds: float, queue: Queue, log: Log, stop: threading.Event) -> Iterator[None]:
     """Do a step again and again in a thread: at once where there was something to do, else after so many seconds.
-    An error of one step does not end the others."""
+    An error of one step ends neither the node nor the next step; the same one is logged once."""
 
     def loop() -> None:
+        said = ""
         while not stop.is_set():
-            try:
-                again = step()
-            except Exception as error:
-                log(unforeseen(error))
-                again = False
+            again, wrong = _done(step, queue)
+            if wrong and wrong != said:
+                log(wrong)
+            said = wrong
             if not again:
-                stop.wait(seconds)
+                stop.wait(max(seconds, _AFTER_ERROR if wrong else 0.0))
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
@@ -105,6 +111,17 @@ def _looping(step: Callable[[], bool], seconds: float, log: Log, stop: threading
     finally:
         stop.set()
         thread.join()
+
+
+def _done(step: Callable[[], bool], queue: Queue) -> tuple[bool, str]:
+    """Whether the step had something to do, and what went wrong."""
+    try:
+        with queue.sound():
+            return step(), ""
+    except LacunetError as error:
+        return False, str(error)
+    except Exception as error:
+        return False, unforeseen(error)
 
 
 @contextmanager

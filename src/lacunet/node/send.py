@@ -17,7 +17,7 @@ _WARNINGS = range(0xB000, 0xC000)
 """Statuses of an object that was stored, with a remark."""
 
 
-def send_due(settings: Send, title: str, queue: Queue, log: Log) -> bool:
+def send_due(settings: Send, title: str, queue: Queue, log: Log) -> None:
     """Send the results whose time has come; one that is not taken does not hold up those of other studies.
 
     Args:
@@ -25,13 +25,9 @@ def send_due(settings: Send, title: str, queue: Queue, log: Log) -> bool:
         title: The node's own AE title.
         queue: Knows the results.
         log: Takes lines.
-
-    Returns:
-        Whether there was one.
     """
-    due = due_results(queue, time.time())
     stuck: dict[str, str] = {}
-    for one in due:
+    for one in due_results(queue, time.time()):
         try:
             if one.study in stuck:
                 raise OutputError(stuck[one.study])
@@ -46,7 +42,6 @@ def send_due(settings: Send, title: str, queue: Queue, log: Log) -> bool:
         else:
             note_sent(queue, one, time.time())
             log(f"{one.name}: {one.kind} sent")
-    return bool(due)
 
 
 def _send(settings: Send, title: str, path: Path) -> None:
