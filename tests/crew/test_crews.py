@@ -156,6 +156,14 @@ def test_no_cluster_at_the_address_and_no_slurm_on_the_machine_are_told() -> Non
         list(OnSlurm(Options()).run([1], never_made))
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_an_address_where_no_cluster_answers_is_told_at_once(address: str) -> None:
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    ray.shutdown()
+    with pytest.raises(UsageError, match=rf"^--on ray:{address}: no cluster answers there \(Connection refused\)"):
+        list(OnRay(address).run([1], never_made))
+
+
 def test_processes_that_share_too_few_cores_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert crowding(Processes(4), 2) == ""

@@ -1,6 +1,7 @@
 """Workers that are actors of Ray, which places them, starts them again where they died, and repeats the task."""
 
 import logging
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any, Generic
 from lacunet.crew.crew import MOST_DEATHS, Done, Lost, MakeWorker, Raised, Result, Task, compute_on, outcome_of
 from lacunet.crew.shared_out import shared_out
 from lacunet.errors import UsageError
+
+_ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def _connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _require_answer(address)
     try:
         ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -102,6 +106,20 @@ def _connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Refuse `HOST:PORT` or `ray://HOST:PORT` where nothing listens, for which Ray would wait for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not (port.isascii() and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"--on ray:{address}: no cluster answers there ({reason}); start one with: ray start --head"
+        ) from error
 
 
 def _places(threads: int, device: str) -> tuple[int, dict[str, int]]:
