@@ -113,3 +113,21 @@ def test_every_file_is_read_once(cohort: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(volume, "_header", lambda file: [read.append(file.path.name), header(file)][1])
     check(cohort, GLIOMA)
     assert len(read) == len(set(read)) == 9
+
+
+@pytest.mark.parametrize("show_names", [True, False])
+def test_many_faulty_cases_are_looked_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show_names: bool
+) -> None:
+    """Looking through all files for each faulty case would take hours for ten thousand cases."""
+    from lacunet.data import hidden_names
+
+    for number in range(4):
+        save(tmp_path / f"p{number}" / f"p{number}_t1ce.nii.gz", scan())
+        save(tmp_path / f"p{number}" / f"p{number}_t1ce.nii", scan())
+    looks: list[Path] = []
+    everything = hidden_names._everything
+    monkeypatch.setattr(hidden_names, "_everything", lambda source: [looks.append(source), everything(source)][1])
+    findings = check(tmp_path, GLIOMA, show_names=show_names)
+    assert len(findings.problems) == 4
+    assert len(looks) == 1

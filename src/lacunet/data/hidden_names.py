@@ -92,10 +92,12 @@ def survey_named(sources: Sequence[Path], task: Task, show_names: bool = False, 
         raise type(error)(_Below.of(sources).cleaned(str(error))) from None
     left_rows = [_row_left_out(one, sources) for one in found.left_out]
     cases = named_cases(found.cases, show_names)
-    if show_names or not (found.problems or found.questions or found.left_out):
-        rows = [_Below.of(sources).row(one, one.case) for one in found.problems]
+    if not (found.problems or found.questions or found.left_out):
+        return Surveyed(cases)
+    below = _Below.of(sources)  # once: it looks at every file
+    if show_names:
+        rows = [below.row(one, one.case) for one in found.problems]
         return Surveyed(cases, found.problems, found.questions, found.left_out, [*rows, *left_rows])
-    below = _Below.of(sources)
     problems = [below.problem(one) for one in found.problems]
     rows = [below.row(was, one.case) for was, one in zip(found.problems, problems, strict=True)]
     questions = [below.problem(one) for one in found.questions]
