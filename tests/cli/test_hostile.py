@@ -261,7 +261,7 @@ def test_a_permission_that_lacks_is_told_as_the_system_tells_it(
     def examine(*_):
         raise PermissionError(errno.EACCES, "No", "Mustermann")
 
-    monkeypatch.setattr("lacunet.data.check._examine", examine)
+    monkeypatch.setattr("lacunet.data.check._read_case", examine)
     status, _, complaint = lacunet("check", cohort)
     assert status == 1
     assert "an error in lacunet itself (PermissionError: No)" in complaint
