@@ -1,6 +1,7 @@
 """Which words of a name say that a file is a mask, and whether it is the tumour's or another structure's."""
 
 import re
+from functools import lru_cache
 
 from lacunet.data.words import plain
 
@@ -34,6 +35,7 @@ _OTHER_STRUCTURE = (
 _ORGAN = r"brain|head|cerebral"
 
 
+@lru_cache(maxsize=4096)  # each name is asked several times
 def names_mask(text: str) -> bool:
     """Whether a name says that a file is a mask, a label map or a map of probabilities rather than a scan.
 
