@@ -21,7 +21,7 @@ Code = tuple[str, str, str]
 
 NEOPLASM: Code = ("108369006", "SCT", "Neoplasm")
 VOLUME: Code = ("118565006", "SCT", "Volume")
-MILLILITRE: Code = ("mL", "UCUM", "milliliter")
+MILLILITRE: Code = ("cm3", "UCUM", "cubic centimeter")  # the name that CID 7462 (units of volume) has for it
 MRI_OF_BRAIN: Code = ("816077007", "SCT", "MRI of brain")
 DEVICE: Code = ("121007", "DCM", "Device")
 
