@@ -31,6 +31,14 @@ def batch_of(*subsets: tuple[str, ...], side: int = 16) -> Batch:
     return Batch(images, presence, presence, regions, tuple("abcdefgh"[: len(subsets)]))
 
 
+def batch_shown(acquired: torch.Tensor, presence: torch.Tensor) -> Batch:
+    """A case for each row: what was acquired, and what of it the network sees; every image is there."""
+    generator = torch.Generator().manual_seed(5)
+    images = torch.randn((len(acquired), 4, 16, 16, 16), generator=generator)
+    regions = (torch.rand((len(acquired), 3, 16, 16, 16), generator=generator) > 0.7).float()
+    return Batch(images, acquired, presence, regions, tuple("abcd"[: len(acquired)]))
+
+
 def clock_at(step: int = 50, notes: dict[str, float] | None = None) -> Clock:
     """That step of a hundred."""
     heard = {} if notes is None else notes

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from batches_made import batch_shown, presence_of
 from lacunet.errors import RecipeError
 from lacunet.methods.ims2trans import IMS2Trans, contrastive_loss, drawn_box, mixed, shifted_parts
-from lacunet.nn.batch import Batch
 from lacunet.nn.losses import segmentation_loss
 from lacunet.nn.method import Clock, make_method
 from lacunet.nn.residual import single_losses
@@ -23,17 +23,6 @@ CLOCK = Clock(0, 1, torch.Generator())
 def tiny(**arguments: Any) -> IMS2Trans:
     torch.manual_seed(1)
     return make_method(IMS2Trans, GLIOMA, {"width": 8, "levels": 3, "window": 4, **arguments})
-
-
-def presence_of(*subsets: tuple[str, ...]) -> torch.Tensor:
-    return torch.tensor([GLIOMA.presence(subset) for subset in subsets])
-
-
-def batch_of(acquired: torch.Tensor, presence: torch.Tensor) -> Batch:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn((len(acquired), 4, 16, 16, 16), generator=generator)
-    regions = (torch.rand((len(acquired), 3, 16, 16, 16), generator=generator) > 0.7).float()
-    return Batch(images, acquired, presence, regions, tuple("abcd"[: len(acquired)]))
 
 
 def test_has_the_papers_4_47_million_parameters():
@@ -77,7 +66,7 @@ def test_nothing_is_drawn_together_or_apart_without_a_pair_or_another_case(owner
 
 def test_a_mixed_crop_has_a_box_of_the_one_before_and_what_both_show():
     acquired = presence_of(("t1n", "t1c", "t2f"), GLIOMA.modalities)
-    batch = batch_of(acquired, presence_of(("t1c", "t2f"), ("t2w", "t2f")))
+    batch = batch_shown(acquired, presence_of(("t1c", "t2f"), ("t2w", "t2f")))
     box = torch.zeros(16, 16, 16, dtype=torch.bool)
     box[4:8, :8, 2:] = True
     cut = mixed(batch, box)
@@ -92,7 +81,7 @@ def test_a_mixed_crop_has_a_box_of_the_one_before_and_what_both_show():
 
 def test_crops_that_show_nothing_in_common_stay_as_they_are():
     acquired = presence_of(GLIOMA.modalities, GLIOMA.modalities)
-    batch = batch_of(acquired, presence_of(("t1c",), ("t2w", "t2f")))
+    batch = batch_shown(acquired, presence_of(("t1c",), ("t2w", "t2f")))
     cut = mixed(batch, torch.ones(16, 16, 16, dtype=torch.bool))
     assert torch.equal(cut.images, batch.images)
     assert torch.equal(cut.regions, batch.regions)
@@ -119,7 +108,7 @@ def test_an_image_is_encoded_with_the_label_of_its_modality():
 
 def test_the_loss_without_mixing():
     method, shown = tiny(cut_mix=0.0), presence_of(("t1c",), ("t2w", "t2f"))
-    batch = batch_of(presence_of(GLIOMA.modalities, GLIOMA.modalities), shown)
+    batch = batch_shown(presence_of(GLIOMA.modalities, GLIOMA.modalities), shown)
     terms = method.stages()[0].loss(batch, CLOCK)
     expected = segmentation_loss(method(batch.images, shown), batch.regions)
     assert terms["segmentation"].item() == pytest.approx(expected.item(), rel=1e-4)
@@ -142,7 +131,7 @@ def test_crops_are_mixed_by_chance(monkeypatch: pytest.MonkeyPatch):
     everything = presence_of(GLIOMA.modalities)
     for chance, times in ((0.0, 0), (1.0, 1)):
         seen.clear()
-        tiny(cut_mix=chance).stages()[0].loss(batch_of(everything, everything), CLOCK)
+        tiny(cut_mix=chance).stages()[0].loss(batch_shown(everything, everything), CLOCK)
         assert len(seen) == times
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from batches_made import batch_shown, presence_of
 from lacunet.errors import RecipeError
 from lacunet.methods.m3ae import M3AE, Substitute, other_subset
-from lacunet.nn.batch import Batch
 from lacunet.nn.losses import deeply, dice_loss
 from lacunet.nn.method import Clock, make_method
 from lacunet.task import GLIOMA
@@ -21,17 +21,6 @@ from small import ROOT
 def tiny(**arguments: Any) -> M3AE:
     torch.manual_seed(1)
     return make_method(M3AE, GLIOMA, {"width": 4, "levels": 3, "patches": 2, "substitute": 2, **arguments})
-
-
-def presence_of(*subsets: tuple[str, ...]) -> torch.Tensor:
-    return torch.tensor([GLIOMA.presence(subset) for subset in subsets])
-
-
-def batch_of(acquired: torch.Tensor, presence: torch.Tensor) -> Batch:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn((len(acquired), 4, 16, 16, 16), generator=generator)
-    regions = (torch.rand((len(acquired), 3, 16, 16, 16), generator=generator) > 0.7).float()
-    return Batch(images, acquired, presence, regions, tuple("abcd"[: len(acquired)]))
 
 
 CLOCK = Clock(0, 1, torch.Generator())
@@ -81,7 +70,7 @@ def test_a_case_of_one_modality_has_no_other_subset():
 def test_fine_tuning_compares_both_subsets_with_the_reference_and_with_each_other(monkeypatch: pytest.MonkeyPatch):
     method, shown, other = tiny(), presence_of(("t1c", "t2w")), presence_of(("t2f",))
     monkeypatch.setattr("lacunet.methods.m3ae.other_subset", lambda presence, acquired: other)
-    batch = batch_of(presence_of(GLIOMA.modalities), shown)
+    batch = batch_shown(presence_of(GLIOMA.modalities), shown)
     one, two = method.answer(batch.images, shown), method.answer(batch.images, other)
     terms = method.stages()[1].loss(batch, CLOCK)
     expected = (deeply(dice_loss, one.logits, batch.regions) + deeply(dice_loss, two.logits, batch.regions)) / 2
@@ -93,7 +82,7 @@ def test_fine_tuning_compares_both_subsets_with_the_reference_and_with_each_othe
 
 def test_without_consistency_one_subset_is_segmented():
     method, shown = tiny(consistency=0.0), presence_of(("t1c", "t2w"))
-    batch = batch_of(presence_of(GLIOMA.modalities), shown)
+    batch = batch_shown(presence_of(GLIOMA.modalities), shown)
     terms = method.stages()[1].loss(batch, CLOCK)
     assert set(terms) == {"dice", "cross_entropy"}
     expected = deeply(dice_loss, method.answer(batch.images, shown).logits, batch.regions)
@@ -104,7 +93,7 @@ def test_reconstruction_compares_what_was_acquired_and_fines_the_substitute():
     method, acquired = tiny(), presence_of(("t1c", "t2f"))
     with torch.no_grad():
         method.substitute.images.fill_(2.0)
-    batch = batch_of(acquired, acquired)
+    batch = batch_shown(acquired, acquired)
     batch.images[:, [0, 2]] = torch.nan
     stage = method.stages()[0]
     freeze_all_but(method, stage.trains)
@@ -125,7 +114,7 @@ def test_fine_tuning_moves_the_network_and_not_the_substitute():
     stage = method.stages()[1]
     freeze_all_but(method, stage.trains)
     acquired = presence_of(GLIOMA.modalities)
-    loss = sum(stage.loss(batch_of(acquired, presence_of(("t2w",))), CLOCK).values())
+    loss = sum(stage.loss(batch_shown(acquired, presence_of(("t2w",))), CLOCK).values())
     loss.backward()
     assert method.substitute.images.grad is None
     assert method.rebuild.weight.grad is None
@@ -134,7 +123,7 @@ def test_fine_tuning_moves_the_network_and_not_the_substitute():
 
 def test_an_absent_modality_is_its_substitute():
     method, shown = tiny(), presence_of(("t1c",))
-    images = batch_of(shown, shown).images
+    images = batch_shown(shown, shown).images
     with torch.no_grad():
         method.substitute.images.normal_(generator=torch.Generator().manual_seed(1))
     stretched = F.interpolate(method.substitute.images[None], size=(16, 16, 16), mode="trilinear")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from batches_made import batch_shown, presence_of
 from lacunet.errors import RecipeError
 from lacunet.methods.m3fecon import M3FeCon, distance, learned
-from lacunet.nn.batch import Batch
 from lacunet.nn.losses import deeply, dice_loss
 from lacunet.nn.method import Clock, make_method
 from lacunet.task import GLIOMA
@@ -16,17 +16,6 @@ CLOCK = Clock(0, 1, torch.Generator())
 def tiny() -> M3FeCon:
     torch.manual_seed(1)
     return make_method(M3FeCon, GLIOMA, {"width": 8, "levels": 3})
-
-
-def presence_of(*subsets: tuple[str, ...]) -> torch.Tensor:
-    return torch.tensor([GLIOMA.presence(subset) for subset in subsets])
-
-
-def batch_of(acquired: torch.Tensor, presence: torch.Tensor) -> Batch:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn((len(acquired), 4, 16, 16, 16), generator=generator)
-    regions = (torch.rand((len(acquired), 3, 16, 16, 16), generator=generator) > 0.7).float()
-    return Batch(images, acquired, presence, regions, tuple("abcd"[: len(acquired)]))
 
 
 def test_only_hidden_modalities_are_compared():
@@ -47,7 +36,7 @@ def test_a_learned_map_is_interpolated_to_another_grid():
 def test_present_features_stay_and_absent_ones_are_rebuilt():
     """The decoder is given the real feature of what is there, whatever the transformer makes of it."""
     method, shown = tiny(), presence_of(("t1n", "t2f"))
-    encoded = method.encode(batch_of(shown, shown).images, shown)
+    encoded = method.encode(batch_shown(shown, shown).images, shown)
     given = []
     method.decoder.register_forward_pre_hook(lambda module, arguments: given.extend(arguments[0]))
     _, rebuilt = method._answer(encoded, shown)
@@ -60,13 +49,13 @@ def test_present_features_stay_and_absent_ones_are_rebuilt():
 
 def test_an_absent_modality_enters_as_its_learned_tokens():
     method, shown = tiny(), presence_of(("t1n",))
-    encoded = method.encode(batch_of(shown, shown).images, shown)[-1]
+    encoded = method.encode(batch_shown(shown, shown).images, shown)[-1]
     before = method.rebuild(encoded, shown)
     with torch.no_grad():
         method.rebuild.absent[1].normal_()
     assert (method.rebuild(encoded, shown) - before).abs().max() > 1e-5
     everything = presence_of(GLIOMA.modalities)
-    full = method.encode(batch_of(everything, everything).images, everything)[-1]
+    full = method.encode(batch_shown(everything, everything).images, everything)[-1]
     before = method.rebuild(full, everything)
     with torch.no_grad():
         method.rebuild.absent.normal_()
@@ -75,7 +64,7 @@ def test_an_absent_modality_enters_as_its_learned_tokens():
 
 def test_the_loss_by_hand():
     method, acquired, shown = tiny(), presence_of(("t1n", "t1c", "t2f")), presence_of(("t1c",))
-    batch = batch_of(acquired, shown)
+    batch = batch_shown(acquired, shown)
     batch.images[:, 2] = torch.nan
     terms = method.stages()[0].loss(batch, CLOCK)
     encoded = method.encode(batch.images, acquired)
@@ -88,7 +77,7 @@ def test_the_loss_by_hand():
 
 def test_what_is_hidden_teaches_the_transformer_and_not_its_own_encoder():
     method, shown = tiny(), presence_of(("t1c",))
-    terms = method.stages()[0].loss(batch_of(presence_of(GLIOMA.modalities), shown), CLOCK)
+    terms = method.stages()[0].loss(batch_shown(presence_of(GLIOMA.modalities), shown), CLOCK)
     terms["reconstruction"].backward()
     moved = [encoder.levels[0].first.weight.grad for encoder in method.encoders]
     assert [bool(gradient is not None and gradient.abs().sum() > 0) for gradient in moved] == [
@@ -103,7 +92,7 @@ def test_what_is_hidden_teaches_the_transformer_and_not_its_own_encoder():
 def test_without_a_weight_nothing_is_rebuilt_in_training():
     method = make_method(M3FeCon, GLIOMA, {"width": 8, "levels": 3, "reconstruction": 0.0})
     everything = presence_of(GLIOMA.modalities)
-    assert set(method.stages()[0].loss(batch_of(everything, everything), CLOCK)) == {"dice", "cross_entropy"}
+    assert set(method.stages()[0].loss(batch_shown(everything, everything), CLOCK)) == {"dice", "cross_entropy"}
 
 
 def test_a_network_without_a_skip_is_refused():

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from batches_made import batch_shown, presence_of
 from lacunet.errors import RecipeError
 from lacunet.methods.rfnet import RegionFusion, RFNet, Weigh, likely_parts, means_within, weighted
-from lacunet.nn.batch import Batch
 from lacunet.nn.losses import dice_loss, segmentation_loss
 from lacunet.nn.method import Clock, make_method
 from lacunet.task import GLIOMA
@@ -19,17 +19,6 @@ from small import ROOT
 def tiny(**arguments: Any) -> RFNet:
     torch.manual_seed(1)
     return make_method(RFNet, GLIOMA, {"width": 4, "levels": 3, **arguments})
-
-
-def presence_of(*subsets: tuple[str, ...]) -> torch.Tensor:
-    return torch.tensor([GLIOMA.presence(subset) for subset in subsets])
-
-
-def batch_of(acquired: torch.Tensor, presence: torch.Tensor) -> Batch:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn((len(acquired), 4, 16, 16, 16), generator=generator)
-    regions = (torch.rand((len(acquired), 3, 16, 16, 16), generator=generator) > 0.7).float()
-    return Batch(images, acquired, presence, regions, tuple("abcd"[: len(acquired)]))
 
 
 def at(step: int) -> Clock:
@@ -82,7 +71,7 @@ def test_a_fusion_by_hand():
 def test_the_fused_prediction_waits_for_the_first_epochs(step: int, fused: bool):
     """20 of 300."""
     method, shown = tiny(), presence_of(("t1c", "t2f"))
-    batch = batch_of(presence_of(GLIOMA.modalities), shown)
+    batch = batch_shown(presence_of(GLIOMA.modalities), shown)
     terms = method.stages()[0].loss(batch, at(step))
     assert set(terms) == {"single", "maps"} | ({"dice", "cross_entropy"} if fused else set())
     if fused:
@@ -92,7 +81,7 @@ def test_the_fused_prediction_waits_for_the_first_epochs(step: int, fused: bool)
 
 def test_the_loss_of_the_maps_moves_maps_and_that_of_the_fused_prediction_does_not():
     method, everything = tiny(alone=0.0), presence_of(GLIOMA.modalities)
-    batch = batch_of(everything, everything)
+    batch = batch_shown(everything, everything)
     terms = method.stages()[0].loss(batch, at(0))
     last = method.maps[0].layers[-1].weight
     (moved,) = torch.autograd.grad(terms["maps"], last, retain_graph=True)
@@ -104,7 +93,7 @@ def test_the_loss_of_the_maps_moves_maps_and_that_of_the_fused_prediction_does_n
 def test_the_terms_beside_the_fused_prediction_by_hand():
     """A mean over levels, and over cases the mean of their modalities' own predictions."""
     method, acquired = tiny(), presence_of(("t1n", "t1c", "t2f"), ("t2w",))
-    batch = batch_of(acquired, presence_of(("t1c",), ("t2w",)))
+    batch = batch_shown(acquired, presence_of(("t1c",), ("t2w",)))
     terms = method.stages()[0].loss(batch, at(0))
     _, maps = method._answer(method.encode(batch.images, acquired), batch.presence)
     levels = [segmentation_loss(own, F.avg_pool3d(batch.regions, 2**level)) for level, own in enumerate(maps)]
@@ -122,7 +111,7 @@ def test_the_terms_beside_the_fused_prediction_by_hand():
 
 def test_what_was_acquired_is_segmented_alone_also_where_it_is_hidden():
     method, acquired = tiny(), presence_of(("t1n", "t1c"))
-    terms = method.stages()[0].loss(batch_of(acquired, presence_of(("t1c",))), at(0))
+    terms = method.stages()[0].loss(batch_shown(acquired, presence_of(("t1c",))), at(0))
     touched = []
     for encoder in method.encoders:
         weight = encoder.enter[0][0].weight

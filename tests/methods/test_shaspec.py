@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from batches_made import batch_shown, presence_of
 from lacunet.errors import RecipeError
 from lacunet.methods.shaspec import ShaSpec, completed
-from lacunet.nn.batch import Batch
 from lacunet.nn.fusion import mean_of_present
 from lacunet.nn.losses import dice_loss
 from lacunet.nn.method import Clock, make_method
@@ -18,17 +18,6 @@ from lacunet.task import GLIOMA
 def tiny(**arguments: Any) -> ShaSpec:
     torch.manual_seed(1)
     return make_method(ShaSpec, GLIOMA, {"width": 4, "levels": 3, **arguments})
-
-
-def presence_of(*subsets: tuple[str, ...]) -> torch.Tensor:
-    return torch.tensor([GLIOMA.presence(subset) for subset in subsets])
-
-
-def batch_of(acquired: torch.Tensor, presence: torch.Tensor) -> Batch:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn((len(acquired), 4, 16, 16, 16), generator=generator)
-    regions = (torch.rand((len(acquired), 3, 16, 16, 16), generator=generator) > 0.7).float()
-    return Batch(images, acquired, presence, regions, tuple("abcd"[: len(acquired)]))
 
 
 def at(step: int) -> Clock:
@@ -50,7 +39,7 @@ def test_an_absent_modality_is_the_mean_of_what_the_present_ones_share():
 
 def test_a_present_modality_is_its_projection_added_to_its_shared_feature():
     method, shown = tiny(), presence_of(("t1n", "t2f"))
-    images = batch_of(shown, shown).images
+    images = batch_shown(shown, shown).images
     encoded = method.encode(images, shown)
     for index in (0, 3):
         shared = method.shared(images[:, index : index + 1])[-1]
@@ -61,7 +50,7 @@ def test_a_present_modality_is_its_projection_added_to_its_shared_feature():
 
 def test_the_two_losses_by_hand():
     method, shown = tiny(complete=0.0), presence_of(("t1c", "t2w", "t2f"))
-    batch = batch_of(presence_of(GLIOMA.modalities), shown)
+    batch = batch_shown(presence_of(GLIOMA.modalities), shown)
     encoded = method.encode(batch.images, shown)
     terms = method.stages()[0].loss(batch, at(0))
     one, two, three = encoded.shared[-1][0, [1, 2, 3]]
@@ -76,14 +65,14 @@ def test_the_two_losses_by_hand():
 def test_subsets_are_shown_after_a_first_part_with_all_that_was_acquired(step: int, complete: bool):
     """Of nine steps, those before 0.444 of the training."""
     method, acquired, shown = tiny(), presence_of(("t1n", "t1c", "t2f")), presence_of(("t2f",))
-    batch = batch_of(acquired, shown)
+    batch = batch_shown(acquired, shown)
     terms = method.stages()[0].loss(batch, at(step))
     expected = dice_loss(method(batch.images, acquired if complete else shown), batch.regions)
     assert terms["dice"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_loss_without_weight_is_left_out():
-    batch = batch_of(presence_of(GLIOMA.modalities), presence_of(("t1c",)))
+    batch = batch_shown(presence_of(GLIOMA.modalities), presence_of(("t1c",)))
     terms = tiny(alignment=0.0, classification=0.0).stages()[0].loss(batch, at(8))
     assert set(terms) == {"dice", "cross_entropy"}
 

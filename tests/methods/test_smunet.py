@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from batches_made import batch_shown, presence_of
 from lacunet.errors import ModelError, RecipeError
 from lacunet.methods.smunet import SMUNet, correlations, judged
-from lacunet.nn.batch import Batch
 from lacunet.nn.losses import segmentation_loss
 from lacunet.nn.method import Clock, make_method
 from lacunet.task import GLIOMA
@@ -17,17 +17,6 @@ from lacunet.task import GLIOMA
 def tiny(**arguments: Any) -> SMUNet:
     torch.manual_seed(1)
     return make_method(SMUNet, GLIOMA, {"width": 4, "levels": 3, **arguments})
-
-
-def presence_of(*subsets: tuple[str, ...]) -> torch.Tensor:
-    return torch.tensor([GLIOMA.presence(subset) for subset in subsets])
-
-
-def batch_of(acquired: torch.Tensor, presence: torch.Tensor) -> Batch:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn((len(acquired), 4, 16, 16, 16), generator=generator)
-    regions = (torch.rand((len(acquired), 3, 16, 16, 16), generator=generator) > 0.7).float()
-    return Batch(images, acquired, presence, regions, tuple("abcd"[: len(acquired)]))
 
 
 def at(step: int) -> Clock:
@@ -51,7 +40,7 @@ def test_judgements_by_hand():
 
 @pytest.mark.parametrize(("step", "weight"), [(0, math.exp(-5)), (4, math.exp(-1.25)), (8, 1.0), (50, 1.0)])
 def test_the_terms_by_hand(step: int, weight: float):
-    method, batch = tiny(), batch_of(ACQUIRED, SHOWN)
+    method, batch = tiny(), batch_shown(ACQUIRED, SHOWN)
     terms = method.stages()[0].loss(batch, at(step))
     rich, poor = method.teacher(batch.images, ACQUIRED), method.student(batch.images, SHOWN)
     assert torch.equal(poor.logits, method(batch.images, SHOWN))
@@ -91,7 +80,7 @@ PARTS = ("student", "teacher", "discriminator")
 )
 def test_each_term_moves_one_network_alone(name: str, moved: set[str]):
     method = tiny()
-    method.stages()[0].loss(batch_of(ACQUIRED, SHOWN), at(50))[name].backward()
+    method.stages()[0].loss(batch_shown(ACQUIRED, SHOWN), at(50))[name].backward()
     gradients = {part: [p.grad for p in getattr(method, part).parameters() if p.grad is not None] for part in PARTS}
     assert {part for part, own in gradients.items() if any(bool(one.abs().sum() > 0) for one in own)} == moved
 
@@ -109,7 +98,7 @@ def test_the_style_depends_on_what_is_said_to_be_there():
 
 def test_terms_without_weight_are_left_out():
     method = tiny(consistency=0.0, content=0.0, style=0.0, adversarial=0.0)
-    assert set(method.stages()[0].loss(batch_of(ACQUIRED, SHOWN), at(0))) == {"full", "missing"}
+    assert set(method.stages()[0].loss(batch_shown(ACQUIRED, SHOWN), at(0))) == {"full", "missing"}
 
 
 def test_a_model_folder_keeps_the_poorer_path_and_no_parts_for_training():

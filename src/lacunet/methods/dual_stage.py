@@ -12,7 +12,7 @@ from lacunet.errors import ModelError, RecipeError
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.body import Body, Features
 from lacunet.nn.conv import PointConv, point_convolution
-from lacunet.nn.limits import require_between
+from lacunet.nn.limits import require_between, require_levels, require_share
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
 from lacunet.nn.masking import Seen, draw_seen, reconstruction_loss
 from lacunet.nn.method import Clock, Critic, Method, Stage, make_method
@@ -124,10 +124,8 @@ class DualStage(Method[Images]):
         text_width: int = 0,
     ) -> None:
         super().__init__(task)
-        if levels < 2:
-            raise ValueError(f"levels = {levels}: at least 2, for a U-Net")
-        if not 0 <= masked < 1:
-            raise ValueError(f"masked = {masked}: a share from 0 to below 1")
+        require_levels(levels)
+        require_share("masked", masked)
         require_between("patches", patches, 1, 64)
         require_between("text_width", text_width, 0, 16384)
         self.patches, self.masked, self.distribution = patches, masked, distribution

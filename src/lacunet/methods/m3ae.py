@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence, hide
 from lacunet.nn.body import Body
 from lacunet.nn.conv import PointConv
-from lacunet.nn.limits import require_between
+from lacunet.nn.limits import require_between, require_levels, require_share
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss
 from lacunet.nn.masking import Seen, draw_seen, reconstruction_loss
 from lacunet.nn.method import Clock, Method, Stage
@@ -80,10 +80,8 @@ class M3AE(Method[Images]):
         consistency: float = 0.1,
     ) -> None:
         super().__init__(task)
-        if levels < 2:
-            raise ValueError(f"levels = {levels}: at least 2, for a U-Net")
-        if not 0 <= masked < 1:
-            raise ValueError(f"masked = {masked}: a share from 0 to below 1")
+        require_levels(levels)
+        require_share("masked", masked)
         require_between("patches", patches, 1, 64)
         require_between("substitute", substitute, 0, 64)
         widths, modalities = level_widths(width, levels), len(task.modalities)

@@ -11,6 +11,7 @@ from lacunet.nn.attention import Layer
 from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence, hide
 from lacunet.nn.conv import PointConv
 from lacunet.nn.fusion import of_those_that_have_it, spread
+from lacunet.nn.limits import require_levels
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
@@ -68,8 +69,7 @@ class M3FeCon(Method[list[Level]]):
 
     def __init__(self, task: Task, *, width: int = 32, levels: int = 6, reconstruction: float = 1.0) -> None:
         super().__init__(task)
-        if levels < 2:
-            raise ValueError(f"levels = {levels}: at least 2, for a U-Net")
+        require_levels(levels)
         modalities, regions = len(task.modalities), len(task.regions)
         each = [max(channels // modalities, 1) for channels in level_widths(width, levels)]
         together = [modalities * channels for channels in each]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence
 from lacunet.nn.conv import PointConv, norm_and_relu
 from lacunet.nn.fusion import spread
+from lacunet.nn.limits import require_levels, require_share
 from lacunet.nn.losses import cross_entropy_loss, dice_loss, segmentation_loss
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
@@ -66,10 +67,8 @@ class RFNet(Method[list[Level]]):
 
     def __init__(self, task: Task, *, width: int = 16, levels: int = 4, alone: float = 0.067) -> None:
         super().__init__(task)
-        if levels < 2:
-            raise ValueError(f"levels = {levels}: at least 2, for a U-Net")
-        if not 0 <= alone < 1:
-            raise ValueError(f"alone = {alone}: a share from 0 to below 1")
+        require_levels(levels)
+        require_share("alone", alone)
         modalities, regions, widths = len(task.modalities), len(task.regions), level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.alone = alone

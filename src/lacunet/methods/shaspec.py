@@ -12,6 +12,7 @@ from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.composition import Composition
 from lacunet.nn.conv import ConvBlock, PointConv
 from lacunet.nn.fusion import mean_of_present, members_of, of_those_that_have_it, spread
+from lacunet.nn.limits import require_share
 from lacunet.nn.losses import cross_entropy_loss, dice_loss
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
@@ -85,8 +86,7 @@ class ShaSpec(Method[Encoding]):
         complete: float = 0.444,
     ) -> None:
         super().__init__(task)
-        if not 0 <= complete < 1:
-            raise ValueError(f"complete = {complete}: a share from 0 to below 1")
+        require_share("complete", complete)
         modalities, widths = len(task.modalities), level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.alignment, self.classification, self.complete_share = alignment, classification, complete

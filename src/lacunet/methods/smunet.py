@@ -12,6 +12,7 @@ from torch.func import functional_call
 from lacunet.errors import ModelError
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.conv import ConvBlock, PointConv
+from lacunet.nn.limits import require_levels
 from lacunet.nn.losses import segmentation_loss
 from lacunet.nn.method import Clock, Method, Stage, make_method
 from lacunet.nn.papers import Paper
@@ -91,8 +92,7 @@ class SMUNet(Method[Images]):
         parts: Literal["all", "student"] = "all",
     ) -> None:
         super().__init__(task)
-        if levels < 2:
-            raise ValueError(f"levels = {levels}: at least 2, for a U-Net")
+        require_levels(levels)
         widths = level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.consistency, self.content, self.style, self.adversarial = consistency, content, style, adversarial
