@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Num
 
 from lacunet.task import Subset, Task
 
@@ -34,6 +34,10 @@ class Grid:
     def voxel_ml(self) -> float:
         """Volume of one voxel in millilitres."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    def places(self, indices: Num[np.ndarray, "3 n"]) -> Float[np.ndarray, "3 n"]:
+        """Where points given in voxels lie, in mm (RAS+)."""
+        return np.asarray(self.affine[:3, :3] @ indices + self.affine[:3, 3:])
 
 
 def box_around(mask: Bool[np.ndarray, "x y z"], margin: tuple[int, int, int] = (0, 0, 0)) -> Box:

@@ -51,7 +51,7 @@ def mirrored_case(case: Case, task: Task) -> Case | None:
     plane, difference = midplane(case, task)
     if difference > _MOST_DIFFERENT:
         return None
-    right = plane.distance(_places(case, np.argwhere(case.reference != 0).T))
+    right = plane.distance(case.grid.places(np.argwhere(case.reference != 0).T))
     near = {side: (side * right > -MARGIN).sum() * case.grid.voxel_ml for side in (1.0, -1.0)}
     healthier = min(near, key=lambda side: near[side])
     return _completed(case, plane, healthier) if near[healthier] <= SPECK_ML else None
@@ -64,7 +64,7 @@ def _completed(case: Case, plane: Plane, side: float) -> Case:
     box = box_around(brain, (room[0], room[1], room[2]))
     new = side * _distances(case, plane, box) < BLEND
     voxels = np.argwhere(new).T + np.array([[part.start] for part in box])
-    places = _places(case, voxels)
+    places = case.grid.places(voxels)
     depth = side * plane.distance(places)
     source = _voxels(case, plane.mirrored(places) + _bends(case.name, places, depth))
     share = _smooth((depth + BLEND) / (2 * BLEND))
@@ -120,11 +120,6 @@ def _distances(case: Case, plane: Plane, box: Box) -> Float[np.ndarray, "x y z"]
     start = plane.normal @ case.grid.affine[:3, 3] - plane.offset
     x, y, z = np.ogrid[box]
     return np.asarray(start + along[0] * x + along[1] * y + along[2] * z)
-
-
-def _places(case: Case, voxels: np.ndarray) -> Points:
-    """The centres of voxels, mm."""
-    return np.asarray(case.grid.affine[:3, :3] @ voxels + case.grid.affine[:3, 3:])
 
 
 def _voxels(case: Case, places: Points) -> Points:

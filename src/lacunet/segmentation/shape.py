@@ -110,7 +110,7 @@ def shape_of(mask: Bool[np.ndarray, "x y z"], midline: Plane, grid: Grid) -> Sha
     first = np.array([part.start for part in box])
     filled = mask[box]
     indices = np.argwhere(filled).T + first[:, None]
-    aside = midline.distance(_places(indices, grid))
+    aside = midline.distance(grid.places(indices))
     right = float((aside > 0).mean())
     return Shape(
         voxels=indices.shape[1],
@@ -174,10 +174,6 @@ def _two_lines(pixels: Int[np.ndarray, "n 2"], size: Float[np.ndarray, "2"]) -> 
     return longest, float((high - low).max())
 
 
-def _places(indices: Int[np.ndarray, "3 n"], grid: Grid) -> Float[np.ndarray, "3 n"]:
-    return np.asarray(grid.affine[:3, :3] @ indices + grid.affine[:3, 3:])
-
-
 def _middle(indices: Int[np.ndarray, "3 n"], grid: Grid) -> tuple[float, float, float]:
-    x, y, z = grid.affine[:3, :3] @ indices.mean(axis=1) + grid.affine[:3, 3]
+    x, y, z = grid.places(indices.mean(axis=1, keepdims=True))[:, 0]
     return float(x), float(y), float(z)

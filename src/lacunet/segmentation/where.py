@@ -7,7 +7,7 @@ findings do the second.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy import ndimage, optimize
 
 from lacunet.case import Grid, box_around
@@ -35,24 +35,20 @@ class _Blocks:
 
     Attributes:
         filled: Blocks of which the mask fills at least half.
-        affine: From blocks to mm (RAS+).
+        grid: Where they lie.
     """
 
     filled: Bool[np.ndarray, "a b c"]
-    affine: Float[np.ndarray, "4 4"]
+    grid: Grid
 
     @property
     def spacing(self) -> Float[np.ndarray, "3"]:
         """Between neighbouring blocks, mm."""
-        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
-
-    def places(self, indices: Int[np.ndarray, "3 n"]) -> Float[np.ndarray, "3 n"]:
-        """In mm (RAS+)."""
-        return np.asarray(self.affine[:3, :3] @ indices + self.affine[:3, 3:])
+        return np.asarray(self.grid.spacing)
 
     def indices(self, places: Float[np.ndarray, "3 n"]) -> Float[np.ndarray, "3 n"]:
         """Of places in mm (RAS+)."""
-        return np.asarray(np.linalg.solve(self.affine[:3, :3], places - self.affine[:3, 3:]))
+        return np.asarray(np.linalg.solve(self.grid.affine[:3, :3], places - self.grid.affine[:3, 3:]))
 
 
 @dataclass(frozen=True)
@@ -91,9 +87,9 @@ def midline_of(brain: Bool[np.ndarray, "x y z"], grid: Grid) -> Plane:
     """
     blocks = _blocks(brain, grid)
     along = outline_plane(blocks.filled, blocks.spacing)
-    axes = blocks.affine[:3, :3] / blocks.spacing
+    axes = blocks.grid.affine[:3, :3] / blocks.spacing
     normal = axes @ along.normal
-    return Plane(normal, along.offset + float(normal @ blocks.affine[:3, 3]))
+    return Plane(normal, along.offset + float(normal @ blocks.grid.affine[:3, 3]))
 
 
 def outline_plane(brain: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]) -> Plane:
@@ -121,7 +117,7 @@ def _plane(numbers: np.ndarray, centre: np.ndarray) -> Plane:
 
 
 def _both_sides(blocks: _Blocks, midline: Plane) -> float:
-    points = blocks.places(np.argwhere(blocks.filled).T)
+    points = blocks.grid.places(np.argwhere(blocks.filled).T)
     aside = points[:, np.abs(midline.distance(points)) > MIDDLE]
     voxels = np.rint(blocks.indices(midline.mirrored(aside))).astype(int)
     there = ((voxels >= 0) & (voxels < np.array(blocks.filled.shape)[:, None])).all(axis=0)
@@ -151,4 +147,5 @@ def _blocks(mask: Bool[np.ndarray, "x y z"], grid: Grid) -> _Blocks:
     share = np.pad(cut.reshape(split).mean(axis=(1, 3, 5)), _MARGIN)
     first = np.array([part.start for part in box]) + (sides - 1) / 2 - _MARGIN * sides
     affine = grid.affine @ np.block([[np.diag(sides), first[:, None]], [np.zeros(3), 1.0]])
-    return _Blocks(share >= 0.5, affine)
+    x, y, z = share.shape
+    return _Blocks(share >= 0.5, Grid((x, y, z), affine))
