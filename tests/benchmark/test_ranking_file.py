@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evaluations_made import rows_made, steady, write_evaluation
-from lacunet.benchmark.budget import crops_a_step, steps_within, with_steps
+from lacunet.benchmark.budget import Budget, crops_a_step, steps_within, with_steps
 from lacunet.benchmark.plan import Rates, parts_by_person
 from lacunet.benchmark.ranking_file import find_ranking, first_entrants, ranked_entrants, read_ranking
 from lacunet.benchmark.rates import choose_rate, chosen_rate, rate_folder, rates_within, with_rate
@@ -40,6 +40,7 @@ recipes = ["recipes/*.toml"]
 folds = 4
 budget = "10crops"
 learning_rates = [1e-3, 1e-2]
+rates_budget = "12crops"
 seeds = 2
 seeded = 1
 baseline = "first"
@@ -60,9 +61,15 @@ def ranking(folder: Path, text: str = TEXT) -> Path:
 
 
 def test_a_ranking_from_its_file_to_its_tables_and_on(lacunet, data, tmp_path):
-    """Two entrants; asked again; a third joins."""
+    """Two entrants, two folds of four first; asked again; a third joins."""
     path, out = ranking(tmp_path), tmp_path / "out"
     command = ("benchmark", path, "--data", data, "-o", out, "--subsets", "t1c", "--device", "cpu")
+    status, _, err = lacunet(*command, "--until-fold", 2)
+    assert status == 0, err
+    assert sorted(path.parent.name for path in out.glob("first/seed-*/*/done.json")) == ["fold-1", "fold-2"]
+    assert not list(out.glob("*/seed-2"))
+    assert "**2 of 4 folds so far**" in (out / "benchmark.md").read_text(encoding="utf-8")
+    assert json.loads((out / "ranking.json").read_text(encoding="utf-8"))["cases"] == 4
     status, _, err = lacunet(*command)
     assert status == 0, err
     plan = json.loads((out / "benchmark.json").read_text(encoding="utf-8"))
@@ -79,13 +86,16 @@ def test_a_ranking_from_its_file_to_its_tables_and_on(lacunet, data, tmp_path):
         chosen = chosen_rate(out / name)
         assert chosen is not None
         assert set(chosen.dice) == {"0.001", "0.01"}
+        assert read_recipe(rate_folder(out / name, 1e-3) / "recipe.toml").train.steps == 12
         for fold in range(1, 5):
             recipe = read_recipe(out / name / "seed-1" / f"fold-{fold}" / "recipe.toml")
             assert (recipe.train.learning_rate, recipe.train.steps) == (chosen.rate, 10)
     spent = json.loads((out / "spent.json").read_text(encoding="utf-8"))
     assert (spent["first"]["crops"], spent["first"]["predictions"]) == (10, 10.0)
     page = (out / "benchmark.md").read_text(encoding="utf-8")
-    for words in ("10 crops a training", "the best of 0.001, 0.01", "## What each training spent", "smallest seen"):
+    assert "folds so far" not in page
+    rates = "the best of 0.001, 0.01, by the cases of `inner: test`, 12 crops a training"
+    for words in ("10 crops a training", rates, "## What each training spent", "smallest seen"):
         assert words in page, words
 
     times = {done: done.stat().st_mtime_ns for done in out.glob("*/*/*/done.json")}
@@ -107,6 +117,8 @@ def test_rates_are_chosen_by_persons_of_the_first_folds_training_cases(cases):
     assert not {case.person for case in inner.train} & {case.person for case in inner.test}
     assert {case.name for case in (*inner.train, *inner.test)} == {case.name for case in first.train}
     assert len(inner.test) == 2
+    with pytest.raises(UsageError, match="rates_budget: is in seconds; give steps or crops"):
+        rates_within([1e-3], first, Budget(seconds=60.0))
 
 
 def test_the_rate_with_the_best_mean_dice_is_chosen_once(cases, tmp_path):
@@ -168,6 +180,12 @@ def test_a_ranking_that_means_nothing_is_refused(tmp_path, text, words):
     path = ranking(tmp_path, text)
     with pytest.raises(RecipeError, match=words):
         ranked_entrants(path, read_ranking(path))
+
+
+def test_more_folds_than_there_are_are_refused(lacunet, data, tmp_path):
+    command = ("benchmark", ranking(tmp_path), "--data", data, "-o", tmp_path / "out", "--until-fold", 5)
+    status, _, err = lacunet(*command)
+    assert (status, "--until-fold 5: there are 4 folds" in " ".join(err.split())) == (2, True), err
 
 
 def test_entrants_of_one_name_are_refused(tmp_path):

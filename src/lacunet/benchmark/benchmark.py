@@ -116,9 +116,10 @@ def benchmark(
             {name: [case.name for case in cases] for name, cases in lists.items()},
         )
     recipes, problems = _recipes(plan, entrants, folder, settings, progress, crew)
+    whole, parts = len(parts), parts[: settings.until or None]
     first = settings.seeds[:1] if settings.seeded else settings.seeds
     problems += _trained_and_scored(_planned(recipes, entrants, first, parts, folder), folder, settings, progress, crew)
-    if settings.seeded:
+    if settings.seeded and len(parts) == whole:
         best = _best(entrants, parts, folder, settings)
         planned = _planned(recipes, best, settings.seeds[1:], parts, folder)
         problems += _trained_and_scored(planned, folder, settings, progress, crew)
@@ -126,7 +127,7 @@ def benchmark(
     missing += _without_baseline(entrants, evaluations, settings)
     comparisons = _comparisons(evaluations, folder, settings)
     rows = _trainings(entrants, parts, folder, settings)
-    page = benchmark_page(plan, rows, comparisons, differing_sections(entrants))
+    page = benchmark_page(plan, rows, comparisons, differing_sections(entrants), (len(parts), whole))
     if settings.account:
         spent, failed = _spent(recipes, entrants, rows, folder, settings, progress)
         problems += failed
@@ -154,7 +155,9 @@ def _recipes(
     for entrant in open_ones:
         for rate in rates.values:
             part, path = replace(rates.part, name=f"rate {rate:g}"), rate_folder(folder / entrant.folder, rate)
-            recipe = with_rate(recipes[entrant.name], rate).model_copy(update={"seed": settings.seeds[0]})
+            tried = plan["entrants"][entrant.name].get("tried")
+            recipe = with_rate(make_recipe(tried) if tried else recipes[entrant.name], rate)
+            recipe = recipe.model_copy(update={"seed": settings.seeds[0]})
             planned.append((PlannedRun(entrant.name, settings.seeds[0], part, path), recipe))
     problems = [*_trained_and_scored(planned, folder, settings, progress, crew)]
     found = {}
@@ -173,16 +176,16 @@ def _planned(
     parts: Sequence[Split],
     folder: Path,
 ) -> list[tuple[PlannedRun, Recipe]]:
-    """Every training of these entrants with these seeds, with its recipe."""
+    """Every training of these entrants with these seeds, with its recipe: all entrants of a fold before the next."""
     return [
         (
             PlannedRun(entrant.name, seed, part, folder / entrant.folder / f"seed-{seed}" / part.name),
             recipes[entrant.name].model_copy(update={"seed": seed}),
         )
-        for entrant in entrants
-        if entrant.name in recipes
         for seed in seeds
         for part in parts
+        for entrant in entrants
+        if entrant.name in recipes
     ]
 
 

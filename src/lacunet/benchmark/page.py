@@ -34,6 +34,7 @@ def benchmark_page(
     trainings: Sequence[TrainingRow],
     comparisons: Mapping[str, Comparison],
     differing: Sequence[str],
+    folds: tuple[int, int] = (1, 1),
 ) -> str:
     """The protocol, the trainings, then the numbers.
 
@@ -42,8 +43,13 @@ def benchmark_page(
         trainings: The finished ones.
         comparisons: Post-processing rule (empty is none) -> comparison.
         differing: What is not the same for all entrants, in words.
+        folds: So many of so many are in the numbers.
     """
-    parts = ["# Benchmark", _protocol(plan), _entrants(plan, trainings)]
+    done, whole = folds
+    parts = ["# Benchmark"]
+    if done < whole:
+        parts += [f"**{done} of {whole} folds so far**: the cases of the others are not in any number below."]
+    parts += [_protocol(plan), _entrants(plan, trainings)]
     parts += ["\n".join(f"* Not the same for all: {escaped(words)}." for words in differing)] if differing else []
     parts += [_trainings(trainings)]
     for rule, comparison in comparisons.items():
@@ -58,14 +64,6 @@ def benchmark_page(
 def _protocol(plan: Mapping[str, Any]) -> str:
     """Data, lists and their hashes, budget, policy, machine."""
     protocol, environment = plan["protocol"], plan["environment"]
-    budget = protocol["budget"]
-    words = "each recipe's own steps"
-    if budget["steps"] is not None:
-        words = f"{budget['steps']:,} steps a training"
-    elif budget["seconds"] is not None:
-        words = f"{budget['seconds']:g} seconds a training, as steps measured before"
-    elif budget.get("crops"):
-        words = f"{budget['crops']:,} crops a training"
     rows = [
         ["data", escaped(protocol["data"])],
         *(
@@ -76,8 +74,8 @@ def _protocol(plan: Mapping[str, Any]) -> str:
         ),
         ["training cases lose", escaped(protocol["missing"])],
         *([f"prepared at {escaped(name)}", f"`{sha}`"] for name, sha in plan["prepared"].items()),
-        ["budget", words],
-        *([["learning rates", _rates(protocol["learning_rates"])]] if "learning_rates" in protocol else []),
+        ["budget", _budget(protocol["budget"])],
+        *([["learning rates", _rates(protocol)]] if "learning_rates" in protocol else []),
         ["policy", f"`{protocol['policy']}`"],
         ["subsets scored", str(len(protocol["subsets"]))],
         ["windows", f"{protocol['window']} voxels a side" if protocol["window"] else "the whole brain at once"],
@@ -92,9 +90,19 @@ def _protocol(plan: Mapping[str, Any]) -> str:
     return markdown_table(["protocol", ""], rows)
 
 
-def _rates(values: Sequence[float]) -> str:
+def _budget(budget: Mapping[str, Any]) -> str:
+    if budget["steps"] is not None:
+        return f"{budget['steps']:,} steps a training"
+    if budget["seconds"] is not None:
+        return f"{budget['seconds']:g} seconds a training, as steps measured before"
+    return f"{budget['crops']:,} crops a training" if budget.get("crops") else "each recipe's own steps"
+
+
+def _rates(protocol: Mapping[str, Any]) -> str:
     """How each entrant's learning rate was chosen."""
-    return f"the best of {', '.join(f'{rate:g}' for rate in values)}, by the cases of `inner: test`"
+    values = ", ".join(f"{rate:g}" for rate in protocol["learning_rates"])
+    tried = f", {_budget(protocol['rates_budget'])}" if "rates_budget" in protocol else ""
+    return f"the best of {values}, by the cases of `inner: test`{tried}"
 
 
 def _entrants(plan: Mapping[str, Any], trainings: Sequence[TrainingRow]) -> str:

@@ -69,10 +69,12 @@ class Rates:
     Attributes:
         values: The same for every entrant.
         part: What these trainings learn from and are judged on; no case of the first fold's test is in it.
+        budget: Of each of these trainings; None is that of the benchmark.
     """
 
     values: tuple[float, ...]
     part: Split
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class BenchmarkSettings:
         rates: Learning rates that are tried for every entrant; None takes those of the recipes.
         account: Also measure what each entrant's training spends (`account.py`).
         seeded: How many of the best entrants train with all seeds, the others with the first alone; 0 is every one.
+        until: So many folds are trained and scored; 0 is every one. A later call goes on with the others.
     """
 
     data: str = ""
@@ -118,6 +121,7 @@ class BenchmarkSettings:
     rates: Rates | None = None
     account: bool = False
     seeded: int = 0
+    until: int = 0
 
 
 def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> list[Split]:
@@ -197,7 +201,8 @@ def make_plan(
 
     Returns:
         `protocol`; `prepared`, the hash of the prepared cases of each preparation; `environment`; and of each entrant
-        `file`, the recipe as `asked` for, the `recipe` with its steps, `seconds_a_step` where they were measured.
+        `file`, the recipe as `asked` for, the `recipe` with its steps, `seconds_a_step` where they were measured, and
+        `tried`: the recipe that tries learning rates, where that has a budget of its own.
 
     Raises:
         OutputError: the folder holds a benchmark of another protocol, or with another recipe of the same name.
@@ -250,13 +255,18 @@ def _protocol(entrants: Sequence[Entrant], parts: Sequence[Split], settings: Ben
         "complete_training_cases": {
             part.name or "split": sum(set(case.images) >= set(task.modalities) for case in part.train) for part in parts
         },
-        "budget": {name: value for name, value in asdict(settings.budget).items() if name != "crops" or value},
+        "budget": _budget_fields(settings.budget),
         **({"learning_rates": list(settings.rates.values)} if settings.rates else {}),
+        **({"rates_budget": _budget_fields(settings.rates.budget)} if settings.rates and settings.rates.budget else {}),
         "subsets": [task.subset_name(subset) for subset in settings.subsets or task.subsets],
         "policy": settings.policy.name,
         "window": settings.window,
         "precision": settings.precision,
     }
+
+
+def _budget_fields(budget: Budget) -> dict[str, float | None]:
+    return {name: value for name, value in asdict(budget).items() if name != "crops" or value}
 
 
 def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -318,24 +328,41 @@ def _decide(
             )  # fmt: skip
     decided = {}
     for entrant in entrants:
-        recipe, own = entrant.recipe, names[entrant.name]
-        if budget.steps is not None:
-            recipe = with_steps(recipe, budget.steps)
-        elif budget.seconds is not None:
-            recipe = with_steps(recipe, _steps_of(recipe, entrant.name, own, paces, budget.seconds, "s"))
-        elif budget.crops is not None:
-            crops = _crops_a_step(entrant, files.get(entrant.name))
-            recipe = with_steps(recipe, _steps_of(recipe, entrant.name, own, crops, float(budget.crops), "crops"))
-        recipe.steps_of(own)
+        wanted = {"recipe": budget}
+        if settings.rates is not None and settings.rates.budget is not None:
+            wanted["tried"] = settings.rates.budget
         decided[entrant.name] = {
             "file": entrant.file.as_posix(),
             "asked": _fields(entrant.recipe),
-            "recipe": _fields(recipe),
+            **{
+                word: _fields(_within(one, entrant, names[entrant.name], paces, files.get(entrant.name)))
+                for word, one in wanted.items()
+            },
             "seconds_a_step": paces.get(entrant.name),
             **({"seconds_a_step_before": paces[key]} if (key := _before(entrant.name)) in paces else {}),
             "environment": describe_environment(),
         }
     return decided
+
+
+def _within(
+    budget: Budget,
+    entrant: Entrant,
+    stages: Sequence[str],
+    paces: Mapping[str, Mapping[str, float]],
+    method_file: Path | None,
+) -> Recipe:
+    """The entrant's recipe with the steps that a budget holds."""
+    recipe = entrant.recipe
+    if budget.steps is not None:
+        recipe = with_steps(recipe, budget.steps)
+    elif budget.seconds is not None:
+        recipe = with_steps(recipe, _steps_of(recipe, entrant.name, stages, paces, budget.seconds, "s"))
+    elif budget.crops is not None:
+        crops = _crops_a_step(entrant, method_file)
+        recipe = with_steps(recipe, _steps_of(recipe, entrant.name, stages, crops, float(budget.crops), "crops"))
+    recipe.steps_of(stages)
+    return recipe
 
 
 def _before(name: str) -> str:

@@ -4,7 +4,8 @@ title = "Every method at 3 mm"
 recipes = ["../small/*.toml"]            # beside this file; each is an entrant under its file's name
 folds = 4
 budget = "800crops"
-learning_rates = [3e-4, 1e-3, 3e-3]      # each entrant's is chosen among these
+learning_rates = [3e-4, 1e-3, 3e-3]      # each entrant's is chosen among these,
+rates_budget = "200crops"                # by shorter trainings
 baseline = "early_fusion"
 [over]                                   # laid over every recipe, key by key
 prepare.spacing = 3.0
@@ -40,6 +41,7 @@ class RankingFile(BaseModel):
         folds: Of the cross-validation by person.
         budget: Of each training, as `--budget` takes it; empty is the recipes' own steps.
         learning_rates: Among which each entrant's is chosen; none takes those of the recipes.
+        rates_budget: Of each training that tries a learning rate, in steps or crops; empty is `budget`.
         seeds: How often each is trained.
         seeded: How many of the best train with all seeds, the others with one; 0 is every one.
         baseline: What the others are compared with.
@@ -56,6 +58,7 @@ class RankingFile(BaseModel):
     folds: int = Field(4, ge=2)
     budget: str = ""
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    rates_budget: str = ""
     seeds: int = Field(1, ge=1)
     seeded: int = Field(0, ge=0)
     baseline: str = ""

@@ -12,8 +12,9 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
+from lacunet.benchmark.budget import Budget
 from lacunet.benchmark.plan import Rates, Split, parts_by_person
-from lacunet.errors import DataError
+from lacunet.errors import DataError, UsageError
 from lacunet.evaluation.results import is_evaluation
 from lacunet.evaluation.summary import read_summary
 from lacunet.files import write_json
@@ -41,13 +42,21 @@ class Chosen(BaseModel):
     rate: float
 
 
-def rates_within(values: Sequence[float], part: Split) -> Rates:
+def rates_within(values: Sequence[float], part: Split, budget: Budget | None = None) -> Rates:
     """The rates, and a part of the training cases of a part, by person: a quarter of the persons choose.
+
+    Args:
+        values: The rates.
+        part: The first fold.
+        budget: Of each training that tries one, in steps or crops; None is that of the benchmark.
 
     Raises:
         DataError: fewer than four persons.
+        UsageError: a budget in seconds.
     """
-    return Rates(tuple(values), replace(parts_by_person(part.train, _INNER)[0], name="inner"))
+    if budget is not None and budget.seconds is not None:
+        raise UsageError("rates_budget: is in seconds; give steps or crops, as in 200crops")
+    return Rates(tuple(values), replace(parts_by_person(part.train, _INNER)[0], name="inner"), budget)
 
 
 def with_rate(recipe: Recipe, rate: float) -> Recipe:

@@ -65,6 +65,9 @@ def benchmark(
     account: Annotated[
         bool, typer.Option("--account", help="Also count what each training spends; a ranking always does.")
     ] = False,
+    until_fold: Annotated[
+        int, typer.Option(min=0, help="Stop after so many folds and compare; a later call goes on. 0: all.")
+    ] = 0,
     ranked: Annotated[
         Path | None, typer.Option(help="Benchmark whose best enter a ranking that says how many ('first').")
     ] = None,
@@ -110,13 +113,13 @@ def benchmark(
     ranking = find_ranking(recipes)
     _require_ranking(ranking is not None, ranked, base, common)
     rates: tuple[float, ...] = ()
-    seeded = 0
+    rates_budget, seeded = "", 0
     if ranking is None:
         entrants = entrants_of(recipes, changes or [], base, common)
     else:
         path, file = ranking
         entrants = first_entrants(ranked_entrants(path, file, changes or []), file, ranked)
-        rates, seeded, account = file.learning_rates, file.seeded, True
+        rates, rates_budget, seeded, account = file.learning_rates, file.rates_budget, file.seeded, True
         seeds, budget, baseline = seeds or file.seeds, budget or file.budget, baseline or file.baseline
         folds = folds or (0 if protocol else file.folds)
     _require_one_way(protocol, lists, split, folds)
@@ -141,15 +144,18 @@ def benchmark(
         cohorts=tuple(cohort or ()),
         account=account,
         seeded=seeded,
+        until=until_fold,
     )
     if protocol:
         whole = [_published_part(data, protocol, PARTS, lists, labels, task)]
     else:
         whole = _parts(labelled(data, task, labels), split, folds)
+    if until_fold > len(whole):
+        raise UsageError(f"--until-fold {until_fold}: there are {len(whole)} folds; give a smaller number")
     require_cohorts([files.name for part in whole for files in part.test], settings.cohorts)
     parts = _without_lost(whole, missing, task)
     if rates:
-        inner = rates_within(rates, whole[0])
+        inner = rates_within(rates, whole[0], read_budget(rates_budget) if rates_budget else None)
         settings = replace(settings, rates=replace(inner, part=_without_lost([inner.part], missing, task)[0]))
     require_writable(output)
     for words in differing_sections(entrants):
