@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lacunet.data.nifti import write_image, write_mask
 from lacunet.data.parts import Part, table_of
-from lacunet.data.source_table import SourceRow, inputs_of, write_sources
+from lacunet.data.source_table import SourceRow, inputs_of, sha256_of, write_sources
 from lacunet.files import write_json
 from lacunet.intake.record import import_facts
 from lacunet.prediction.choices import N4
@@ -123,7 +123,8 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
     seconds = answer.seconds + time.monotonic() - started
     names = [path.name for path in (at.mask, *masks)]
     write_sources(at.table, rows)
-    record = record_of_answer(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
+    inputs, mask = inputs_of(rows), sha256_of([at.mask])
+    record = record_of_answer(answer, settings.convention, names, warnings, facts, seconds, inputs, mask)
     write_json(at.record, record.model_dump(mode="json"))
     cautions, doubts = [one.sentence for one in answer.cautions], [one.sentence for one in answer.doubts]
     return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, doubts, masks)
