@@ -137,6 +137,7 @@ def segment(
     from lacunet.intake.found import Survey
     from lacunet.prediction.postprocess import get_rule
     from lacunet.progress import Silent
+    from lacunet.segmentation.bids import source_dataset
     from lacunet.segmentation.segment import segment_cases
     from lacunet.segmentation.sources import segment as segment_sources
     from lacunet.segmentation.write import SegmentSettings
@@ -152,6 +153,7 @@ def segment(
         overwrite=overwrite,
         resume=resume,
         layout=layout,
+        dataset=source_dataset(sources[0], output, show_names) if sources and len(sources) == 1 else None,
         viewer=viewer,
         n4=n4,
         leave_out_bad=leave_out_bad,

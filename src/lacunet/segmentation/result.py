@@ -5,15 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from lacunet.errors import DataError
-from lacunet.reading import read_json
-from lacunet.schema import fitted
 from lacunet.segmentation.layout import Places
-from lacunet.segmentation.record import CaseRecord
+from lacunet.segmentation.record import CaseRecord, read_case_record
 from lacunet.segmentation.shape import Side
 from lacunet.task import Evidence
-
-_ADVICE = "segment the case again with --overwrite"
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def result_of(at: Places) -> tuple[str, Result]:
     Raises:
         DataError: the record is damaged, or another version of lacunet wrote it.
     """
-    record = fitted(CaseRecord, read_json(at.record, DataError, _ADVICE), str(at.record), DataError, _ADVICE)
+    record = read_case_record(at.record)
     ranges = record.calibration
     return record.case, Result(
         subset=record.subset,
