@@ -14,6 +14,10 @@ from lacunet.task import Task
 
 Layout = Literal["plain", "bids"]
 
+RESULTS_TABLE = "results.csv"
+COHORT_PAGE = "cohort.html"
+"""Beside the results of several cases."""
+
 BIDS_VERSION = "1.10.0"
 SUBJECT = re.compile(r"sub-[0-9A-Za-z]+(_ses-[0-9A-Za-z]+)?")
 
@@ -134,7 +138,7 @@ def refuse_to_replace(result: Path) -> None:
 def begin_bids(folder: Path, task: Task, disk: dict[str, int]) -> None:
     """Write the top of a BIDS derivative: `dataset_description.json`, and what the integers of its masks mean.
 
-    `.bidsignore` names `sources.csv`, which is private and no part of BIDS.
+    `.bidsignore` names what is no part of BIDS: `sources.csv`, which is private, and the table and page of the cohort.
 
     Args:
         folder: The derivative.
@@ -150,4 +154,4 @@ def begin_bids(folder: Path, task: Task, disk: dict[str, int]) -> None:
     write_json(folder / "dataset_description.json", description)
     rows = ["index\tname", "0\tbackground", *(f"{value}\t{label}" for label, value in disk.items())]
     write_text(folder / "desc-lacunet_dseg.tsv", "\n".join(rows) + "\n")
-    write_text(folder / ".bidsignore", f"{FILE_NAME}\n")
+    write_text(folder / ".bidsignore", f"{FILE_NAME}\n{RESULTS_TABLE}\n{COHORT_PAGE}\n")

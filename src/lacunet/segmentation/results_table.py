@@ -10,7 +10,6 @@ from lacunet.files import whole_file
 from lacunet.segmentation.cohort import Cohort, CohortCase
 from lacunet.segmentation.result import RegionResult, Result
 
-FILE_NAME = "results.csv"
 BETWEEN = " | "
 """Between the sentences of one cell."""
 
