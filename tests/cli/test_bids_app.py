@@ -1,5 +1,6 @@
 """The BIDS App as it is typed: which visits, what is written, what the validator says of it, how it ends."""
 
+import csv
 import json
 import sys
 import tempfile
@@ -103,17 +104,22 @@ def test_all_of_a_data_set_and_the_validator_accepts_it(app: App, dataset: Path,
     status, said, complaints = app(dataset, out, "participant", "-m", model, "--no-viewer", "--save-probabilities")
     assert (status, "3 of 4 visits" in said) == (1, True), (said, complaints)
     assert "sub-03: has no T1w, T2w or FLAIR image in its folder anat" in complaints
+    status, said, complaints = app(dataset, out, "group")
+    assert (status, "3 visits with a mask, 1 that failed" in said) == (0, True), (said, complaints)
     one, two = "sub-01/ses-pre/anat/sub-01_ses-pre", "sub-02/anat/sub-02"
     maps = {f"{stem}_label-{region}_probseg" for stem in (one, two) for region in ("WT", "TC", "ET")}
     images = {f"{one}_desc-lacunet_dseg", f"{two}_desc-lacunet_dseg", f"{two}_space-t1n_desc-lacunet_dseg", *maps}
     top = {"dataset_description.json", "README.md", ".bidsignore", "desc-lacunet_dseg.tsv", "desc-lacunet_dseg.json"}
-    pages = {f"{name}.html" for name in ("sub-01_ses-pre", "sub-01_ses-post", "sub-02")}
+    pages = {f"{name}.html" for name in ("sub-01_ses-pre", "sub-01_ses-post", "sub-02", "cohort")}
     written = {name for name in names_below(out) if "ses-post/" not in name}
-    assert written == top | pages | {"sources.csv", f"{two}_desc-lacunet_xfm.json"} | {
+    assert written == top | pages | {"sources.csv", "results.csv", f"{two}_desc-lacunet_xfm.json"} | {
         f"{image}{end}" for image in images for end in (".nii.gz", ".json")
     }
     assert validated(out) == (set(), EXPECTED_WARNINGS)
     assert validated(dataset)[0] == set()
+    with (out / "results.csv").open(encoding="utf-8", newline="") as stream:
+        states = {row["case"]: bool(row["failure"]) for row in csv.DictReader(stream)}
+    assert states == {"sub-01_ses-post": False, "sub-01_ses-pre": False, "sub-02": False, "sub-03": True}
 
 
 def said_of(out: Path, image: str) -> Mapping[str, object]:

@@ -20,6 +20,7 @@ from lacunet.cli.segment import MOST_LINES
 from lacunet.cli.terminal import dropped, print_left_out, print_segmented, print_survey, progress, say
 from lacunet.errors import OutputError, UsageError, visible
 from lacunet.intake.align.choices import Stripper
+from lacunet.segmentation.layout import COHORT_PAGE, RESULTS_TABLE
 
 if TYPE_CHECKING:
     from lacunet.errors import Problem
@@ -165,6 +166,7 @@ def _participant(asked: Asked) -> None:
     from lacunet.prediction.team import as_team
     from lacunet.segmentation.bids import source_dataset
     from lacunet.segmentation.bids_dataset import read_visits, require_bids, visits_of
+    from lacunet.segmentation.failures import forget_failure, note_failure
     from lacunet.segmentation.sources import segment
     from lacunet.segmentation.write import SegmentSettings
 
@@ -198,8 +200,10 @@ def _participant(asked: Asked) -> None:
                     continue
                 if isinstance(result, Problem):
                     problems.append(_of_visit(result, found.exports, visits))
+                    note_failure(output, problems[-1], tuple(task.regions))
                 else:
                     done += 1
+                    forget_failure(output, result.name)
                     print_segmented(result, task)
                 bar.advanced("segmenting", done + len(problems), total, "segmenting")
     write_sources(output, found.rows)
@@ -209,19 +213,19 @@ def _participant(asked: Asked) -> None:
 
 def _group(asked: Asked) -> None:
     from lacunet.segmentation.cohort import cohort_of
-    from lacunet.segmentation.cohort_page import FILE_NAME as PAGE
     from lacunet.segmentation.cohort_page import write_cohort_page
-    from lacunet.segmentation.results_table import FILE_NAME as TABLE
     from lacunet.segmentation.results_table import write_results
 
     output = asked.output_dir
     cohort = cohort_of(output) if output.is_dir() else None
     if cohort is None or not cohort.cases:
         raise UsageError("OUTPUT_DIR holds no results; run the level participant first, with the same OUTPUT_DIR")
-    write_results(output / TABLE, cohort)
-    write_cohort_page(output / PAGE, cohort)
+    write_results(output / RESULTS_TABLE, cohort)
+    write_cohort_page(output / COHORT_PAGE, cohort)
     failed = sum(case.result is None for case in cohort.cases)
-    say(f"{len(cohort.cases) - failed} visits in {output / TABLE} and {output / PAGE}; {failed} failed")
+    say(f"{len(cohort.cases) - failed} visits with a mask, {failed} that failed")
+    say(f"table: {output / RESULTS_TABLE}")
+    say(f"page: {output / COHORT_PAGE}")
 
 
 def _require_apart(asked: Asked) -> None:

@@ -17,8 +17,7 @@ from lacunet.data.source_table import SourceRow
 from lacunet.errors import DataError, OutputError
 from lacunet.files import write_json, write_text
 from lacunet.reading import is_file, read_json
-from lacunet.segmentation.layout import Places
-from lacunet.segmentation.results_table import FILE_NAME as RESULTS
+from lacunet.segmentation.layout import RESULTS_TABLE, Places
 from lacunet.task import Subset, Task
 
 BIDS_VERSION = "1.10.0"
@@ -33,7 +32,7 @@ _SCAN = re.compile(
 )
 """The path of a scan as BIDS has it, from its subject on; no other path is written."""
 
-_IGNORED = (SOURCES, RESULTS, "*.html", "*_xfm.json")
+_IGNORED = (SOURCES, RESULTS_TABLE, "*.html", "*_xfm.json")
 """`sources.csv` is private; BIDS has no names for tables of results, pages and motions."""
 
 _README = """# Masks of brain tumours made by lacunet
@@ -149,7 +148,7 @@ def about_mask(
     at: Places, rows: Sequence[SourceRow], used: Subset, imported: bool, source: SourceDataset | None
 ) -> dict[str, Any]:
     """Of the mask on the case's own grid: which image shows this grid, and which scans it was made from. Its sidecar is
-    the case's record, with these keys (`record.OF_BIDS`) added.
+    the case's record, with these keys (`record.SidecarRecord`) added.
 
     Args:
         at: The files of the case.

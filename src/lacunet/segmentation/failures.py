@@ -1,6 +1,7 @@
 """Why cases failed, kept beside the results until they succeed, so that the table of a cohort can be made anew."""
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ class Failure(Strict):
 
     Attributes:
         case: The case, or the source.
-        reason: One line. It names no patient.
+        reason: One line. It names neither a patient nor the folder of the results.
         time: When it failed.
         part: The part of the cohort that it was met in: `3/20`; "" where there are none.
         regions: Of the task that it was to be segmented for.
@@ -53,9 +54,8 @@ def note_failure(folder: Path, problem: Problem, regions: Sequence[str], part: s
     Raises:
         OutputError: it cannot be written.
     """
-    failure = Failure(
-        case=problem.case, reason=problem.message, time=datetime.now(UTC), part=part, regions=tuple(regions)
-    )
+    reason = problem.message.replace(f"{folder}{os.sep}", "")
+    failure = Failure(case=problem.case, reason=reason, time=datetime.now(UTC), part=part, regions=tuple(regions))
     key = f"{failure.case}\n{failure.reason}" if failure.nameless else failure.case
     write_json(_file(folder, key), failure.model_dump(mode="json"))
 

@@ -11,6 +11,10 @@ from lacunet.files import path_in
 
 Layout = Literal["plain", "bids"]
 
+RESULTS_TABLE = "results.csv"
+COHORT_PAGE = "cohort.html"
+"""Beside the results of several cases."""
+
 SUBJECT = re.compile(r"sub-[0-9A-Za-z]+(_ses-[0-9A-Za-z]+)?")
 
 

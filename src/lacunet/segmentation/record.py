@@ -3,18 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from lacunet.errors import DataError
 from lacunet.evaluation.fit import Fit
 from lacunet.files import rounded
 from lacunet.intake.found import CautionKind
 from lacunet.models.calibration import Gain
-from lacunet.reading import read_json
-from lacunet.schema import Strict, fitted
+from lacunet.schema import Strict
 from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.bad_scan import BadScan
 from lacunet.segmentation.doubts import Kind, Signs
@@ -23,11 +20,6 @@ from lacunet.task import Evidence
 
 FORMAT: Literal[1] = 1
 """Grows when a key changes its meaning or goes; new keys may come without it."""
-
-OF_BIDS = ("SpatialReference", "Sources")
-"""Keys that the record has besides where it is the sidecar of a mask in a BIDS derivative."""
-
-_ADVICE = "segment the case again with --overwrite"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
@@ -213,16 +205,11 @@ class CaseRecord(_Part):
     """Of the mask with the reference of the case; empty where it has none, or it was not asked for."""
 
 
-def read_case_record(path: Path) -> CaseRecord:
-    """The record of a case that is done.
+class SidecarRecord(CaseRecord):
+    """The record where it is the sidecar of a mask in a BIDS derivative, which has keys of BIDS too."""
 
-    Raises:
-        DataError: it is damaged, or another version of lacunet wrote it.
-    """
-    content = read_json(path, DataError, _ADVICE)
-    if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if key not in OF_BIDS}
-    return fitted(CaseRecord, content, str(path), DataError, _ADVICE)
+    SpatialReference: str
+    Sources: tuple[str, ...] = ()
 
 
 def record_of_answer(
