@@ -7,6 +7,7 @@ import pytest
 
 from lacunet.errors import OutputError
 from lacunet.segmentation.bids import SourceDataset, begin_bids, source_dataset
+from lacunet.segmentation.bids_dataset import visits_of
 from lacunet.task import GLIOMA
 
 DISK = {"necrotic_core": 1, "oedema": 2, "enhancing": 4}
@@ -75,3 +76,26 @@ def test_its_own_is_written_again_and_a_readme_of_the_user_stays(tmp_path: Path)
     described = json.loads((tmp_path / "dataset_description.json").read_text())
     assert described["SourceDatasets"] == [{"URL": "../raw", "DOI": "doi:10.1/x"}]
     assert (tmp_path / "README.md").read_text() == "ours"
+
+
+@pytest.mark.parametrize(
+    ("people", "sessions", "names"),
+    [
+        ((), (), "sub-01_ses-a sub-01_ses-b sub-02 sub-03 sub-03_ses-a"),
+        (("01", "sub-02"), (), "sub-01_ses-a sub-01_ses-b sub-02"),
+        ((), ("ses-a",), "sub-01_ses-a sub-03_ses-a"),
+        (("01",), ("b",), "sub-01_ses-b"),
+    ],
+)
+def test_visits_are_folders_of_sessions_or_of_people(tmp_path, people, sessions, names) -> None:
+    for name in (
+        "sub-01/ses-a",
+        "sub-01/ses-b",
+        "sub-02/anat",
+        "sub-03/anat",
+        "sub-03/ses-a",
+        "sub-x y",
+        "derivatives",
+    ):
+        (tmp_path / name).mkdir(parents=True)
+    assert " ".join(visit.name for visit in visits_of(tmp_path, people, sessions)) == names

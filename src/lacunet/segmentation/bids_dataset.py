@@ -87,7 +87,10 @@ def _chosen(there: Sequence[str], labels: Sequence[str], kind: str, option: str)
 
 def _visits_of_person(folder: Path) -> list[BidsVisit]:
     sessions = [BidsVisit(f"{folder.name}_{name}", folder / name) for name in _labelled(folder, "ses")]
-    return sessions or [BidsVisit(folder.name, folder)]
+    if not sessions:
+        return [BidsVisit(folder.name, folder)]
+    beside = folder / "anat"  # BIDS wants all scans in sessions, or none
+    return [BidsVisit(folder.name, beside), *sessions] if beside.is_dir() else sessions
 
 
 def read_visits(visits: Sequence[BidsVisit], task: Task, show_names: bool = False) -> Sources:
