@@ -24,7 +24,7 @@ OF_RUN = ("range_coverage", "mask", "mask_sha256", "model", "weights_sha256", "p
 _FORMULA = re.compile(r"""((?:^|[,;\t])[\s"']*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])""")
 """Where a spreadsheet begins to read a formula: at the start of a cell, or behind what it takes for the end of one."""
 
-Cell = str | float | None
+Cell = str | float | int | None
 
 
 def columns_of(regions: Sequence[str]) -> list[str]:
