@@ -6,6 +6,7 @@ from pathlib import Path
 TAKEN = re.compile(
     rb'"(?:seconds|seconds_a_step)": [\d.]+|[\d.,]+ (?:s|min|seconds)\b'
     rb"|\| [\d,]+ (?=\| (?:[0-9a-f]+|not stated) \|)"  # of a training, in benchmark.md
+    rb"|,[\d.]+(?=\r\n)"  # the last column of results.csv
     rb"|\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::[\d.]+)?(?: UTC)?"
 )
 """Seconds and dates."""

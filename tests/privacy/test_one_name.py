@@ -181,7 +181,8 @@ def test_a_segmentation_names_nobody(run: Run, models, scans, tmp_path: Path, ma
     assert named_in(said) == []
     assert ("sform and qform disagree" in said) == (make is own_grids)
     assert leaks_below(out) == {}
-    records = [json.loads(path.read_text()) for path in (*out.rglob("case.json"), *out.rglob("*_dseg.json"))]
+    own = (*out.rglob("case.json"), *out.rglob("sub-case????????_desc-lacunet_dseg.json"))
+    records = [json.loads(path.read_text()) for path in own]
     assert len(records) == 1
     with (out / "sources.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))

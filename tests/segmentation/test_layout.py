@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from lacunet.errors import DataError
-from lacunet.segmentation.layout import begin_bids, bids_name, places, require_apart
-from lacunet.task import GLIOMA
+from lacunet.segmentation.layout import bids_name, places, require_apart
 
 OUT = Path("out")
 
@@ -27,6 +26,8 @@ def test_a_bids_derivative_has_subjects_and_sessions() -> None:
     assert at.record == folder / "sub-07_ses-pre_desc-lacunet_dseg.json"
     assert at.probability("wt") == folder / "sub-07_ses-pre_label-WT_probseg.nii.gz"
     assert at.native_mask("t2f") == folder / "sub-07_ses-pre_space-t2f_desc-lacunet_dseg.nii.gz"
+    objects = OUT / "derivatives" / "dicom-seg" / "sub-07" / "ses-pre"
+    assert at.dicom("t2f") == objects / "sub-07_ses-pre_space-t2f_desc-lacunet_dseg.dcm"
     assert at.page == OUT / "sub-07_ses-pre.html"
 
 
@@ -61,10 +62,3 @@ def test_two_cases_in_one_place_are_refused() -> None:
     require_apart(["a", "b", "a"], "bids")
     with pytest.raises(DataError, match="cases a-b and ab would both be sub-ab in BIDS; rename one"):
         require_apart(["a-b", "ab"], "bids")
-
-
-def test_the_derivative_says_what_made_it_and_what_its_integers_mean(tmp_path: Path) -> None:
-    begin_bids(tmp_path, GLIOMA, {"necrotic_core": 1, "oedema": 2, "enhancing": 4})
-    assert '"DatasetType": "derivative"' in (tmp_path / "dataset_description.json").read_text()
-    table = (tmp_path / "desc-lacunet_dseg.tsv").read_text().splitlines()
-    assert table == ["index\tname", "0\tbackground", "1\tnecrotic_core", "2\toedema", "4\tenhancing"]

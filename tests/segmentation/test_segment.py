@@ -166,11 +166,17 @@ def test_a_bids_derivative_holds_the_same_mask(predictor, cohort, tmp_path):
         [
             ".bidsignore",
             "sources.csv",
+            "README.md",
             "dataset_description.json",
+            "desc-lacunet_dseg.json",
             "desc-lacunet_dseg.tsv",
             f"{name}.html",
             *(f"{name}/anat/{name}_desc-lacunet_dseg{end}" for end in (".json", ".nii.gz")),
-            *(f"{name}/anat/{name}_label-{region}_probseg.nii.gz" for region in ("ET", "TC", "WT")),
+            *(
+                f"{name}/anat/{name}_label-{region}_probseg{end}"
+                for region in ("ET", "TC", "WT")
+                for end in (".json", ".nii.gz")
+            ),
         ]
     )
     assert "4\tenhancing" in (tmp_path / "bids/desc-lacunet_dseg.tsv").read_text()

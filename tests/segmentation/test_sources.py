@@ -35,6 +35,7 @@ pytest.importorskip("highdicom", reason="pip install 'lacunet[dicom]'")
 pytest.importorskip("dcm2niix", reason="pip install 'lacunet[dicom]'")
 
 
+from bids_valid import VALIDATOR, validated
 from dicom_made import CT, PET, SECRETS, Examination, labels_in
 from lacunet.case import Grid
 from lacunet.intake.importer import Imported, Importer, needs_import
@@ -257,12 +258,17 @@ def test_a_zip_goes_in_and_a_bids_derivative_comes_out(predictor: Predictor, alo
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     stem = "sub-01/ses-2/anat/sub-01_ses-2"
     assert written == [
-        ".bidsignore", "dataset_description.json", "desc-lacunet_dseg.tsv", "sources.csv",
+        ".bidsignore", "README.md", "dataset_description.json",
+        "derivatives/dicom-seg/sub-01/ses-2/sub-01_ses-2_space-t1c_desc-lacunet_dseg.dcm",
+        "desc-lacunet_dseg.json", "desc-lacunet_dseg.tsv", "sources.csv",
         f"{stem}_desc-lacunet_dseg.json", f"{stem}_desc-lacunet_dseg.nii.gz", f"{stem}_desc-lacunet_xfm.json",
-        f"{stem}_space-t1c_desc-lacunet_dseg.dcm", f"{stem}_space-t1c_desc-lacunet_dseg.nii.gz", "sub-01_ses-2.html",
+        f"{stem}_space-t1c_desc-lacunet_dseg.json", f"{stem}_space-t1c_desc-lacunet_dseg.nii.gz", "sub-01_ses-2.html",
     ]  # fmt: skip
     assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
     assert "4\tenhancing" in (out / "desc-lacunet_dseg.tsv").read_text()
+    assert json.loads((out / f"{stem}_space-t1c_desc-lacunet_dseg.json").read_text()) == {"SpatialReference": "orig"}
+    if VALIDATOR.is_file():
+        assert validated(out)[0] == set()
 
 
 def test_where_no_dicom_object_fits_the_mask_is_there_all_the_same(

@@ -21,4 +21,8 @@ def gather(
     of = gather_parts(folder)
     if is_asked(folder):
         evaluate_asked(read_asked(folder), folder, "here", None, resume=True)
+    else:
+        from lacunet.segmentation.cohort_files import write_cohort
+
+        write_cohort(folder)
     say(f"{of} parts are whole in {folder}")

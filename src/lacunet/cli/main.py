@@ -5,9 +5,7 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -15,11 +13,9 @@ from typer.core import TyperGroup
 
 from lacunet import __version__
 from lacunet.cli import benchmark, calibrate, compare, complete, data, gather, import_, node, segment, show, train
-from lacunet.cli.signals import Stopped, leave, stopped_by_signals
-from lacunet.cli.streams import lasting_streams, what_was_lost
-from lacunet.cli.terminal import DEBUG, complain, complain_at_length, debugging, say
-from lacunet.errors import LacunetError, unforeseen, visible
-from lacunet.scratch import sweep_scratch
+from lacunet.cli.program import run_program
+from lacunet.cli.terminal import DEBUG, say
+from lacunet.errors import visible
 
 
 class Commands(TyperGroup):
@@ -114,37 +110,4 @@ def how_to_go_on(words: Sequence[str]) -> str:
 
 def main() -> None:
     """Run a command; every error is one line and an exit status of 1 or 2, also where nobody foresaw it."""
-    with lasting_streams() as output:
-        sweep_scratch()
-        status = _run()
-        with suppress(OSError):  # the terminal may be closed
-            sys.stdout.flush()
-        if lost := what_was_lost(output):
-            complain(f"lacunet: not all that was to be printed could be ({lost}); files of results are not affected")
-            status = status or 1
-    sys.exit(status)
-
-
-def _run() -> int:
-    """The command's exit status."""
-    try:
-        with stopped_by_signals():
-            app()
-    except Stopped as stopped:
-        with suppress(OSError):  # the terminal may be closed
-            complain(f"lacunet: stopped; {how_to_go_on(sys.argv[1:])}")
-        leave(stopped.status)
-    except SystemExit as left:
-        return left.code if isinstance(left.code, int) else int(left.code is not None)
-    except LacunetError as error:
-        complain(f"lacunet: {error}")
-        return error.exit_status
-    except MemoryError:
-        complain("lacunet: not enough memory; use smaller windows (--window 96) or another machine")
-        return 1
-    except Exception as error:  # a bug
-        if debugging():
-            complain_at_length("".join(traceback.format_exception(error)))
-        complain(f"lacunet: {unforeseen(error)}")
-        return 1
-    return 0
+    run_program("lacunet", app, lambda: how_to_go_on(sys.argv[1:]))

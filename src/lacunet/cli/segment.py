@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from lacunet.cli.import_ import Allow, Name, StripperName, Study, importer_of
 from lacunet.cli.options import (
     Devices,
+    Labels,
     MethodFile,
     MirrorName,
     ModelName,
@@ -42,7 +44,7 @@ from lacunet.cli.options import (
 from lacunet.cli.terminal import dropped, print_left_out, print_segmented, print_survey, progress, say
 from lacunet.errors import UsageError
 from lacunet.prediction.choices import N4
-from lacunet.segmentation.layout import Layout
+from lacunet.segmentation.layout import COHORT_PAGE, Layout
 
 if TYPE_CHECKING:
     from lacunet.segmentation.sources import Sources
@@ -99,6 +101,11 @@ def segment(
     may_import: Annotated[
         bool, typer.Option("--import/--no-import", help="Import or refuse scans with skull or on grids of their own.")
     ] = True,
+    references: Annotated[
+        bool,
+        typer.Option("--references", help="Measure the Dice with the reference mask of each case that has one."),
+    ] = False,
+    labels: Labels = None,
     layout: Annotated[Layout, typer.Option(help="A folder per case (plain), or a BIDS derivative (bids).")] = "plain",
     viewer: Annotated[
         bool,
@@ -130,13 +137,15 @@ def segment(
     like then say which series is which.
     """
     from lacunet.crew.crew import Here
-    from lacunet.data.labels import known_convention
+    from lacunet.data.labels import known_convention, with_conventions
     from lacunet.data.parts import in_part, table_of
     from lacunet.data.source_table import write_sources
-    from lacunet.errors import Problem
+    from lacunet.errors import OutputError, Problem
     from lacunet.intake.found import Survey
     from lacunet.prediction.postprocess import get_rule
     from lacunet.progress import Silent
+    from lacunet.segmentation.bids import source_dataset
+    from lacunet.segmentation.cohort_files import with_cohort, write_cohort
     from lacunet.segmentation.segment import segment_cases
     from lacunet.segmentation.sources import segment as segment_sources
     from lacunet.segmentation.write import SegmentSettings
@@ -149,15 +158,19 @@ def segment(
         rules=[get_rule(rule) for rule in postprocess or []],
         probabilities=save_probabilities or raw_probabilities,
         raw_probabilities=raw_probabilities,
+        reference=references,
         overwrite=overwrite,
         resume=resume,
         layout=layout,
+        dataset=source_dataset(sources[0], output, show_names) if sources and len(sources) == 1 else None,
         viewer=viewer,
         n4=n4,
         leave_out_bad=leave_out_bad,
         part=part_for(part, output),
     )
     found = _sources_of(sources or [], given, name, task, may_import, show_names)
+    if references:
+        found = replace(found, cases=with_conventions(found.cases, task, labels))
     crew = crew_for(on, device)
     require_writable(output)
     team = team_of(crew, loading_of(model, precision, window, method_file, mirror=mirror))
@@ -165,6 +178,7 @@ def segment(
     left_out = len(found.left_out)
     targets = [task.modality(word) for word in onto or []]
     problems: list[Problem] = []
+    unwritten: list[Problem] = []
     done, where = 0, {files.name: place for place, files in enumerate(found.cases)}
     own = {files.name: where[files.name] for files in in_part(settings.part, found.cases, lambda files: files.name)}
     with progress() as bar, ExitStack() as begun:
@@ -173,13 +187,17 @@ def segment(
         overrule = given if found.exports else {}
         steps = bar if isinstance(crew, Here) else Silent()  # workers elsewhere cannot draw here
         importer = importer_of(overrule, study, stripper, device, allow, show_names, name, steps, task)
-        results: Iterable[Survey | Segmented | Problem]
+        each: Iterable[Survey | Segmented | Problem]
         if may_import:
-            results = begun.enter_context(closing(segment_sources(team, found, output, settings, importer, targets)))
+            each = begun.enter_context(closing(segment_sources(team, found, output, settings, importer, targets)))
         else:
             cases = begun.enter_context(closing(segment_cases(team, found.cases, output, settings)))
-            results = chain(found.problems, cases)
+            each = chain(found.problems, cases)
+        results = begun.enter_context(closing(with_cohort(each, output, tuple(task.regions), settings.part)))
         for result in results:
+            if isinstance(result, OutputError):
+                unwritten.append(Problem("the cohort", str(result)))
+                continue
             if isinstance(result, Survey):
                 print_survey(result, task)
                 left_out += result.dropped
@@ -196,9 +214,11 @@ def segment(
                 print_segmented(result, task)
     write_sources(table_of(output, settings.part), found.rows)
     say(f"{done} of {done + len(problems)} cases in {output}{'; ' + dropped(left_out) if left_out else ''}")
-    if settings.part is not None:
-        end_of_part(output, settings.part, own)
-    exit_with(problems)
+    if settings.part is not None and end_of_part(output, settings.part, own):
+        write_cohort(output)
+    if (output / COHORT_PAGE).is_file():
+        say(f"page: {output / COHORT_PAGE}")
+    exit_with([*problems, *unwritten])
 
 
 def _sources_of(

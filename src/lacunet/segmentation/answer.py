@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from lacunet.data.nifti import load_case
 from lacunet.data.scan_facts import scan_facts
 from lacunet.errors import DataError, UsageError
 from lacunet.evaluation.agreement import Agreement, Masks, agreement_of, parts_of
-from lacunet.evaluation.metrics import region_masks, volume_ml
+from lacunet.evaluation.metrics import dice, region_masks, volume_ml
 from lacunet.intake.found import Caution
 from lacunet.intake.identify.classify import contradictions
 from lacunet.intake.read.subject import cautions_beside
@@ -113,6 +114,14 @@ class Answer:
     def evidence(self) -> dict[str, Evidence]:
         """By region: whether the sequences that were used can show it at all."""
         return self.task.evidence(self.subset)
+
+    @cached_property
+    def dice(self) -> dict[str, float]:
+        """Dice with the reference by region; empty where none was loaded."""
+        if self.case.reference is None:
+            return {}
+        found, drawn = region_masks(self.labels, self.task), region_masks(self.case.reference, self.task)
+        return {region: dice(mask, drawn[region]) for region, mask in found.items()}
 
     @property
     def like(self) -> Path:

@@ -3,18 +3,18 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from lacunet.data.source_table import FILE_NAME
 from lacunet.errors import DataError, OutputError
-from lacunet.files import path_in, write_json, write_text
-from lacunet.task import Task
+from lacunet.files import path_in
 
 Layout = Literal["plain", "bids"]
 
-BIDS_VERSION = "1.10.0"
+RESULTS_TABLE = "results.csv"
+COHORT_PAGE = "cohort.html"
+"""Beside the results of several cases."""
+
 SUBJECT = re.compile(r"sub-[0-9A-Za-z]+(_ses-[0-9A-Za-z]+)?")
 
 
@@ -51,9 +51,11 @@ class Places:
         return path_in(self.mask.parent, self.stem, f"{name}.nii.gz")
 
     def dicom(self, modality: str) -> Path:
-        """The DICOM segmentation of one scan."""
-        name = f"_space-{modality}_desc-lacunet_dseg" if self.layout == "bids" else f"-mask-on-{modality}"
-        return path_in(self.mask.parent, self.stem, f"{name}.dcm")
+        """The DICOM segmentation of one scan. BIDS has no name for it, and leaves a folder `derivatives` free."""
+        if self.layout == "plain":
+            return path_in(self.mask.parent, self.stem, f"-mask-on-{modality}.dcm")
+        folder = self.page.parent.joinpath("derivatives", "dicom-seg", *self.stem.split("_"))
+        return path_in(folder, self.stem, f"_space-{modality}_desc-lacunet_dseg.dcm")
 
     @property
     def imported(self) -> Path:
@@ -129,25 +131,3 @@ def refuse_to_replace(result: Path) -> None:
         raise OutputError(
             f"{result}: exists already; continue with --resume, replace it with --overwrite, or choose another folder"
         )
-
-
-def begin_bids(folder: Path, task: Task, disk: dict[str, int]) -> None:
-    """Write the top of a BIDS derivative: `dataset_description.json`, and what the integers of its masks mean.
-
-    `.bidsignore` names `sources.csv`, which is private and no part of BIDS.
-
-    Args:
-        folder: The derivative.
-        task: Names the labels.
-        disk: Name of a label -> its integer on disk.
-    """
-    description = {
-        "Name": f"lacunet: masks of {task.name}",
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "lacunet", "Version": version("lacunet")}],
-    }
-    write_json(folder / "dataset_description.json", description)
-    rows = ["index\tname", "0\tbackground", *(f"{value}\t{label}" for label, value in disk.items())]
-    write_text(folder / "desc-lacunet_dseg.tsv", "\n".join(rows) + "\n")
-    write_text(folder / ".bidsignore", f"{FILE_NAME}\n")

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from lacunet.case import Grid
-from lacunet.evaluation.metrics import dice, region_masks, volume_ml
+from lacunet.evaluation.metrics import region_masks, volume_ml
 from lacunet.files import write_text
 from lacunet.intake.found import Caution, pictures_allowed
 from lacunet.report.page import dice_words, join_words, known, millilitres, render, resource, sentence
@@ -111,7 +111,6 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
         viewer: Put the interactive viewer into the page.
     """
     case, expected = answer.case, answer.expected
-    found = region_masks(answer.labels, answer.task)
     reference = {} if case.reference is None else region_masks(case.reference, answer.task)
     return CaseView(
         name=case.name,
@@ -124,7 +123,7 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
         shapes=answer.shapes,
         reference=case.reference,
         reference_volumes={region: volume_ml(mask, case.grid.spacing) for region, mask in reference.items()},
-        dice={region: dice(found[region], mask) for region, mask in reference.items()},
+        dice=answer.dice,
         expected=expected.expectation,
         volume_words=expected.volume_words,
         caveat=answer.caveat,

@@ -199,6 +199,17 @@ class CaseRecord(_Part):
     """From loading the case to writing its page."""
     inputs_sha256: Mapping[Annotated[str, Field(description="the sequence")], Hash]
     """Of each file as given; of DICOM, of its files one after another in the order of slices."""
+    mask_sha256: Hash = ""
+    """Of the first of `masks`."""
+    dice: Mapping[Region, Share] = Field(default_factory=dict)
+    """Of the mask with the reference of the case; empty where it has none, or it was not asked for."""
+
+
+class SidecarRecord(CaseRecord):
+    """The record where it is the sidecar of a mask in a BIDS derivative, which has keys of BIDS too."""
+
+    SpatialReference: str
+    Sources: tuple[str, ...] = ()
 
 
 def record_of_answer(
@@ -209,6 +220,7 @@ def record_of_answer(
     facts: Mapping[str, str],
     seconds: float,
     inputs: Mapping[str, str],
+    mask_sha256: str,
 ) -> CaseRecord:
     """An answer for programs, with as many digits as mean something.
 
@@ -220,6 +232,7 @@ def record_of_answer(
         facts: The provenance, as the page prints it.
         seconds: From loading the case to writing its page.
         inputs: SHA-256 by sequence.
+        mask_sha256: Of the mask.
     """
     task, expected = answer.task, answer.expected
     return CaseRecord(
@@ -247,6 +260,8 @@ def record_of_answer(
         provenance=facts,
         seconds=round(seconds, 2),
         inputs_sha256=inputs,
+        mask_sha256=mask_sha256,
+        dice={region: round(dice, 4) for region, dice in answer.dice.items()},
     )
 
 

@@ -26,7 +26,8 @@ from lacunet.files import why_not_plain
 from lacunet.prediction.predictor import Predictor
 from lacunet.prediction.team import Team, as_team
 from lacunet.segmentation.answer import ask
-from lacunet.segmentation.layout import Places, begin_bids, places, refuse_to_replace, require_apart
+from lacunet.segmentation.bids import begin_bids
+from lacunet.segmentation.layout import Places, places, refuse_to_replace, require_apart
 from lacunet.segmentation.write import Segmented, SegmentSettings, write
 from lacunet.task import Task
 
@@ -205,7 +206,7 @@ def _begin(names: Sequence[str], folder: Path, settings: SegmentSettings, task: 
             with suppress(DataError):  # a name that cannot be a folder's is the problem of its case alone
                 refuse_to_replace(places(folder, name, settings.layout).record)
     if settings.layout == "bids" and names:
-        begin_bids(folder, task, labels_on_disk(settings.convention, task))
+        begin_bids(folder, task, labels_on_disk(settings.convention, task), settings.dataset)
 
 
 def _prepared(

@@ -118,11 +118,7 @@ def segment(
     yield from found.problems
     make_ready = partial(made_ready, importer=importer, targets=targets)
     yield from segment_cases(predictor, found.cases, folder, settings, make_ready)
-    if len(found.exports) > 1:  # which cases an export holds is not known before it is read
-        exports, visits = in_part(settings.part, found.exports, lambda export: export.name), None
-    else:
-        exports, visits = list(found.exports), settings.part
-    yield from segment_exports(predictor, importer, exports, folder, settings, targets, visits)
+    yield from segment_exports(predictor, importer, found.exports, folder, settings, targets)
     write_sources(settings.table_in(folder), found.rows)
 
 
@@ -133,24 +129,28 @@ def segment_exports(
     folder: Path,
     settings: SegmentSettings,
     targets: Sequence[str] = (),
-    part: Part | None = None,
 ) -> Generator[Survey | Segmented | Problem, None, None]:
-    """Segment several exports, or of each only the visits of a part; one that is refused is a `Problem` and the others
-    are still done.
+    """Segment several exports; one that is refused is a `Problem` and the others are still done.
+
+    A part of a cohort does a part of the exports, which keep their numbers; of a single export, a part of the visits.
 
     Raises:
         UsageError: one name is given for several exports or visits, or a wish names nothing that is there.
     """
     if importer.name is not None and len(exports) > 1:
         raise UsageError(f"--name {importer.name}: there are {len(exports)} sources; leave it out")
-    team = as_team(predictor)
-    if len(exports) > 1 and not isinstance(team.crew, Here):
-        yield from _exports_on(team, importer, exports, folder, settings, targets)
+    team, several = as_team(predictor), len(exports) > 1
+    numbered = list(enumerate(exports, 1))
+    if several:  # which cases an export holds is not known before it is read
+        numbered = in_part(settings.part, numbered, lambda one: one[1].name)
+    if several and not isinstance(team.crew, Here):
+        yield from _exports_on(team, importer, numbered, folder, settings, targets)
         return
+    visits = None if several else settings.part
     done: set[str] = set()
-    for number, export in enumerate(exports, 1):
+    for number, export in numbered:
         try:
-            with closing(segment_export(predictor, importer, export, folder, settings, targets, part)) as results:
+            with closing(segment_export(predictor, importer, export, folder, settings, targets, visits)) as results:
                 for result in results:
                     if isinstance(result, Survey):
                         done |= _new_names(result, importer, done)
@@ -158,7 +158,7 @@ def segment_exports(
         except UsageError:
             raise
         except Exception as error:
-            yield _refused(error, number if len(exports) > 1 else None)
+            yield _refused(error, number if several else None)
 
 
 def _refused(error: Exception, number: int | None) -> Problem:
@@ -170,13 +170,13 @@ def _refused(error: Exception, number: int | None) -> Problem:
 def _exports_on(
     team: Team,
     importer: Importer,
-    exports: Sequence[Path],
+    numbered: Sequence[tuple[int, Path]],
     folder: Path,
     settings: SegmentSettings,
     targets: Sequence[str],
 ) -> Generator[Survey | Segmented | Problem, None, None]:
     """Several exports, each read, imported and segmented by one worker."""
-    each = [_Export(number, export, own_table(folder, f"source {number}")) for number, export in enumerate(exports, 1)]
+    each = [_Export(number, export, own_table(folder, f"source {number}")) for number, export in numbered]
     done: set[str] = set()
     try:
         all_results = team.run(each, partial(_export_segmented, importer, folder, settings, targets))

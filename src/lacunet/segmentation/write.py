@@ -4,16 +4,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lacunet.data.nifti import write_image, write_mask
 from lacunet.data.parts import Part, table_of
-from lacunet.data.source_table import SourceRow, inputs_of, write_sources
+from lacunet.data.source_table import SourceRow, inputs_of, sha256_of, write_sources
 from lacunet.files import write_json
 from lacunet.intake.record import import_facts
 from lacunet.prediction.choices import N4
 from lacunet.prediction.postprocess import Rule
 from lacunet.segmentation.answer import Answer
+from lacunet.segmentation.bids import SourceDataset, about_mask, about_native, write_sidecar
 from lacunet.segmentation.doubts import SHADED
 from lacunet.segmentation.layout import Layout, Places
 from lacunet.segmentation.page import view_of, write_case_page
@@ -38,6 +39,7 @@ class SegmentSettings:
         overwrite: Replace results that are there.
         resume: Skip cases that have results already.
         layout: A folder per case, or a BIDS derivative.
+        dataset: The BIDS data set that the scans come from, which a derivative names.
         viewer: Put the scans and the interactive viewer into each page: 5 to 10 MB more a case at 1 mm.
         n4: Which scans are corrected for uneven brightness before the model sees them.
         leave_out_bad: Leave out the scan that does not fit the others, where there is one among three or more.
@@ -54,6 +56,7 @@ class SegmentSettings:
     overwrite: bool = False
     resume: bool = False
     layout: Layout = "plain"
+    dataset: SourceDataset | None = None
     viewer: bool = True
     n4: N4 = "off"
     leave_out_bad: bool = False
@@ -122,9 +125,11 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
     write_case_page(at.page, view_of(answer, warnings, facts, settings.viewer))
     seconds = answer.seconds + time.monotonic() - started
     names = [path.name for path in (at.mask, *masks)]
+    about = _write_sidecars(answer, at, settings, rows) if at.layout == "bids" else {}
     write_sources(at.table, rows)
-    record = record_of_answer(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
-    write_json(at.record, record.model_dump(mode="json"))
+    inputs, mask = inputs_of(rows), sha256_of([at.mask])
+    record = record_of_answer(answer, settings.convention, names, warnings, facts, seconds, inputs, mask)
+    write_json(at.record, record.model_dump(mode="json") | about)
     cautions, doubts = [one.sentence for one in answer.cautions], [one.sentence for one in answer.doubts]
     return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, doubts, masks)
 
@@ -139,6 +144,17 @@ def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":
     maps = maps_of(answer.labels, answer.prediction.probabilities(), answer.task)
     model = f"{answer.model.name} {answer.model.sha256[:8]}"
     return write_back(at, answer.origin, maps, answer.case.grid, convention, model, answer.task, answer.subset)
+
+
+def _write_sidecars(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[SourceRow]) -> dict[str, Any]:
+    """Say where each image lies and what it was made from; of the case's own mask, this is for its record."""
+    about = about_mask(at, rows, answer.subset, answer.origin is not None, settings.dataset)
+    for region in answer.task.regions if settings.probabilities else ():
+        said = {"Description": f"Probability of {answer.task.titles[region]}, by a neural network"}
+        write_sidecar(at.probability(region), {**said, **about})
+    for modality in answer.origin.wanted if answer.origin else ():
+        write_sidecar(at.native_mask(modality), about_native(rows, modality, answer.subset, settings.dataset))
+    return about
 
 
 def _facts(answer: Answer, settings: SegmentSettings) -> dict[str, str]:

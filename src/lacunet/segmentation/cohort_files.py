@@ -1,0 +1,89 @@
+"""Keeps `results.csv` and `cohort.html` beside the results while case after case is done.
+
+Both are made of what lies in the folder, and replaced as a whole: a run that is killed leaves them whole, and the next
+one brings them up to date. Workers only write the results of their cases.
+"""
+
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from lacunet.data.parts import Part
+from lacunet.errors import OutputError, Problem
+from lacunet.intake.found import Survey
+from lacunet.segmentation.cohort import Cohort, cohort_of
+from lacunet.segmentation.cohort_page import write_cohort_page
+from lacunet.segmentation.failures import forget_failure, forget_nameless, note_failure
+from lacunet.segmentation.layout import COHORT_PAGE, RESULTS_TABLE
+from lacunet.segmentation.results_table import write_results
+from lacunet.segmentation.write import Segmented
+
+MOST_TIME = 0.02
+"""Of a run that goes into both files: with thousands of cases they are not written after each."""
+
+
+def write_cohort(folder: Path, before: Cohort | None = None) -> Cohort:
+    """Bring both files of an output folder up to date. A single case gets none.
+
+    Args:
+        folder: The output folder.
+        before: What was there a while ago; only what changed since is read.
+
+    Raises:
+        OutputError: one cannot be written, or a note about a failure is damaged.
+    """
+    cohort = cohort_of(folder, before)
+    if len(cohort.cases) > 1 or (folder / RESULTS_TABLE).exists():
+        write_results(folder / RESULTS_TABLE, cohort)
+        write_cohort_page(folder / COHORT_PAGE, cohort)
+    return cohort
+
+
+def with_cohort(
+    results: Iterable[Survey | Segmented | Problem], folder: Path, regions: Sequence[str], part: Part | None = None
+) -> Generator[Survey | Segmented | Problem | OutputError, None, None]:
+    """The results of a run, as they come; failures are noted in the folder, and both files follow.
+
+    A file that cannot be written for a moment (a spreadsheet has it open) ends no run.
+
+    Args:
+        results: Of each case.
+        folder: Where they lie.
+        regions: Of the task.
+        part: The part of the cohort that is run.
+
+    Yields:
+        The results; at the end an error, where the files could not be brought up to date.
+    """
+    label = str(part) if part else ""
+    cohort, due = None, 0.0
+    try:
+        for number, result in enumerate(results):
+            if number == 0:  # a run that is refused has no result, and changes nothing
+                with suppress(OutputError):  # told at the end
+                    forget_nameless(folder, label)
+            if not isinstance(result, Survey):
+                with suppress(OutputError):
+                    _note(result, folder, regions, label)
+                    began = time.monotonic()
+                    if began >= due:
+                        cohort = write_cohort(folder, cohort)
+                        due = time.monotonic() + (time.monotonic() - began) / MOST_TIME
+            yield result
+    except BaseException:
+        if cohort is not None:
+            with suppress(OutputError):
+                write_cohort(folder, cohort)
+        raise
+    try:
+        write_cohort(folder, cohort)
+    except OutputError as error:
+        yield error
+
+
+def _note(result: Segmented | Problem, folder: Path, regions: Sequence[str], part: str) -> None:
+    if isinstance(result, Problem):
+        note_failure(folder, result, regions, part)
+    elif not result.skipped:
+        forget_failure(folder, result.name)
