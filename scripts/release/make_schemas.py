@@ -1,26 +1,41 @@
-"""Write docs/case.schema.json, the JSON Schema of `case.json`.
+"""Write docs/case.schema.json and docs/change.schema.json, the JSON Schemas of `case.json` and `change.json`.
 
     python scripts/release/make_schemas.py
 
-Run it after a change of `lacunet.segmentation.record`; a test says when it is due.
+Run it after a change of `lacunet.segmentation.record` or `lacunet.visits.record`; tests say when it is due.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from lacunet.segmentation.record import FORMAT, CaseRecord
+from pydantic import BaseModel
 
-PATH = Path(__file__).parents[2] / "docs/case.schema.json"
+from lacunet.segmentation.record import FORMAT, CaseRecord
+from lacunet.visits.record import FORMAT as CHANGE_FORMAT
+from lacunet.visits.record import ChangeRecord
+
+DOCS = Path(__file__).parents[2] / "docs"
+PATH = DOCS / "case.schema.json"
+CHANGE_PATH = DOCS / "change.schema.json"
 
 
 def schema() -> str:
-    """The JSON Schema, as text."""
-    made = without_titles(CaseRecord.model_json_schema(mode="serialization"))
+    """The JSON Schema of `case.json`, as text."""
+    return _schema_of(CaseRecord, "case", FORMAT)
+
+
+def change_schema() -> str:
+    """The JSON Schema of `change.json`, as text."""
+    return _schema_of(ChangeRecord, "change", CHANGE_FORMAT)
+
+
+def _schema_of(record: type[BaseModel], name: str, version: int) -> str:
+    made = without_titles(record.model_json_schema(mode="serialization"))
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:lacunet:case:{FORMAT}",
-        "title": "case.json",
+        "$id": f"urn:lacunet:{name}:{version}",
+        "title": f"{name}.json",
     }
     return json.dumps(head | made, indent=2) + "\n"
 
@@ -35,9 +50,10 @@ def without_titles(part: Any) -> Any:
 
 
 def main() -> None:
-    """Write the file."""
-    PATH.write_text(schema(), encoding="utf-8")
-    print(PATH)
+    """Write the files."""
+    for path, text in ((PATH, schema()), (CHANGE_PATH, change_schema())):
+        path.write_text(text, encoding="utf-8")
+        print(path)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,8 @@ if TYPE_CHECKING:  # what editors and type checkers see; one test holds it again
     from lacunet.training.recipe import make_recipe as make_recipe
     from lacunet.training.recipe import read_recipe as read_recipe
     from lacunet.training.train import train as train
+    from lacunet.visits.change import Changed as Changed
+    from lacunet.visits.change import change as change
 else:
     from importlib import import_module
 
@@ -102,6 +104,7 @@ else:
         "task": ("GLIOMA", "METS", "Task", "get_task"),
         "training.recipe": ("Recipe", "make_recipe", "read_recipe"),
         "training.train": ("train",),
+        "visits.change": ("Changed", "change"),
     }
     _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -12,7 +12,20 @@ import typer
 from typer.core import TyperGroup
 
 from lacunet import __version__
-from lacunet.cli import benchmark, calibrate, compare, complete, data, gather, import_, node, segment, show, train
+from lacunet.cli import (
+    benchmark,
+    calibrate,
+    change,
+    compare,
+    complete,
+    data,
+    gather,
+    import_,
+    node,
+    segment,
+    show,
+    train,
+)
 from lacunet.cli.program import run_program
 from lacunet.cli.terminal import DEBUG, say
 from lacunet.errors import visible
@@ -78,6 +91,7 @@ def lacunet(
 app.command()(segment.demo)
 app.command()(segment.segment)
 app.command("import")(import_.import_)
+app.command()(change.change)
 app.command()(complete.complete)
 app.command()(train.train)
 app.command()(train.evaluate)

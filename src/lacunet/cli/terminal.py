@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lacunet.models.description import Description
     from lacunet.segmentation.complete import Completed
     from lacunet.segmentation.write import Segmented
+    from lacunet.visits.change import Changed
 
 
 DEBUG = "LACUNET_DEBUG"
@@ -181,6 +182,25 @@ def print_completed(done: "Completed", task: Task) -> None:
     else:
         estimated = ", ".join(task.titles[modality] for modality in done.estimated)
         say(f"{done.name}: {estimated} estimated from {task.subset_title(done.subset)}")
+
+
+def print_changed(done: "Changed", task: Task) -> None:
+    """The verdict, a line for each region, and what a person must not miss."""
+    from lacunet.visits.words import range_words, signed
+
+    say(f"{done.verdict}.")
+    for title, one in (("same sequences", done.common), ("everything", done.everything)):
+        if one is None or (one is done.everything and one.equal):
+            continue
+        for region, change in one.regions.items():
+            range_ml = range_words(change.span, one.coverage)
+            beside = f" ({range_ml})" if range_ml else ""
+            volumes = f"{change.earlier:.1f} -> {change.later:.1f} ml, {signed(change.ml)} ml{beside}"
+            verdict = f": {change.verdict}" if one is done.common else ""
+            say(f"    {title}, {task.titles[region]}: {volumes}{verdict}")
+    for warning in done.warnings:
+        say(f"    note: {warning}")
+    say(f"page: {done.page}")
 
 
 def print_models(models: Mapping[Path, "Description"], default: str) -> None:

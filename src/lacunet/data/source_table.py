@@ -73,6 +73,16 @@ def write_sources(folder: Path, rows: Sequence[SourceRow]) -> None:
     _add(folder / FILE_NAME, [{**asdict(row), "files": BETWEEN_FILES.join(row.files)} for row in rows])
 
 
+def files_of_case(folder: Path, case: str) -> dict[str, list[Path]]:
+    """The input files of a case as the table of an output folder has them, by modality; empty without a table.
+
+    Raises:
+        OutputError: the file of that name is no such table.
+    """
+    rows = [row for row in _read(folder / FILE_NAME) if row["case"] == case and row["role"] not in ("", "reference")]
+    return {row["role"]: [Path(row["source"]) / name for name in row["files"].split(BETWEEN_FILES)] for row in rows}
+
+
 def own_table(folder: Path, name: str) -> Path:
     """A folder for the table of one case alone, which its worker writes; workers side by side would wait for each other
     at the table of all."""

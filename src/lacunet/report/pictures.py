@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 import numpy as np
@@ -115,12 +115,6 @@ def cuts(
 
 def _cut(task: Task, grid: Grid, masks: Mapping[str, np.ndarray], box: Box, plane: Plane, index: int) -> Cut:
     """One cut; `index` counts slices inside the box."""
-    outlines = tuple(
-        Outline(region, number, kind, path)
-        for kind, labels in masks.items()
-        for number, (region, members) in enumerate(task.regions.items())
-        if (path := outline(np.isin(section(labels[box], plane, index), members)))
-    )
     shape = tuple(side.stop - side.start for side in box)
     whole = box[plane.normal].start + index
     middle = (np.array(grid.shape) - 1) / 2
@@ -133,7 +127,29 @@ def _cut(task: Task, grid: Grid, masks: Mapping[str, np.ndarray], box: Box, plan
         box=box,
         pixel=(grid.spacing[plane.across], grid.spacing[plane.up]),
         size=size_mm((shape[0], shape[1], shape[2]), grid.spacing, plane),
-        outlines=outlines,
+        outlines=_outlines(task, masks, box, plane, whole),
+    )
+
+
+def outlined(cut: Cut, task: Task, masks: Mapping[str, UInt8[np.ndarray, "x y z"]]) -> Cut:
+    """The same slice with the outlines of these masks, bottommost first, and no others.
+
+    Args:
+        cut: Where it is.
+        task: Names the regions.
+        masks: Labels on the grid of the cut, by their kind.
+    """
+    return replace(cut, outlines=_outlines(task, masks, cut.box, cut.plane, cut.index))
+
+
+def _outlines(task: Task, masks: Mapping[str, np.ndarray], box: Box, plane: Plane, index: int) -> tuple[Outline, ...]:
+    """The outlines in one slice of the whole volume, as far as it lies in the box."""
+    inside = index - box[plane.normal].start
+    return tuple(
+        Outline(region, number, kind, path)
+        for kind, labels in masks.items()
+        for number, (region, members) in enumerate(task.regions.items())
+        if (path := outline(np.isin(section(labels[box], plane, inside), members)))
     )
 
 

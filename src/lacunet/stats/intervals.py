@@ -6,7 +6,7 @@ What they assume and what they cannot promise: docs/calibration.md.
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, floor, pi
+from math import ceil, floor, hypot, pi
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -152,3 +152,41 @@ def volume_span(volume_ml: float, offsets: Span) -> Span:
     low, high = offsets
     radius = radius_mm(volume_ml)
     return ball_ml(radius + low), ball_ml(radius + high)
+
+
+def difference_span(first: float, first_span: Span, second: float, second_span: Span) -> Span:
+    """The range of `second` minus `first` from the range of each, with their coverage.
+
+    Distances to the ends are added as squares (Zou and Donner 2008, Stat Med 27:1693, MOVER). This takes the errors for
+    independent: where both have a part in common, they cancel in the difference, and the range is wider than needed.
+
+    Args:
+        first: A measurement.
+        first_span: Its range, which holds it.
+        second: Another measurement.
+        second_span: Its range, which holds it.
+    """
+    down = hypot(second - second_span[0], first_span[1] - first)
+    up = hypot(second_span[1] - second, first - first_span[0])
+    return second - first - down, second - first + up
+
+
+def correlation_that_shows(first: float, first_span: Span, second: float, second_span: Span) -> float | None:
+    """How much the errors of two measurements must have in common for the range of their difference to leave out 0.
+
+    The range of `difference_span`, for errors with a correlation: twice the correlation times the product of the two
+    distances is taken from the sum of squares (Zou and Donner 2008).
+
+    Returns:
+        The least correlation, from 0 (independent errors show it already) to 1; None where none is enough.
+    """
+    change = abs(second - first)
+    if second > first:
+        one, other = second - second_span[0], first_span[1] - first
+    else:
+        one, other = second_span[1] - second, first - first_span[0]
+    if change > hypot(one, other):
+        return 0.0
+    if change <= abs(one - other) or one * other == 0:
+        return None
+    return (one**2 + other**2 - change**2) / (2 * one * other)

@@ -9,12 +9,13 @@ All random numbers come from PCG64 streams seeded by (seed, purpose): a seed is 
 """
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from lacunet.case import Case, Grid
 from lacunet.data.nifti import nifti_image
@@ -22,6 +23,35 @@ from lacunet.data.phantom import anatomy, scanner, signal, tumour
 from lacunet.errors import OutputError, UsageError
 from lacunet.files import whole_folder
 from lacunet.task import GLIOMA, Task
+
+
+@dataclass(frozen=True)
+class PhantomVisit:
+    """One visit of an invented patient.
+
+    Attributes:
+        number: Ends the name of the case: `phantom-00007-001`. Noise differs from visit to visit.
+        growth: Volume of the tumour, as a multiple of that at the first visit.
+        degrees: How the head is turned about the x, the y and then the z axis through the middle of the box.
+        shift: Where the head is moved then, mm.
+    """
+
+    number: int = 0
+    growth: float = 1.0
+    degrees: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def places_in_person(self, points: Float[np.ndarray, "3 n"]) -> Float[np.ndarray, "3 n"]:
+        """Where points of the scan lie in a head that is neither turned nor moved, mm."""
+        if not any((*self.degrees, *self.shift)):
+            return points
+        middle = np.array(anatomy.BOX_CORNER) + np.array(anatomy.BOX_SIZE) / 2
+        turned = Rotation.from_euler("xyz", self.degrees, degrees=True).inv()
+        back = turned.apply(points.T - middle - np.array(self.shift)) + middle
+        return np.asarray(back.T, dtype=np.float32)
+
+
+FIRST_VISIT = PhantomVisit()
 
 
 @dataclass(frozen=True)
@@ -39,7 +69,9 @@ def draw_patient(seed: int) -> Patient:
     return Patient(_draw_shape(shape), _draw_growth(growth), signal.draw_scanner(scanner))
 
 
-def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0, tumour: bool = True) -> Case:
+def make_phantom(
+    seed: int, task: Task = GLIOMA, spacing: float = 1.0, tumour: bool = True, visit: PhantomVisit = FIRST_VISIT
+) -> Case:
     """An invented patient with all four sequences and a reference mask.
 
     Args:
@@ -47,6 +79,7 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0, tumour: b
         task: Must have no other modalities and labels than `GLIOMA`.
         spacing: Of the isotropic voxels, mm: 1 is what BraTS has (176 x 208 x 176 voxels); 4 is enough for many tests.
         tumour: False: the same person, healthy, with an empty reference.
+        visit: Which visit: how far the tumour has grown, and how the head lies.
 
     Returns:
         A case in RAS+, background 0, whole numbers as a scanner stores them, labels as inside lacunet.
@@ -56,14 +89,15 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0, tumour: b
     """
     _check(seed, task, spacing)
     patient = draw_patient(seed)
+    patient = replace(patient, growth=replace(patient.growth, volume=patient.growth.volume * visit.growth))
     grid = anatomy.box_grid(spacing)
-    contents, points, brain = (brain_of if tumour else healthy_brain_of)(patient, seed, grid)
-    images = scanner.scan(contents, points, brain, patient.scanner, spacing, _stream(seed, 5))
+    contents, points, brain = (brain_of if tumour else healthy_brain_of)(patient, seed, grid, visit)
+    images = scanner.scan(contents, points, brain, patient.scanner, spacing, _noise_stream(seed, visit))
     reference = np.zeros(grid.shape, np.uint8)
     reference[brain] = contents.labels
     return Case(
-        name=_name(seed, tumour),
-        person=f"phantom-{seed:05d}" if tumour else _name(seed, tumour),  # as file names are read
+        name=_name(seed, tumour, visit),
+        person=f"phantom-{seed:05d}" if tumour else _name(seed, tumour, visit),  # as file names are read
         images={modality: images[modality] for modality in task.modalities},
         grid=grid,
         native=grid,
@@ -72,21 +106,26 @@ def make_phantom(seed: int, task: Task = GLIOMA, spacing: float = 1.0, tumour: b
     )
 
 
-def brain_of(patient: Patient, seed: int, grid: Grid) -> tuple[scanner.Tissues, np.ndarray, np.ndarray]:
+def brain_of(
+    patient: Patient, seed: int, grid: Grid, visit: PhantomVisit = FIRST_VISIT
+) -> tuple[scanner.Tissues, np.ndarray, np.ndarray]:
     """The tissues of the patient's brain on a grid of `anatomy.box_grid`, before they are scanned.
 
     Returns:
-        The tissues of the voxels in the brain, their centres in mm (3 x n), and the mask of the brain.
+        The tissues of the voxels in the brain, their centres in mm (3 x n) in a head that is not moved, and the mask of
+        the brain.
     """
     body = anatomy.make_body(patient.shape, _stream(seed, 3))
-    points, brain = _brain_points(body, grid)
+    points, brain = _brain_points(body, grid, visit)
     return _contents(body, points, patient.growth, _stream(seed, 4)), points, brain
 
 
-def healthy_brain_of(patient: Patient, seed: int, grid: Grid) -> tuple[scanner.Tissues, np.ndarray, np.ndarray]:
+def healthy_brain_of(
+    patient: Patient, seed: int, grid: Grid, visit: PhantomVisit = FIRST_VISIT
+) -> tuple[scanner.Tissues, np.ndarray, np.ndarray]:
     """As `brain_of`, before any tumour grew."""
     body = anatomy.make_body(patient.shape, _stream(seed, 3))
-    points, brain = _brain_points(body, grid)
+    points, brain = _brain_points(body, grid, visit)
     white, grey, fluid = body.tissues(points)
     vessel = anatomy.sample_field(_vessels(body, _stream(seed, 6)), points) * fluid
     fractions = {"white": white, "grey": grey, "fluid": fluid - vessel, "vessel": vessel}
@@ -118,7 +157,7 @@ def write_phantoms(
         raise UsageError(f"{count} phantoms asked for; ask for 1 or more")
     _check(seed, task, spacing)
     _check(seed + count - 1, task, spacing)
-    cases = [folder / _name(number, tumour) for number in range(seed, seed + count)]
+    cases = [folder / _name(number, tumour, FIRST_VISIT) for number in range(seed, seed + count)]
     if not overwrite:
         for case in cases:
             if case.exists():
@@ -126,14 +165,21 @@ def write_phantoms(
     return [write_phantom(folder, number, task, spacing, tumour) for number in range(seed, seed + count)]
 
 
-def write_phantom(folder: Path, seed: int, task: Task, spacing: float = 1.0, tumour: bool = True) -> Path:
+def write_phantom(
+    folder: Path,
+    seed: int,
+    task: Task,
+    spacing: float = 1.0,
+    tumour: bool = True,
+    visit: PhantomVisit = FIRST_VISIT,
+) -> Path:
     """Write one invented patient, whole or not at all; a folder that is there is replaced. Returns the folder.
 
     Raises:
         OutputError: it cannot be written.
         UsageError: see `make_phantom`.
     """
-    case = make_phantom(seed, task, spacing, tumour)
+    case = make_phantom(seed, task, spacing, tumour, visit)
     with whole_folder(folder / case.name) as temporary:
         for modality, image in case.images.items():
             _write(temporary / f"{case.name}-{modality}.nii.gz", image.astype(np.int16), case.grid)
@@ -142,8 +188,8 @@ def write_phantom(folder: Path, seed: int, task: Task, spacing: float = 1.0, tum
     return folder / case.name
 
 
-def _name(seed: int, tumour: bool) -> str:
-    return f"phantom-{seed:05d}-{'000' if tumour else 'healthy'}"
+def _name(seed: int, tumour: bool, visit: PhantomVisit) -> str:
+    return f"phantom-{seed:05d}-{f'{visit.number:03d}' if tumour else 'healthy'}"
 
 
 def _check(seed: int, task: Task, spacing: float) -> None:
@@ -163,6 +209,13 @@ def _check(seed: int, task: Task, spacing: float) -> None:
 def _stream(seed: int, purpose: int) -> np.random.Generator:
     """An independent stream of random numbers for one purpose of one patient."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, purpose])))
+
+
+def _noise_stream(seed: int, visit: PhantomVisit) -> np.random.Generator:
+    """Random numbers of one examination."""
+    if visit.number == 0:
+        return _stream(seed, 5)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 5, visit.number])))
 
 
 def _draw_shape(generator: np.random.Generator) -> anatomy.Shape:
@@ -204,9 +257,9 @@ def _radius(volume: float) -> float:
     return float((3.0 / (4.0 * np.pi) * volume * 1000.0) ** (1.0 / 3.0))
 
 
-def _brain_points(body: anatomy.Body, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """The centres (mm) of the voxels in the brain, and the mask of those voxels."""
-    centres = anatomy.grid_places(grid).reshape(3, -1)
+def _brain_points(body: anatomy.Body, grid: Grid, visit: PhantomVisit) -> tuple[np.ndarray, np.ndarray]:
+    """The centres (mm) of the voxels in the brain, in a head that is not moved, and the mask of those voxels."""
+    centres = visit.places_in_person(anatomy.grid_places(grid).reshape(3, -1))
     inside = anatomy.sample_field(body.brain, centres) > 0.5
     return centres[:, inside], inside.reshape(grid.shape)
 

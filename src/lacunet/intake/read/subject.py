@@ -6,6 +6,7 @@ Ages and dates are read, compared and dropped here; see `identify.cautions`.
 import csv
 import json
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,40 @@ def cautions_beside(images: Mapping[str, Path]) -> tuple[Caution, ...]:
         images: By their names for people.
     """
     return cautions_of({label: subject_beside(path) for label, path in images.items()})
+
+
+def day_beside(image: Path) -> date | None:
+    """The day on which an image was taken, as a BIDS list of scans or of sessions or its sidecar says; None: not said.
+
+    Days of anonymised data may be moved; all of one person are moved alike, so differences stay right.
+    """
+    subject = next((folder for folder in image.parents if folder.name.startswith("sub-")), None)
+    if subject is not None and image.name.startswith(f"{subject.name}_"):
+        session = next((part for part in image.name.split("_") if part.startswith("ses-")), "")
+        folder = subject / session
+        listed = folder / f"{'_'.join(filter(None, (subject.name, session)))}_scans.tsv"
+        for row in _rows(listed):
+            if row.get("filename") == image.relative_to(folder).as_posix() and (day := _day(row.get("acq_time"))):
+                return day
+        for row in _rows(subject / f"{subject.name}_sessions.tsv"):
+            if session and row.get("session_id") == session and (day := _day(row.get("acq_time"))):
+                return day
+    said = _json(image.with_name(f"{bare_name(image.name)}.json"))
+    tags = ("AcquisitionDateTime", "StudyDate", "SeriesDate", "AcquisitionDate")
+    return next((day for day in (_day(said.get(tag)) for tag in tags) if day), None)
+
+
+def _day(value: Any) -> date | None:
+    digits = _text(value)[:10].replace("-", "")[:8]
+    return day_of(digits)
+
+
+def day_of(digits: str) -> date | None:
+    """`20240131` as a day; None of anything else."""
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:])) if len(digits) == 8 else None
+    except ValueError:
+        return None
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,145 @@
+"""Reads a case that `lacunet segment` finished: its record, its mask, and where its scans lie."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from lacunet.data.groups import is_public
+from lacunet.data.names import person_of
+from lacunet.data.source_table import FILE_NAME, files_of_case
+from lacunet.errors import DataError
+from lacunet.files import path_in
+from lacunet.intake.found import CautionKind
+from lacunet.reading import read_json
+from lacunet.schema import fitted
+from lacunet.segmentation.record import Amount, Hash, Modality, Region, Share
+from lacunet.task import Evidence
+
+_ADVICE = "segment the case again"
+_BIDS_RECORD = "*_desc-lacunet_dseg.json"
+_HIGHEST = 4
+"""The table of sources lies at most so many folders above a record (`OUT/sub-01/ses-1/anat`)."""
+
+
+class _Fields(BaseModel):
+    """A part of the file; keys that are not needed here are passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RangeFields(_Fields):
+    """Of `calibration`."""
+
+    coverage: Share | None = None
+    volume_ranges_ml: Mapping[Region, tuple[Amount, Amount] | None] | None = None
+
+
+class SentenceFields(_Fields):
+    """Of `doubts`."""
+
+    sentence: str
+
+
+class CautionFields(_Fields):
+    """Of `cautions`."""
+
+    kind: CautionKind
+    sentence: str
+
+
+class EvenedFields(_Fields):
+    """Of `n4`."""
+
+    before: Amount
+
+
+class FinishedCase(_Fields):
+    """What is needed of `case.json` (`lacunet.segmentation.record`)."""
+
+    format: Literal[1]
+    case: str
+    subset: str
+    cautions: tuple[CautionFields, ...]
+    volumes_ml: Mapping[Region, Amount]
+    doubts: tuple[SentenceFields, ...]
+    n4: Mapping[Modality, EvenedFields]
+    evidence: Mapping[Region, Evidence]
+    calibration: RangeFields | None
+    label_convention: str
+    masks: tuple[str, ...]
+    postprocessing: tuple[str, ...]
+    provenance: Mapping[str, str]
+    inputs_sha256: Mapping[Modality, Hash]
+
+    @property
+    def weights(self) -> str:
+        """SHA-256 of the model's weights."""
+        return self.provenance.get("weights (sha256)", "")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished case on disk.
+
+    Attributes:
+        folder: As the user named it.
+        record: What `case.json` says.
+        mask: On the grid of the scans that the model saw.
+        inputs: The files of each scan as they were given, by modality. Local only: their names may name a person.
+    """
+
+    folder: Path
+    record: FinishedCase
+    mask: Path
+    inputs: Mapping[str, list[Path]]
+
+    @property
+    def named_person(self) -> str | None:
+        """Whose it is by the name of the case, where that follows BIDS or a public data set; None where it does not."""
+        name = self.record.case
+        return person_of(name) if name.startswith("sub-") or is_public(name) else None
+
+
+def read_finished(folder: Path) -> Finished:
+    """Read a result of `lacunet segment`, in either layout.
+
+    Args:
+        folder: Of one case: `OUT/CASE`; in a BIDS derivative `OUT/sub-01/ses-1`.
+
+    Raises:
+        DataError: there is no finished case, its record is not one, or its mask or the list of its scans is gone.
+    """
+    path = _record_in(folder)
+    content = read_json(path, DataError, _ADVICE)
+    record = fitted(FinishedCase, content, str(path), DataError, _ADVICE)
+    if not record.masks:
+        raise DataError(f"{path}: names no mask; {_ADVICE}")
+    mask = path_in(path.parent, record.masks[0])
+    if not mask.is_file():
+        raise DataError(f"{mask}: the mask of the case is not there; {_ADVICE}")
+    return Finished(folder, record, mask, _inputs(path.parent, record.case))
+
+
+def _record_in(folder: Path) -> Path:
+    found = [path for path in (folder / "case.json",) if path.is_file()]
+    found = found or sorted([*folder.glob(_BIDS_RECORD), *folder.glob(f"anat/{_BIDS_RECORD}")])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(f"{folder}: holds {len(found)} cases; name the folder of one")
+    raise DataError(
+        f"{folder}: holds no finished case, since there is no case.json; give the folder that lacunet segment wrote "
+        "for the case, or go on with lacunet segment --resume if it was stopped"
+    )
+
+
+def _inputs(folder: Path, case: str) -> dict[str, list[Path]]:
+    for above in [folder, *folder.resolve().parents][: _HIGHEST + 1]:
+        if (above / FILE_NAME).is_file() and (inputs := files_of_case(above, case)):
+            return inputs
+    raise DataError(
+        f"{folder}: no {FILE_NAME} above it names the scans of the case; keep it beside the results, or {_ADVICE}"
+    )

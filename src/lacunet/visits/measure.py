@@ -1,0 +1,111 @@
+"""What a visit's mask measures: the mask that is there, or one from fewer sequences, for which the model is asked."""
+
+from lacunet.data.hidden_names import errors_without_names
+from lacunet.errors import UsageError
+from lacunet.evaluation.metrics import region_masks, volume_ml
+from lacunet.prediction.choices import N4
+from lacunet.prediction.postprocess import get_rule
+from lacunet.prediction.predictor import Predictor
+from lacunet.segmentation.answer import Answer, ask
+from lacunet.segmentation.doubts import SHADED
+from lacunet.segmentation.shape import Shape, shape_of
+from lacunet.segmentation.where import midline_of
+from lacunet.task import Subset, Task
+from lacunet.visits.finished import FinishedCase
+from lacunet.visits.numbers import Measured
+from lacunet.visits.visit import Visit
+
+MIRRORED = "averaged over mirror images"
+CORRECTED = "corrected for uneven brightness (N4)"
+"""Keys of the provenance in `case.json`."""
+_ROUNDED_ML = 0.001
+"""Volumes in `case.json` are rounded to this."""
+
+
+def mask_measured(visit: Visit, task: Task) -> Measured:
+    """What the mask on disk measures. One that was changed since it was segmented has no range."""
+    record, grid = visit.record, visit.case.grid
+    masks = region_masks(visit.labels, task)
+    volumes = {region: volume_ml(mask, grid.spacing) for region, mask in masks.items()}
+    midline = midline_of(visit.brain, grid)
+    calibration = None if was_changed(visit, task) else record.calibration
+    return Measured(
+        subset=visit.subset,
+        volumes=volumes,
+        ranges=(calibration.volume_ranges_ml if calibration else None) or {},
+        coverage=calibration.coverage if calibration else None,
+        products=_products({region: shape_of(mask, midline, grid) for region, mask in masks.items()}),
+        evidence=task.evidence(visit.subset),
+        doubtful=bool(record.doubts),
+    )
+
+
+def was_changed(visit: Visit, task: Task) -> bool:
+    """Whether the mask on disk is another one than that of `case.json`."""
+    masks = region_masks(visit.labels, task)
+    return any(
+        abs(volume_ml(mask, visit.case.grid.spacing) - visit.record.volumes_ml.get(region, 0.0)) > _ROUNDED_ML
+        for region, mask in masks.items()
+    )
+
+
+def asked_again(visit: Visit, subset: Subset, predictor: Predictor) -> Answer:
+    """The answer from fewer sequences, with the settings of the mask that is there.
+
+    Args:
+        visit: Has these sequences.
+        subset: To be used.
+        predictor: The model that made the visit's mask.
+
+    Raises:
+        DataError: a scan is not what it should be.
+        UsageError: the model is another one.
+    """
+    record = visit.record
+    require_its_model(record, predictor)
+    rules = [get_rule(name) for name in record.postprocessing]
+    with errors_without_names(visit.files):
+        return ask(predictor, visit.files, subset, rules, n4=_n4_of(record))
+
+
+def answer_measured(answer: Answer) -> Measured:
+    """What the mask of an answer measures."""
+    known = answer.expected.record or {}
+    return Measured(
+        subset=answer.subset,
+        volumes=answer.volumes,
+        ranges={region: ends and (ends[0], ends[1]) for region, ends in known.get("volume_ranges_ml", {}).items()},
+        coverage=known.get("coverage"),
+        products=_products(dict(answer.shapes)),
+        evidence=answer.evidence,
+        doubtful=bool(answer.doubts),
+    )
+
+
+def require_its_model(record: FinishedCase, predictor: Predictor) -> None:
+    """Refuse a model that did not make the mask.
+
+    Raises:
+        UsageError: the weights or the mirror images are others.
+    """
+    name = record.provenance.get("model", "another model")
+    if predictor.model.sha256 != record.weights:
+        raise UsageError(
+            f"the masks were made by {name} (sha256 {record.weights[:8]}), and the model given is "
+            f"{predictor.model.name} (sha256 {predictor.model.sha256[:8]}); give the one that made them (--model)"
+        )
+    mirror = record.provenance.get(MIRRORED, "none")
+    if predictor.mirror != mirror:
+        raise UsageError(f"the masks were made with --mirror {mirror}, not {predictor.mirror}; give --mirror {mirror}")
+
+
+def _n4_of(record: FinishedCase) -> N4:
+    """As the scans were corrected when they were segmented."""
+    if CORRECTED not in record.provenance:
+        return "off"
+    return "on" if any(one.before <= SHADED for one in record.n4.values()) else "auto"
+
+
+def _products(shapes: dict[str, Shape | None]) -> dict[str, float]:
+    largest = {region: shape.largest for region, shape in shapes.items() if shape}
+    return {region: focus.diameters.product for region, focus in largest.items() if focus}
