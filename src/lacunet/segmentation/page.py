@@ -19,12 +19,15 @@ from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.calibration_words import span_words
 from lacunet.segmentation.doubts import Doubt
 from lacunet.segmentation.expectation import LOW, Expectation
-from lacunet.segmentation.shape import Focus, Shape
+from lacunet.segmentation.lobes import TITLES
+from lacunet.segmentation.shape import Focus, Place, Shape
 from lacunet.task import IN_BRACKETS, Subset, Task
 
 SCANNER = "the scanner's coordinates (RAS+)"
 MOVED = "the case's coordinates (RAS+), where the brain lies as the average one does"
 """The coordinates of positions on the page: the second where import moved a scan."""
+LEAST_SHARE = 0.01
+"""Of a region: smaller parts are not named."""
 
 
 @dataclass(frozen=True)
@@ -232,24 +235,39 @@ def _sizes(view: CaseView) -> list[dict[str, str]]:
     return [
         {
             "name": region,
-            "diameters": _diameter_words(shape.largest),
+            "diameters": diameter_words(shape.largest),
             "foci": str(len(shape.foci)),
-            "side": _side_words(shape),
-            "midline": "crosses it" if shape.midline_mm == 0 else f"{shape.midline_mm:.0f} mm away",
+            **(_place_words(shape.place) if shape.place else {}),
         }
         for region, shape in view.shapes.items()
         if shape and shape.largest
     ]
 
 
-def _side_words(shape: Shape) -> str:
-    if shape.side != "both":
-        return shape.side
-    right = round(100 * shape.right_share)
+def _place_words(place: Place) -> dict[str, str]:
+    return {
+        "side": side_words(place),
+        "midline": "crosses it" if place.midline_mm == 0 else f"{place.midline_mm:.0f} mm away",
+        "lobes": lobe_words(place) or "not known: the brain does not fit the average one",
+    }
+
+
+def side_words(place: Place) -> str:
+    """`left`, or `60 % right`."""
+    if place.side != "both":
+        return place.side
+    right = round(100 * place.right_share)
     return f"{right} % right" if right >= 50 else f"{100 - right} % left"
 
 
-def _diameter_words(focus: Focus) -> str:
+def lobe_words(place: Place) -> str:
+    """`frontal 62 %, insula 30 %, deep nuclei 8 %`: parts with at least 1 %; empty where they are not known."""
+    lobes = place.lobes or {}
+    return ", ".join(f"{TITLES[lobe]} {100 * share:.0f} %" for lobe, share in lobes.items() if share >= LEAST_SHARE)
+
+
+def diameter_words(focus: Focus) -> str:
+    """`45 × 32 mm`."""
     two = focus.diameters
     return f"{two.longest:.0f} × {two.across:.0f} mm"
 

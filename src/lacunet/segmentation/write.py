@@ -116,17 +116,18 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
         for region, values in answer.prediction.probabilities(not settings.raw_probabilities).items():
             write_image(at.probability(region), values, answer.case, f"probability {region}", answer.like)
     back = _write_back(answer, at, settings.convention)
-    masks, notes = (back.masks, back.notes) if back else ((), ())
+    moved, notes = (back.masks, back.notes) if back else ({}, ())
+    poses = {path: answer.pose.before(motion.matrix) if motion else None for path, motion in moved.items()}
     warnings = [*answer.warnings, *notes]
     facts = _facts(answer, settings)
     write_case_page(at.page, view_of(answer, warnings, facts, settings.viewer))
     seconds = answer.seconds + time.monotonic() - started
-    names = [path.name for path in (at.mask, *masks)]
     write_sources(at.table, rows)
-    record = record_of_answer(answer, settings.convention, names, warnings, facts, seconds, inputs_of(rows))
+    masks = {at.mask: answer.pose, **poses}
+    record = record_of_answer(answer, settings.convention, masks, warnings, facts, seconds, inputs_of(rows))
     write_json(at.record, record.model_dump(mode="json"))
     cautions, doubts = [one.sentence for one in answer.cautions], [one.sentence for one in answer.doubts]
-    return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, doubts, masks)
+    return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, doubts, tuple(moved))
 
 
 def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":
