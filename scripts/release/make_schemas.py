@@ -1,26 +1,35 @@
-"""Write docs/case.schema.json, the JSON Schema of `case.json`.
+"""Write docs/case.schema.json and docs/measures.schema.json, the JSON Schemas of what `segment` and `measure` write.
 
     python scripts/release/make_schemas.py
 
-Run it after a change of `lacunet.segmentation.record`; a test says when it is due.
+Run it after a change of `lacunet.segmentation.record` or `measure_record`; a test says when it is due.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lacunet.segmentation.record import FORMAT, CaseRecord
+from lacunet.schema import Strict
+from lacunet.segmentation import measure_record, record
 
-PATH = Path(__file__).parents[2] / "docs/case.schema.json"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def schema() -> str:
-    """The JSON Schema, as text."""
-    made = without_titles(CaseRecord.model_json_schema(mode="serialization"))
+def schemas() -> Mapping[Path, str]:
+    """The text of each file."""
+    return {
+        DOCS / "case.schema.json": _schema(record.CaseRecord, "case", record.FORMAT),
+        DOCS / "measures.schema.json": _schema(measure_record.MeasuresRecord, "measures", measure_record.FORMAT),
+    }
+
+
+def _schema(model: type[Strict], name: str, version: int) -> str:
+    made = without_titles(model.model_json_schema(mode="serialization"))
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:lacunet:case:{FORMAT}",
-        "title": "case.json",
+        "$id": f"urn:lacunet:{name}:{version}",
+        "title": f"{name}.json",
     }
     return json.dumps(head | made, indent=2) + "\n"
 
@@ -35,9 +44,10 @@ def without_titles(part: Any) -> Any:
 
 
 def main() -> None:
-    """Write the file."""
-    PATH.write_text(schema(), encoding="utf-8")
-    print(PATH)
+    """Write the files."""
+    for path, text in schemas().items():
+        path.write_text(text, encoding="utf-8")
+        print(path)
 
 
 if __name__ == "__main__":

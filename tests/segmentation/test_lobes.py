@@ -6,16 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
+from brains_made import RADIUS, SPACING, Patient, moved
 from lacunet.case import Grid
-from lacunet.data.phantom.anatomy import load_atlas
 from lacunet.segmentation.lobes import LOBES, TITLES, Lobe, lobes_of
 from lacunet.segmentation.pose import Pose, pose_of
 from lacunet.segmentation.shape import shape_of
 
-SPACING = 3.0
-RADIUS = 8.0
 PLACES: Mapping[Lobe, list[tuple[float, float, float]]] = {
     "frontal": [(30, 40, 25), (45, 20, 15), (25, -5, 55), (8, 50, -10)],
     "temporal": [(52, -15, -20), (55, -40, 0), (30, 5, -35), (25, -18, -18)],
@@ -30,40 +27,11 @@ PLACES: Mapping[Lobe, list[tuple[float, float, float]]] = {
 ON_BOTH_SIDES = [(lobe, (side * x, y, z)) for lobe, places in PLACES.items() for x, y, z in places for side in (1, -1)]
 
 
-def moved(degrees: tuple[float, float, float], scale: tuple[float, float, float], shift: tuple[float, float, float]):
-    """From mm of the average brain to mm of a patient."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() @ np.diag(scale)
-    matrix[:3, 3] = shift
-    return matrix
-
-
 BRAINS = {
     "average": moved((0, 0, 0), (1, 1, 1), (0, 0, 0)),
     "small, nodding and elsewhere": moved((10, -4, 6), (0.93, 0.9, 0.95), (60, -110, 70)),
     "large and turned": moved((-6, 5, -8), (1.07, 1.04, 1.1), (-15, 20, 5)),
 }
-
-
-class Patient:
-    """The average brain after a motion, in voxels of 3 mm."""
-
-    def __init__(self, motion: np.ndarray) -> None:
-        self.motion = motion
-        affine = np.diag([SPACING] * 3 + [1.0])
-        affine[:3, 3] = motion[:3, :3] @ (0, -20, 0) + motion[:3, 3] - 110
-        self.grid = Grid((74, 76, 74), affine)
-        atlas = load_atlas()
-        self.at = self.in_average(self.grid.places(np.indices(self.grid.shape).reshape(3, -1)))
-        self.brain = (atlas.sample(atlas.brain, self.at) > 0.5).reshape(self.grid.shape)
-        self.pose = pose_of(self.brain, self.grid)
-
-    def in_average(self, places: np.ndarray) -> np.ndarray:
-        return np.linalg.solve(self.motion[:3, :3], places - self.motion[:3, 3:])
-
-    def ball(self, centre: tuple[float, float, float]) -> np.ndarray:
-        inside = ((self.at - np.array(centre)[:, None]) ** 2).sum(axis=0) <= RADIUS**2
-        return inside.reshape(self.grid.shape)
 
 
 @pytest.fixture(scope="module", params=BRAINS.values(), ids=BRAINS)

@@ -14,7 +14,20 @@ import typer
 from typer.core import TyperGroup
 
 from lacunet import __version__
-from lacunet.cli import benchmark, calibrate, compare, complete, data, gather, import_, node, segment, show, train
+from lacunet.cli import (
+    benchmark,
+    calibrate,
+    compare,
+    complete,
+    data,
+    gather,
+    import_,
+    measure,
+    node,
+    segment,
+    show,
+    train,
+)
 from lacunet.cli.signals import Stopped, leave, stopped_by_signals
 from lacunet.cli.streams import lasting_streams, what_was_lost
 from lacunet.cli.terminal import DEBUG, complain, complain_at_length, debugging, say
@@ -81,6 +94,7 @@ def lacunet(
 
 app.command()(segment.demo)
 app.command()(segment.segment)
+app.command()(measure.measure)
 app.command("import")(import_.import_)
 app.command()(complete.complete)
 app.command()(train.train)

@@ -31,6 +31,15 @@ TITLES: Mapping[Lobe, str] = {
 """For people."""
 
 
+LEAST_SHARE = 0.01
+"""Of a mask: smaller shares are not put into words."""
+
+
+def share_words(lobes: Mapping[Lobe, float]) -> str:
+    """`frontal 62 %, insula 30 %, deep nuclei 8 %`."""
+    return ", ".join(f"{TITLES[lobe]} {100 * share:.0f} %" for lobe, share in lobes.items() if share >= LEAST_SHARE)
+
+
 def lobes_of(places: Float[np.ndarray, "3 n"]) -> dict[Lobe, float]:
     """The share of places in each part of the brain, from 0 to 1, the largest first; parts without any are left out.
 

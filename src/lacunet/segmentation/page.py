@@ -19,15 +19,13 @@ from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.calibration_words import span_words
 from lacunet.segmentation.doubts import Doubt
 from lacunet.segmentation.expectation import LOW, Expectation
-from lacunet.segmentation.lobes import TITLES
+from lacunet.segmentation.lobes import share_words
 from lacunet.segmentation.shape import Focus, Place, Shape
 from lacunet.task import IN_BRACKETS, Subset, Task
 
 SCANNER = "the scanner's coordinates (RAS+)"
 MOVED = "the case's coordinates (RAS+), where the brain lies as the average one does"
 """The coordinates of positions on the page: the second where import moved a scan."""
-LEAST_SHARE = 0.01
-"""Of a region: smaller parts are not named."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,7 @@ def _sizes(view: CaseView) -> list[dict[str, str]]:
     return [
         {
             "name": region,
-            "diameters": diameter_words(shape.largest),
+            "diameters": _diameter_words(shape.largest),
             "foci": str(len(shape.foci)),
             **(_place_words(shape.place) if shape.place else {}),
         }
@@ -246,28 +244,20 @@ def _sizes(view: CaseView) -> list[dict[str, str]]:
 
 def _place_words(place: Place) -> dict[str, str]:
     return {
-        "side": side_words(place),
+        "side": _side_words(place),
         "midline": "crosses it" if place.midline_mm == 0 else f"{place.midline_mm:.0f} mm away",
-        "lobes": lobe_words(place) or "not known: the brain does not fit the average one",
+        "lobes": share_words(place.lobes) if place.lobes else "lobes not known: the brain does not fit the average one",
     }
 
 
-def side_words(place: Place) -> str:
-    """`left`, or `60 % right`."""
+def _side_words(place: Place) -> str:
     if place.side != "both":
         return place.side
     right = round(100 * place.right_share)
     return f"{right} % right" if right >= 50 else f"{100 - right} % left"
 
 
-def lobe_words(place: Place) -> str:
-    """`frontal 62 %, insula 30 %, deep nuclei 8 %`: parts with at least 1 %; empty where they are not known."""
-    lobes = place.lobes or {}
-    return ", ".join(f"{TITLES[lobe]} {100 * share:.0f} %" for lobe, share in lobes.items() if share >= LEAST_SHARE)
-
-
-def diameter_words(focus: Focus) -> str:
-    """`45 × 32 mm`."""
+def _diameter_words(focus: Focus) -> str:
     two = focus.diameters
     return f"{two.longest:.0f} × {two.across:.0f} mm"
 

@@ -274,7 +274,7 @@ def record_of_answer(
         label_convention=convention,
         masks=tuple(path.name for path in masks),
         masks_sha256={path.name: sha256_of([path]) for path in masks},
-        poses={path.name: _pose(pose) for path, pose in masks.items() if pose},
+        poses={path.name: record_pose(pose) for path, pose in masks.items() if pose},
         postprocessing=tuple(answer.rules),
         provenance=facts,
         seconds=round(seconds, 2),
@@ -313,7 +313,8 @@ def shape_record(shape: Shape) -> ShapeRecord:
     )
 
 
-def _pose(pose: Pose) -> PoseRecord:
+def record_pose(pose: Pose) -> PoseRecord:
+    """A pose for programs; `pose_from` reads it back."""
     normal, laid = pose.midline.normal, pose.laid
     return PoseRecord(
         normal=(float(normal[0]), float(normal[1]), float(normal[2])),
