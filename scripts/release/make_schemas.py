@@ -1,37 +1,34 @@
-"""Write docs/case.schema.json and docs/change.schema.json, the JSON Schemas of `case.json` and `change.json`.
+"""Write the JSON Schemas of `case.json`, `change.json` and `measures.json` into docs/.
 
     python scripts/release/make_schemas.py
 
-Run it after a change of `lacunet.segmentation.record` or `lacunet.visits.record`; tests say when it is due.
+Run it after a change of the records that they describe; a test says when it is due.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from lacunet.segmentation.record import FORMAT, CaseRecord
-from lacunet.visits.record import FORMAT as CHANGE_FORMAT
-from lacunet.visits.record import ChangeRecord
+from lacunet.segmentation import measure_record, record
+from lacunet.visits import record as visits_record
 
 DOCS = Path(__file__).parents[2] / "docs"
-PATH = DOCS / "case.schema.json"
-CHANGE_PATH = DOCS / "change.schema.json"
 
 
-def schema() -> str:
-    """The JSON Schema of `case.json`, as text."""
-    return _schema_of(CaseRecord, "case", FORMAT)
+def schemas() -> Mapping[Path, str]:
+    """The text of each file."""
+    return {
+        DOCS / "case.schema.json": _schema(record.CaseRecord, "case", record.FORMAT),
+        DOCS / "change.schema.json": _schema(visits_record.ChangeRecord, "change", visits_record.FORMAT),
+        DOCS / "measures.schema.json": _schema(measure_record.MeasuresRecord, "measures", measure_record.FORMAT),
+    }
 
 
-def change_schema() -> str:
-    """The JSON Schema of `change.json`, as text."""
-    return _schema_of(ChangeRecord, "change", CHANGE_FORMAT)
-
-
-def _schema_of(record: type[BaseModel], name: str, version: int) -> str:
-    made = without_titles(record.model_json_schema(mode="serialization"))
+def _schema(model: type[BaseModel], name: str, version: int) -> str:
+    made = without_titles(model.model_json_schema(mode="serialization"))
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:lacunet:{name}:{version}",
@@ -51,7 +48,7 @@ def without_titles(part: Any) -> Any:
 
 def main() -> None:
     """Write the files."""
-    for path, text in ((PATH, schema()), (CHANGE_PATH, change_schema())):
+    for path, text in schemas().items():
         path.write_text(text, encoding="utf-8")
         print(path)
 

@@ -65,7 +65,7 @@ def record(case: str, ml: float = 40.0, **changes: Any) -> dict[str, Any]:
         "withheld": {}, "warnings": [],
         "label_convention": "brats2023", "masks": [f"{case}-mask.nii.gz"], "postprocessing": [],
         "provenance": {"model": "default", "weights (sha256)": "ab" * 32}, "seconds": 4.5, "inputs_sha256": {},
-        "mask_sha256": "cd" * 32, "dice": {},
+        "masks_sha256": {f"{case}-mask.nii.gz": "cd" * 32}, "dice": {},
     } | changes  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from lacunet.segmentation.answer import ask, signs_of
 from lacunet.segmentation.asked import ask_in_parts
 from lacunet.segmentation.doubts import Doubt, Signs, doubts_of, unreliable_regions
 from lacunet.segmentation.expectation import Expectation, Expected, agreeing, caveat, expected_of, withhold
+from lacunet.segmentation.lobes import TITLES
 from lacunet.segmentation.segment import segment_case
 from lacunet.segmentation.where import Where
 from lacunet.segmentation.write import SegmentSettings
@@ -312,7 +313,7 @@ def test_page_record_and_terminal_of_a_doubtful_mask(predictor, phantoms, tmp_pa
     assert set(record["signs"]["agreement"]) == {"t1c", "t2f"}
     assert set(record["signs"]["agreement"]["t1c"]) == {"volumes_ml", "dice"}
     whole = record["measures"]["wt"]
-    assert set(whole) == {"voxels", "centre_mm", "side", "right_share", "midline_mm", "foci"}
+    assert set(whole) == {"voxels", "centre_mm", "side", "right_share", "midline_mm", "lobes", "foci"}
     assert whole["voxels"] == np.count_nonzero(answer.labels)
     assert whole["foci"][0]["product_mm2"] == max(focus["product_mm2"] for focus in whole["foci"])
     page = done.places.page.read_text()
@@ -322,6 +323,8 @@ def test_page_record_and_terminal_of_a_doubtful_mask(predictor, phantoms, tmp_pa
     assert f"<td>{first['longest_mm']:.0f} × {first['across_mm']:.0f} mm</td><td>{len(whole['foci'])}</td>" in size
     assert (f"<td>{share} % right</td>" if share >= 50 else f"<td>{100 - share} % left</td>") in size
     assert "<td>crosses it</td>" in size
+    largest, part = next(iter(whole["lobes"].items()))
+    assert f'<tr class="under"><td colspan="5">{TITLES[largest].capitalize()} {100 * part:.0f} %, ' in size
     assert "0.80" not in page.split("</style>")[1].split("<figure>")[0]
     print_segmented(done, GLIOMA)
     first, second, *_ = capsys.readouterr().out.splitlines()

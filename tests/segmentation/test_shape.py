@@ -5,10 +5,11 @@ import pytest
 
 from lacunet.case import Grid
 from lacunet.data.midplane import Plane
+from lacunet.segmentation.pose import Pose
 from lacunet.segmentation.shape import diameters_of, shape_of
 
 SHAPE = (80, 90, 40)
-MIDLINE = Plane(np.array([1.0, 0.0, 0.0]), 0.0)
+POSE = Pose(Plane(np.array([1.0, 0.0, 0.0]), 0.0), None)
 
 
 def grid(*spacing: float) -> Grid:
@@ -71,7 +72,7 @@ def test_foci_are_counted_from_a_tenth_of_a_millilitre_on_the_largest_first():
     of = grid(1, 1, 1)
     large, small = ellipsoid(of, (20, 5, 3), (9, 9, 9)), ellipsoid(of, (-25, -10, 0), (4, 4, 4))
     speck = ellipsoid(of, (0, 35, 10), (2, 2, 2))
-    found = shape_of(large | small | speck, MIDLINE, of)
+    found = shape_of(large | small | speck, POSE, of)
     assert [focus.ml for focus in found.foci] == pytest.approx([large.sum() / 1000, small.sum() / 1000])
     assert found.foci[0].centre == pytest.approx((20, 5, 3), abs=0.6)
     assert found.foci[1].centre == pytest.approx((-25, -10, 0), abs=0.6)
@@ -85,7 +86,7 @@ def test_foci_are_counted_from_a_tenth_of_a_millilitre_on_the_largest_first():
 def test_a_long_thin_focus_may_be_the_largest_by_volume_and_not_by_product():
     of = grid(1, 1, 1)
     column, disc = ellipsoid(of, (-20, 0, 0), (6, 6, 19)), ellipsoid(of, (20, 0, 0), (12, 12, 2.6))
-    found = shape_of(column | disc, MIDLINE, of)
+    found = shape_of(column | disc, POSE, of)
     assert found.foci[0].centre[0] < 0
     assert found.largest.centre[0] > 0
 
@@ -96,7 +97,7 @@ def test_a_long_thin_focus_may_be_the_largest_by_volume_and_not_by_product():
 )
 def test_side_and_distance_are_counted_from_the_midline(x, side, share, distance):
     of = grid(1, 1, 1)
-    found = shape_of(ellipsoid(of, (x, 0, 0), (8, 8, 8)), MIDLINE, of)
+    found = shape_of(ellipsoid(of, (x, 0, 0), (8, 8, 8)), POSE, of).place
     assert found.side == side
     assert found.right_share == pytest.approx(share, abs=0.04)
     assert found.midline_mm == pytest.approx(distance, abs=0.6)
@@ -104,14 +105,21 @@ def test_side_and_distance_are_counted_from_the_midline(x, side, share, distance
 
 def test_the_midline_may_be_moved():
     of = grid(1, 1, 1)
-    found = shape_of(ellipsoid(of, (20, 0, 0), (8, 8, 8)), Plane(np.array([1.0, 0.0, 0.0]), 32.0), of)
+    found = shape_of(ellipsoid(of, (20, 0, 0), (8, 8, 8)), Pose(Plane(np.array([1.0, 0.0, 0.0]), 32.0), None), of).place
     assert (found.side, found.midline_mm) == ("left", pytest.approx(4.0, abs=0.6))
 
 
 def test_an_empty_mask_has_no_shape_and_a_speck_no_focus():
     of = grid(1, 1, 1)
     mask = np.zeros(SHAPE, bool)
-    assert shape_of(mask, MIDLINE, of) is None
+    assert shape_of(mask, POSE, of) is None
     mask[50, 50, 20] = True
-    found = shape_of(mask, MIDLINE, of)
+    found = shape_of(mask, POSE, of)
     assert (found.voxels, found.foci, found.largest) == (1, (), None)
+
+
+def test_nothing_is_said_of_a_place_where_nobody_knows_how_the_brain_lies():
+    of = grid(1, 1, 1)
+    mask = ellipsoid(of, (20, 0, 0), (8, 8, 8))
+    assert shape_of(mask, None, of).place is None
+    assert shape_of(mask, POSE, of).place.lobes is None  # the brain does not fit the average one

@@ -293,10 +293,3 @@ def test_results_are_replaced_only_where_asked(results, phantoms, later, tmp_pat
     (tmp_path / "out/change.json").write_text("{}")
     with pytest.raises(OutputError, match="exists already"):
         change(results["earlier"], results["later"], tmp_path / "out", no_model)
-
-
-def test_the_published_schema_is_that_of_the_code(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts/release"))
-    import make_schemas
-
-    assert make_schemas.change_schema() == make_schemas.CHANGE_PATH.read_text("utf-8"), "run make_schemas.py"

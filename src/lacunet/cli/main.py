@@ -21,6 +21,7 @@ from lacunet.cli import (
     data,
     gather,
     import_,
+    measure,
     node,
     segment,
     show,
@@ -90,6 +91,7 @@ def lacunet(
 
 app.command()(segment.demo)
 app.command()(segment.segment)
+app.command()(measure.measure)
 app.command("import")(import_.import_)
 app.command()(change.change)
 app.command()(complete.complete)

@@ -366,6 +366,16 @@ def _table(first: str, titles: list[str]) -> "Table":
     return table
 
 
+def print_rows(first: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table: one column of words, and columns of numbers under their titles."""
+    from rich.console import Console
+
+    table = _table(first, list(titles))
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    Console().print(table)
+
+
 def _titles(score: str, regions: list[str]) -> list[str]:
     """`Dice` over the first region, nothing over the others."""
     return [f"{'' if index else score}\n{region.upper()}" for index, region in enumerate(regions)]

@@ -57,17 +57,43 @@ def decide_convention(family: str, values_seen: Iterable[int], task: Task) -> st
     Raises:
         LabelError: the values fit no convention, or several that give them different meanings.
     """
-    values = sorted(set(values_seen) | {0})
     possible = [name for name in FAMILY_CONVENTIONS.get(family, tuple(task.conventions)) if name in task.conventions]
+    found = f"the references of naming family {family}"
+    advice = f"{choices(task)}, or a column 'convention' in a manifest.csv"
+    return meaning_of(found, values_seen, possible, task, advice, family == "brats2013")
+
+
+def meaning_of(
+    where: str,
+    values_seen: Iterable[int],
+    possible: Sequence[str],
+    task: Task,
+    advice: str,
+    mixed: bool = False,
+) -> str:
+    """The one of several conventions that gives label values their meaning.
+
+    Args:
+        where: What has the values, for the error.
+        values_seen: As on disk.
+        possible: Names of conventions, the likeliest first.
+        task: Knows them.
+        advice: How the user can state a convention.
+        mixed: Whether 3 and 4 may stand in one mask without a question.
+
+    Raises:
+        LabelError: the values fit none, or several that give them different meanings.
+    """
+    values = sorted(set(values_seen) | {0})
     fitting = [name for name in possible if set(values) <= set(task.conventions[name])]
     meanings = {tuple(task.conventions[name][value] for value in values) for name in fitting}
-    mixed = family != "brats2013" and {3, 4} <= set(values)
-    if len(meanings) == 1 and not mixed:
+    asked = not mixed and {3, 4} <= set(values)
+    if len(meanings) == 1 and not asked:
         return fitting[0]
-    found = f"labels {_listed(values)} in the references of naming family {family}"
-    if not fitting and not mixed:
-        raise LabelError(f"{found} fit no label convention that the file names allow; state one: {_choices(task)}")
-    raise LabelError(f"{found} do not show which label convention is meant; state it: {_choices(task)}")
+    found = f"labels {_listed(values)} in {where}"
+    if not fitting and not asked:
+        raise LabelError(f"{found} fit no label convention that may be meant; state one: {advice}")
+    raise LabelError(f"{found} do not show which label convention is meant; state it: {advice}")
 
 
 def with_conventions(cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: str | None = None) -> list[CaseFiles]:
@@ -135,7 +161,8 @@ def require_known(values: Iterable[int], convention: str, task: Task, where: str
     if unknown := [value for value in sorted(values) if value not in mapping]:
         raise LabelError(
             f"{where}: label values {_listed(unknown)} are unknown to the convention {convention} "
-            f"({_listed(mapping)}); if another one is meant, {_choices(task)}"
+            f"({_listed(mapping)}); if another one is meant, {choices(task)}, or a column 'convention' in a "
+            "manifest.csv"
         )
 
 
@@ -229,5 +256,6 @@ def _listed(values: Iterable[int]) -> str:
     return "{" + ", ".join(str(value) for value in sorted(values)) + "}"
 
 
-def _choices(task: Task) -> str:
-    return f"--labels with one of {', '.join(task.conventions)}, or a column 'convention' in a manifest.csv"
+def choices(task: Task) -> str:
+    """How a user states a convention: `--labels with one of ...`."""
+    return f"--labels with one of {', '.join(task.conventions)}"

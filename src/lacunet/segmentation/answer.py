@@ -46,8 +46,9 @@ from lacunet.segmentation.expectation import (
     inference_warnings,
     withhold,
 )
+from lacunet.segmentation.pose import Pose, pose_of
 from lacunet.segmentation.shape import Shape, shape_of
-from lacunet.segmentation.where import midline_of, where_of
+from lacunet.segmentation.where import where_of
 from lacunet.task import Evidence, Subset, Task
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
@@ -67,6 +68,7 @@ class Answer:
         labels: Labels inside lacunet, after post-processing.
         rules: Names of the post-processing, in order.
         volumes: Millilitres by region.
+        pose: How the brain lies in the case's coordinates.
         shapes: Diameters, foci and place by region; None of a region that is empty.
         caveat: What a volume does not show.
         cautions: What must be said before any volume.
@@ -91,6 +93,7 @@ class Answer:
     labels: UInt8[np.ndarray, "x y z"]
     rules: Sequence[str]
     volumes: Mapping[str, float]
+    pose: Pose
     shapes: Mapping[str, Shape | None]
     caveat: str
     cautions: Sequence[Caution]
@@ -168,8 +171,8 @@ def ask(
     labels = apply_rules(rules, prediction.labels(), case.grid, model.task)
     names = [rule.name for rule in rules]
     masks = region_masks(labels, model.task)
-    midline = midline_of(_brain(seen, subset), case.grid)
-    signs = signs_of(seen, masks, prediction, asked, midline)
+    pose = pose_of(_brain(seen, subset), case.grid)
+    signs = signs_of(seen, masks, prediction, asked, pose.midline)
     volumes = signs.volumes
     doubts = doubts_of(model.task, subset, signs, model.calibration)
     unreliable = unreliable_regions(model.task, subset, signs, model.calibration)
@@ -201,7 +204,8 @@ def ask(
         labels=labels,
         rules=names,
         volumes=volumes,
-        shapes={region: shape_of(mask, midline, case.grid) for region, mask in masks.items()},
+        pose=pose,
+        shapes={region: shape_of(mask, pose, case.grid) for region, mask in masks.items()},
         caveat=caveat(model, subset),
         cautions=cautions,
         doubts=doubts,

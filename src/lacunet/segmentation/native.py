@@ -41,12 +41,12 @@ class Back:
     """What was brought back.
 
     Attributes:
-        masks: The files written.
+        masks: The files written, and the motion from their coordinates to the case's; None of a DICOM object.
         notes: Why there is no DICOM SEG where one would be expected, and what was amiss in a source's headers.
     """
 
-    masks: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
+    masks: Mapping[Path, Rigid | None]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ def write_back(
         OutputError: a result cannot be written.
     """
     write_record(at.imported, origin.record)
-    masks: list[Path] = []
+    masks: dict[Path, Rigid | None] = {}
     notes: list[str] = []
     for modality in origin.wanted:
         scan = origin.scans[modality]
         own = write_native_mask(at.native_mask(modality), regions, grid, scan.path, scan.scan_to_case, convention, task)
-        masks.append(at.native_mask(modality))
+        masks[at.native_mask(modality)] = scan.scan_to_case
         if scan.note:
             notes.append(f"no DICOM SEG of {task.titles[modality]}: {scan.note}")
         if not scan.dicom:
@@ -106,8 +106,8 @@ def write_back(
         _, native, _ = read_image(ImageFile(scan.path))
         try:
             amiss = write_dicom_seg(at.dicom(modality), own, ras_grid(native), scan.dicom, model, task, subset)
-            masks.append(at.dicom(modality))
+            masks[at.dicom(modality)] = None
             notes += [f"DICOM SEG of {task.titles[modality]}: {line}" for line in amiss]
         except (DataError, UsageError) as error:
             notes.append(f"no DICOM SEG of {task.titles[modality]}: {error}")
-    return Back(tuple(masks), tuple(notes))
+    return Back(masks, tuple(notes))

@@ -19,7 +19,8 @@ from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.calibration_words import span_words
 from lacunet.segmentation.doubts import Doubt
 from lacunet.segmentation.expectation import LOW, Expectation
-from lacunet.segmentation.shape import Focus, Shape
+from lacunet.segmentation.lobes import share_words
+from lacunet.segmentation.shape import Focus, Place, Shape
 from lacunet.task import IN_BRACKETS, Subset, Task
 
 SCANNER = "the scanner's coordinates (RAS+)"
@@ -233,18 +234,25 @@ def _sizes(view: CaseView) -> list[dict[str, str]]:
             "name": region,
             "diameters": _diameter_words(shape.largest),
             "foci": str(len(shape.foci)),
-            "side": _side_words(shape),
-            "midline": "crosses it" if shape.midline_mm == 0 else f"{shape.midline_mm:.0f} mm away",
+            **(_place_words(shape.place) if shape.place else {}),
         }
         for region, shape in view.shapes.items()
         if shape and shape.largest
     ]
 
 
-def _side_words(shape: Shape) -> str:
-    if shape.side != "both":
-        return shape.side
-    right = round(100 * shape.right_share)
+def _place_words(place: Place) -> dict[str, str]:
+    return {
+        "side": _side_words(place),
+        "midline": "crosses it" if place.midline_mm == 0 else f"{place.midline_mm:.0f} mm away",
+        "lobes": share_words(place.lobes) if place.lobes else "lobes not known: the brain does not fit the average one",
+    }
+
+
+def _side_words(place: Place) -> str:
+    if place.side != "both":
+        return place.side
+    right = round(100 * place.right_share)
     return f"{right} % right" if right >= 50 else f"{100 - right} % left"
 
 

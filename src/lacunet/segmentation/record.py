@@ -3,10 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from jaxtyping import Float
 from pydantic import AwareDatetime, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from lacunet.data.midplane import Plane
+from lacunet.data.source_table import sha256_of
 from lacunet.evaluation.fit import Fit
 from lacunet.files import rounded
 from lacunet.intake.found import CautionKind
@@ -15,6 +20,8 @@ from lacunet.schema import Strict
 from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.bad_scan import BadScan
 from lacunet.segmentation.doubts import Kind, Signs
+from lacunet.segmentation.lobes import Lobe
+from lacunet.segmentation.pose import Laid, Pose
 from lacunet.segmentation.shape import Focus, Shape, Side
 from lacunet.task import Evidence
 
@@ -24,6 +31,7 @@ FORMAT: Literal[1] = 1
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
 Point = Annotated[tuple[float, float, float], Field(description="mm (RAS+: right, front and top are positive)")]
+Row = tuple[float, float, float, float]
 Hash = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$", description="SHA-256; empty where it could not be read")]
 Region = Annotated[str, Field(description="as the task names it: `wt`, `tc`, `et` ...")]
 Modality = Annotated[str, Field(description="as the task names it: `t1n`, `t1c`, `t2w`, `t2f` ...")]
@@ -34,13 +42,13 @@ Moment = Annotated[
 ]
 
 
-class _Part(Strict):
-    """A part of the record; the words under each key are in the schema."""
+class Part(Strict):
+    """A part of a record; the words under each key are in the schema."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, json_schema_serialization_defaults_required=True)
 
 
-class FocusRecord(_Part):
+class FocusRecord(Part):
     """A connected piece of a mask of at least 0.1 ml; voxels that share a corner are connected."""
 
     ml: Amount
@@ -57,35 +65,53 @@ class FocusRecord(_Part):
     """Both lines are at least 10 mm long, as RANO asks."""
 
 
-class ShapeRecord(_Part):
+class ShapeRecord(Part):
     """What is measured of a region that is not empty."""
 
     voxels: Annotated[int, Field(ge=1)]
     centre_mm: Point
-    side: Side
-    """Of the midline: where at least 95 % of it lies."""
-    right_share: Share
-    midline_mm: Amount
-    """From the midline to the nearest voxel; 0 where it crosses the midline."""
+    side: Side | None
+    """Of the midline: where at least 95 % of it lies. In `case.json` never null; where a mask is measured alone, null
+    says that nobody knows how the brain lies."""
+    right_share: Share | None
+    """Null as `side`."""
+    midline_mm: Amount | None
+    """From the midline to the nearest voxel; 0 where it crosses the midline. Null as `side`."""
+    lobes: Mapping[Lobe, Share] | None = None
+    """Share in each part of the brain, the largest first, by a coarse map of the average brain; `outside`: the map does
+    not know. Null where the brain does not fit the average one."""
     foci: tuple[FocusRecord, ...]
     """The largest first."""
 
 
-class SentenceRecord(_Part):
+class PoseRecord(Part):
+    """How the brain lies in the coordinates of a mask, found by its outline."""
+
+    normal: tuple[float, float, float]
+    """Of the midline: length 1, to the right."""
+    offset_mm: float
+    """Of the midline, from the origin along the normal."""
+    to_average: tuple[Row, Row, Row, Row] | None
+    """From mm of the mask (RAS+) to mm of the ICBM 152 average brain; null where the brain does not fit it."""
+    dice: Share | None
+    """Of the brain, laid on the average one, with it."""
+
+
+class SentenceRecord(Part):
     """A caution: it must be said before any volume."""
 
     kind: CautionKind
     sentence: str
 
 
-class DoubtRecord(_Part):
+class DoubtRecord(Part):
     """Why the mask may be wrong."""
 
     kind: Kind
     sentence: str
 
 
-class AgreementRecord(_Part):
+class AgreementRecord(Part):
     """The mask from a part of the sequences."""
 
     volumes_ml: Mapping[Region, Amount]
@@ -93,7 +119,7 @@ class AgreementRecord(_Part):
     """With the mask from all sequences in use; null where both are empty."""
 
 
-class FitRecord(_Part):
+class FitRecord(Part):
     """How well a scan fits the others: Dice with the mask from all others."""
 
     alone: Share
@@ -109,7 +135,7 @@ class LeftOutRecord(FitRecord):
     """The least score (`alone` minus `others`) of good scans of this sequence."""
 
 
-class SignsRecord(_Part):
+class SignsRecord(Part):
     """What the doubts come from."""
 
     agreement: Mapping[Annotated[str, Field(description="`t1c`, or `t1n+t1c`")], AgreementRecord]
@@ -125,14 +151,14 @@ class SignsRecord(_Part):
     """How many times brighter a scan is in one place than in another."""
 
 
-class EvenedRecord(_Part):
+class EvenedRecord(Part):
     """Shading of a scan that was corrected by N4."""
 
     before: Amount
     after: Amount
 
 
-class CalibrationRecord(_Part):
+class CalibrationRecord(Part):
     """What the model's calibration says of this subset; only its first three keys where it does not apply."""
 
     cases: Annotated[int, Field(ge=0)]
@@ -151,7 +177,7 @@ class CalibrationRecord(_Part):
     notes: tuple[str, ...] | None = None
 
 
-class CaseRecord(_Part):
+class CaseRecord(Part):
     """All that lacunet says of one case. This file is written last: where it is, the case is done."""
 
     format: Literal[1] = FORMAT
@@ -191,6 +217,10 @@ class CaseRecord(_Part):
     """What the integers of the masks mean."""
     masks: tuple[str, ...]
     """Names of the files."""
+    masks_sha256: Mapping[Annotated[str, Field(description="name of the file")], Hash] = {}
+    """Of each mask as it was written: another hash says that it was changed since."""
+    poses: Mapping[Annotated[str, Field(description="name of the file")], PoseRecord] = {}
+    """How the brain lies in the coordinates of each NIfTI mask; what import moved has other ones."""
     postprocessing: tuple[str, ...]
     """Names of the rules, in order."""
     provenance: Mapping[str, str]
@@ -199,8 +229,6 @@ class CaseRecord(_Part):
     """From loading the case to writing its page."""
     inputs_sha256: Mapping[Annotated[str, Field(description="the sequence")], Hash]
     """Of each file as given; of DICOM, of its files one after another in the order of slices."""
-    mask_sha256: Hash = ""
-    """Of the first of `masks`."""
     dice: Mapping[Region, Share] = Field(default_factory=dict)
     """Of the mask with the reference of the case; empty where it has none, or it was not asked for."""
 
@@ -215,24 +243,22 @@ class SidecarRecord(CaseRecord):
 def record_of_answer(
     answer: Answer,
     convention: str,
-    masks: Sequence[str],
+    masks: Mapping[Path, Pose | None],
     warnings: Sequence[str],
     facts: Mapping[str, str],
     seconds: float,
     inputs: Mapping[str, str],
-    mask_sha256: str,
 ) -> CaseRecord:
     """An answer for programs, with as many digits as mean something.
 
     Args:
         answer: Of one case.
         convention: What the integers of the masks mean.
-        masks: Names of the files.
+        masks: The files, which are there, and how the brain lies in their coordinates; None of a DICOM object.
         warnings: All but cautions and doubts, also those of writing.
         facts: The provenance, as the page prints it.
         seconds: From loading the case to writing its page.
         inputs: SHA-256 by sequence.
-        mask_sha256: Of the mask.
     """
     task, expected = answer.task, answer.expected
     return CaseRecord(
@@ -242,7 +268,7 @@ def record_of_answer(
         acquired=task.subset_name(answer.case.acquired(task)),
         cautions=tuple(SentenceRecord(kind=one.kind, sentence=one.sentence) for one in answer.cautions),
         volumes_ml={region: round(volume, 3) for region, volume in answer.volumes.items()},
-        measures={region: _shape(shape) for region, shape in answer.shapes.items() if shape},
+        measures={region: shape_record(shape) for region, shape in answer.shapes.items() if shape},
         caveat=answer.caveat,
         doubts=tuple(DoubtRecord(kind=one.kind, sentence=one.sentence) for one in answer.doubts),
         signs=_signs(answer.signs),
@@ -255,12 +281,13 @@ def record_of_answer(
         withheld={region: tuple(kinds) for region, kinds in expected.withheld.items()},
         warnings=(*(one.sentence for one in answer.cautions), *(one.sentence for one in answer.doubts), *warnings),
         label_convention=convention,
-        masks=tuple(masks),
+        masks=tuple(path.name for path in masks),
+        masks_sha256={path.name: sha256_of([path]) for path in masks},
+        poses={path.name: record_pose(pose) for path, pose in masks.items() if pose},
         postprocessing=tuple(answer.rules),
         provenance=facts,
         seconds=round(seconds, 2),
         inputs_sha256=inputs,
-        mask_sha256=mask_sha256,
         dice={region: round(dice, 4) for region, dice in answer.dice.items()},
     )
 
@@ -281,15 +308,41 @@ def _signs(signs: Signs) -> SignsRecord:
     )
 
 
-def _shape(shape: Shape) -> ShapeRecord:
+def shape_record(shape: Shape) -> ShapeRecord:
+    """What is measured of a region, with as many digits as mean something."""
+    place = shape.place
+    lobes = place.lobes if place else None
     return ShapeRecord(
         voxels=shape.voxels,
         centre_mm=_point(shape.centre),
-        side=shape.side,
-        right_share=round(shape.right_share, 3),
-        midline_mm=round(shape.midline_mm, 1),
+        side=place.side if place else None,
+        right_share=round(place.right_share, 3) if place else None,
+        midline_mm=round(place.midline_mm, 1) if place else None,
+        lobes={lobe: round(share, 3) for lobe, share in lobes.items()} if lobes else None,
         foci=tuple(_focus(focus) for focus in shape.foci),
     )
+
+
+def record_pose(pose: Pose) -> PoseRecord:
+    """A pose for programs; `pose_from` reads it back."""
+    normal, laid = pose.midline.normal, pose.laid
+    return PoseRecord(
+        normal=(float(normal[0]), float(normal[1]), float(normal[2])),
+        offset_mm=pose.midline.offset,
+        to_average=_rows(laid.matrix) if laid else None,
+        dice=round(laid.dice, 3) if laid else None,
+    )
+
+
+def pose_from(record: PoseRecord) -> Pose:
+    """The pose that a record holds."""
+    laid = Laid(np.array(record.to_average), record.dice or 0.0) if record.to_average else None
+    return Pose(Plane(np.array(record.normal), record.offset_mm), laid)
+
+
+def _rows(matrix: Float[np.ndarray, "4 4"]) -> tuple[Row, Row, Row, Row]:
+    one, two, three, four = ((float(a), float(b), float(c), float(d)) for a, b, c, d in matrix)
+    return one, two, three, four
 
 
 def _focus(focus: Focus) -> FocusRecord:

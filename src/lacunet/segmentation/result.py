@@ -103,7 +103,7 @@ def result_of(at: Places) -> tuple[str, Result]:
         doubts=tuple(one.kind for one in record.doubts),
         warnings=record.warnings,
         mask=at.mask,
-        mask_sha256=record.mask_sha256,
+        mask_sha256=record.masks_sha256.get(at.mask.name, ""),
         model=record.provenance.get("model", ""),
         weights_sha256=record.provenance.get("weights (sha256)", ""),
         written=record.written,

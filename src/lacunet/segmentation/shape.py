@@ -1,10 +1,10 @@
-"""What can be measured of a mask besides its volume: diameters, foci, side, distance to the midline. No torch here.
+"""What can be measured of a mask besides its volume: diameters, foci, side, lobes. No torch here.
 
 Diameters are those of the RANO criteria (Wen et al., JCO 2010 and 2023): in one slice the longest line between two
 points of the outline, and the longest line at right angles to it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,8 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from lacunet.case import Grid, box_around
-from lacunet.data.midplane import Plane
+from lacunet.segmentation.lobes import Lobe, lobes_of
+from lacunet.segmentation.pose import Pose
 
 SMALLEST_FOCUS = 0.1
 """Smaller pieces are no foci, ml."""
@@ -71,6 +72,24 @@ class Focus:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where in the brain a mask lies.
+
+    Attributes:
+        side: Where at least 95 % of it lies; else `both`.
+        right_share: Share of it that lies right of the midline, 0 to 1.
+        midline_mm: From the midline to the nearest voxel; 0 where the mask crosses it.
+        lobes: Share of it in each part of the brain, the largest first; None where the brain does not fit the average
+            one.
+    """
+
+    side: Side
+    right_share: float
+    midline_mm: float
+    lobes: Mapping[Lobe, float] | None
+
+
+@dataclass(frozen=True)
 class Shape:
     """What can be measured of a mask that is not empty.
 
@@ -78,17 +97,13 @@ class Shape:
         voxels: Their number.
         centre: The mean of its voxels, mm (RAS+).
         foci: Pieces of at least 0.1 ml, the largest first.
-        side: Where at least 95 % of it lies; else `both`.
-        right_share: Share of it that lies right of the midline, 0 to 1.
-        midline_mm: From the midline to the nearest voxel; 0 where the mask crosses it.
+        place: In the brain; None where nobody knows how the brain lies.
     """
 
     voxels: int
     centre: tuple[float, float, float]
     foci: tuple[Focus, ...]
-    side: Side
-    right_share: float
-    midline_mm: float
+    place: Place | None
 
     @property
     def largest(self) -> Focus | None:
@@ -96,12 +111,12 @@ class Shape:
         return max(self.foci, key=lambda focus: focus.diameters.product, default=None)
 
 
-def shape_of(mask: Bool[np.ndarray, "x y z"], midline: Plane, grid: Grid) -> Shape | None:
+def shape_of(mask: Bool[np.ndarray, "x y z"], pose: Pose | None, grid: Grid) -> Shape | None:
     """What can be measured of a mask; None of an empty one.
 
     Args:
         mask: Of a region.
-        midline: The plane between the halves of the brain, mm (RAS+).
+        pose: How the brain lies in the coordinates of the grid; None where nobody knows.
         grid: Of the mask, RAS+.
     """
     if not mask.any():
@@ -110,15 +125,11 @@ def shape_of(mask: Bool[np.ndarray, "x y z"], midline: Plane, grid: Grid) -> Sha
     first = np.array([part.start for part in box])
     filled = mask[box]
     indices = np.argwhere(filled).T + first[:, None]
-    aside = midline.distance(grid.places(indices))
-    right = float((aside > 0).mean())
     return Shape(
         voxels=indices.shape[1],
         centre=_middle(indices, grid),
         foci=tuple(sorted(_foci(filled, first, grid), key=lambda focus: focus.ml, reverse=True)),
-        side="right" if right >= ONE_SIDED else "left" if right <= 1 - ONE_SIDED else "both",
-        right_share=right,
-        midline_mm=float(np.abs(aside).min()) if right in (0.0, 1.0) else 0.0,
+        place=_place(grid.places(indices), pose) if pose else None,
     )
 
 
@@ -139,6 +150,18 @@ def diameters_of(mask: Bool[np.ndarray, "x y z"], grid: Grid) -> Diameters:
             if longest * across > best.product:
                 best = Diameters(longest, across, int(index))
     return best
+
+
+def _place(places: Float[np.ndarray, "3 n"], pose: Pose) -> Place:
+    """Of voxels in mm."""
+    aside = pose.midline.distance(places)
+    right = float((aside > 0).mean())
+    return Place(
+        side="right" if right >= ONE_SIDED else "left" if right <= 1 - ONE_SIDED else "both",
+        right_share=right,
+        midline_mm=float(np.abs(aside).min()) if right in (0.0, 1.0) else 0.0,
+        lobes=lobes_of(pose.laid.moved(places)) if pose.laid else None,
+    )
 
 
 def _foci(mask: Bool[np.ndarray, "x y z"], first: Int[np.ndarray, "3"], grid: Grid) -> Iterator[Focus]:

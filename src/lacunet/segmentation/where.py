@@ -30,7 +30,7 @@ _SMALLEST_PIECE = 1.0
 
 
 @dataclass(frozen=True)
-class _Blocks:
+class Blocks:
     """A mask in blocks of about 3 mm.
 
     Attributes:
@@ -72,7 +72,7 @@ def where_of(mask: Bool[np.ndarray, "x y z"], midline: Plane, grid: Grid) -> Whe
         midline: The plane between the halves of the brain, in mm (RAS+).
         grid: Of the mask.
     """
-    blocks = _blocks(mask, grid)
+    blocks = blocks_of(mask, grid)
     if not blocks.filled.any():
         return Where(0.0, 0.0)
     return Where(_both_sides(blocks, midline), _distant_ml(blocks.filled, blocks.spacing))
@@ -85,7 +85,7 @@ def midline_of(brain: Bool[np.ndarray, "x y z"], grid: Grid) -> Plane:
         brain: Where any scan has signal.
         grid: Its first axis runs to the right, as nearly as the scan allows.
     """
-    blocks = _blocks(brain, grid)
+    blocks = blocks_of(brain, grid)
     along = outline_plane(blocks.filled, blocks.spacing)
     axes = blocks.grid.affine[:3, :3] / blocks.spacing
     normal = axes @ along.normal
@@ -116,7 +116,7 @@ def _plane(numbers: np.ndarray, centre: np.ndarray) -> Plane:
     return Plane(normal, float(normal @ centre + normal[0] * numbers[0]))
 
 
-def _both_sides(blocks: _Blocks, midline: Plane) -> float:
+def _both_sides(blocks: Blocks, midline: Plane) -> float:
     points = blocks.grid.places(np.argwhere(blocks.filled).T)
     aside = points[:, np.abs(midline.distance(points)) > MIDDLE]
     voxels = np.rint(blocks.indices(midline.mirrored(aside))).astype(int)
@@ -137,7 +137,7 @@ def _distant_ml(mask: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
     return float(volumes[counted].sum())
 
 
-def _blocks(mask: Bool[np.ndarray, "x y z"], grid: Grid) -> _Blocks:
+def blocks_of(mask: Bool[np.ndarray, "x y z"], grid: Grid) -> Blocks:
     """Blocks of about 3 mm; around the mask lie as many as the distance that is still the same place needs."""
     sides = np.array([max(1, round(_STEP / size)) for size in grid.spacing])
     box = box_around(mask)
@@ -148,4 +148,4 @@ def _blocks(mask: Bool[np.ndarray, "x y z"], grid: Grid) -> _Blocks:
     first = np.array([part.start for part in box]) + (sides - 1) / 2 - _MARGIN * sides
     affine = grid.affine @ np.block([[np.diag(sides), first[:, None]], [np.zeros(3), 1.0]])
     x, y, z = share.shape
-    return _Blocks(share >= 0.5, Grid((x, y, z), affine))
+    return Blocks(share >= 0.5, Grid((x, y, z), affine))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lacunet.data.nifti import write_image, write_mask
 from lacunet.data.parts import Part, table_of
-from lacunet.data.source_table import SourceRow, inputs_of, sha256_of, write_sources
+from lacunet.data.source_table import SourceRow, inputs_of, write_sources
 from lacunet.files import write_json
 from lacunet.intake.record import import_facts
 from lacunet.prediction.choices import N4
@@ -119,19 +119,19 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
         for region, values in answer.prediction.probabilities(not settings.raw_probabilities).items():
             write_image(at.probability(region), values, answer.case, f"probability {region}", answer.like)
     back = _write_back(answer, at, settings.convention)
-    masks, notes = (back.masks, back.notes) if back else ((), ())
+    moved, notes = (back.masks, back.notes) if back else ({}, ())
+    poses = {path: answer.pose.before(motion.matrix) if motion else None for path, motion in moved.items()}
     warnings = [*answer.warnings, *notes]
     facts = _facts(answer, settings)
     write_case_page(at.page, view_of(answer, warnings, facts, settings.viewer))
     seconds = answer.seconds + time.monotonic() - started
-    names = [path.name for path in (at.mask, *masks)]
     about = _write_sidecars(answer, at, settings, rows) if at.layout == "bids" else {}
     write_sources(at.table, rows)
-    inputs, mask = inputs_of(rows), sha256_of([at.mask])
-    record = record_of_answer(answer, settings.convention, names, warnings, facts, seconds, inputs, mask)
+    masks = {at.mask: answer.pose, **poses}
+    record = record_of_answer(answer, settings.convention, masks, warnings, facts, seconds, inputs_of(rows))
     write_json(at.record, record.model_dump(mode="json") | about)
     cautions, doubts = [one.sentence for one in answer.cautions], [one.sentence for one in answer.doubts]
-    return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, doubts, masks)
+    return Segmented(answer.case.name, at, answer.volumes, warnings, answer.evidence, cautions, doubts, tuple(moved))
 
 
 def _write_back(answer: Answer, at: Places, convention: str) -> "Back | None":

@@ -9,7 +9,6 @@ from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import Answer, ask
 from lacunet.segmentation.doubts import SHADED
 from lacunet.segmentation.shape import Shape, shape_of
-from lacunet.segmentation.where import midline_of
 from lacunet.task import Subset, Task
 from lacunet.visits.finished import FinishedCase
 from lacunet.visits.numbers import Measured
@@ -27,14 +26,13 @@ def mask_measured(visit: Visit, task: Task) -> Measured:
     record, grid = visit.record, visit.case.grid
     masks = region_masks(visit.labels, task)
     volumes = {region: volume_ml(mask, grid.spacing) for region, mask in masks.items()}
-    midline = midline_of(visit.brain, grid)
     calibration = None if was_changed(visit, task) else record.calibration
     return Measured(
         subset=visit.subset,
         volumes=volumes,
         ranges=(calibration.volume_ranges_ml if calibration else None) or {},
         coverage=calibration.coverage if calibration else None,
-        products=_products({region: shape_of(mask, midline, grid) for region, mask in masks.items()}),
+        products=_products({region: shape_of(mask, None, grid) for region, mask in masks.items()}),
         evidence=task.evidence(visit.subset),
         doubtful=bool(record.doubts),
     )

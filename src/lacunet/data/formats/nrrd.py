@@ -111,6 +111,11 @@ def _fields(name: str, head: bytes) -> tuple[dict[str, str], int]:
 def _refuse_what_is_not_read(name: str, fields: Mapping[str, str]) -> None:
     if "data file" in fields or "datafile" in fields:
         raise DataError(f"{name}: its voxels lie in another file, which is not read; convert it to .nii.gz")
+    if fields.get("kinds", "").lower().startswith("list"):
+        raise DataError(
+            f"{name}: has segments in several layers, since some overlap; in 3D Slicer export them as a labelmap "
+            "(Segmentations, Export), which has one value per voxel"
+        )
     if (dimensions := integers(name, "dimension", fields["dimension"], 1)[0]) != 3:
         raise DataError(f"{name}: has {dimensions} dimensions by its header; a scan has three")
     for key in ("line skip", "lineskip", "byte skip", "byteskip"):

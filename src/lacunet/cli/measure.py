@@ -1,0 +1,102 @@
+"""Measures of a mask that somebody drew or corrected: `lacunet measure`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lacunet.cli.options import Overwrite, ShowNames, TaskName
+from lacunet.cli.terminal import print_rows, say
+from lacunet.errors import OutputError
+from lacunet.task import IN_BRACKETS, get_task
+
+if TYPE_CHECKING:
+    from lacunet.segmentation.measure_record import MeasuresRecord
+    from lacunet.segmentation.record import ShapeRecord
+    from lacunet.task import Task
+
+
+FILE_NAME = "measures.json"
+"""Of what is measured, in a folder that --output names."""
+
+
+def measure(
+    mask: Annotated[Path, typer.Argument(help="A mask: NIfTI, or NRRD, also .seg.nrrd of 3D Slicer.")],
+    case: Annotated[
+        Path | None,
+        typer.Option("--case", help="Its case: the folder with case.json of lacunet segment, or that of its scans."),
+    ] = None,
+    scan: Annotated[
+        list[Path] | None,
+        typer.Option("--scan", help="A scan without skull in the same coordinates. May be repeated."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Label convention of the mask, where it does not show.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", "--json", help="A JSON file of all that was measured."),
+    ] = None,
+    task: TaskName = "glioma",
+    show_names: ShowNames = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure a mask, such as a corrected one: volumes, diameters, foci, side, lobes, and the change to the model's."""
+    from lacunet.files import write_json
+    from lacunet.segmentation.measure import measure as measure_mask
+
+    output = output / FILE_NAME if output and output.is_dir() else output
+    if output is not None and output.exists() and not overwrite:
+        raise OutputError(f"{output}: exists already; replace it with --overwrite, or choose another name")
+    known = get_task(task)
+    record = measure_mask(mask, known, case, scan or (), labels, show_names)
+    _print_measures(record, known)
+    if output is not None:
+        write_json(output, record.model_dump(mode="json"))
+        say(f"Measures: {output}")
+
+
+def _print_measures(record: "MeasuresRecord", task: "Task") -> None:
+    """What must be said first, the volumes with their change, the sizes, the lobes and the warnings."""
+    from lacunet.segmentation.lobes import share_words
+
+    for caution in record.cautions:
+        say(f"CAUTION: {caution.sentence}")
+    titles, rows = _volumes(record, task)
+    print_rows("region", titles, rows)
+    if record.measures:
+        say()
+        titles = ["largest", "foci", "side", "midline"] if record.place_from else ["largest", "foci"]
+        print_rows("region", titles, [_size(region, shape, task) for region, shape in record.measures.items()])
+    for region, shape in record.measures.items():
+        if shape.lobes:
+            say(f"{task.titles[region]}: {share_words(shape.lobes)}")
+    if record.change and not record.change.corrected:
+        say("the mask is the model's own: no voxel was changed")
+    for warning in record.warnings:
+        say(f"note: {warning}")
+
+
+def _volumes(record: "MeasuresRecord", task: "Task") -> tuple[list[str], list[list[str]]]:
+    change = record.change
+    rows = []
+    for region, volume in record.volumes_ml.items():
+        seen = record.evidence.get(region, "seen")
+        row = [f"{task.titles[region]}{IN_BRACKETS[seen]}", f"{volume:.1f}"]
+        if change:
+            own = change.regions[region]
+            row += [f"{own.model_ml:.1f}", f"{own.change_ml:+.1f}", "-" if own.dice is None else f"{own.dice:.3f}"]
+        rows.append(row)
+    return ["ml", "model ml", "change", "Dice"] if change else ["ml"], rows
+
+
+def _size(region: str, shape: "ShapeRecord", task: "Task") -> list[str]:
+    largest = max(shape.foci, key=lambda focus: focus.product_mm2, default=None)
+    size = f"{largest.longest_mm:.0f} × {largest.across_mm:.0f} mm" if largest else "-"
+    row = [task.titles[region], size, str(len(shape.foci))]
+    if shape.side is None:
+        return row
+    share = 100 * (shape.right_share or 0.0)
+    larger = f"{share:.0f} % right" if share >= 50 else f"{100 - share:.0f} % left"
+    side = larger if shape.side == "both" else shape.side
+    return [*row, side, "crosses it" if shape.midline_mm == 0 else f"{shape.midline_mm:.0f} mm away"]
