@@ -25,6 +25,7 @@ from lacunet.benchmark.budget import (
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
 from lacunet.comparison.published.tables import choose_tables
+from lacunet.crew.memory import ALONE, Share
 from lacunet.data.split import folds, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, UsageError, nearest
@@ -98,6 +99,7 @@ class BenchmarkSettings:
         rates: Learning rates that are tried for every entrant; None takes those of the recipes.
         account: Also measure what each entrant's training spends (`account.py`).
         seeded: How many of the best entrants train with all seeds, the others with the first alone; 0 is every one.
+        share: Of the memory, where trainings are side by side.
     """
 
     data: str = ""
@@ -118,6 +120,7 @@ class BenchmarkSettings:
     rates: Rates | None = None
     account: bool = False
     seeded: int = 0
+    share: Share = ALONE
 
 
 def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> list[Split]:

@@ -31,6 +31,7 @@ from lacunet.errors import UsageError
 if TYPE_CHECKING:
     from lacunet.calibration.out_of_fold import HeldOut
     from lacunet.case import CaseFiles
+    from lacunet.crew.crew import Place
     from lacunet.models.calibration import Calibration
     from lacunet.prediction.predictor import Predictor
     from lacunet.prediction.team import Loading
@@ -117,8 +118,8 @@ def calibrate(
     exit_with(problems)
 
 
-def _predictor_for(loading: "Loading", model: str, device: str) -> "Predictor":
-    return replace(loading, model=model).on(device)
+def _predictor_for(loading: "Loading", model: str, place: "Place") -> "Predictor":
+    return replace(loading, model=model).on(place)
 
 
 def held_out(words: str, cases: Sequence["CaseFiles"], faulty: Sequence[str] = ()) -> "HeldOut":

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lacunet.case import CaseFiles
-from lacunet.cli import cores
-from lacunet.cli.cores import over_cores
+from lacunet.crew import over_cores as pool
+from lacunet.crew.over_cores import over_cores
 from lacunet.data.check import check
 from lacunet.task import GLIOMA
 
@@ -15,8 +15,8 @@ def test_a_check_by_several_processes_finds_what_one_finds(
     phantoms: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = phantoms[0].images["t1c"].path.parents[1]
-    monkeypatch.setattr(cores, "_cores", lambda: 2)
-    monkeypatch.setattr(cores, "map", None, raising=False)  # this process reads none
+    monkeypatch.setattr(pool, "usable_cores", lambda: 2)
+    monkeypatch.setattr(pool, "map", None, raising=False)  # this process reads none
     shared = check(source, GLIOMA, each=lambda work, cases: over_cores(work, cases, few=1))
     assert shared == check(source, GLIOMA)
     assert len(shared.cases) == 3
@@ -24,5 +24,5 @@ def test_a_check_by_several_processes_finds_what_one_finds(
 
 
 def test_few_cases_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", None)
     assert list(over_cores(abs, [-1, -2])) == [1, 2]
