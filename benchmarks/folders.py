@@ -70,7 +70,8 @@ def measure(data: Path, profiled: int) -> list[tuple[str, float, float]]:
     found = find_cases(data, GLIOMA)
     steps = {
         "find": lambda: survey_all([data], GLIOMA),
-        "label": lambda: with_conventions(found, GLIOMA),
+        "label, one process": lambda: with_conventions(found, GLIOMA),
+        "label, all cores": lambda: with_conventions(found, GLIOMA, each=over_cores),
         "find and check, one process": lambda: check(data, GLIOMA),
         "find and check, all cores": lambda: check(data, GLIOMA, each=over_cores),
     }

@@ -118,9 +118,10 @@ def _settings(asked: Asked, resume: bool) -> "EvaluateSettings":
 
 
 def _cases(asked: Asked) -> "tuple[Sequence[CaseFiles], list[Problem]]":
+    from lacunet.crew.over_cores import over_cores
     from lacunet.data.labelled import labelled_or_problems, named_part
 
-    cases, problems = labelled_or_problems(Path(asked.data), asked.cases_are, asked.labels)
+    cases, problems = labelled_or_problems(Path(asked.data), asked.cases_are, asked.labels, over_cores)
     if asked.split is not None:
         cases = named_part(cases, asked.split, [problem.case for problem in problems])
     return cases, problems

@@ -18,15 +18,18 @@ FEW = 100
 """Starting processes takes longer than looking at so many cases."""
 
 
-def over_cores(work: Callable[[Item], Result], items: Sequence[Item], few: int = FEW) -> Iterator[Result]:
+def over_cores(
+    work: Callable[[Item], Result], items: Sequence[Item], few: int = FEW, commands: int = 1
+) -> Iterator[Result]:
     """`work` of each item, in their order; several processes share them where there are many items and cores.
 
     Args:
         work: Can be pickled, as must be its results.
         items: Can be pickled.
         few: Up to so many are done by this process.
+        commands: So many do the same on this machine at this moment: the processes of one training.
     """
-    cores = usable_cores()
+    cores = usable_cores() // commands
     if len(items) <= few or cores < 2:
         yield from map(work, items)
         return
