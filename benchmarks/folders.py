@@ -60,7 +60,7 @@ def make_folders(data: Path, count: int) -> None:
 
 def measure(data: Path, profiled: int) -> list[tuple[str, float, float]]:
     """Each step, its seconds, and those of processors, which a busy machine does not change much."""
-    from lacunet.cli.cores import over_cores
+    from lacunet.crew.over_cores import over_cores
     from lacunet.data.check import check
     from lacunet.data.find import find_cases, survey_all
     from lacunet.data.labels import with_conventions
@@ -70,7 +70,8 @@ def measure(data: Path, profiled: int) -> list[tuple[str, float, float]]:
     found = find_cases(data, GLIOMA)
     steps = {
         "find": lambda: survey_all([data], GLIOMA),
-        "label": lambda: with_conventions(found, GLIOMA),
+        "label, one process": lambda: with_conventions(found, GLIOMA),
+        "label, all cores": lambda: with_conventions(found, GLIOMA, each=over_cores),
         "find and check, one process": lambda: check(data, GLIOMA),
         "find and check, all cores": lambda: check(data, GLIOMA, each=over_cores),
     }

@@ -26,6 +26,7 @@ from measure import conditions, print_table, use_cores, write_phantom
 
 if TYPE_CHECKING:
     from lacunet.case import CaseFiles
+    from lacunet.crew.crew import Place
     from lacunet.prediction.predictor import Predictor
     from lacunet.prediction.team import Loading
 
@@ -112,11 +113,11 @@ def run(options: argparse.Namespace, cases: Path, output: Path, workers: int) ->
     return Measured(ended - began, [[(begin, end) for begin, end in one if begin >= began] for one in kept])
 
 
-def timed_on(loading: "Loading", folder: Path, first: "CaseFiles", workers: int, device: str) -> "Predictor":
+def timed_on(loading: "Loading", folder: Path, first: "CaseFiles", workers: int, place: "Place") -> "Predictor":
     """A predictor that notes when its networks run. It has answered once, and so have those of all other workers."""
     from lacunet.data.nifti import load_case
 
-    predictor = loading.on(device)
+    predictor = loading.on(place)
     predictor(load_case(first, predictor.model.task, want_reference=False))
     notes: list[tuple[float, float]] = []
     path = folder / f"{os.getpid()}.json"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lacunet.crew.crew import Place
 from lacunet.errors import DataError
 
 
@@ -16,13 +17,13 @@ class Squares:
 
     folder: Path
 
-    def __call__(self, device: str) -> "Callable[[int], tuple[int, int, str]]":
+    def __call__(self, place: Place) -> "Callable[[int], tuple[int, int, str]]":
         with (self.folder / f"made-{os.getpid()}").open("a") as file:
             file.write("x")
 
         def square(number: int) -> tuple[int, int, str]:
             time.sleep(0.05)
-            return number * number, os.getpid(), device
+            return number * number, os.getpid(), place.device
 
         return square
 
@@ -35,7 +36,7 @@ class Deadly:
     number: int
     times: int
 
-    def __call__(self, device: str) -> "Callable[[int], int]":
+    def __call__(self, place: Place) -> "Callable[[int], int]":
         def work(number: int) -> int:
             if number == self.number:
                 before = len(list(self.folder.glob("died-*")))
@@ -47,7 +48,7 @@ class Deadly:
         return work
 
 
-def refusing(device: str) -> Callable[[int], int]:
+def refusing(place: Place) -> Callable[[int], int]:
     """A worker that refuses the number 2."""
 
     def work(number: int) -> int:
@@ -58,6 +59,15 @@ def refusing(device: str) -> Callable[[int], int]:
     return work
 
 
-def never_made(device: str) -> Callable[[int], int]:
+def never_made(place: Place) -> Callable[[int], int]:
     """No worker at all: what it needs is not there."""
     raise DataError("the model is not there; name another")
+
+
+def where_it_is(place: Place) -> Callable[[int], Place]:
+    """A worker that answers with its place."""
+
+    def work(number: int) -> Place:
+        return place
+
+    return work

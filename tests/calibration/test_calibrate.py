@@ -396,7 +396,7 @@ def test_a_case_that_cannot_be_read_is_a_problem_and_the_others_count(phantoms, 
     bad = replace(phantoms[1], reference=None, convention=None)
     folds = [HeldOut(models[0], (bad, phantoms[0]))]
     found = list(
-        pass_through(folds, tmp_path, QUICK, lambda model, device: Predictor(load_model(model), "cpu", "float32"))
+        pass_through(folds, tmp_path, QUICK, lambda model, place: Predictor(load_model(model), "cpu", "float32"))
     )
     assert isinstance(found[0], Problem)
     assert found[1].name == phantoms[0].name
@@ -406,7 +406,7 @@ def test_a_case_that_cannot_be_read_is_a_problem_and_the_others_count(phantoms, 
             {},
             tmp_path / "none",
             CalibrateSettings(),
-            lambda model, device: Predictor(load_model(model), "cpu", "float32"),
+            lambda model, place: Predictor(load_model(model), "cpu", "float32"),
         )
 
 

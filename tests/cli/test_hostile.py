@@ -168,7 +168,7 @@ def test_names_that_come_another_way_become_paths_at_one_place_only(
     assert [one.case for one in evaluate(predictor, [evil, good], out / "eval", settings).problems] == [evil.name]
 
     fold = [HeldOut(model, (evil, good))]
-    parts = list(pass_through(fold, out / "pass", PassSettings(voxels=10), lambda model, device: predictor))
+    parts = list(pass_through(fold, out / "pass", PassSettings(voxels=10), lambda model, place: predictor))
     assert [isinstance(part, Problem) for part in parts] == [True, False]
 
     masks = list(segment_cases(predictor, [evil, good], out / "masks", SegmentSettings(viewer=False)))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from crew_workers import Deadly, Squares, never_made, refusing
+from crew_workers import Deadly, Squares, never_made, refusing, where_it_is
 from lacunet.crew.chosen import crew_of, crowding
-from lacunet.crew.crew import Crew, Here, Lost
+from lacunet.crew.crew import Crew, Here, Lost, Place
+from lacunet.crew.memory import free_memory
 from lacunet.crew.on_ray import OnRay
 from lacunet.crew.on_slurm import OnSlurm, Options
 from lacunet.crew.processes import Processes
@@ -50,6 +51,14 @@ def test_results_come_in_the_order_of_the_tasks_from_two_workers_made_once(crew:
     assert len(workers) == 2
     assert {one[2] for one in found} == {"cpu"}
     assert {path.name: path.read_text() for path in tmp_path.glob("made-*")} == {f"made-{one}": "x" for one in workers}
+
+
+def test_two_workers_of_one_machine_have_half_of_its_free_memory_each(crew: Crew) -> None:
+    free = free_memory()
+    assert free is not None
+    for place in crew.run(range(2), where_it_is):
+        assert isinstance(place, Place)
+        assert place.share.memory == pytest.approx(free / 2, rel=0.3)
 
 
 def test_the_task_of_a_killed_worker_is_done_by_another(crew: Crew, tmp_path: Path) -> None:
@@ -165,7 +174,7 @@ def test_an_address_where_no_cluster_answers_is_told_at_once(address: str) -> No
 
 
 def test_processes_that_share_too_few_cores_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("lacunet.crew.chosen.usable_cores", lambda: 8)
     assert crowding(Processes(4), 2) == ""
     assert crowding(Processes(16), 1) == ""
     assert "OMP_NUM_THREADS=2 before the command" in crowding(Processes(4), 8)

@@ -12,6 +12,7 @@ import pytest
 
 from lacunet.case import CaseFiles, ImageFile
 from lacunet.data.find import find_cases
+from lacunet.data.formats.content import packing_and_first_bytes
 from lacunet.data.formats.unread import why_unreadable
 from lacunet.data.nifti import load_case, write_mask
 from lacunet.data.volume import read_file, read_image, read_stored
@@ -494,3 +495,26 @@ def test_why_a_file_is_not_read(mixed: Path, name: str) -> None:
 @pytest.mark.parametrize("name", READ)
 def test_what_is_read_or_is_no_image_has_no_reason(mixed: Path, name: str) -> None:
     assert why_unreadable(mixed / name) is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "found"),
+    [
+        (b"", ("none", b"")),
+        (b"0123456789abcdef", ("none", b"0123456789")),
+        (gzip.compress(b"0123456789abcdef"), ("gzip", b"0123456789")),
+        (gzip.compress(b"0123"), ("gzip", b"0123")),
+        (b"".join(gzip.compress(letter) for letter in (b"01", b"", b"2345", b"6789abc")), ("gzip", b"0123456789")),
+    ],
+)
+def test_the_start_of_a_file_is_found_however_it_was_compressed(
+    tmp_path: Path, stored: bytes, found: tuple[str, bytes]
+) -> None:
+    (tmp_path / "scan").write_bytes(stored)
+    assert packing_and_first_bytes(tmp_path / "scan", 10) == found
+
+
+def test_a_start_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "scan").write_bytes(gzip.compress(b"0123456789abcdef")[:14])
+    with pytest.raises(EOFError):
+        packing_and_first_bytes(tmp_path / "scan", 10)

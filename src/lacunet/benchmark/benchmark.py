@@ -24,7 +24,7 @@ from lacunet.case import CaseFiles
 from lacunet.comparison.compare import compare
 from lacunet.comparison.comparison import CompareSettings, Comparison
 from lacunet.comparison.ranking import RANKING, rank
-from lacunet.crew.crew import Crew, Here, Lost
+from lacunet.crew.crew import Crew, Here, Lost, Place
 from lacunet.errors import DataError, LacunetError, Problem, visible
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
 from lacunet.evaluation.results import is_evaluation, join_evaluations
@@ -260,10 +260,10 @@ def _trained_and_scored(
 
 
 def _trainer(
-    folder: Path, settings: BenchmarkSettings, progress: Progress, device: str
+    folder: Path, settings: BenchmarkSettings, progress: Progress, place: Place
 ) -> Callable[[tuple[PlannedRun, Recipe]], list[Problem]]:
-    """A worker that trains and scores on its device."""
-    return partial(_train_and_score, folder, replace(settings, device=device), progress)
+    """A worker that trains and scores in its place."""
+    return partial(_train_and_score, folder, replace(settings, device=place.device, share=place.share), progress)
 
 
 def _train_and_score(
@@ -314,6 +314,7 @@ def _train(training: PlannedRun, recipe: Recipe, folder: Path, settings: Benchma
         card={"data": f"{len(training.part.train)} cases of {settings.data}"},
         progress=progress,
         prepared=folder / "prepared",
+        share=settings.share,
     )
 
 
@@ -328,7 +329,7 @@ def score_run(
     """Evaluate a run, or continue its evaluation; returns the cases that failed."""
     own = read_description(model_folder(str(run))).method
     model = load_model(str(run), method_file_of(own, settings))
-    windows = Windows((settings.window,) * 3) if settings.window else Windows()
+    windows = Windows((settings.window,) * 3 if settings.window else None, share=settings.share)
     predictor = Predictor(model, settings.device, settings.precision, windows)
     wanted = EvaluateSettings(
         subsets=settings.subsets or model.task.subsets,

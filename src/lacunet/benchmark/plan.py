@@ -25,6 +25,7 @@ from lacunet.benchmark.budget import (
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
 from lacunet.comparison.published.tables import choose_tables
+from lacunet.crew.memory import ALONE, Share
 from lacunet.data.split import folds, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, UsageError, nearest
@@ -101,6 +102,7 @@ class BenchmarkSettings:
         account: Also measure what each entrant's training spends (`account.py`).
         seeded: How many of the best entrants train with all seeds, the others with the first alone; 0 is every one.
         until: So many folds are trained and scored; 0 is every one. A later call goes on with the others.
+        share: Of the memory, where trainings are side by side.
     """
 
     data: str = ""
@@ -122,6 +124,7 @@ class BenchmarkSettings:
     account: bool = False
     seeded: int = 0
     until: int = 0
+    share: Share = ALONE
 
 
 def parts_by_person(cases: Sequence[CaseFiles], number: int, seed: int = 1) -> list[Split]:

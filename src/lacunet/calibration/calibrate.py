@@ -19,7 +19,7 @@ from lacunet.calibration.out_of_fold import (
     pass_through,
     require_out_of_fold,
 )
-from lacunet.crew.crew import Crew, Here
+from lacunet.crew.crew import Crew, Here, Place
 from lacunet.errors import DataError, Problem
 from lacunet.evaluation.metrics import BRATS
 from lacunet.evaluation.scores import Row, write_rows
@@ -85,7 +85,7 @@ def calibrate(
     persons: Mapping[str, str],
     folder: Path,
     settings: CalibrateSettings,
-    predictor_for: Callable[[str, str], Predictor],
+    predictor_for: Callable[[str, Place], Predictor],
     progress: Progress = Silent(),
     crew: Crew = Here(),
 ) -> Calibrated:
@@ -96,8 +96,8 @@ def calibrate(
         persons: Case -> person, of all data.
         folder: Where the results go; those of each case are kept in its `parts/`.
         settings: How the calibration is made.
-        predictor_for: Loads a fold's model on a device; called once for each fold that is not done, by each worker
-            that has a case of it.
+        predictor_for: Loads a fold's model where a worker is; called once for each fold that is not done, by each
+            worker that has a case of it.
         progress: Told of every case.
         crew: Where the cases are predicted.
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load_file, save
 
 from lacunet.case import Case, CaseFiles, box_around
-from lacunet.crew.crew import Crew, Here, Lost
+from lacunet.crew.crew import Crew, Here, Lost, Place
 from lacunet.data.names import person_of
 from lacunet.data.nifti import load_case
 from lacunet.data.scan_facts import ScanFacts, scan_facts
@@ -199,13 +199,13 @@ def pass_through(
     folds: Sequence[HeldOut],
     folder: Path,
     settings: PassSettings,
-    predictor_for: Callable[[str, str], Predictor],
+    predictor_for: Callable[[str, Place], Predictor],
     progress: Progress = Silent(),
     crew: Crew = Here(),
 ) -> Iterator[HeldOutCase | Problem]:
     """Predict every case from every subset of its modalities, with the model that has not seen it; a model at a time.
 
-    Each case is kept in `folder/parts/` as soon as it is done. `predictor_for` loads a model on a device.
+    Each case is kept in `folder/parts/` as soon as it is done. `predictor_for` loads a model where a worker is.
 
     Raises:
         OutputError: the folder holds a pass with other settings, or any pass and `settings.resume` is False.
@@ -233,10 +233,10 @@ class _Passing:
     """A worker: the model of the fold that it is at stays loaded."""
 
     def __init__(
-        self, folder: Path, settings: PassSettings, predictor_for: Callable[[str, str], Predictor], device: str
+        self, folder: Path, settings: PassSettings, predictor_for: Callable[[str, Place], Predictor], place: Place
     ) -> None:
         self._folder, self._settings = folder, settings
-        self._predictor_for, self._device = predictor_for, device
+        self._predictor_for, self._place = predictor_for, place
         self._loaded: tuple[str, Predictor] | None = None
 
     def __call__(self, one: _ToPass) -> HeldOutCase | Problem:
@@ -258,7 +258,7 @@ class _Passing:
     def _predictor(self, model: str) -> Predictor:
         if self._loaded is None or self._loaded[0] != model:
             self._loaded = None  # before the next one takes memory
-            self._loaded = model, self._predictor_for(model, self._device)
+            self._loaded = model, self._predictor_for(model, self._place)
         return self._loaded[1]
 
 

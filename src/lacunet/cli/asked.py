@@ -73,6 +73,7 @@ def evaluate_asked(asked: Asked, output: Path, on: str, part_words: str | None, 
         part_words: `3/20`; None: all cases.
         resume: Go on where it stopped.
     """
+    from lacunet.crew.crew import Place
     from lacunet.evaluation.evaluate import evaluate, score_part
 
     part, crew = part_for(part_words, output), crew_for(on, asked.device)
@@ -80,7 +81,7 @@ def evaluate_asked(asked: Asked, output: Path, on: str, part_words: str | None, 
     cases, problems = _cases(asked)
     method_file = Path(asked.method_file) if asked.method_file else None
     loading = loading_of(asked.model, asked.precision, asked.window, method_file, asked.task, asked.mirror)
-    predictor = loading.on(first_device(on, asked.device))
+    predictor = loading.on(Place(first_device(on, asked.device)))
     team = team_like(predictor, crew, loading)
     if part is not None:
         own = in_part(part, list(enumerate(cases)), lambda one: one[1].name)
@@ -117,9 +118,10 @@ def _settings(asked: Asked, resume: bool) -> "EvaluateSettings":
 
 
 def _cases(asked: Asked) -> "tuple[Sequence[CaseFiles], list[Problem]]":
+    from lacunet.crew.over_cores import over_cores
     from lacunet.data.labelled import labelled_or_problems, named_part
 
-    cases, problems = labelled_or_problems(Path(asked.data), asked.cases_are, asked.labels)
+    cases, problems = labelled_or_problems(Path(asked.data), asked.cases_are, asked.labels, over_cores)
     if asked.split is not None:
         cases = named_part(cases, asked.split, [problem.case for problem in problems])
     return cases, problems

@@ -104,6 +104,7 @@ def benchmark(
     from lacunet.benchmark.ranking_file import find_ranking, first_entrants, ranked_entrants
     from lacunet.benchmark.rates import rates_within
     from lacunet.benchmark.sweep import entrants_of
+    from lacunet.crew.over_cores import over_cores
     from lacunet.data.labelled import labelled
     from lacunet.data.split import PARTS
     from lacunet.evaluation.cohorts import require_cohorts
@@ -149,7 +150,7 @@ def benchmark(
     if protocol:
         whole = [_published_part(data, protocol, PARTS, lists, labels, task)]
     else:
-        whole = _parts(labelled(data, task, labels), split, folds)
+        whole = _parts(labelled(data, task, labels, over_cores), split, folds)
     if until_fold > len(whole):
         raise UsageError(f"--until-fold {until_fold}: there are {len(whole)} folds; give a smaller number")
     require_cohorts([files.name for part in whole for files in part.test], settings.cohorts)
@@ -275,13 +276,14 @@ def _published_part(
     """The cases of published lists, which are recognised by their content. Missing data are reported first."""
     from lacunet.benchmark.reproduce import part_of_lists
     from lacunet.comparison.published.lists import find_lists, get_lists
+    from lacunet.crew.over_cores import over_cores
     from lacunet.data.find import find_cases
     from lacunet.data.labels import with_conventions
 
     known = get_lists(protocol)
     cases = find_cases(data, task, labels)
     names = find_lists(lists or data, known, parts)
-    return part_of_lists(names, with_conventions(cases, task, labels), data)
+    return part_of_lists(names, with_conventions(cases, task, labels, over_cores), data)
 
 
 def _parts(cases: "list[CaseFiles]", split: Path | None, folds: int) -> "list[Split]":

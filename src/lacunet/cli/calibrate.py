@@ -31,6 +31,7 @@ from lacunet.errors import UsageError
 if TYPE_CHECKING:
     from lacunet.calibration.out_of_fold import HeldOut
     from lacunet.case import CaseFiles
+    from lacunet.crew.crew import Place
     from lacunet.models.calibration import Calibration
     from lacunet.prediction.predictor import Predictor
     from lacunet.prediction.team import Loading
@@ -67,6 +68,7 @@ def calibrate(
     from lacunet.calibration.calibrate import CalibrateSettings
     from lacunet.calibration.calibrate import calibrate as run_calibration
     from lacunet.calibration.out_of_fold import PassSettings, require_alike
+    from lacunet.crew.over_cores import over_cores
     from lacunet.data.labelled import labelled_or_problems
     from lacunet.models.calibration import put_beside
     from lacunet.models.folder import model_folder
@@ -77,7 +79,7 @@ def calibrate(
             f"--coverage {coverage:g} --voxels {voxels}: coverage is a share from 0.5 to 0.99, voxels at least 1"
         )
     named = [words for run in runs for words in _folds_of(run)]
-    cases, problems = labelled_or_problems(data, task_of(_parsed(named[0])[0]), labels)
+    cases, problems = labelled_or_problems(data, task_of(_parsed(named[0])[0]), labels, over_cores)
     faulty = [problem.case for problem in problems]
     folds = [held_out(words, cases, faulty) for words in named]
     if into is not None:
@@ -117,8 +119,8 @@ def calibrate(
     exit_with(problems)
 
 
-def _predictor_for(loading: "Loading", model: str, device: str) -> "Predictor":
-    return replace(loading, model=model).on(device)
+def _predictor_for(loading: "Loading", model: str, place: "Place") -> "Predictor":
+    return replace(loading, model=model).on(place)
 
 
 def held_out(words: str, cases: Sequence["CaseFiles"], faulty: Sequence[str] = ()) -> "HeldOut":

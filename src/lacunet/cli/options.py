@@ -78,7 +78,9 @@ def predictor_of(
     mirror: Mirror = "none",
 ) -> "Predictor":
     """A loaded model, or several, ready to predict; the cases may be of another task than the model's own."""
-    return loading_of(model, precision, window, method_file, task, mirror).on(device)
+    from lacunet.crew.crew import Place
+
+    return loading_of(model, precision, window, method_file, task, mirror).on(Place(device))
 
 
 def loading_of(
@@ -113,11 +115,11 @@ def crew_for(on: str, device: str) -> "Crew":
 
 def team_of(crew: "Crew", loading: "Loading") -> "Team":
     """Predictors on the workers of a crew. One that works here is loaded now, so that a fault of it is told first."""
-    from lacunet.crew.crew import Here
+    from lacunet.crew.crew import Here, Place
     from lacunet.prediction.team import Team, as_team
 
     if isinstance(crew, Here):
-        return as_team(loading.on(crew.device))
+        return as_team(loading.on(Place(crew.device)))
     return Team(crew, get_task(loading.task) if loading.task else task_of(loading.model), loading.on)
 
 

@@ -58,7 +58,7 @@ def check(
     show_names: ShowNames = False,
 ) -> None:
     """What is there, what is missing, what is wrong."""
-    from lacunet.cli.cores import over_cores
+    from lacunet.crew.over_cores import over_cores
     from lacunet.data.check import check as examine
 
     findings = examine(data, get_task(task), labels, show_names, over_cores)

@@ -1,5 +1,7 @@
 """Models: `lacunet train`, `lacunet evaluate`."""
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -60,16 +62,19 @@ def train(
 ) -> None:
     """Train a method by a recipe."""
     from lacunet.crew.crew import Here
+    from lacunet.crew.over_cores import over_cores
     from lacunet.data.labelled import labelled, part_of
     from lacunet.data.missing import apply_missing, complete_share, read_missing
     from lacunet.data.split import folds
     from lacunet.training.prepare_on import prepare_on
+    from lacunet.training.processes import processes_of
     from lacunet.training.recipe import read_recipe
     from lacunet.training.train import train as run_training
 
     settings = read_recipe(recipe, changes or [])
     task = get_task(settings.task)
-    cases = labelled(data, task, labels)
+    each = partial(over_cores, commands=processes_of(os.environ).here)
+    cases = labelled(data, task, labels, each)
     if split is not None:
         training, validation = part_of(cases, split, "train"), part_of(cases, split, "val")
     else:
@@ -82,7 +87,7 @@ def train(
         share = complete_share({case.name: task.subset(case.images) for case in training}, task)
         card["data"] += f", {100 * share:.1f} % of them with every sequence"
         say(f"training on {card['data']}")
-    given = labelled(lesions, task, None) if lesions is not None else []
+    given = labelled(lesions, task, None, each) if lesions is not None else []
     if lesions is not None:
         card["data"] += f"; lesions of {len(given)} cases of {lesions.resolve().name}"
     crew, where = crew_for(on, "cpu"), prepared or output / "prepared"

@@ -1,7 +1,6 @@
 """The crew that words on the command line name: `--on processes:4 --device cuda:0,1`."""
 
-import os
-
+from lacunet.crew.cores import usable_cores
 from lacunet.crew.crew import Crew, Here
 from lacunet.crew.on_ray import OnRay
 from lacunet.crew.on_slurm import OnSlurm, read_options
@@ -33,13 +32,13 @@ def crew_of(on: str = "here", device: str = "auto") -> Crew:
 
 
 def crowding(crew: Crew, threads: int) -> str:
-    """A sentence where processes have more threads together than this machine has cores; else "".
+    """A sentence where processes have more threads together than this process may use cores; else "".
 
     Args:
         crew: Any.
         threads: Of each worker.
     """
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if not isinstance(crew, Processes) or any(device.startswith("cuda") for device in crew.devices):
         return ""
     if crew.number * threads <= max(cores, crew.number):

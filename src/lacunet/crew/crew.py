@@ -5,15 +5,30 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
+from lacunet.crew.memory import ALONE, Share
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 Work = Callable[[Task], Result]
 """What a worker does with a task. Tasks and results can be pickled."""
 
-MakeWorker = Callable[[str], Work[Task, Result]]
-"""Makes a worker, once in each place where tasks are done, for the device of that place (`cpu`, `cuda:1`). It can be
-pickled; what it loads need not be."""
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker is.
+
+    Attributes:
+        device: It computes there: `cpu`, `cuda:1`, `auto`.
+        share: Of the memory that it shares with other workers.
+    """
+
+    device: str = "auto"
+    share: Share = ALONE
+
+
+MakeWorker = Callable[[Place], Work[Task, Result]]
+"""Makes a worker, once in each place where tasks are done. It can be pickled; what it loads need not be."""
 
 MOST_DEATHS = 2
 """A task whose worker died so often, each time in the middle of it, is given up."""
@@ -65,7 +80,7 @@ class Here:
     def run(self, tasks: Sequence[Task], make_worker: MakeWorker[Task, Result]) -> Iterator[Result | Lost]:
         """See `Crew.run`."""
         if tasks:
-            yield from map(make_worker(self.device), tasks)
+            yield from map(make_worker(Place(self.device)), tasks)
 
 
 @dataclass(frozen=True)

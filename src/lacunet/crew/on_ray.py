@@ -2,12 +2,13 @@
 
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from lacunet.crew.crew import MOST_DEATHS, Done, Lost, MakeWorker, Raised, Result, Task, compute_on, outcome_of
+from lacunet.crew.crew import MOST_DEATHS, Done, Lost, MakeWorker, Place, Raised, Result, Task, compute_on, outcome_of
+from lacunet.crew.memory import share_of
 from lacunet.crew.shared_out import shared_out
 from lacunet.errors import UsageError
 
@@ -41,17 +42,22 @@ class OnRay:
 
         with _connected(self.address):
             threads = torch.get_num_threads()
-            number, options = _places(threads, self.device)
-            hands = [_Hand(make_worker, self.device, threads, options) for _ in range(min(number, len(tasks)))]
+            room, options = _room(threads, self.device)
+            number = max(1, min(sum(room.values()), len(tasks)))
+            most = {node: min(count, number) for node, count in room.items()}
+            hands = [_Hand((make_worker, self.device, threads, most), options) for _ in range(number)]
             yield from shared_out(hands, tasks)
 
 
 class _Actor:
     """What runs in an actor's process."""
 
-    def __init__(self, make_worker: MakeWorker[Any, Any], device: str, threads: int) -> None:
+    def __init__(self, make_worker: MakeWorker[Any, Any], device: str, threads: int, most: Mapping[str, int]) -> None:
+        import ray
+
         compute_on(threads)
-        self._made = outcome_of(make_worker, device)
+        beside = most.get(ray.get_runtime_context().get_node_id(), 1)
+        self._made = outcome_of(make_worker, Place(device, share_of(beside)))
 
     def do(self, task: Any) -> Any:
         return self._made if isinstance(self._made, Raised) else outcome_of(self._made.result, task)
@@ -61,12 +67,12 @@ class _Hand(Generic[Task, Result]):
     """An actor that does one task at a time."""
 
     def __init__(
-        self, make_worker: MakeWorker[Task, Result], device: str, threads: int, options: dict[str, int]
+        self, start: tuple[MakeWorker[Task, Result], str, int, Mapping[str, int]], options: dict[str, int]
     ) -> None:
         import ray
 
         again = {"max_restarts": -1, "max_task_retries": MOST_DEATHS - 1}
-        self._actor = ray.remote(_Actor).options(**options, **again).remote(make_worker, device, threads)
+        self._actor = ray.remote(_Actor).options(**options, **again).remote(*start)
 
     def do(self, task: Task) -> Done[Result] | Raised | Lost:
         import ray
@@ -122,16 +128,16 @@ def _require_answer(address: str) -> None:
         ) from error
 
 
-def _places(threads: int, device: str) -> tuple[int, dict[str, int]]:
-    """How many actors a cluster has room for, and what each asks for."""
+def _room(threads: int, device: str) -> tuple[dict[str, int], dict[str, int]]:
+    """How many actors each node of a cluster has room for, and what each actor asks for."""
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus = 0 if device == "cpu" else sum(int(node.get("GPU", 0)) for node in nodes)
-    if device.startswith("cuda") and not gpus:
-        raise UsageError(f"--device {device}: the Ray cluster has no GPU; use --device auto or cpu")
-    if gpus:
+    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    gpus = {} if device == "cpu" else {name: int(has.get("GPU", 0)) for name, has in nodes.items()}
+    if any(gpus.values()):
         return gpus, {"num_gpus": 1}
-    cores = [int(node.get("CPU", 0)) for node in nodes]
-    each = max(1, min(threads, max(cores, default=1)))
-    return max(1, sum(count // each for count in cores)), {"num_cpus": each}
+    if device.startswith("cuda"):
+        raise UsageError(f"--device {device}: the Ray cluster has no GPU; use --device auto or cpu")
+    cores = {name: int(has.get("CPU", 0)) for name, has in nodes.items()}
+    each = max(1, min(threads, max(cores.values(), default=1)))
+    return {name: count // each for name, count in cores.items()}, {"num_cpus": each}

@@ -20,6 +20,7 @@ from lacunet.crew.crew import (
     Done,
     Lost,
     MakeWorker,
+    Place,
     Raised,
     Result,
     Task,
@@ -27,6 +28,7 @@ from lacunet.crew.crew import (
     outcome_of,
     result_of,
 )
+from lacunet.crew.memory import ALONE, Share, share_of
 from lacunet.errors import OutputError, UsageError
 
 _LOOK_EVERY_SECONDS = 0.5
@@ -131,7 +133,8 @@ class _Array(Generic[Task, Result]):
         import torch  # the commands that need no crew answer at once
 
         self._options, self._folder, self._tasks = options, folder, tasks
-        self._start = (make_worker, device, torch.get_num_threads())
+        place = Place(device, _memory_of_job(options, min(options.workers, len(tasks))))
+        self._start = (make_worker, place, torch.get_num_threads())
         self._executor = _executor(options, device, folder / "jobs", torch.get_num_threads())
         self._deaths: Counter[int] = Counter()
         self._jobs: list[Any] = []
@@ -200,18 +203,25 @@ class _Share:
 
     folder: Path
     make_worker: MakeWorker[Any, Any]
-    device: str
+    place: Place
     threads: int
 
     def __call__(self, tasks: Sequence[tuple[int, Any]]) -> None:
         compute_on(self.threads)
-        made = outcome_of(self.make_worker, self.device)
+        made = outcome_of(self.make_worker, self.place)
         for number, task in tasks:
             _begun_file(self.folder, number).touch()
             outcome = made if isinstance(made, Raised) else outcome_of(made.result, task)
             path = _outcome_file(self.folder, number)
             path.with_suffix(".part").write_bytes(pickle.dumps(outcome))
             path.with_suffix(".part").replace(path)
+
+
+def _memory_of_job(options: Options, workers: int) -> Share:
+    """The memory of a job: what it asks for; a try-out's are on one machine. Else its limits say how much there is."""
+    if options.mem:
+        return Share(options.mem * 2**30)
+    return share_of(workers) if options.cluster == "local" else ALONE
 
 
 def _outcome_file(folder: Path, number: int) -> Path:

@@ -12,7 +12,8 @@ from threading import Lock
 from types import FrameType
 from typing import Any, Generic, NoReturn
 
-from lacunet.crew.crew import MOST_DEATHS, Done, Lost, MakeWorker, Raised, Result, Task, compute_on, outcome_of
+from lacunet.crew.crew import MOST_DEATHS, Done, Lost, MakeWorker, Place, Raised, Result, Task, compute_on, outcome_of
+from lacunet.crew.memory import share_of
 from lacunet.crew.shared_out import shared_out
 
 _PATIENCE_SECONDS = 10.0
@@ -39,15 +40,17 @@ class Processes:
 
         if not tasks:
             return
-        devices = islice(cycle(self.devices), min(self.number, len(tasks)))
-        yield from shared_out([_Hand(make_worker, device, torch.get_num_threads()) for device in devices], tasks)
+        number = min(self.number, len(tasks))
+        share = share_of(number, -(-number // len(self.devices)))
+        places = [Place(device, share) for device in islice(cycle(self.devices), number)]
+        yield from shared_out([_Hand(make_worker, place, torch.get_num_threads()) for place in places], tasks)
 
 
 class _Hand(Generic[Task, Result]):
     """A process that does one task at a time; it starts with the first task, and again if it died."""
 
-    def __init__(self, make_worker: MakeWorker[Task, Result], device: str, threads: int) -> None:
-        self._start = (make_worker, device, threads)
+    def __init__(self, make_worker: MakeWorker[Task, Result], place: Place, threads: int) -> None:
+        self._start = (make_worker, place, threads)
         self._begun: tuple[SpawnProcess, Connection] | None = None
         self._ended = False
         self._lock = Lock()
@@ -99,12 +102,12 @@ class _Hand(Generic[Task, Result]):
                 self._begun = None
 
 
-def _serve(connection: Connection, make_worker: MakeWorker[Any, Any], device: str, threads: int) -> None:
+def _serve(connection: Connection, make_worker: MakeWorker[Any, Any], place: Place, threads: int) -> None:
     """Do what comes through the connection, until its other end is closed or its process has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first one ends us
     signal.signal(signal.SIGTERM, _stop)
     compute_on(threads)
-    made = outcome_of(make_worker, device)
+    made = outcome_of(make_worker, place)
     with suppress(EOFError, OSError):
         while True:
             task = connection.recv()

@@ -100,6 +100,9 @@ def _is_part(found: NamedFile, sequence_folders: Collection[Path]) -> bool:
 
 def _is_sequence_folder(folder: Path, members: Sequence[NamedFile], task: Task) -> bool:
     """Whether a folder is named after a sequence, and no file in it names another one or follows a known scheme."""
+    sequences = {found.role for found in members} - {*NO_SCANS, None}
+    if len(sequences) > 1 and not sequences <= {T1, "t1n", "t1c"}:
+        return False
     named = read_name(folder / folder.name, task)
     if not is_scan(named) or any(found.family == "bids" or found.home != folder for found in members):
         return False

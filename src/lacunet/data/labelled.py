@@ -5,18 +5,20 @@ from pathlib import Path
 
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases, survey
-from lacunet.data.labels import with_conventions
+from lacunet.data.labels import EachMask, with_conventions
 from lacunet.data.split import bare_id, read_split
 from lacunet.errors import DataError, Problem, UsageError, nearest
 from lacunet.task import Task
 
 
-def labelled(data: Path, task: Task, labels: str | None) -> list[CaseFiles]:
-    """The cases of a folder or manifest, their label conventions decided."""
-    return with_conventions(find_cases(data, task, labels), task, labels)
+def labelled(data: Path, task: Task, labels: str | None, each: EachMask = map) -> list[CaseFiles]:
+    """The cases of a folder or manifest, their label conventions decided; for `each` see `with_conventions`."""
+    return with_conventions(find_cases(data, task, labels), task, labels, each)
 
 
-def labelled_or_problems(data: Path, task: Task, labels: str | None) -> tuple[list[CaseFiles], list[Problem]]:
+def labelled_or_problems(
+    data: Path, task: Task, labels: str | None, each: EachMask = map
+) -> tuple[list[CaseFiles], list[Problem]]:
     """As `labelled`, but a faulty case, or one whose reference cannot be told, becomes a problem beside the others.
 
     Raises:
@@ -28,7 +30,7 @@ def labelled_or_problems(data: Path, task: Task, labels: str | None) -> tuple[li
     cases = [case for case in found.cases if case.name not in unclear]
     if not cases:
         raise DataError(problems[0].message)
-    return with_conventions(cases, task, labels), problems
+    return with_conventions(cases, task, labels, each), problems
 
 
 def named_part(cases: Sequence[CaseFiles], split: str, faulty: Iterable[str] = ()) -> list[CaseFiles]:

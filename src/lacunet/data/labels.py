@@ -7,7 +7,7 @@ give `--labels`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -37,6 +37,11 @@ FAMILY_CONVENTIONS = {
     "upenn-gbm": ("brats2018", "brats2023"),
 }
 """The conventions that masks of a naming family may follow, the family's own first. Other families: all."""
+
+EachMask = Callable[
+    [Callable[[ImageFile], set[int] | None], Sequence[ImageFile]], Iterable[set[int] | None]
+]  # fmt: skip
+"""How all references are read: `map`, or that of a pool of processes."""
 
 
 def known_convention(name: str, task: Task, where: str = "") -> str:
@@ -96,11 +101,19 @@ def meaning_of(
     raise LabelError(f"{found} do not show which label convention is meant; state it: {advice}")
 
 
-def with_conventions(cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: str | None = None) -> list[CaseFiles]:
+def with_conventions(
+    cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: str | None = None, each: EachMask = map
+) -> list[CaseFiles]:
     """The same cases, each reference with its convention. Reads every reference of undecided families once.
 
     A reference that cannot be read, or that has values of no convention, is left out of the decision;
     it is refused when its case is loaded.
+
+    Args:
+        cases: As `find_cases` gives them.
+        task: Knows the conventions.
+        labels: The convention of all references, by name.
+        each: Applies a function to each reference; several processes are quicker.
 
     Raises:
         LabelError: the convention of a family cannot be decided.
@@ -113,7 +126,7 @@ def with_conventions(cases: Sequence[CaseFiles], task: Task = GLIOMA, labels: st
         if case.reference is not None and case.convention is None and labels is None:
             undecided[case.family].append(case.reference)
     decided = {
-        family: decide_convention(family, pooled_values(_readable_values(files), task), task)
+        family: decide_convention(family, pooled_values(_readable(each(_values_or_none, files)), task), task)
         for family, files in undecided.items()
     }
 
@@ -243,13 +256,15 @@ def _parts(shape: tuple[int, ...]) -> Iterator[tuple[EllipsisType, slice]]:
         yield ..., slice(first, first + step)
 
 
-def _readable_values(files: Sequence[ImageFile]) -> Iterator[set[int]]:
-    for file in files:
-        try:
-            values = values_in(file.path)
-        except Exception:  # told when the case is loaded, and not before all others
-            continue
-        yield values
+def _values_or_none(file: ImageFile) -> set[int] | None:
+    try:
+        return values_in(file.path)
+    except Exception:  # told when the case is loaded, and not before all others
+        return None
+
+
+def _readable(values_of_files: Iterable[set[int] | None]) -> Iterator[set[int]]:
+    return (values for values in values_of_files if values is not None)
 
 
 def _listed(values: Iterable[int]) -> str:

@@ -179,8 +179,9 @@ def _ends_with(name: str, word: str) -> bool:
 
 def _by_last_word(path: Path, home: Path, name: str, task: Task) -> NamedFile | None:
     """The schemes of BraTS and the like: the case, a separator, a known name of a sequence."""
-    words = sorted({*task.modalities, *task.aliases}, key=len, reverse=True)
-    word = next((word for word in words if _ends_with(name, word)), None)
+    lower = name.lower()
+    fitting = [word for word in (*task.modalities, *task.aliases) if lower.endswith(word) and _ends_with(name, word)]
+    word = max(fitting, key=len, default=None)
     if word is None:
         return None
     rest = name[: len(name) - len(word)]

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from lacunet.case import CaseFiles
-from lacunet.crew.crew import Crew, Here, Lost
+from lacunet.crew.crew import Crew, Here, Lost, Place
 from lacunet.data.find import case_from_files
 from lacunet.data.find import survey as cases_by_name
 from lacunet.data.names import SUFFIXES
@@ -189,7 +189,7 @@ class Importer:
         return case_from_files(images, record.case, self.task)
 
 
-def _worker(work: Callable[[Visit], Imported | Problem], device: str) -> Callable[[Visit], Imported | Problem]:
+def _worker(work: Callable[[Visit], Imported | Problem], place: Place) -> Callable[[Visit], Imported | Problem]:
     """A worker of a crew; import computes on the device of its settings, whichever the worker's is."""
     return work
 

@@ -1,7 +1,8 @@
-"""The device that computes, and its precision; `auto` tries each device before it is taken."""
+"""The device that computes, its precision and its free memory; `auto` tries each device before it is taken."""
 
 import torch
 
+from lacunet.crew.memory import ALONE, Share, free_memory
 from lacunet.errors import UsageError
 from lacunet.prediction.choices import Precision
 
@@ -42,6 +43,17 @@ def choose_precision(device: torch.device, precision: Precision = "auto") -> tor
 def precision_of(dtype: torch.dtype) -> Precision:
     """What `choose_precision` gives this type for."""
     return "bf16" if dtype == torch.bfloat16 else "float32"
+
+
+def free_memory_on(device: torch.device, share: Share = ALONE) -> int | None:
+    """Bytes that this process may still take on a device; None where the system does not tell.
+
+    Of a GPU, what is free on it, and no more than is left of this worker's part of the whole; else `free_memory`.
+    """
+    if device.type != "cuda":
+        return free_memory(share)
+    free, whole = torch.cuda.mem_get_info(device)
+    return min(free, max(0, whole // share.on_device - torch.cuda.memory_reserved(device)))
 
 
 def _fault(device: torch.device) -> str | None:

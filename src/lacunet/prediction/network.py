@@ -12,7 +12,7 @@ from torch import Tensor
 from lacunet.models.model import Model
 from lacunet.nn.memory import in_channels_last
 from lacunet.prediction.choices import Mirror
-from lacunet.prediction.job_memory import free_memory
+from lacunet.prediction.device import free_memory_on
 from lacunet.prediction.windows import (
     Windows,
     bytes_per_voxel,
@@ -85,7 +85,7 @@ class Network:
         if self.windows.size is not None:
             return self.windows.size
         needed = self._bytes_per_voxel * images[0].numel()
-        available = free_memory(self.device)
+        available = free_memory_on(self.device, self.windows.share)
         return None if available is None or needed < available / 2 else (128, 128, 128)
 
     def _through(self, images: Tensor, ask: Ask, subsets: Sequence[Subset]) -> Iterator[Tensor]:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lacunet.crew.crew import Crew, Here, Lost
+from lacunet.crew.crew import Crew, Here, Lost, Place
 from lacunet.models.ensemble import load_models
 from lacunet.models.model import for_task
 from lacunet.prediction.choices import Mirror, Precision
@@ -39,13 +39,13 @@ class Loading:
     task: str | None = None
     mirror: Mirror = "none"
 
-    def on(self, device: str) -> Predictor:
+    def on(self, place: Place) -> Predictor:
         """Load it; see `load_models` and `Predictor` for the errors."""
-        windows = Windows((self.window,) * 3) if self.window else Windows()
+        windows = Windows((self.window,) * 3 if self.window else None, share=place.share)
         models = load_models(self.model, self.method_file)
         if self.task is not None:
             models = [for_task(one, get_task(self.task)) for one in models]
-        return Predictor(models, device, self.precision, windows, self.mirror)
+        return Predictor(models, place.device, self.precision, windows, self.mirror)
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Team:
     Attributes:
         crew: Where the workers are.
         task: Of the predictors.
-        predictor_on: Loads the predictor of a worker on its device.
+        predictor_on: Loads the predictor of a worker.
     """
 
     crew: Crew
     task: TaskOfModel
-    predictor_on: Callable[[str], Predictor]
+    predictor_on: Callable[[Place], Predictor]
 
     def run(self, tasks: Sequence[Task], work: Callable[[Predictor, Task], Result]) -> Iterator[Result | Lost]:
         """`work` of each task with a worker's predictor; see `Crew.run`.
@@ -76,10 +76,10 @@ def as_team(predictor: Predictor | Team) -> Team:
     """A predictor as a team of one, which works in this process; a team as it is."""
     if isinstance(predictor, Team):
         return predictor
-    return Team(Here(str(predictor.device)), predictor.model.task, lambda device: predictor)
+    return Team(Here(str(predictor.device)), predictor.model.task, lambda place: predictor)
 
 
 def _worker(
-    predictor_on: Callable[[str], Predictor], work: Callable[[Predictor, Task], Result], device: str
+    predictor_on: Callable[[Place], Predictor], work: Callable[[Predictor, Task], Result], place: Place
 ) -> Callable[[Task], Result]:
-    return partial(work, predictor_on(device))
+    return partial(work, predictor_on(place))

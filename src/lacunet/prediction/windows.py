@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lacunet.crew.memory import ALONE, Share
 from lacunet.nn.method import Method
 
 
@@ -20,10 +21,12 @@ class Windows:
     Attributes:
         size: Voxels along each axis; None takes the whole box at once if memory allows, else windows of 128.
         overlap: Share of a window that the next one covers too.
+        share: Of the memory, where other workers take theirs.
     """
 
     size: tuple[int, int, int] | None = None
     overlap: float = 0.5
+    share: Share = ALONE
 
 
 def pad_to(images: Float[Tensor, "batch modality _ _ _"], divisor: int) -> Float[Tensor, "batch modality _ _ _"]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from lacunet.case import CaseFiles
+from lacunet.crew.memory import ALONE, Share
 from lacunet.errors import ModelError, RecipeError
 from lacunet.models.model import save_model
 from lacunet.nn.batch import Batch
@@ -75,6 +76,7 @@ class TrainingRun:
         log: `log.jsonl` and TensorBoard events.
         notes: Numbers that the method notes.
         last_stage: Index of the last stage; before it there is no model to keep.
+        share: Of the memory, where others work beside it.
     """
 
     recipe: Recipe
@@ -92,6 +94,7 @@ class TrainingRun:
     log: TrainingLog
     notes: Notes
     last_stage: int
+    share: Share = ALONE
 
     @property
     def first(self) -> bool:
@@ -331,7 +334,7 @@ def _scores(run: TrainingRun, stage: Stage, settings: TrainSettings, state: Stat
     """What chooses the weights of the stage; higher is better."""
     if stage.select == "dice":
         method = run.method if stage.judged is None else stage.judged()
-        return validation_dice(method, run.validation, run.recipe, run.fabric)
+        return validation_dice(method, run.validation, run.recipe, run.fabric, run.share)
     if stage.select == "last":
         return {"mean": 0.0}
     cases = prepared_on_all_ranks(run.recipe, run.validation, run.prepared, run.ranks, Silent())

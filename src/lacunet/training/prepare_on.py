@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from lacunet.case import CaseFiles
-from lacunet.crew.crew import Crew, Lost
+from lacunet.crew.crew import Crew, Lost, Place
 from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError
 from lacunet.progress import Progress
@@ -29,7 +29,7 @@ def prepare_on(
         progress.advanced("preparing cases", done, len(cases), "preparing cases")
 
 
-def _worker(task: Task, preparation: Preparation, folder: Path, device: str) -> Callable[[CaseFiles], None]:
+def _worker(task: Task, preparation: Preparation, folder: Path, place: Place) -> Callable[[CaseFiles], None]:
     return partial(_prepare, task, preparation, folder)
 
 

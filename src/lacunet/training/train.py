@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 
 from lacunet.case import CaseFiles
+from lacunet.crew.memory import ALONE, Share, share_of
 from lacunet.data.split import RUN_SPLIT, split_hash
 from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, RecipeError
@@ -60,6 +61,7 @@ def train(
     progress: Progress = Silent(),
     prepared: Path | None = None,
     lesions: Sequence[CaseFiles] = (),
+    share: Share = ALONE,
 ) -> Path:
     """Train a method as a recipe says.
 
@@ -81,6 +83,7 @@ def train(
         progress: Told of every prepared case, step and validation.
         prepared: Folder of prepared cases, which several runs may share; None keeps them in the run.
         lesions: Cases with references that give lesions to transplant and are not trained on otherwise.
+        share: Of the memory, where others work beside it; several processes of a node divide what is free.
 
     Returns:
         The model folder.
@@ -119,7 +122,7 @@ def train(
         train(
             first, training, validation, folder / BEFORE, lesions=lesions,
             resume=resume, init=init, init_partly=init_partly, device=device, method_file=method_file, card=card,
-            progress=progress, prepared=where,
+            progress=progress, prepared=where, share=share,
         )  # fmt: skip
         init, init_partly = str(folder / BEFORE), first.objective != recipe.objective
     if begun:
@@ -162,6 +165,7 @@ def train(
         log=TrainingLog(folder, steps, active=fabric.global_rank == 0),
         notes=Notes(),
         last_stage=len(stages) - 1,
+        share=share_of(here) if (here := processes_of(os.environ).here) > 1 else share,
     )
     try:
         with speaking_of_the_others():

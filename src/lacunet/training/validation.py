@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from lacunet.case import CaseFiles
+from lacunet.crew.memory import ALONE, Share
 from lacunet.data.nifti import load_case
 from lacunet.errors import DataError, RecipeError
 from lacunet.evaluation.metrics import dice, region_masks
@@ -16,15 +17,18 @@ from lacunet.models.model import Model
 from lacunet.nn.batch import Batch
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.prediction.predictor import Predictor
+from lacunet.prediction.windows import Windows
 from lacunet.training.crops import Crops
 from lacunet.training.recipe import Recipe
 from lacunet.training.seeds import seed_step, shared_generator
 
 
 def validation_dice(
-    method: Method[Any], cases: Sequence[CaseFiles], recipe: Recipe, fabric: Fabric
+    method: Method[Any], cases: Sequence[CaseFiles], recipe: Recipe, fabric: Fabric, share: Share = ALONE
 ) -> dict[str, float]:
     """Mean Dice over cases, then over subsets and regions: `mean`, and one value per region. Ranks share the cases.
+
+    Where others work beside it, `share` is what it may have of the memory.
 
     Raises:
         DataError: no case has all modalities of any of the recipe's subsets, so there is nothing to score.
@@ -32,7 +36,7 @@ def validation_dice(
     task = method.task
     subsets = task.subsets_named(recipe.validate_.subsets)
     model = Model("validated", method, recipe.prepare.preparation(), {}, "")
-    predictor = Predictor(model, str(fabric.device), recipe.train.precision)
+    predictor = Predictor(model, str(fabric.device), recipe.train.precision, Windows(share=share))
     sums = torch.zeros((len(subsets), len(task.regions)), dtype=torch.float64)
     counts = torch.zeros(len(subsets), dtype=torch.float64)
     for files in list(cases)[fabric.global_rank :: fabric.world_size]:

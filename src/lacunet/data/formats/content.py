@@ -17,11 +17,15 @@ from lacunet.errors import DataError
 PIECE = 2**22
 """Bytes that are decompressed at a time."""
 
+_GZIP = b"\x1f\x8b"
+_START = 2**12
+"""Bytes of a compressed file in which a header ends, unless another program cut it into many small blocks."""
+
 
 def packing_of(path: Path) -> Packing:
     """Whether a whole file is compressed with gzip, by its first bytes and not by its name."""
     with path.open("rb") as file:
-        return "gzip" if file.read(2) == b"\x1f\x8b" else "none"
+        return "gzip" if file.read(len(_GZIP)) == _GZIP else "none"
 
 
 def packing_notes(name: str, packing: Packing) -> tuple[str, ...]:
@@ -79,6 +83,16 @@ def first_bytes(path: Path, packing: Packing, count: int) -> bytes:
     """The first bytes of a file's content, or fewer where it is shorter."""
     with opened(path, packing) as stream:
         return stream.read(count)
+
+
+def packing_and_first_bytes(path: Path, count: int) -> tuple[Packing, bytes]:
+    """`packing_of` and `first_bytes` together; the file is opened once, and little of it is decompressed."""
+    with path.open("rb") as file:
+        start = file.read(max(count, _START))
+    if not start.startswith(_GZIP):
+        return "none", start[:count]
+    head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, count)
+    return "gzip", head if len(head) == count else first_bytes(path, "gzip", count)
 
 
 def length_of(path: Path, packing: Packing, most: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lacunet.data.formats.content import first_bytes, packing_notes, packing_of
+from lacunet.data.formats.content import packing_and_first_bytes, packing_notes
 from lacunet.data.formats.stored import Stored, require_possible_size
 from lacunet.data.geometry import triple
 from lacunet.errors import DataError, GeometryError
@@ -27,8 +27,7 @@ def read_mgh(path: Path) -> Stored:
         GeometryError: it does not say where its voxels are.
         EOFError, zlib.error, OSError: it is truncated, damaged or cannot be read.
     """
-    packing = packing_of(path)
-    head = first_bytes(path, packing, HEADER)
+    packing, head = packing_and_first_bytes(path, HEADER)
     if len(head) < HEADER or head[:4] != b"\0\0\0\1":
         raise DataError(f"{path.name}: is not a file of FreeSurfer, whatever its name says; convert it to .nii.gz")
     *sizes, kind, _, located = struct.unpack(">6ih", head[4:30])

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from lacunet.data.formats.content import first_bytes, length_of, packing_notes, packing_of
+from lacunet.data.formats.content import length_of, packing_and_first_bytes, packing_notes, packing_of
 from lacunet.data.formats.pairs import header_beside, voxels_beside
 from lacunet.data.formats.stored import Packing, Stored, require_possible_size, voxels_in
 from lacunet.data.geometry import CORNER_TOLERANCE_MM, MOST_MM, corner_distance, triple
@@ -68,8 +68,7 @@ def read_nifti(path: Path) -> Stored:
         EOFError, zlib.error, OSError: it is truncated, damaged or cannot be read.
     """
     name, header = path.name, header_beside(path) or path
-    packing = packing_of(header)
-    head = first_bytes(header, packing, NIFTI_2 + 12)
+    packing, head = packing_and_first_bytes(header, NIFTI_2 + 12)
     kind = kind_of(head)
     if kind is None:
         raise DataError(f"{name}: {_what_else(head)}")

@@ -4,7 +4,7 @@ import gzip
 import zlib
 from pathlib import Path
 
-from lacunet.data.formats.content import first_bytes, packing_of
+from lacunet.data.formats.content import packing_and_first_bytes
 from lacunet.data.formats.nifti_header import ANALYZE, NIFTI_1, NIFTI_2, is_analyze, kind_of
 from lacunet.data.formats.pairs import HEADERS, VOXELS, header_beside
 
@@ -51,7 +51,7 @@ def why_unreadable(path: Path) -> str | None:
 
 def _why_no_pair(header: Path) -> str | None:
     try:
-        head = first_bytes(header, packing_of(header), NIFTI_2)
+        _, head = packing_and_first_bytes(header, NIFTI_2)
     except (OSError, EOFError, gzip.BadGzipFile, zlib.error):  # the error appears when the file is read as a scan
         return None
     if kind_of(head) is not None:

@@ -1,18 +1,14 @@
-"""How much memory this process may still take: what the machine has, and what its job is allowed.
+"""What the job of this process is allowed on Linux: the limits of its control groups ("cgroups"), in both versions.
 
-A cluster gives a job a part of a machine. On Linux that part is a control group ("cgroup"), whose limit the machine's
-own numbers do not show: whoever takes more is killed. A group lies in other groups, and each may have a limit; what
-counts is the least that any of them has left.
+A cluster or a container gives a job a part of a machine, which the machine's own numbers do not show: who takes more
+memory is killed, and who starts more threads waits. A group lies in other groups, and each may have limits; what counts
+is the least that any of them leaves.
 """
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-
-import psutil
-import torch
 
 PROCESS = Path("/proc/self")
 """What Linux tells a process of itself."""
@@ -21,79 +17,85 @@ _UNLIMITED = 2**60
 """Version 1 of cgroups writes a number about as large as the machine can count where there is no limit."""
 
 
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that this process may still take on a device; None where the system does not tell.
-
-    Of a GPU, what is free on it. Else the least of these: what the machine has, with what it holds of files and would
-    give back; what is left of the limits of the job that this process belongs to; and of its own (`ulimit -v`).
-    """
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    known = [left for left in (_free_on_the_machine(), left_in_cgroups(), _left_of_own_limit()) if left is not None]
-    return min(known, default=None)
-
-
-def left_in_cgroups(process: Path = PROCESS) -> int | None:
+def memory_left(process: Path = PROCESS) -> int | None:
     """Bytes that the control groups of a process leave it: the least of all that it lies in; None without any limit.
 
     Args:
         process: Has the files `cgroup` (which groups) and `mountinfo` (where their files are), as in `/proc/self`.
     """
-    found = [_left(group, names) for names in (_VERSION_2, _VERSION_1) for group in _groups(process, names)]
+    found = [_left(group, names) for names in (_VERSION_2, _VERSION_1) for group in _groups(process, names.tree)]
     return min((left for left in found if left is not None), default=None)
 
 
-def _free_on_the_machine() -> int | None:
-    try:
-        return int(psutil.virtual_memory().available)
-    except (OSError, RuntimeError, NotImplementedError, psutil.Error):
-        return None
+def cores_allowed(process: Path = PROCESS) -> float | None:
+    """Cores whose time the control groups of a process give it, such as 1.5; None without any limit.
 
-
-def _left_of_own_limit() -> int | None:
-    if sys.platform == "win32":
-        return None
-    import resource  # there is none on Windows
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if limit == resource.RLIM_INFINITY else max(0, limit - int(psutil.Process().memory_info().vms))
+    Args:
+        process: See `memory_left`.
+    """
+    quotas = [_quota_2(group) for group in _groups(process, _VERSION_2.tree)]
+    quotas += [_quota_1(group) for group in _groups(process, _CORES_1)]
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 @dataclass(frozen=True)
-class _Names:
-    """What the files of a version of cgroups are called.
+class _Tree:
+    """Where the files of groups are.
 
     Attributes:
         system: The kind of file system.
         controller: In the options of its mount and in the line of a group; "" where one tree has all controllers.
+    """
+
+    system: str
+    controller: str
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What the files of memory are called in a version of cgroups.
+
+    Attributes:
+        tree: Where they are.
         limits: Files of a limit each.
         used: The file of the bytes in use, files that the system remembers included.
         remembered: In `memory.stat`, bytes of files that the system would give back.
     """
 
-    system: str
-    controller: str
+    tree: _Tree
     limits: tuple[str, ...]
     used: str
     remembered: tuple[str, ...]
 
 
+_CORES_1 = _Tree("cgroup", "cpu")
 _VERSION_2 = _Names(
-    "cgroup2", "", ("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file")
+    _Tree("cgroup2", ""), ("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file")
 )  # whoever passes memory.high is not killed, but slowed down until nothing moves
 _VERSION_1 = _Names(
-    "cgroup",
-    "memory",
+    _Tree("cgroup", "memory"),
     ("memory.limit_in_bytes",),
     "memory.usage_in_bytes",
     ("total_inactive_file", "total_active_file"),
 )
 
 
-def _groups(process: Path, names: _Names) -> Iterator[Path]:
+def _quota_2(group: Path) -> float | None:
+    """Of `cpu.max`, microseconds of work in so many of time: `150000 100000`; `max` where there is no limit."""
+    work, _, time = next(_lines(group / "cpu.max"), "").partition(" ")
+    return int(work) / int(time) if work.isdigit() and time.isdigit() and int(time) else None
+
+
+def _quota_1(group: Path) -> float | None:
+    """The same in two files; -1 where there is no limit."""
+    work, time = _number(group / "cpu.cfs_quota_us"), _number(group / "cpu.cfs_period_us")
+    return work / time if work and time else None
+
+
+def _groups(process: Path, tree: _Tree) -> Iterator[Path]:
     """The folder of the process's group, and of all groups around it."""
-    own = _own_group(process, names)
-    mount = _mount(process, names)
+    own = _own_group(process, tree)
+    mount = _mount(process, tree)
     if own is None or mount is None:
         return
     root, place = mount
@@ -107,24 +109,24 @@ def _groups(process: Path, names: _Names) -> Iterator[Path]:
         folder = folder.parent
 
 
-def _own_group(process: Path, names: _Names) -> PurePosixPath | None:
+def _own_group(process: Path, tree: _Tree) -> PurePosixPath | None:
     """`/slurm/job_7`, from a line such as `4:memory:/slurm/job_7` or `0::/slurm/job_7`."""
     for line in _lines(process / "cgroup"):
         _, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
-        if names.controller in controllers.split(","):
+        if tree.controller in controllers.split(","):
             return PurePosixPath(group)
     return None
 
 
-def _mount(process: Path, names: _Names) -> tuple[PurePosixPath, Path] | None:
+def _mount(process: Path, tree: _Tree) -> tuple[PurePosixPath, Path] | None:
     """The group that is mounted, and where: `30 23 0:26 ROOT PLACE rw,... - cgroup2 cgroup2 rw,OPTIONS`."""
     for line in _lines(process / "mountinfo"):
         before, _, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
-        if len(fields) < 5 or len(kind) < 3 or kind[0] != names.system:
+        if len(fields) < 5 or len(kind) < 3 or kind[0] != tree.system:
             continue
-        if not names.controller or names.controller in kind[2].split(","):
+        if not tree.controller or tree.controller in kind[2].split(","):
             return PurePosixPath(_unescaped(fields[3])), Path(_unescaped(fields[4]))
     return None
 
