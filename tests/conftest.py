@@ -1,20 +1,47 @@
 """Invented patients at 4 mm, made once for all tests; commands as typed; registration from few starts."""
 
+import gc
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from lacunet.case import CaseFiles
+from lacunet.case import CaseFiles, Grid
 from lacunet.cli.main import main
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.data.phantom.phantom import write_phantoms
+from lacunet.intake import build
 from lacunet.intake.align import register
+from lacunet.intake.align.atlas import case_grid
+from lacunet.intake.align.strip import upright_grid
 from lacunet.segmentation import answer
+from phantoms_made import KEPT, write_phantoms
+
+_MADE_HERE: list[Path] = []
+
+
+def pytest_configure() -> None:
+    if KEPT not in os.environ:  # else this process is a worker of one that has set it
+        _MADE_HERE.append(Path(tempfile.mkdtemp(prefix="phantoms-of-tests-")))
+        os.environ[KEPT] = str(_MADE_HERE[0])
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: no collection of garbage looks through it again, which tests/node asks for often."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    for folder in _MADE_HERE:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -64,4 +91,19 @@ def few_starts() -> Iterator[None]:
         patch.setattr(register, "product", lambda angles, repeat: [(0.0,) * repeat])
         patch.setattr(register, "LEVELS", tuple(replace(one, samples=one.samples // 5) for one in register.LEVELS))
         patch.setattr(register, "FINEST", replace(register.FINEST, samples=register.FINEST.samples // 5))
+        yield
+
+
+@pytest.fixture(scope="module")
+def coarse_cases(few_starts: None) -> Iterator[None]:
+    """Imported cases of 3 mm, as coarse as the invented scans that they are made from: 27 times fewer voxels.
+
+    Cases of 1 mm are tested in tests/intake/test_build.py.
+    """
+    fine, places = case_grid(), np.diag([3.0, 3.0, 3.0, 1.0])
+    places[:3, 3] = fine.affine[:3, 3] + 1.0
+    x, y, z = (side // 3 for side in fine.shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "case_grid", lambda: Grid((x, y, z), places))
+        patch.setattr(build, "upright_grid", lambda grid, spacing: upright_grid(grid, 3 * spacing))
         yield

@@ -9,7 +9,6 @@ import torch
 from lacunet.case import CaseFiles
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.models.description import read_description
 from lacunet.models.folder import DEFAULT, model_folder, shipped_models
 from lacunet.models.model import load_model
@@ -18,6 +17,7 @@ from lacunet.prediction.predictor import Predictor
 from lacunet.task import GLIOMA
 from lacunet.training.recipe import read_recipe
 from lacunet.training.train import train
+from phantoms_made import write_phantoms
 from small import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import OutputError
 from lacunet.files import whole_folder
 from lacunet.scratch import LOCK, scratch_folder, sweep_scratch
+from phantoms_made import make_phantom
 from small import ROOT
 
 pytest.importorskip("pydicom", reason='needs the extra "dicom"')

@@ -30,8 +30,9 @@ def test_predictions_follow_the_number_of_subsets_of_a_crop() -> None:
     assert measured(recipe).predictions == 60
 
 
-def test_a_number_of_predictions_that_is_drawn_is_a_mean() -> None:
+def test_a_number_of_predictions_that_is_drawn_is_a_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     """CCSD: the full set and all subsets of one size, which are four, six or four."""
+    monkeypatch.setattr("lacunet.benchmark.account.DRAWS", 12)
     recipe = tiny_recipe(
         "ccsd", arguments={"width": 4, "levels": 2}, train={"steps": 30, "batch": 1, "crop": [8, 8, 8]}
     )

@@ -15,7 +15,6 @@ from lacunet.benchmark.sweep import Entrant, entrants_of
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.split import read_split, split_hash
 from lacunet.errors import DataError, OutputError, RecipeError, UsageError
 from lacunet.evaluation.metrics import get_policy
@@ -26,6 +25,7 @@ from lacunet.progress import Silent
 from lacunet.task import GLIOMA
 from lacunet.training import prepared
 from lacunet.training.recipe import read_recipe, write_recipe
+from phantoms_made import write_phantoms
 from small import ROOT, tiny_recipe
 
 SUBSETS = (GLIOMA.subset("t1c"), GLIOMA.subset("t1c+t2f"))

@@ -15,17 +15,17 @@ from lacunet.benchmark.rates import choose_rate, chosen_rate, rate_folder, rates
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.split import read_split
 from lacunet.errors import DataError, RecipeError, UsageError
 from lacunet.training.recipe import read_recipe, write_recipe
+from phantoms_made import write_phantoms
 from small import tiny_recipe
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cohort")
-    write_phantoms(folder, 8, seed=1, spacing=4.0)
+    write_phantoms(folder, 8, seed=1, spacing=8.0)
     return folder
 
 
@@ -37,7 +37,7 @@ def cases(data: Path) -> list[CaseFiles]:
 TEXT = """
 title = "two methods"
 recipes = ["recipes/*.toml"]
-folds = 4
+folds = 2
 budget = "10crops"
 learning_rates = [1e-3, 1e-2]
 rates_budget = "12crops"
@@ -54,21 +54,21 @@ arguments.width = 8
 
 
 def ranking(folder: Path, text: str = TEXT) -> Path:
-    write_recipe(folder / "recipes" / "first.toml", tiny_recipe(train={"batch": 1}))
+    write_recipe(folder / "recipes" / "first.toml", tiny_recipe(prepare={"spacing": 8.0}, train={"batch": 1}))
     path = folder / "ranking.toml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def test_a_ranking_from_its_file_to_its_tables_and_on(lacunet, data, tmp_path):
-    """Two entrants, two folds of four first; asked again; a third joins."""
+    """Two entrants, one fold of two first; asked again; a third joins."""
     path, out = ranking(tmp_path), tmp_path / "out"
     command = ("benchmark", path, "--data", data, "-o", out, "--subsets", "t1c", "--device", "cpu")
-    status, _, err = lacunet(*command, "--until-fold", 2)
+    status, _, err = lacunet(*command, "--until-fold", 1)
     assert status == 0, err
-    assert sorted(path.parent.name for path in out.glob("first/seed-*/*/done.json")) == ["fold-1", "fold-2"]
+    assert sorted(path.parent.name for path in out.glob("first/seed-*/*/done.json")) == ["fold-1"]
     assert not list(out.glob("*/seed-2"))
-    assert "**2 of 4 folds so far**" in (out / "benchmark.md").read_text(encoding="utf-8")
+    assert "**1 of 2 folds so far**" in (out / "benchmark.md").read_text(encoding="utf-8")
     assert json.loads((out / "ranking.json").read_text(encoding="utf-8"))["cases"] == 4
     status, _, err = lacunet(*command)
     assert status == 0, err
@@ -87,7 +87,7 @@ def test_a_ranking_from_its_file_to_its_tables_and_on(lacunet, data, tmp_path):
         assert chosen is not None
         assert set(chosen.dice) == {"0.001", "0.01"}
         assert read_recipe(rate_folder(out / name, 1e-3) / "recipe.toml").train.steps == 12
-        for fold in range(1, 5):
+        for fold in (1, 2):
             recipe = read_recipe(out / name / "seed-1" / f"fold-{fold}" / "recipe.toml")
             assert (recipe.train.learning_rate, recipe.train.steps) == (chosen.rate, 10)
     spent = json.loads((out / "spent.json").read_text(encoding="utf-8"))
@@ -99,14 +99,14 @@ def test_a_ranking_from_its_file_to_its_tables_and_on(lacunet, data, tmp_path):
         assert words in page, words
 
     times = {done: done.stat().st_mtime_ns for done in out.glob("*/*/*/done.json")}
-    later = tiny_recipe(arguments={"width": 4, "levels": 1}, train={"batch": 1})
+    later = tiny_recipe(arguments={"width": 4, "levels": 1}, prepare={"spacing": 8.0}, train={"batch": 1})
     write_recipe(tmp_path / "recipes" / "second.toml", later)
     status, _, err = lacunet(*command)
     assert status == 0, err
     assert times == {done: done.stat().st_mtime_ns for done in times}
     order = [run["name"] for run in json.loads((out / "ranking.json").read_text(encoding="utf-8"))["runs"]]
     assert sorted(order) == ["first", "second", "wide"]
-    assert (out / "second/seed-1/fold-4/done.json").is_file()
+    assert (out / "second/seed-1/fold-2/done.json").is_file()
 
 
 def test_rates_are_chosen_by_persons_of_the_first_folds_training_cases(cases):
@@ -154,7 +154,7 @@ def test_a_training_whose_rate_is_too_high_leaves_the_others(lacunet, data, tmp_
     chosen = chosen_rate(out / "first")
     assert chosen is not None
     assert (chosen.rate, chosen.dice["1e+30"]) == (1e-3, None)
-    assert (out / "first/seed-1/fold-4/done.json").is_file()
+    assert (out / "first/seed-1/fold-2/done.json").is_file()
 
 
 def test_budgets_in_crops_count_every_crop_of_every_stage():
@@ -168,7 +168,7 @@ def test_budgets_in_crops_count_every_crop_of_every_stage():
 
 
 FAULTS = [
-    (TEXT.replace("folds = 4", "fold = 4"), "fold: extra inputs .*did you mean 'folds'"),
+    (TEXT.replace("folds = 2", "fold = 4"), "fold: extra inputs .*did you mean 'folds'"),
     (TEXT.replace('recipe = "recipes/first.toml"', ""), "rows.wide: names no recipe"),
     (TEXT.replace("recipes/*.toml", "other/*.toml"), r"recipes: no file .*other/\*.toml"),
     (TEXT.replace("learning_rates = [1e-3, 1e-2]", "learning_rates = [0.0]"), "learning_rates.0: input should be"),
@@ -183,9 +183,9 @@ def test_a_ranking_that_means_nothing_is_refused(tmp_path, text, words):
 
 
 def test_more_folds_than_there_are_are_refused(lacunet, data, tmp_path):
-    command = ("benchmark", ranking(tmp_path), "--data", data, "-o", tmp_path / "out", "--until-fold", 5)
+    command = ("benchmark", ranking(tmp_path), "--data", data, "-o", tmp_path / "out", "--until-fold", 3)
     status, _, err = lacunet(*command)
-    assert (status, "--until-fold 5: there are 4 folds" in " ".join(err.split())) == (2, True), err
+    assert (status, "--until-fold 3: there are 2 folds" in " ".join(err.split())) == (2, True), err
 
 
 def test_entrants_of_one_name_are_refused(tmp_path):
@@ -203,7 +203,7 @@ def test_a_ranking_stands_alone(tmp_path):
 
 
 def test_only_the_first_of_another_ranking_enter(tmp_path):
-    path = ranking(tmp_path, TEXT.replace("folds = 4", "folds = 4\nfirst = 1"))
+    path = ranking(tmp_path, TEXT.replace("folds = 2", "folds = 2\nfirst = 1"))
     shutil.copy(tmp_path / "recipes" / "first.toml", tmp_path / "recipes" / "other.toml")
     file = read_ranking(path)
     entrants = ranked_entrants(path, file)

@@ -19,13 +19,13 @@ from lacunet.comparison.published.lists import KnownList, Lists, find_lists, get
 from lacunet.comparison.published.tables import published_tables
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.split import split_hash
 from lacunet.errors import DataError, UsageError
 from lacunet.evaluation.results import read_evaluation
 from lacunet.files import write_json
 from lacunet.task import GLIOMA
 from lacunet.training.recipe import make_recipe, read_recipe, write_recipe
+from phantoms_made import write_phantoms
 from small import tiny_recipe
 
 WORDS = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from lacunet import __version__
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.models.model import save_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA
+from phantoms_made import write_phantoms
 from small import ROOT
 
 

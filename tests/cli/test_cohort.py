@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from calibrations_made import tiny_model
-from lacunet.data.phantom.phantom import write_phantoms
+from phantoms_made import write_phantoms
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -22,7 +22,6 @@ from lacunet.data import volume
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.missing import draw_missing
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError, OutputError, Problem
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
@@ -36,6 +35,7 @@ from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
 from lacunet.training.prepared import prepare_cases
 from lacunet.training.train import train
+from phantoms_made import write_phantoms
 from small import tiny_recipe
 
 Run = Callable[..., tuple[int, str, str]]

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from calibrations_made import tiny_model
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.models.model import save_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA
 from lacunet.training.recipe import write_recipe
+from phantoms_made import write_phantoms
 from small import ROOT, tiny_recipe
 
 Run = Callable[..., tuple[int, str, str]]

@@ -7,8 +7,8 @@ import pytest
 
 from calibrations_made import tiny_model
 from lacunet.data.parts import Part, in_part, missing_words, read_part
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.errors import UsageError
+from phantoms_made import write_phantoms
 from same_files import written
 
 Run = Callable[..., tuple[int, str, str]]

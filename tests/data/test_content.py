@@ -5,7 +5,7 @@ import pytest
 
 from lacunet.case import Grid
 from lacunet.data.content import equal_neighbours, holds_labels, share_of_brain, why_no_scan
-from lacunet.data.phantom.phantom import make_phantom
+from phantoms_made import make_phantom
 
 GRID = Grid((40, 40, 40), np.diag([4.0, 4.0, 4.0, 1.0]))
 LINE = np.arange(40)

@@ -13,12 +13,12 @@ from lacunet.cli.main import main
 from lacunet.data.find import find_cases
 from lacunet.data.labels import decide_convention, with_conventions
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.errors import LabelError, UsageError
 from lacunet.models.model import for_task, load_model, save_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA, METS, Task, get_task
+from phantoms_made import write_phantoms
 
 
 @pytest.fixture(scope="module")

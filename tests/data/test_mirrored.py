@@ -9,8 +9,9 @@ from lacunet.case import Case, Grid
 from lacunet.data.midplane import Plane, midplane
 from lacunet.data.mirrored import BLEND, mirrored_case
 from lacunet.data.phantom.anatomy import _from_patient_to_atlas
-from lacunet.data.phantom.phantom import draw_patient, make_phantom
+from lacunet.data.phantom.phantom import draw_patient
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom
 
 
 def true_plane(seed: int) -> Plane:

@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.survey import survey_source
+from phantoms_made import make_phantom
 from small import ROOT
 
 pytest.importorskip("pydicom", reason='needs the extra "dicom"')

@@ -13,7 +13,6 @@ import pytest
 from lacunet.case import Case, Grid
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, GeometryError, OutputError
 from lacunet.intake import build
 from lacunet.intake.align import strip
@@ -25,6 +24,7 @@ from lacunet.intake.build import ImportSettings, choose_reference, even_out, imp
 from lacunet.intake.record import ImportRecord, read_record
 from lacunet.progress import Silent
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom
 from small import Told
 
 MOTION = Rigid.about((0, -16, 6), (9, -6, 12), (8, -5, 10))

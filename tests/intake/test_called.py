@@ -8,12 +8,14 @@ import pytest
 
 from lacunet.data.called import read_called
 from lacunet.data.find import case_from_files
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, OutputError, Problem, UnpreparedError
 from lacunet.intake.importer import Imported, Importer
 from lacunet.scratch import scratch_folder
 from lacunet.segmentation.answer import _imported_case
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom
+
+pytestmark = pytest.mark.usefixtures("coarse_cases")
 
 
 def crooked(folder: Path, name: str, voxels: np.ndarray, affine: np.ndarray) -> Path:

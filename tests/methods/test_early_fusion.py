@@ -55,14 +55,14 @@ def test_other_encoders_obey_the_law_and_train(backbone: str, width: int, levels
     torch.manual_seed(1)
     method = make_method(EarlyFusion, GLIOMA, {"backbone": backbone, "width": width, "levels": levels})
     assert method.divisor == 2 ** (levels - 1)
-    side = 2 * method.divisor
-    images = torch.randn((1, 4, side, side, side), generator=torch.Generator().manual_seed(5))
+    shape = (2 * method.divisor, method.divisor, method.divisor)
+    images = torch.randn((1, 4, *shape), generator=torch.Generator().manual_seed(5))
     shown = torch.tensor([GLIOMA.presence(("t1c", "t2f"))])
     method.eval()
     with torch.no_grad():
         whole = method.decode(method.encode(images, torch.ones(1, 4, dtype=torch.bool)), shown)
         alone = method(torch.where(shown[:, :, None, None, None], images, torch.nan), shown)
-    assert whole.shape == (1, 3, side, side, side)
+    assert whole.shape == (1, 3, *shape)
     torch.testing.assert_close(whole, alone, rtol=1e-5, atol=1e-5)
     method.train()
     optimiser = torch.optim.Adam(method.parameters(), lr=1e-3)

@@ -16,7 +16,6 @@ from calibrations_made import calibration_made, tiny_model
 from evaluations_made import rows_made, write_evaluation
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.errors import ModelError
 from lacunet.files import write_json
 from lacunet.models.calibration import CALIBRATION, calibration_words, put_beside, read_calibration, write_calibration
@@ -30,6 +29,7 @@ from lacunet.segmentation.segment import segment_case
 from lacunet.segmentation.write import SegmentSettings
 from lacunet.stats.intervals import ball_ml, radius_mm
 from lacunet.task import GLIOMA, METS
+from phantoms_made import write_phantoms
 from small import ROOT, named
 
 T1CE_FLAIR = ("t1c", "t2f")

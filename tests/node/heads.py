@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from dicom_made import Examination
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.data.prepare import Preparation
 from lacunet.models.model import save_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom
 
 
 def a_head(folder: Path) -> Path:

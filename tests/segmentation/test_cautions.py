@@ -13,7 +13,6 @@ import torch
 from lacunet.case import CaseFiles
 from lacunet.cli.terminal import print_imported, print_segmented
 from lacunet.data.find import find_cases
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.data.prepare import Preparation
 from lacunet.intake.importer import Imported, Importer
 from lacunet.models.model import Model
@@ -23,6 +22,7 @@ from lacunet.segmentation.segment import segment_case
 from lacunet.segmentation.sources import segment_export
 from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom
 
 pytest.importorskip("pydicom", reason="pip install 'lacunet[dicom]'")
 pytest.importorskip("highdicom", reason="pip install 'lacunet[dicom]'")
@@ -31,6 +31,8 @@ pytest.importorskip("dcm2niix", reason="pip install 'lacunet[dicom]'")
 import pydicom
 
 from dicom_made import Examination
+
+pytestmark = pytest.mark.usefixtures("coarse_cases")
 
 CHILD = "the patient is under 18; the models learned from adults"
 ELSEWHERE = "its header says that it shows the chest, not the head"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError, OutputError, Problem, UsageError
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate, score_case
@@ -27,6 +27,7 @@ from lacunet.segmentation.layout import places
 from lacunet.segmentation.segment import segment_case, segment_cases
 from lacunet.segmentation.write import Segmented, SegmentSettings, write
 from lacunet.task import GLIOMA
+from phantoms_made import write_phantoms
 from small import SHARED
 
 REAL = SHARED / "data" / "glioma"
@@ -251,10 +252,8 @@ def test_a_case_without_reference_is_a_problem_of_the_evaluation(predictor, coho
         evaluate(predictor, [bad], tmp_path / "none", EvaluateSettings((("t2f",),)))
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real cases are not here")
-def test_every_subset_equals_a_run_with_the_absent_files_deleted(predictor):
-    """Brats18_2013_20_1: its FLAIR has a cut field of view, so that the subsets' boxes differ."""
-    (files,) = with_conventions(find_cases(REAL / "Brats18_2013_20_1"))
+def require_every_subset_equals_a_run_with_the_absent_files_deleted(predictor: Predictor, files: CaseFiles) -> None:
+    """For a case whose FLAIR has a cut field of view, so that the subsets' boxes differ."""
     case = load_case(files)
     together = {prediction.subset: prediction for prediction in predictor.each(case, GLIOMA.subsets)}
     starts = set()
@@ -267,3 +266,21 @@ def test_every_subset_equals_a_run_with_the_absent_files_deleted(predictor):
     assert len(starts) > 1
     rows = score_case(predictor, case, EvaluateSettings(GLIOMA.subsets))
     assert [row.subset for row in rows[::3]] == [GLIOMA.subset_name(subset) for subset in GLIOMA.subsets]
+
+
+def test_every_subset_equals_a_run_with_the_absent_files_deleted(predictor, cohort, tmp_path):
+    shutil.copytree(cohort, tmp_path / "cohort")
+    (files, _) = with_conventions(find_cases(tmp_path / "cohort"))
+    path = files.images["t2f"].path
+    flair = nib.load(path)
+    voxels = np.asanyarray(flair.dataobj).copy()
+    voxels[: len(voxels) // 3] = 0
+    nib.save(nib.Nifti1Image(voxels, flair.affine, flair.header), path)
+    require_every_subset_equals_a_run_with_the_absent_files_deleted(predictor, files)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real cases are not here")
+def test_every_subset_of_a_real_case_equals_a_run_with_the_absent_files_deleted(predictor):
+    (files,) = with_conventions(find_cases(REAL / "Brats18_2013_20_1"))
+    require_every_subset_equals_a_run_with_the_absent_files_deleted(predictor, files)

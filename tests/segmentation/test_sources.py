@@ -16,7 +16,6 @@ import torch
 
 from lacunet.data.find import case_from_files, find_cases
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.data.prepare import Preparation
 from lacunet.data.pseudonyms import contents_hash
 from lacunet.errors import DataError, OutputError, Problem, UnpreparedError, UsageError
@@ -29,6 +28,7 @@ from lacunet.segmentation import native
 from lacunet.segmentation.segment import segment_case, segment_cases
 from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom
 
 pytest.importorskip("pydicom", reason="pip install 'lacunet[dicom]'")
 pytest.importorskip("highdicom", reason="pip install 'lacunet[dicom]'")
@@ -50,7 +50,7 @@ from lacunet.segmentation.sources import (
 )
 from small import Told
 
-pytestmark = pytest.mark.usefixtures("few_starts")
+pytestmark = pytest.mark.usefixtures("coarse_cases")
 
 DESCRIPTIONS = {"t1c": "t1_tse_tra_KM <script>alert(1)</script>", "t2f": "t2_tirm_tra_dark-fluid Mustermann"}
 SPACING = 4.0
@@ -109,7 +109,7 @@ def loose(tmp_path_factory: pytest.TempPathFactory, scans: Mapping[str, tuple[np
 
 @pytest.fixture(scope="module")
 def segmented(
-    few_starts: None, predictor: Predictor, examination: Path, tmp_path_factory: pytest.TempPathFactory
+    coarse_cases: None, predictor: Predictor, examination: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Segmented:
     """The examination, segmented with masks on both scans."""
     out, settings = tmp_path_factory.mktemp("out"), SegmentSettings(convention="brats2018")

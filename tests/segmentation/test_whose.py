@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from lacunet.data.find import find_cases
-from lacunet.data.phantom.phantom import make_phantom, write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.errors import Problem, UsageError
 from lacunet.models.model import Model
@@ -22,13 +21,14 @@ from lacunet.segmentation.segment import segment_cases
 from lacunet.segmentation.sources import Sources, segment, under_name
 from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom, write_phantoms
 
 pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 from dicom_made import Examination
 from lacunet.intake.importer import Importer
 
-pytestmark = pytest.mark.usefixtures("few_starts")
+pytestmark = pytest.mark.usefixtures("coarse_cases")
 
 SETTINGS = SegmentSettings(viewer=False)
 

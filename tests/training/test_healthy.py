@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from lacunet.case import CaseFiles
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.data.prepare import Preparation
 from lacunet.errors import RecipeError
 from lacunet.models.model import load_model
@@ -21,6 +20,7 @@ from lacunet.training.painting import TISSUES, Contrast, draw_contrast, paint, s
 from lacunet.training.prepared import PreparedCase
 from lacunet.training.recipe import TrainSettings
 from lacunet.training.train import train
+from phantoms_made import make_phantom
 from small import tiny_recipe
 
 CPU = torch.device("cpu")

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from lacunet.case import CaseFiles, ImageFile
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError
 from lacunet.task import GLIOMA
 from lacunet.training import prepared
 from lacunet.training.prepared import PreparedCase, prepare_cases
+from phantoms_made import write_phantoms
 from small import ROOT
 
 FEW_FILES = ROOT / "tests" / "few_files.py"

@@ -160,6 +160,7 @@ def _work_in(folder: Path) -> None:
 
 
 def _participant(asked: Asked) -> None:
+    from lacunet.crew.crew import Place
     from lacunet.data.source_table import write_sources
     from lacunet.errors import Problem
     from lacunet.intake.found import Survey
@@ -184,7 +185,7 @@ def _participant(asked: Asked) -> None:
         dataset=source_dataset(asked.bids_dir, output, asked.show_names),
         viewer=not asked.no_viewer,
     )
-    team = as_team(loading_of(asked.model, "auto", 0, None).on(asked.device))
+    team = as_team(loading_of(asked.model, "auto", 0, None).on(Place(asked.device)))
     found = read_visits(visits, task, asked.show_names)
     print_left_out(found.left_out, MOST_LINES)
     problems: list[Problem] = []

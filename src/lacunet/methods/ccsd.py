@@ -182,8 +182,8 @@ class CCSD(Method[Encoding]):
         self.supervise, self.students, self.feature, self.match = supervise, students, feature, match
         self.criticality, self.path, self.batch_dice = criticality, path, batch_dice
         self.register_buffer("region_weights", checked_weights(region_weights, task), persistent=False)
-        self.patch, self.divisor = patch, patch * 2 ** (levels - 1)
         modalities, widths = len(task.modalities), level_widths(width, levels)
+        self.patch, self.divisor = patch, patch * 2 ** (levels - 1)
         self.shared = Encoder(patch**3, widths)
         self.specific = nn.ModuleList([Encoder(patch**3, widths) for _ in task.modalities])
         self.compose = (AttentiveComposition if composition == "attention" else Composition)(widths[-1])

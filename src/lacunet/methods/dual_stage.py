@@ -132,6 +132,7 @@ class DualStage(Method[Images]):
         self.ctd, self.taught_by, self.refine, self.anchor, self.distil = ctd, teacher, refine, anchor, distil
         self.supervise, self.compare, self.reach, self.hides = supervise, compare, reach, hides
         self.given_critic: Critic | None = None
+        widths = level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.keep, self.parts = keep, parts
         self._kept: dict[str, Any] = {"width": width, "levels": levels, "fill": fill, "indicator": indicator}
@@ -142,7 +143,6 @@ class DualStage(Method[Images]):
             else:  # a model folder has them among its weights
                 vectors = torch.zeros((len(task.subsets), text_width))
             self._kept |= {"text": text, "text_width": vectors.shape[1]}
-        widths = level_widths(width, levels)
         self.student = Segmenter(task, widths, fill, indicator, vectors)
         self.recovery = Recovery(len(task.modalities), widths, fill) if parts != "student" else None
         if parts == "all":

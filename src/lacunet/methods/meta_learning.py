@@ -73,9 +73,9 @@ class MetaLearning(Method[Levels]):
         super().__init__(task)
         if min(rate, meta_test, adversarial) < 0:
             raise ValueError(f"rate, meta_test, adversarial = {rate}, {meta_test}, {adversarial}: none is below 0")
+        widths = level_widths(width, levels)
         self.divisor = 2 ** (levels - 1)
         self.rate, self.meta_test, self.adversarial = rate, meta_test, adversarial
-        widths = level_widths(width, levels)
         self.network = MeanFusion(len(task.modalities), len(task.regions), widths)
         self.detector = Detector(widths[-1], len(task.modalities))
 

@@ -183,8 +183,8 @@ def _foci(mask: Bool[np.ndarray, "x y z"], first: Int[np.ndarray, "3"], grid: Gr
 
 def _two_lines(pixels: Int[np.ndarray, "n 2"], size: Float[np.ndarray, "2"]) -> tuple[float, float]:
     """The longest line between two points of an outline, and the longest at right angles to it, in mm."""
-    points = ((pixels[:, None] + _EDGES) * size).reshape(-1, 2)
-    corners = points[ConvexHull(points).vertices]
+    points, outer = (_middles_of_edges(some, size) for some in (pixels, _ends_of_rows(pixels)))
+    corners = outer[ConvexHull(outer).vertices]
     apart = cdist(corners, corners)
     one, other = np.unravel_index(np.argmax(apart), apart.shape)
     longest = float(apart[one, other])
@@ -195,6 +195,16 @@ def _two_lines(pixels: Int[np.ndarray, "n 2"], size: Float[np.ndarray, "2"]) -> 
     np.minimum.at(low, rows, aside)
     np.maximum.at(high, rows, aside)
     return longest, float((high - low).max())
+
+
+def _middles_of_edges(pixels: Int[np.ndarray, "n 2"], size: Float[np.ndarray, "2"]) -> Float[np.ndarray, "_ 2"]:
+    return np.asarray((pixels[:, None] + _EDGES) * size).reshape(-1, 2)
+
+
+def _ends_of_rows(pixels: Int[np.ndarray, "n 2"]) -> Int[np.ndarray, "_ 2"]:
+    """The first and the last pixel of each row, of pixels in order: no corner of the outline is elsewhere."""
+    another = np.diff(pixels[:, 0], prepend=-1, append=-1) != 0
+    return np.asarray(pixels[another[:-1] | another[1:]])
 
 
 def _middle(indices: Int[np.ndarray, "3 n"], grid: Grid) -> tuple[float, float, float]:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from lacunet.case import Case, Grid
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.align.likeness import fit_of
 from lacunet.intake.align.quality import (
     judge_agreement,
@@ -16,11 +15,12 @@ from lacunet.intake.align.quality import (
     judge_registrations,
 )
 from lacunet.intake.align.rigid import Rigid, carry
+from phantoms_made import make_phantom
 
 
 @pytest.fixture(scope="module")
 def patient() -> Case:
-    return make_phantom(seed=21, spacing=2.0)
+    return make_phantom(seed=21, spacing=3.0)
 
 
 def moved(case: Case, modality: str, motion: Rigid) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_thick_slices_of_the_same_brain_are_good(patient) -> None:
 
 
 def test_another_patient_is_less_alike_than_the_same_one(patient) -> None:
-    other = make_phantom(seed=22, spacing=2.0)
+    other = make_phantom(seed=22, spacing=3.0)
     brain = (patient.images["t1c"] > 0) & (other.images["t2w"] > 0)
     same, another = (
         fit_of(patient.images["t1c"], one.images["t2w"], patient.grid, brain, 0.0).likeness for one in (patient, other)
@@ -77,7 +77,7 @@ def test_another_patient_is_less_alike_than_the_same_one(patient) -> None:
 
 @pytest.mark.parametrize("modality", ["t1n", "t2w", "t2f"])
 def test_another_patient_s_scan_fails(patient, modality) -> None:
-    other = make_phantom(seed=22, spacing=2.0).images[modality]
+    other = make_phantom(seed=22, spacing=3.0).images[modality]
     brain = (patient.images["t1c"] > 0) & (other > 0)
     judged = judge_registration(modality, "t1c", patient.images["t1c"], other, patient.grid, brain)
     assert judged.verdict == "failed"
@@ -116,7 +116,7 @@ def test_a_scan_unlike_the_reference_is_good_where_it_is_like_a_scan_that_is(pat
         "t1n lies on t2w, and shows the same brain",
     )
     assert (t2w.step, t2w.verdict) == ("registration of t2w", "good")
-    other = make_phantom(seed=22, spacing=2.0).images["t1n"]
+    other = make_phantom(seed=22, spacing=3.0).images["t1n"]
     strange, _ = judge_registrations({**images, "t1n": other}, "t1c", patient.grid, brain)
     assert strange.verdict == "failed"
 

@@ -8,10 +8,10 @@ import pytest
 import SimpleITK as sitk
 
 from lacunet.case import Case, Grid
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.align.atlas import case_grid, template, to_atlas, upright
 from lacunet.intake.align.register import best_starts, coarser, head_mask, refine, register, volume_of
 from lacunet.intake.align.rigid import Rigid, carry, distances, grid_of, to_itk, voxel_points
+from phantoms_made import make_phantom
 from small import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"

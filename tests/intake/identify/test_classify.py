@@ -10,7 +10,6 @@ import pytest
 from lacunet.case import Grid
 from lacunet.data.find import find_cases
 from lacunet.data.nifti import load_case
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.identify.classify import (
     NOTHING_TO_SEE,
     Classifier,
@@ -23,6 +22,7 @@ from lacunet.intake.identify.classify import (
 )
 from lacunet.intake.identify.features import features, inside_of_head, measure, standard, to_cubes
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom
 from small import SHARED
 
 REAL = SHARED / "data/glioma"

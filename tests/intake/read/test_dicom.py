@@ -15,7 +15,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import Survey
 from lacunet.intake.read import convert, converter, header
@@ -23,6 +22,7 @@ from lacunet.intake.read.series import counted, group
 from lacunet.intake.read.study import read_pile
 from lacunet.intake.survey import Wishes, survey_source
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom
 from small import named
 
 pytest.importorskip("pydicom", reason='needs the extra "dicom"')

@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.intake.read.kinds import why_not
 from lacunet.intake.read.series import Series
+from phantoms_made import make_phantom
 from small import named
 
 pydicom = pytest.importorskip("pydicom", reason='needs the extra "dicom"')

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from lacunet.data.names import read_name
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.errors import DataError, UsageError
 from lacunet.intake.found import Survey
 from lacunet.intake.identify.classify import T1_FAMILY
 from lacunet.intake.survey import Wishes, survey_source
 from lacunet.task import GLIOMA
+from phantoms_made import make_phantom
 from small import SHARED
 
 RAW = SHARED / "data/raw/TCGA-FG-6692"
