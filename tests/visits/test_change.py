@@ -218,7 +218,7 @@ def spoiled(folder: Path, spoil: Callable[[Path], object]) -> Path:
             lambda at: (at / "case.json").unlink(),
             "holds no finished case, since there is no case.json; give the folder",
         ),
-        (lambda at: (at / "case.json").write_text("{}"), "case.json: 'format' is missing; segment the case again"),
+        (lambda at: (at / "case.json").write_text("{}"), "case.json: '[a-z_]+' is missing; segment the case again"),
         (lambda at: next(at.glob("*-mask.nii.gz")).unlink(), "the mask of the case is not there"),
         (lambda at: (at.parent / "sources.csv").unlink(), "no sources.csv above it names the scans"),
     ],

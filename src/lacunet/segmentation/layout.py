@@ -11,6 +11,9 @@ from lacunet.files import path_in
 
 Layout = Literal["plain", "bids"]
 
+RECORD = "case.json"
+"""In the folder of a case: what is known of it, for programs. In a BIDS derivative this is the sidecar of the mask."""
+
 RESULTS_TABLE = "results.csv"
 COHORT_PAGE = "cohort.html"
 """Beside the results of several cases."""
@@ -73,7 +76,7 @@ def places(folder: Path, name: str, layout: Layout = "plain") -> Places:
     own = path_in(folder, name)
     if layout == "bids":
         return _bids(folder, bids_name(name))
-    return Places(own, path_in(own, name, "-mask.nii.gz"), own / "report.html", own / "case.json", name, layout, folder)
+    return Places(own, path_in(own, name, "-mask.nii.gz"), own / "report.html", own / RECORD, name, layout, folder)
 
 
 def _bids(folder: Path, stem: str) -> Places:

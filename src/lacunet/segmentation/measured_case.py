@@ -13,13 +13,11 @@ from lacunet.data.labels import FAMILY_CONVENTIONS, to_inside
 from lacunet.data.nifti import ras_grid, to_ras
 from lacunet.data.volume import read_file
 from lacunet.errors import DataError
-from lacunet.reading import is_file, read_json
-from lacunet.schema import fitted
+from lacunet.reading import is_file
+from lacunet.segmentation.layout import RECORD
 from lacunet.segmentation.pose import Pose
-from lacunet.segmentation.record import CaseRecord, pose_from
+from lacunet.segmentation.record import CaseRecord, pose_from, read_record
 from lacunet.task import Task
-
-RECORD = "case.json"
 
 
 @dataclass(frozen=True)
@@ -111,5 +109,5 @@ def case_at(path: Path, task: Task, show_names: bool) -> MeasuredCase:
 
 def _recorded(path: Path) -> MeasuredCase:
     advice = "give the folder that lacunet segment wrote for the case, or segment it again"
-    record = fitted(CaseRecord, read_json(path, DataError, advice), str(path), DataError, advice)
+    record = read_record(path, advice)
     return MeasuredCase(record.case, path.parent, record)

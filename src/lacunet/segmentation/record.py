@@ -8,18 +8,21 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import AwareDatetime, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AwareDatetime, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 
 from lacunet.data.midplane import Plane
 from lacunet.data.source_table import sha256_of
+from lacunet.errors import DataError
 from lacunet.evaluation.fit import Fit
 from lacunet.files import rounded
 from lacunet.intake.found import CautionKind
 from lacunet.models.calibration import Gain
-from lacunet.schema import Strict
+from lacunet.reading import read_text
+from lacunet.schema import Strict, first_problem
 from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.bad_scan import BadScan
 from lacunet.segmentation.doubts import Kind, Signs
+from lacunet.segmentation.layout import RECORD
 from lacunet.segmentation.lobes import Lobe
 from lacunet.segmentation.pose import Laid, Pose
 from lacunet.segmentation.shape import Focus, Shape, Side
@@ -232,12 +235,36 @@ class CaseRecord(Part):
     dice: Mapping[Region, Share] = Field(default_factory=dict)
     """Of the mask with the reference of the case; empty where it has none, or it was not asked for."""
 
+    @property
+    def weights(self) -> str:
+        """SHA-256 of the model's weights; "" where it was not noted."""
+        return self.provenance.get("weights (sha256)", "")
+
 
 class SidecarRecord(CaseRecord):
     """The record where it is the sidecar of a mask in a BIDS derivative, which has keys of BIDS too."""
 
     SpatialReference: str
     Sources: tuple[str, ...] = ()
+
+
+def read_record(path: Path, advice: str) -> CaseRecord:
+    """The record of a finished case, in either layout.
+
+    It is read straight from the text: `schema.fitted` takes ten times as long, and a cohort has thousands.
+
+    Args:
+        path: `case.json`, or the sidecar of a mask in a BIDS derivative.
+        advice: What to do where it cannot be used.
+
+    Raises:
+        DataError: the record is damaged, or another version of lacunet wrote it.
+    """
+    kind = CaseRecord if path.name == RECORD else SidecarRecord
+    try:
+        return kind.model_validate_json(read_text(path, DataError, advice))
+    except ValidationError as problems:
+        raise DataError(f"{path}: {first_problem(problems)}; {advice}") from problems
 
 
 def record_of_answer(

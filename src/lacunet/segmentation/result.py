@@ -5,13 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from lacunet.errors import DataError
-from lacunet.reading import read_text
-from lacunet.schema import first_problem
 from lacunet.segmentation.layout import Places
-from lacunet.segmentation.record import CaseRecord, SidecarRecord
+from lacunet.segmentation.record import CaseRecord, read_record
 from lacunet.segmentation.shape import Side
 from lacunet.task import Evidence
 
@@ -92,7 +87,7 @@ def result_of(at: Places) -> tuple[str, Result]:
     Raises:
         DataError: the record is damaged, or another version of lacunet wrote it.
     """
-    record = _record(at.record, SidecarRecord if at.layout == "bids" else CaseRecord)
+    record = read_record(at.record, _ADVICE)
     ranges = record.calibration
     return record.case, Result(
         subset=record.subset,
@@ -105,19 +100,11 @@ def result_of(at: Places) -> tuple[str, Result]:
         mask=at.mask,
         mask_sha256=record.masks_sha256.get(at.mask.name, ""),
         model=record.provenance.get("model", ""),
-        weights_sha256=record.provenance.get("weights (sha256)", ""),
+        weights_sha256=record.weights,
         written=record.written,
         seconds=record.seconds,
         page=at.page if at.page.is_file() else None,
     )
-
-
-def _record(path: Path, kind: type[CaseRecord]) -> CaseRecord:
-    """Straight from the text: `schema.fitted` takes ten times as long, and a cohort has thousands."""
-    try:
-        return kind.model_validate_json(read_text(path, DataError, _ADVICE))
-    except ValidationError as problems:
-        raise DataError(f"{path}: {first_problem(problems)}; {_ADVICE}") from problems
 
 
 def _region(record: CaseRecord, region: str) -> RegionResult:

@@ -3,81 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from lacunet.data.groups import is_public
 from lacunet.data.names import person_of
 from lacunet.data.source_table import FILE_NAME, files_of_case
 from lacunet.errors import DataError
 from lacunet.files import path_in
-from lacunet.intake.found import CautionKind
-from lacunet.reading import read_json
-from lacunet.schema import fitted
-from lacunet.segmentation.record import Amount, Hash, Modality, Region, Share
-from lacunet.task import Evidence
+from lacunet.segmentation.layout import RECORD
+from lacunet.segmentation.record import CaseRecord, read_record
 
 _ADVICE = "segment the case again"
 _BIDS_RECORD = "*_desc-lacunet_dseg.json"
 _HIGHEST = 4
 """The table of sources lies at most so many folders above a record (`OUT/sub-01/ses-1/anat`)."""
-
-
-class _Fields(BaseModel):
-    """A part of the file; keys that are not needed here are passed over."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class RangeFields(_Fields):
-    """Of `calibration`."""
-
-    coverage: Share | None = None
-    volume_ranges_ml: Mapping[Region, tuple[Amount, Amount] | None] | None = None
-
-
-class SentenceFields(_Fields):
-    """Of `doubts`."""
-
-    sentence: str
-
-
-class CautionFields(_Fields):
-    """Of `cautions`."""
-
-    kind: CautionKind
-    sentence: str
-
-
-class EvenedFields(_Fields):
-    """Of `n4`."""
-
-    before: Amount
-
-
-class FinishedCase(_Fields):
-    """What is needed of `case.json` (`lacunet.segmentation.record`)."""
-
-    format: Literal[1]
-    case: str
-    subset: str
-    cautions: tuple[CautionFields, ...]
-    volumes_ml: Mapping[Region, Amount]
-    doubts: tuple[SentenceFields, ...]
-    n4: Mapping[Modality, EvenedFields]
-    evidence: Mapping[Region, Evidence]
-    calibration: RangeFields | None
-    label_convention: str
-    masks: tuple[str, ...]
-    postprocessing: tuple[str, ...]
-    provenance: Mapping[str, str]
-    inputs_sha256: Mapping[Modality, Hash]
-
-    @property
-    def weights(self) -> str:
-        """SHA-256 of the model's weights."""
-        return self.provenance.get("weights (sha256)", "")
 
 
 @dataclass(frozen=True)
@@ -92,7 +30,7 @@ class Finished:
     """
 
     folder: Path
-    record: FinishedCase
+    record: CaseRecord
     mask: Path
     inputs: Mapping[str, list[Path]]
 
@@ -113,8 +51,7 @@ def read_finished(folder: Path) -> Finished:
         DataError: there is no finished case, its record is not one, or its mask or the list of its scans is gone.
     """
     path = _record_in(folder)
-    content = read_json(path, DataError, _ADVICE)
-    record = fitted(FinishedCase, content, str(path), DataError, _ADVICE)
+    record = read_record(path, _ADVICE)
     if not record.masks:
         raise DataError(f"{path}: names no mask; {_ADVICE}")
     mask = path_in(path.parent, record.masks[0])
@@ -124,7 +61,7 @@ def read_finished(folder: Path) -> Finished:
 
 
 def _record_in(folder: Path) -> Path:
-    found = [path for path in (folder / "case.json",) if path.is_file()]
+    found = [path for path in (folder / RECORD,) if path.is_file()]
     found = found or sorted([*folder.glob(_BIDS_RECORD), *folder.glob(f"anat/{_BIDS_RECORD}")])
     if len(found) == 1:
         return found[0]

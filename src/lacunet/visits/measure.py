@@ -8,9 +8,9 @@ from lacunet.prediction.postprocess import get_rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import Answer, ask
 from lacunet.segmentation.doubts import SHADED
+from lacunet.segmentation.record import CaseRecord
 from lacunet.segmentation.shape import Shape, shape_of
 from lacunet.task import Subset, Task
-from lacunet.visits.finished import FinishedCase
 from lacunet.visits.numbers import Measured
 from lacunet.visits.visit import Visit
 
@@ -80,7 +80,7 @@ def answer_measured(answer: Answer) -> Measured:
     )
 
 
-def require_its_model(record: FinishedCase, predictor: Predictor) -> None:
+def require_its_model(record: CaseRecord, predictor: Predictor) -> None:
     """Refuse a model that did not make the mask.
 
     Raises:
@@ -97,7 +97,7 @@ def require_its_model(record: FinishedCase, predictor: Predictor) -> None:
         raise UsageError(f"the masks were made with --mirror {mirror}, not {predictor.mirror}; give --mirror {mirror}")
 
 
-def _n4_of(record: FinishedCase) -> N4:
+def _n4_of(record: CaseRecord) -> N4:
     """As the scans were corrected when they were segmented."""
     if CORRECTED not in record.provenance:
         return "off"

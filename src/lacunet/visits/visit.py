@@ -19,8 +19,9 @@ from lacunet.errors import DataError, LacunetError, UnpreparedError
 from lacunet.intake.read.dataset import UnreadableFile
 from lacunet.intake.read.header import Person, looks_like_dicom, read_header
 from lacunet.intake.read.subject import day_beside, day_of
+from lacunet.segmentation.record import CaseRecord
 from lacunet.task import Subset, Task
-from lacunet.visits.finished import Finished, FinishedCase
+from lacunet.visits.finished import Finished
 
 _IMPORT_FIRST = (
     "was imported while it was segmented, and imported scans are not kept; import first (lacunet import SOURCE -o "
@@ -49,7 +50,7 @@ class Visit:
     dicom_person: Person | None
 
     @property
-    def record(self) -> FinishedCase:
+    def record(self) -> CaseRecord:
         """What `case.json` says."""
         return self.finished.record
 
