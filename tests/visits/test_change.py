@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from lacunet.segmentation.segment import segment_case
 from lacunet.segmentation.write import SegmentSettings
 from lacunet.task import GLIOMA
 from lacunet.visits import change as change_module
-from lacunet.visits import placed
+from lacunet.visits import placed, visit
 from lacunet.visits.change import LAID_MASK, Changed, change
 from lacunet.visits.measure import asked_again
 from lacunet.visits.record import ChangeRecord
@@ -105,7 +106,17 @@ def told(found: Changed) -> dict[str, Any]:
     return record
 
 
-def test_growth_by_a_known_amount_is_found_in_another_pose_and_no_model_is_loaded(results, phantoms, later, tmp_path):
+@pytest.fixture
+def days(monkeypatch: pytest.MonkeyPatch) -> dict[str, date]:
+    """When each case was scanned, by its name, as if its files said so."""
+    said = {"phantom-00001-000": date(2020, 1, 31), "phantom-00001-001": date(2020, 5, 2)}
+    monkeypatch.setattr(visit, "day_beside", lambda scan: said[scan.parent.name])
+    return said
+
+
+def test_growth_by_a_known_amount_is_found_in_another_pose_and_no_model_is_loaded(
+    results, phantoms, later, tmp_path, days
+):
     one = perfect(results["earlier"], phantoms[0], tmp_path / "a", subset="t1c+t2f")
     two = perfect(results["later"], later, tmp_path / "b")
     found = change(one, two, tmp_path / "out", no_model)
@@ -117,6 +128,8 @@ def test_growth_by_a_known_amount_is_found_in_another_pose_and_no_model_is_loade
     assert found.common.regions["wt"].percent == pytest.approx(50, abs=6)
     assert not found.warnings
     record = told(found)
+    assert record["days"] == 92
+    assert "2020" not in found.record.read_text("utf-8") + found.page.read_text("utf-8").partition("<body>")[2][:4000]
     assert record["registration"]["verdict"] == "good"
     whole = record["tissue"]["wt"]
     assert whole["new_ml"] == pytest.approx(second["wt"] - first["wt"], rel=0.2)
@@ -241,6 +254,13 @@ def test_a_scan_that_was_changed_or_moved_is_refused_without_its_name(results, p
     with pytest.raises(DataError, match="the T1ce scan is not where it was") as refused:
         change(one, two, tmp_path / "out", no_model)
     assert "gone" not in str(refused.value)
+
+
+def test_the_later_visit_named_first_is_refused(results, phantoms, later, tmp_path, days):
+    one = perfect(results["earlier"], phantoms[0], tmp_path / "a")
+    two = perfect(results["later"], later, tmp_path / "b")
+    with pytest.raises(DataError, match="phantom-00001-000: was 92 days before phantom-00001-001; name the earlier"):
+        change(two, one, tmp_path / "out", no_model)
 
 
 def test_one_folder_twice_is_refused(results, tmp_path):
