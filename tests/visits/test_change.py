@@ -57,9 +57,9 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, predictor, phantoms, later) -> dict[str, Path]:
-    """As `lacunet segment` writes them: two visits of one person, and another person."""
+    """As `lacunet segment` writes them: two visits of one person."""
     folder = tmp_path_factory.mktemp("results")
-    cases = {"earlier": phantoms[0], "later": later, "stranger": phantoms[1]}
+    cases = {"earlier": phantoms[0], "later": later}
     return {
         word: segment_case(predictor, files, folder, SegmentSettings(viewer=False)).folder
         for word, files in cases.items()
@@ -268,9 +268,12 @@ def test_one_folder_twice_is_refused(results, tmp_path):
         change(results["earlier"], results["earlier"] / ".", tmp_path / "out", no_model)
 
 
-def test_two_persons_are_refused_by_their_names(results, tmp_path):
+def test_two_persons_are_refused_by_their_names(results, phantoms, tmp_path):
+    stranger = perfect(results["earlier"], phantoms[0], tmp_path / "b", case="phantom-00002-000")
+    table = tmp_path / "b/sources.csv"
+    table.write_text(table.read_text("utf-8").replace("\nphantom-00001-000,", "\nphantom-00002-000,"), "utf-8")
     with pytest.raises(DataError, match="two persons by their names, phantom-00001 and phantom-00002; give two visits"):
-        change(results["earlier"], results["stranger"], tmp_path / "out", no_model)
+        change(results["earlier"], stranger, tmp_path / "out", no_model)
 
 
 def test_a_visit_that_cannot_be_laid_on_the_other_is_refused(results, phantoms, later, tmp_path, monkeypatch):
