@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from lacunet.segmentation.segment import segment_case
 from lacunet.segmentation.write import SegmentSettings
 from lacunet.task import GLIOMA
 from lacunet.visits import change as change_module
-from lacunet.visits import placed
+from lacunet.visits import placed, visit
 from lacunet.visits.change import LAID_MASK, Changed, change
 from lacunet.visits.measure import asked_again
 from lacunet.visits.record import ChangeRecord
@@ -56,9 +57,9 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, predictor, phantoms, later) -> dict[str, Path]:
-    """As `lacunet segment` writes them: two visits of one person, and another person."""
+    """As `lacunet segment` writes them: two visits of one person."""
     folder = tmp_path_factory.mktemp("results")
-    cases = {"earlier": phantoms[0], "later": later, "stranger": phantoms[1]}
+    cases = {"earlier": phantoms[0], "later": later}
     return {
         word: segment_case(predictor, files, folder, SegmentSettings(viewer=False)).folder
         for word, files in cases.items()
@@ -105,7 +106,17 @@ def told(found: Changed) -> dict[str, Any]:
     return record
 
 
-def test_growth_by_a_known_amount_is_found_in_another_pose_and_no_model_is_loaded(results, phantoms, later, tmp_path):
+@pytest.fixture
+def days(monkeypatch: pytest.MonkeyPatch) -> dict[str, date]:
+    """When each case was scanned, by its name, as if its files said so."""
+    said = {"phantom-00001-000": date(2020, 1, 31), "phantom-00001-001": date(2020, 5, 2)}
+    monkeypatch.setattr(visit, "day_beside", lambda scan: said[scan.parent.name])
+    return said
+
+
+def test_growth_by_a_known_amount_is_found_in_another_pose_and_no_model_is_loaded(
+    results, phantoms, later, tmp_path, days
+):
     one = perfect(results["earlier"], phantoms[0], tmp_path / "a", subset="t1c+t2f")
     two = perfect(results["later"], later, tmp_path / "b")
     found = change(one, two, tmp_path / "out", no_model)
@@ -117,6 +128,8 @@ def test_growth_by_a_known_amount_is_found_in_another_pose_and_no_model_is_loade
     assert found.common.regions["wt"].percent == pytest.approx(50, abs=6)
     assert not found.warnings
     record = told(found)
+    assert record["days"] == 92
+    assert "2020" not in found.record.read_text("utf-8") + found.page.read_text("utf-8").partition("<body>")[2][:4000]
     assert record["registration"]["verdict"] == "good"
     whole = record["tissue"]["wt"]
     assert whole["new_ml"] == pytest.approx(second["wt"] - first["wt"], rel=0.2)
@@ -243,14 +256,24 @@ def test_a_scan_that_was_changed_or_moved_is_refused_without_its_name(results, p
     assert "gone" not in str(refused.value)
 
 
+def test_the_later_visit_named_first_is_refused(results, phantoms, later, tmp_path, days):
+    one = perfect(results["earlier"], phantoms[0], tmp_path / "a")
+    two = perfect(results["later"], later, tmp_path / "b")
+    with pytest.raises(DataError, match="phantom-00001-000: was 92 days before phantom-00001-001; name the earlier"):
+        change(two, one, tmp_path / "out", no_model)
+
+
 def test_one_folder_twice_is_refused(results, tmp_path):
     with pytest.raises(UsageError, match="the same folder twice; name the folders of two visits"):
         change(results["earlier"], results["earlier"] / ".", tmp_path / "out", no_model)
 
 
-def test_two_persons_are_refused_by_their_names(results, tmp_path):
+def test_two_persons_are_refused_by_their_names(results, phantoms, tmp_path):
+    stranger = perfect(results["earlier"], phantoms[0], tmp_path / "b", case="phantom-00002-000")
+    table = tmp_path / "b/sources.csv"
+    table.write_text(table.read_text("utf-8").replace("\nphantom-00001-000,", "\nphantom-00002-000,"), "utf-8")
     with pytest.raises(DataError, match="two persons by their names, phantom-00001 and phantom-00002; give two visits"):
-        change(results["earlier"], results["stranger"], tmp_path / "out", no_model)
+        change(results["earlier"], stranger, tmp_path / "out", no_model)
 
 
 def test_a_visit_that_cannot_be_laid_on_the_other_is_refused(results, phantoms, later, tmp_path, monkeypatch):

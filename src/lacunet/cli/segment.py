@@ -179,6 +179,7 @@ def segment(
     targets = [task.modality(word) for word in onto or []]
     problems: list[Problem] = []
     unwritten: list[Problem] = []
+    results_in: dict[str, Path] = {}
     done, where = 0, {files.name: place for place, files in enumerate(found.cases)}
     own = {files.name: where[files.name] for files in in_part(settings.part, found.cases, lambda files: files.name)}
     with progress() as bar, ExitStack() as begun:
@@ -211,14 +212,28 @@ def segment(
                 problems.append(result)
             else:
                 done += 1
+                results_in[result.name] = result.folder
                 print_segmented(result, task)
     write_sources(table_of(output, settings.part), found.rows)
     say(f"{done} of {done + len(problems)} cases in {output}{'; ' + dropped(left_out) if left_out else ''}")
+    _offer_changes(results_in, {files.name: files.person for files in found.cases}, output, model)
     if settings.part is not None and end_of_part(output, settings.part, own):
         write_cohort(output)
     if (output / COHORT_PAGE).is_file():
         say(f"page: {output / COHORT_PAGE}")
     exit_with([*problems, *unwritten])
+
+
+def _offer_changes(results: dict[str, Path], persons: dict[str, str], output: Path, model: str) -> None:
+    """A line for every two visits of one person: what to type to compare them."""
+    from lacunet.visits.offers import change_commands
+
+    options = [] if model == "default" else ["--model", model]
+    commands = change_commands(results, persons, output, options)
+    for command in commands[:MOST_LINES]:
+        say(f"two visits of one person: {command}")
+    if len(commands) > MOST_LINES:
+        say(f"and {len(commands) - MOST_LINES} more such pairs (docs/visits.md)")
 
 
 def _sources_of(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lacunet.data.names import bare_name
+from lacunet.data.source_table import relative
 from lacunet.intake.found import Caution
 from lacunet.intake.identify.cautions import Subject, cautions_of, is_under_age
 
@@ -73,7 +74,7 @@ def day_beside(image: Path) -> date | None:
         folder = subject / session
         listed = folder / f"{'_'.join(filter(None, (subject.name, session)))}_scans.tsv"
         for row in _rows(listed):
-            if row.get("filename") == image.relative_to(folder).as_posix() and (day := _day(row.get("acq_time"))):
+            if row.get("filename") == relative(image, folder) and (day := _day(row.get("acq_time"))):
                 return day
         for row in _rows(subject / f"{subject.name}_sessions.tsv"):
             if session and row.get("session_id") == session and (day := _day(row.get("acq_time"))):
