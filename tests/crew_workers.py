@@ -30,11 +30,13 @@ class Squares:
 
 @dataclass(frozen=True)
 class Deadly:
-    """A number that kills its worker as often as is said, as the system does where memory is short."""
+    """A number at which its worker gets a signal as often as is said: it is killed, as the system does where memory is
+    short, or told that its job's time is over."""
 
     folder: Path
     number: int
     times: int
+    gets: signal.Signals = signal.SIGKILL
 
     def __call__(self, place: Place) -> "Callable[[int], int]":
         def work(number: int) -> int:
@@ -42,7 +44,7 @@ class Deadly:
                 before = len(list(self.folder.glob("died-*")))
                 if before < self.times:
                     (self.folder / f"died-{before}").touch()
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), self.gets)
             return number
 
         return work

@@ -1,5 +1,7 @@
 """Every crew gives the results of the serial run in its order, outlives its workers, and keeps errors as they are."""
 
+import pickle
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crew_workers import Deadly, Squares, never_made, refusing, where_it_is
+from lacunet.crew import on_slurm
 from lacunet.crew.chosen import crew_of, crowding
 from lacunet.crew.crew import Crew, Here, Lost, Place
 from lacunet.crew.memory import free_memory
@@ -67,8 +70,66 @@ def test_the_task_of_a_killed_worker_is_done_by_another(crew: Crew, tmp_path: Pa
 
 def test_a_task_that_kills_its_worker_twice_is_given_up_and_the_others_are_done(crew: Crew, tmp_path: Path) -> None:
     zero, one, two, three = crew.run(range(4), Deadly(tmp_path, number=1, times=99))
-    assert (zero, one, two, three) == (0, Lost(), 2, 3)
+    assert (zero, two, three) == (0, 2, 3)
+    assert isinstance(one, Lost)
+    assert "2 times while it was at work on it" in one.words
     assert len(list(tmp_path.glob("died-*"))) == 2
+
+
+def test_a_job_whose_time_is_over_leaves_the_rest_to_another_and_nothing_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}:{ROOT / 'tests'}")
+    crew = OnSlurm(Options(workers=1, cluster="local", folder=str(tmp_path)), "cpu")
+    tasks = crew.run(range(4), Deadly(tmp_path, number=2, times=2, gets=signal.SIGUSR2))
+    assert list(tasks) == [0, 1, 2, 3]
+    assert len(list(tmp_path.glob("died-*"))) == 2
+
+
+def test_a_job_that_slurm_starts_again_does_not_repeat_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_slurm, "end_on", lambda *signals: None)
+    share = on_slurm._Share(tmp_path, Squares(tmp_path), Place("cpu"), threads=1)
+    for tasks in ([(0, 5)], [(0, 5), (1, 6)]):
+        share(tasks)
+    first, second = (pickle.loads((tmp_path / f"{number}.done").read_bytes()).result for number in range(2))
+    assert (first[0], second[0]) == (25, 36)
+    (tmp_path / "0.done").write_bytes(b"kept")
+    share([(0, 5)])
+    assert (tmp_path / "0.done").read_bytes() == b"kept"
+
+
+def test_a_lost_case_of_slurm_says_what_slurm_said_and_no_line_of_a_program() -> None:
+    log = "anna.nii.gz: reading\nslurmstepd: error: Detected 1 oom_kill  event in StepId=7.0\nanna again\n"
+    assert on_slurm._said_by_slurm(log) == "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0"
+    assert on_slurm._said_by_slurm("anna\n") == ""
+    assert "oom_kill" in on_slurm._lost_words(on_slurm._said_by_slurm(log))
+
+
+def test_what_sbatch_and_srun_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    words = "workers=3,at_once=2,partition=gpu,account=lab,time=90,mem=16,cpus=4,exclude=n7,reservation=r,qos=q"
+    script = script_of(words, "cuda", tmp_path)
+    for one in (
+        "array=0-2%2", "partition=gpu", "account=lab", "time=90", "mem=16GB", "cpus-per-task=4", "gpus-per-node=1",
+        "exclude=n7", "reservation=r", "qos=q", "job-name=lacunet",
+    ):  # fmt: skip
+        assert f"#SBATCH --{one}\n" in script
+    assert " --cpus-per-task 4 command\n" in script  # srun does not take it from sbatch
+    named = script_of("workers=3,gres=gpu:a100:1", "cuda", tmp_path)
+    assert "#SBATCH --gres=gpu:a100:1\n" in named
+    assert "--gpus-per-node" not in named
+
+
+def script_of(words: str, device: str, folder: Path) -> str:
+    """The script of an array, for a command of nine threads."""
+    options = on_slurm.read_options(words)
+    executor = on_slurm._executor(options, device, folder, options.cpus or 9)._executor
+    executor.parameters["map_count"] = options.workers
+    return str(executor._make_submission_file_text("command", "0"))
 
 
 def test_an_error_of_a_task_keeps_its_kind_and_words_and_comes_after_the_results_before_it(crew: Crew) -> None:
@@ -143,7 +204,8 @@ def test_words_name_a_crew(on: str, device: str, expected: Crew) -> None:
         ("slurm:partitions=a", "auto", "'partitions=a': expected KEY=VALUE with one of the keys workers, at_once"),
         ("slurm:partition", "auto", "'partition': expected KEY=VALUE"),
         ("slurm:workers=0", "auto", "'workers=0': expected a whole number above 0"),
-        ("slurm:time=1.5", "auto", "'time=1.5': expected a whole number above 0"),
+        ("slurm:time=1.5", "auto", "'time=1.5': expected a whole number of minutes above 0"),
+        ("slurm:mem=16G", "auto", "'mem=16G': expected a whole number of GB above 0"),
         ("slurm:cluster=sge", "auto", "'cluster=sge': expected slurm, or local for this machine"),
         ("here", "cuda:0,0", "--device cuda:0,0: expected different numbers"),
         ("here", "cuda:0,", "--device cuda:0,: expected different numbers"),

@@ -1,9 +1,11 @@
 """What every crew does: it gives tasks to workers, and returns their results in the order of the tasks."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from types import FrameType
+from typing import Generic, NoReturn, Protocol, TypeVar, runtime_checkable
 
 from lacunet.crew.memory import ALONE, Share
 
@@ -109,6 +111,16 @@ def compute_on(threads: int) -> None:
     """Let torch compute on so many threads in this process, where it was loaded with the worker's code; else on any."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(threads)
+
+
+def end_on(*numbers: signal.Signals) -> None:
+    """Let signals end this process by way of every `with` block, so that no copy of a scan is left behind."""
+    for number in numbers:
+        signal.signal(number, _end)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def outcome_of(work: Work[Task, Result], task: Task) -> Done[Result] | Raised:

@@ -7,6 +7,7 @@ jobs that died have not done goes into another array.
 import os
 import pickle
 import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from lacunet.crew.crew import (
     Result,
     Task,
     compute_on,
+    end_on,
     outcome_of,
     result_of,
 )
@@ -32,6 +34,9 @@ from lacunet.crew.memory import ALONE, Share, share_of
 from lacunet.errors import OutputError, UsageError
 
 _LOOK_EVERY_SECONDS = 0.5
+_UNITS = {"time": "minutes", "mem": "GB"}
+_SPEAKERS = ("slurmstepd:", "srun:", "slurm_script:")
+"""How lines of a job's log begin that SLURM wrote, and no program that may name a patient."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,12 @@ class Options:
         account: Who pays.
         qos: Quality of service.
         constraint: Features of a node.
+        reservation: Of nodes.
+        exclude: A node that is not to be used.
+        gres: Resources of a node, such as `gpu:a100:1`; then `gpus` is left out.
         time: Minutes of a job.
         mem: GB of a job.
-        cpus: Cores of a job; 0: as many as this process has threads.
+        cpus: Cores of a job, and threads that it computes with; 0: as many as this process has threads.
         gpus: GPUs of a job.
         folder: For the files of the array, which all nodes must see; it is made and removed there.
         cluster: `slurm`; or `local`: processes of this machine, to try it out.
@@ -59,6 +67,9 @@ class Options:
     account: str = ""
     qos: str = ""
     constraint: str = ""
+    reservation: str = ""
+    exclude: str = ""
+    gres: str = ""
     time: int = 720
     mem: int = 0
     cpus: int = 0
@@ -81,7 +92,8 @@ def read_options(words: str) -> Options:
             raise UsageError(f"--on slurm: '{word}': expected KEY=VALUE with one of the keys {', '.join(kinds)}")
         whole = kinds[key] is int
         if whole and not (value.isdecimal() and int(value) > 0):
-            raise UsageError(f"--on slurm: '{word}': expected a whole number above 0")
+            what = f"number of {_UNITS[key]}" if key in _UNITS else "number"
+            raise UsageError(f"--on slurm: '{word}': expected a whole {what} above 0")
         found[key] = int(value) if whole else value
     options = Options(**found)
     if options.cluster not in ("slurm", "local"):
@@ -134,9 +146,11 @@ class _Array(Generic[Task, Result]):
 
         self._options, self._folder, self._tasks = options, folder, tasks
         place = Place(device, _memory_of_job(options, min(options.workers, len(tasks))))
-        self._start = (make_worker, place, torch.get_num_threads())
-        self._executor = _executor(options, device, folder / "jobs", torch.get_num_threads())
+        threads = options.cpus or torch.get_num_threads()
+        self._start = (make_worker, place, threads)
+        self._executor = _executor(options, device, folder / "jobs", threads)
         self._deaths: Counter[int] = Counter()
+        self._last_words: dict[int, str] = {}
         self._jobs: list[Any] = []
         self._shares: list[list[int]] = []
         self._submit(range(len(tasks)))
@@ -146,7 +160,7 @@ class _Array(Generic[Task, Result]):
         path = _outcome_file(self._folder, number)
         while not path.exists():
             if self._deaths[number] >= MOST_DEATHS:
-                return Lost()
+                return Lost(_lost_words(self._last_words.get(number, "")))
             if all(job.done() for job in self._jobs) and not path.exists():
                 self._submit_again()
             else:
@@ -169,8 +183,11 @@ class _Array(Generic[Task, Result]):
         workers = min(self._options.workers, len(numbers))
         self._shares = [list(numbers[first::workers]) for first in range(workers)]
         shares = [[(number, self._tasks[number]) for number in share] for share in self._shares]
+        from submitit.helpers import clean_env
+
         try:
-            self._jobs = self._executor.map_array(_Share(self._folder, *self._start), shares)
+            with clean_env():  # this command may be a job itself, whose settings would be taken for those of the array
+                self._jobs = self._executor.map_array(_Share(self._folder, *self._start), shares)
         except (OSError, RuntimeError) as error:
             said = " ".join(str(error).split())[:300]
             raise UsageError(f"--on slurm: the array was refused ({said}); ask for what the cluster has") from error
@@ -183,12 +200,14 @@ class _Array(Generic[Task, Result]):
         """
         undone = [[number for number in share if not _outcome_file(self._folder, number).exists()]
                   for share in self._shares]  # fmt: skip
-        begun = [share[0] for share in undone if share and _begun_file(self._folder, share[0]).exists()]
-        if not begun and all(undone):
+        begun = {share[0]: job for share, job in zip(undone, self._jobs, strict=True)
+                 if share and _begun_file(self._folder, share[0]).exists()}  # fmt: skip
+        if not begun and undone == self._shares:
             said = " ".join(str(self._jobs[0].stderr() or "").split())[-300:]
             raise UsageError(f"--on slurm: every job ended before its first case ({said}); try it with workers=1")
-        for number in begun:
+        for number, job in begun.items():
             self._deaths[number] += 1
+            self._last_words[number] = _said_by_slurm(str(job.stderr() or ""))
             _begun_file(self._folder, number).unlink()
         left = sorted(number for share in undone for number in share if self._deaths[number] < MOST_DEATHS)
         if left:
@@ -207,11 +226,19 @@ class _Share:
     threads: int
 
     def __call__(self, tasks: Sequence[tuple[int, Any]]) -> None:
+        end_on(signal.SIGTERM, signal.SIGUSR2)  # the second comes shortly before the job's time is over
         compute_on(self.threads)
         made = outcome_of(self.make_worker, self.place)
-        for number, task in tasks:
+        # SLURM starts a job again whose node failed
+        left = [(number, task) for number, task in tasks if not _outcome_file(self.folder, number).exists()]
+        for place, (number, task) in enumerate(left):
             _begun_file(self.folder, number).touch()
-            outcome = made if isinstance(made, Raised) else outcome_of(made.result, task)
+            try:
+                outcome = made if isinstance(made, Raised) else outcome_of(made.result, task)
+            except SystemExit:
+                if place:  # the job had time for other tasks: that it ends now is not the fault of this one
+                    _begun_file(self.folder, number).unlink()
+                raise
             path = _outcome_file(self.folder, number)
             path.with_suffix(".part").write_bytes(pickle.dumps(outcome))
             path.with_suffix(".part").replace(path)
@@ -222,6 +249,20 @@ def _memory_of_job(options: Options, workers: int) -> Share:
     if options.mem:
         return Share(options.mem * 2**30)
     return share_of(workers) if options.cluster == "local" else ALONE
+
+
+def _said_by_slurm(log: str) -> str:
+    """The last line of a job's log that SLURM itself wrote: why it ended the job."""
+    lines = [" ".join(line.split()) for line in log.splitlines()]
+    return next((line[:200] for line in reversed(lines) if line.startswith(_SPEAKERS)), "")
+
+
+def _lost_words(said: str) -> str:
+    why = said or "killed, or out of memory or time"
+    return (
+        f"its job ended {MOST_DEATHS} times while it was at work on it ({why}); give each job more memory or time "
+        "(--on slurm:mem=32,time=1440), or use smaller windows (--window 96)"
+    )
 
 
 def _outcome_file(folder: Path, number: int) -> Path:
@@ -259,14 +300,18 @@ def _executor(options: Options, device: str, folder: Path, threads: int) -> Any:
     wanted = {
         "name": "lacunet",
         "timeout_min": options.time,
-        "cpus_per_task": options.cpus or threads,
-        "gpus_per_node": options.gpus or int(device.startswith("cuda")),
+        "cpus_per_task": threads,
+        "gpus_per_node": 0 if options.gres else options.gpus or int(device.startswith("cuda")),
         "mem_gb": options.mem,
         "slurm_partition": options.partition,
         "slurm_account": options.account,
         "slurm_qos": options.qos,
         "slurm_constraint": options.constraint,
+        "slurm_additional_parameters": {"reservation": options.reservation} if options.reservation else {},
+        "slurm_exclude": options.exclude,
+        "slurm_gres": options.gres,
         "slurm_array_parallelism": options.at_once,
+        "slurm_srun_args": ["--cpus-per-task", str(threads)],  # from SLURM 22.05 on, srun does not take the array's
     }
     executor.update_parameters(**{key: value for key, value in wanted.items() if value})
     return executor

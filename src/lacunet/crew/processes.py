@@ -9,10 +9,21 @@ from itertools import cycle, islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from threading import Lock
-from types import FrameType
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic
 
-from lacunet.crew.crew import MOST_DEATHS, Done, Lost, MakeWorker, Place, Raised, Result, Task, compute_on, outcome_of
+from lacunet.crew.crew import (
+    MOST_DEATHS,
+    Done,
+    Lost,
+    MakeWorker,
+    Place,
+    Raised,
+    Result,
+    Task,
+    compute_on,
+    end_on,
+    outcome_of,
+)
 from lacunet.crew.memory import share_of
 from lacunet.crew.shared_out import shared_out
 
@@ -105,15 +116,10 @@ class _Hand(Generic[Task, Result]):
 def _serve(connection: Connection, make_worker: MakeWorker[Any, Any], place: Place, threads: int) -> None:
     """Do what comes through the connection, until its other end is closed or its process has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first one ends us
-    signal.signal(signal.SIGTERM, _stop)
+    end_on(signal.SIGTERM)
     compute_on(threads)
     made = outcome_of(make_worker, place)
     with suppress(EOFError, OSError):
         while True:
             task = connection.recv()
             connection.send(made if isinstance(made, Raised) else outcome_of(made.result, task))
-
-
-def _stop(number: int, _: FrameType | None) -> NoReturn:
-    """End by way of every `with` block, so that no copy of a scan is left behind."""
-    raise SystemExit(128 + number)
