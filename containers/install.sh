@@ -10,5 +10,4 @@ python containers/needed.py "$variant" >"$folder/needed.txt"
 "$folder/bin/python" -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: --requirement "$folder/needed.txt"
 "$folder/bin/python" -m pip install --no-cache-dir --no-deps --no-index --no-build-isolation .
 "$folder/bin/python" -m pip check
-"$folder/bin/python" -m compileall -q "$folder/lib"
 "$folder/bin/lacunet-bids" --version

@@ -110,7 +110,7 @@ def test_a_hostile_name_in_a_manifest_is_the_problem_of_its_row_alone(
     assert LINE not in (said + complaint).splitlines()
     assert "\x1b" not in complaint
     assert everything_but(tmp_path, out.parents[1]) == before
-    assert {path.name for path in out.iterdir()} == {"good", "sources.csv"}
+    assert {path.name for path in out.iterdir()} == {"good", "sources.csv", "results.csv", "cohort.html", ".parts"}
 
 
 @pytest.mark.parametrize("command", ["evaluate", "train", "calibrate", "missing", "check", "complete"])

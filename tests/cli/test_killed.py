@@ -1,5 +1,6 @@
 """Commands that are killed between two results: no file is half there, and a second call ends with the same files."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from lacunet.nn.method import get_method, make_method
 from lacunet.task import GLIOMA
 from lacunet.training.recipe import write_recipe
 from phantoms_made import write_phantoms
+from same_files import written
 from small import ROOT, tiny_recipe
 
 Run = Callable[..., tuple[int, str, str]]
@@ -96,3 +98,23 @@ def test_a_killed_command_leaves_no_half_and_its_second_call_the_same_files(
     status, _, said = lacunet(*(word.format(world=world, out=killed) for word in words), *again)
     assert status == 0, said
     assert files(killed, *same) == wanted
+
+
+def test_a_killed_segmentation_leaves_a_whole_table_and_ends_with_the_same_cohort(
+    lacunet: Run, world: Path, tmp_path: Path
+) -> None:
+    words = ["segment", world / "cases", "-m", world / "fold0", "--device", "cpu", "--no-viewer"]
+    assert lacunet(*words, "-o", tmp_path / "whole")[0] == 0
+    wanted = written(tmp_path / "whole")
+    assert {"results.csv", "cohort.html"} < set(wanted)
+
+    kill(10, *words, "-o", tmp_path / "killed")  # where two cases are done, and their page comes
+    there = tmp_path / "killed" / "results.csv"
+    if there.exists():
+        with there.open(newline="", encoding="utf-8") as stream:
+            header, *rows = csv.reader(stream)
+        assert {len(row) for row in rows} == {len(header)}
+    status, _, said = lacunet(*words, "-o", tmp_path / "killed", "--resume")
+    assert status == 0, said
+    shown = {name: content for name, content in written(tmp_path / "killed").items() if "/." not in f"/{name}"}
+    assert shown == wanted

@@ -323,7 +323,7 @@ def test_the_page_says_what_is_there_and_runs_no_text_from_outside():
     words = unescape(re.sub(r"<[^>]+>", " ", page))
     for said in (
         "28 cases", "27 segmented, 1 failed", "Failed  2", "Doubtful  2", "Unusual volume  2", "Nothing said  20",
-        "T1ce + FLAIR", "Truncated", "A later attempt failed: broke",
+        "T1ce + FLAIR", "truncated", "A later attempt failed: broke",
         "WT 4000.0 ml, half of the cohort 40.0 ml or less",
         "default abababab (27)",
     ):  # fmt: skip

@@ -116,9 +116,9 @@ def _read(visit: BidsVisit, task: Task, show_names: bool) -> Sources:
         known = survey(visit.folder, task)
     except DataError:
         return Sources(problems=[Problem(visit.name, "has no T1w, T2w or FLAIR image in its folder anat")])
+    if {case.name for case in known.cases} | {problem.case for problem in known.problems} != {visit.name}:
+        return Sources(problems=[Problem(visit.name, f"the names of its files do not begin with {visit.name}_")])
     if known.problems or known.by_words:
         return Sources(exports=[visit.folder])
     named = survey_named([visit.folder], task, show_names)
-    if any(case.name != visit.name for case in named.cases):
-        return Sources(problems=[Problem(visit.name, f"the names of its files do not begin with {visit.name}_")])
     return Sources(named.cases, (), named.problems, named.left_out, named.rows)

@@ -61,8 +61,11 @@ def cohort_of(folder: Path, before: Cohort | None = None) -> Cohort:
         before: What was there a while ago: only records that changed since are read.
 
     Raises:
+        DataError: there is no such folder.
         OutputError: a note about a failure is damaged. A damaged record is a failure of its case.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name the output folder of lacunet segment")
     known, read = before.read if before else {}, {}
     for at in finished(folder):
         stamp = _stamp(at.record)

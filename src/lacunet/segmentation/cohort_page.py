@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lacunet.files import write_text
-from lacunet.report.page import millilitres, render, resource
+from lacunet.report.page import millilitres, render, resource, sentence
 from lacunet.segmentation.cohort import Cohort
 from lacunet.segmentation.layout import RESULTS_TABLE
 from lacunet.segmentation.outliers import FAR, LEAST_CASES, REASONS, Looked, Reason, in_order, volumes_of
@@ -99,21 +99,21 @@ def link_of(page: Path, folder: Path) -> str:
 
 
 def _said(looked: Looked) -> list[str]:
-    """Why a case needs a look, in sentences, in the order of the reasons."""
+    """Why a case needs a look, in the order of the reasons; a failure may begin with the name of a file."""
     case, unusual = looked.case, looked.unusual
-    failure = f"a later attempt failed: {case.failure}" if case.result else case.failure
+    failure = f"A later attempt failed: {case.failure}" if case.result else case.failure
     said = [failure] if case.failure else []
     if case.result is None:
         return said
     first = len(case.result.cautions) + len(case.result.doubts)
-    said += case.result.warnings[:first]
+    said += map(sentence, case.result.warnings[:first])
     if unusual and unusual.far:
         volume = case.result.regions[unusual.region].volume_ml
         words = (
             f"{unusual.region.upper()} {millilitres(volume)} ml, half of the cohort {millilitres(unusual.median_ml)}"
         )
         said.append(f"{words} ml or less")
-    return [*said, *case.result.warnings[first:]]
+    return [*said, *map(sentence, case.result.warnings[first:])]
 
 
 def _region(name: str, found: RegionResult | None) -> dict[str, Any]:
