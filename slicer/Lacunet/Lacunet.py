@@ -48,7 +48,7 @@ class Lacunet(ScriptedLoadableModule):
         parent.contributors = ["The lacunet authors"]
         parent.helpText = (
             "Segments a brain tumour from one to four of T1, T1ce, T2 and FLAIR of one visit with the installed "
-            "program lacunet, and says how accurate the mask is expected to be. Research software, not a medical device."
+            "program lacunet, and says how accurate the mask is expected to be. Research software, no medical device."
         )
         parent.acknowledgementText = "lacunet is published under the Apache License 2.0."
 
@@ -307,7 +307,11 @@ class LacunetLogic(ScriptedLoadableModuleLogic):
             variables.insert(name, value)
         process.setProcessEnvironment(variables)
         process.setProcessChannelMode(qt.QProcess.MergedChannels)
-        self.slots = (self.onRead, self.onFinished, self.onError)  # PythonQt keeps no reference of its own
+        self.slots = (  # PythonQt keeps no reference of its own; a process that was left may still send its end
+            lambda: self.onRead(process),
+            lambda status, how: self.onFinished(process, status, how),
+            lambda error: self.onError(process, error),
+        )
         process.connect("readyReadStandardOutput()", self.slots[0])
         process.connect("finished(int,QProcess::ExitStatus)", self.slots[1])
         process.connect("errorOccurred(QProcess::ProcessError)", self.slots[2])
@@ -324,25 +328,27 @@ class LacunetLogic(ScriptedLoadableModuleLogic):
         process.terminate()
         qt.QTimer.singleShot(PATIENCE_MS, lambda: process.kill() if process is self.process else None)
 
-    def onRead(self):
+    def onRead(self, process):
         """The program printed something."""
-        text = readable(self.process.readAllStandardOutput().data())
+        if process is not self.process:
+            return
+        text = readable(process.readAllStandardOutput().data())
         self.printed += text
         self.tell(text)
 
-    def onFinished(self, status, how):
+    def onFinished(self, process, status, how):
         """The program ended."""
-        if self.process is None:
+        if process is not self.process:
             return
-        self.onRead()
+        self.onRead(process)
         crashed = how == qt.QProcess.CrashExit
         failed = why_it_failed(self.printed, status, crashed) if status or crashed else ""
         self.leave("cancelled" if self.cancelled else failed)
 
-    def onError(self, error):
+    def onError(self, process, error):
         """The program could not be started; every other error is followed by its end."""
-        if self.process is not None and error == qt.QProcess.FailedToStart:
-            self.leave(f"lacunet cannot be started ({self.process.errorString()}); look at its path under Settings")
+        if process is self.process and error == qt.QProcess.FailedToStart:
+            self.leave(f"lacunet cannot be started ({process.errorString()}); look at its path under Settings")
 
     def leave(self, problem):
         """The process is over."""
