@@ -302,6 +302,7 @@ def test_segments_become_labels_that_lacunet_understands():
     assert labels[0].tolist() == [[2] * 4, [1, 1, 3, 3], [2] * 4]
     inside = understood(labels, {}, GLIOMA, "brats2023", None, (), "mask").labels
     assert (inside == labels).all()
+    assert [segment.value for segment in SEGMENTS] == [1, 2, 3]  # as Slicer numbers them when it exports them
     named = {segment.value: segment.name for segment in SEGMENTS}
     assert (understood(labels, named, GLIOMA, None, None, (), "mask").labels == labels).all()
 
@@ -310,7 +311,7 @@ def test_segments_become_labels_that_lacunet_understands():
     ("arrays", "said"),
     [
         ({}, "has no segments"),
-        ({"Segment_1": np.zeros((1, 1, 1))}, "'Segment_1' is none of oedema, necrotic core, enhancing; rename"),
+        ({"Segment_1": np.zeros((1, 1, 1))}, "'Segment_1' is none of necrotic core, oedema, enhancing; rename"),
         ({"oedema": np.zeros((1, 1, 1)), "enhancing": np.zeros((1, 1, 2))}, "lie on 2 grids"),
     ],
 )

@@ -28,11 +28,14 @@ class Segment:
 
 
 SEGMENTS = (
-    Segment("oedema", "oedema", 2, (0.36, 0.72, 1.0)),
     Segment("necrotic_core", "necrotic core", 1, (0.95, 0.75, 0.25)),
+    Segment("oedema", "oedema", 2, (0.36, 0.72, 1.0)),
     Segment("enhancing", "enhancing", 3, (0.93, 0.36, 0.52)),
 )
-"""In the order in which they are painted: where two overlap after a correction, the later one counts."""
+"""In the order of their values, which are those that Slicer gives them where it exports them by itself."""
+
+PAINTED = ("oedema", "necrotic_core", "enhancing")
+"""Where two overlap after a correction, the later one counts."""
 
 
 def merged(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -55,8 +58,8 @@ def merged(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     if len(shapes) > 1:
         raise LacunetProblem(f"the segments lie on {len(shapes)} grids; edit them on the scan that the mask came with")
     labels = np.zeros(next(iter(shapes)), np.uint8)
-    for segment in SEGMENTS:
+    for identifier in PAINTED:
         for word, array in arrays.items():
-            if known[word] is segment:
-                labels[array != 0] = segment.value
+            if known[word].identifier == identifier:
+                labels[array != 0] = known[word].value
     return labels
