@@ -25,6 +25,7 @@ from lacunet.models.model import Model, save_model
 from lacunet.nn.method import get_method, make_method
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation import native
+from lacunet.segmentation.measure import measure
 from lacunet.segmentation.segment import segment_case, segment_cases
 from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
@@ -304,6 +305,10 @@ def test_scans_on_grids_of_their_own_are_imported_first(predictor: Predictor, lo
     scan = nib.load(loose["t1c"])
     assert mask.shape == scan.shape
     assert np.array_equal(mask.affine, scan.affine)
+    own, moved = (measure(path, GLIOMA) for path in (done.places.mask, done.places.native_mask("t1c")))
+    assert (own.change.mask, moved.change.mask) == (done.places.mask.name, done.places.native_mask("t1c").name)
+    assert moved.measures["wt"].right_share == pytest.approx(own.measures["wt"].right_share, abs=0.05)
+    assert moved.measures["wt"].lobes == pytest.approx(own.measures["wt"].lobes, abs=0.05)
     assert not done.places.dicom("t1c").exists()
 
 
