@@ -35,12 +35,13 @@ SUBSETS = (GLIOMA.subset("t1c"), GLIOMA.subset("t1c+t2f"))
 def cases(tmp_path_factory: pytest.TempPathFactory) -> list[CaseFiles]:
     """Four invented patients."""
     folder = tmp_path_factory.mktemp("cohort")
-    write_phantoms(folder, 4, seed=1, spacing=4.0)
+    write_phantoms(folder, 4, seed=1, spacing=8.0)
     return with_conventions(find_cases(folder))
 
 
 def entrant(name: str = "one", **sections) -> Entrant:
     sections["train"] = {"steps": 2, **sections.get("train", {})}
+    sections.setdefault("prepare", {"spacing": 8.0})
     sections.setdefault("validate", {"every": 2, "subsets": ["t1c"]})
     return Entrant(name, Path(f"{name}.toml"), tiny_recipe(**sections))
 

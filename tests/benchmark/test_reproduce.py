@@ -47,7 +47,7 @@ subsets = ["t1c", "t1c+t2f"]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four invented patients in BraTS 2018's layout and labels, the lists of several splits beside them."""
     made, folder = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("BraTS2018")
-    write_phantoms(made, 4, seed=1, spacing=4.0)
+    write_phantoms(made, 4, seed=1, spacing=8.0)
     for patient, name in zip(sorted(path for path in made.iterdir() if path.is_dir()), NAMES, strict=True):
         home = folder / "HGG" / name
         home.mkdir(parents=True)

@@ -1,4 +1,7 @@
-"""`--on` a crew: every file that the serial run writes, with the same bytes but for seconds and dates."""
+"""`--on` a crew: every file that the serial run writes, with the same bytes but for seconds and dates.
+
+Every kind of crew, with workers that are killed, is tested in tests/crew/test_crews.py.
+"""
 
 import json
 import multiprocessing
@@ -13,8 +16,8 @@ from threading import Thread
 import pytest
 
 from calibrations_made import tiny_model
-from lacunet.data.phantom.phantom import write_phantoms
 from lacunet.training.recipe import write_recipe
+from phantoms_made import write_phantoms
 from same_files import written
 from small import tiny_recipe
 
@@ -52,6 +55,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SerialRuns = dict[str, tuple[Path, tuple[int, str, str]]]
+
+
+@pytest.fixture(scope="module")
+def serial_runs() -> SerialRuns:
+    """By its words, where a serial run wrote and what it returned: several crews are compared with one."""
+    return {}
+
+
 SEGMENT = ["segment", "{world}/broken", "-m", "{world}/fold0", "--device", "cpu"]
 ARCHIVES = ["segment", "{world}/visit-1.zip", "{world}/visit-2.zip", "-m", "{world}/fold0", "--device", "cpu"]
 IMPORT = ["import", "{world}/visits"]
@@ -70,34 +82,37 @@ CALIBRATE = [
     ("words", "on", "status"),
     [
         (SEGMENT, "processes:2", 1),
-        (SEGMENT, "ray", 1),
+        pytest.param(SEGMENT, "ray", 1, marks=pytest.mark.slow),
         (ARCHIVES, "processes:2", 0),
         (IMPORT, "processes:2", 0),
         (EVALUATE, "processes:2", 1),
-        (EVALUATE, "slurm:workers=2,cluster=local,folder={out}", 1),
+        pytest.param(EVALUATE, "slurm:workers=2,cluster=local,folder={out}", 1, marks=pytest.mark.slow),
         (BENCHMARK, "processes:2", 0),
         (CALIBRATE, "processes:2", 0),
     ],
     ids=lambda value: f"{value[0]}" if isinstance(value, list) else str(value).partition(":")[0],
 )
 def test_a_crew_writes_and_prints_what_the_serial_run_does(
-    lacunet: Run, world: Path, tmp_path: Path, words: list[str], on: str, status: int
+    lacunet: Run, world: Path, serial_runs: SerialRuns, tmp_path: Path, words: list[str], on: str, status: int
 ) -> None:
     pytest.importorskip({"ray": "ray", "slurm": "submitit"}.get(on.partition(":")[0], "torch"), reason="no such extra")
     (tmp_path / "array").mkdir()
     told = [word.format(world=world) for word in words]
-    serial = lacunet(*told, "-o", tmp_path / "serial")
+    if " ".join(told) not in serial_runs:
+        serial_runs[" ".join(told)] = (tmp_path / "serial", lacunet(*told, "-o", tmp_path / "serial"))
+    folder, serial = serial_runs[" ".join(told)]
     crew = lacunet(*told, "-o", tmp_path / "crew", "--on", on.format(out=tmp_path / "array"))
     assert (serial[0], crew[0]) == (status, status), crew
-    expected, found = written(tmp_path / "serial"), written(tmp_path / "crew")
+    expected, found = written(folder), written(tmp_path / "crew")
     assert sorted(found) == sorted(expected)
     assert [name for name, content in expected.items() if found[name] != content] == []
     assert not list((tmp_path / "array").iterdir())
     if words in (SEGMENT, ARCHIVES, EVALUATE):
-        printed = [one.replace(str(tmp_path / "crew"), str(tmp_path / "serial")) for one in crew[1:]]
+        printed = [one.replace(str(tmp_path / "crew"), str(folder)) for one in crew[1:]]
         assert printed == list(serial[1:])
 
 
+@pytest.mark.slow
 def test_after_a_worker_is_killed_every_case_is_there_with_the_bytes_of_the_serial_run(
     lacunet: Run, world: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from fuzz.run import fuzz, table, tallies
 from fuzz.worker import mutant
 
 NAMES = [one.name for one in all_formats()]
-FEW, MANY = 150, 10_000
+FEW, MANY = 50, 10_000
 
 SAY_NOTHING = ("sidecar and participants",)
 """What lies beside an image is used where it can be read; it never keeps the image from being read."""

@@ -855,7 +855,8 @@ def test_the_small_recipe_is_the_same_method_on_another_scale():
 
 def test_learns_from_a_few_steps_and_logs_what_it_watches(tmp_path: Path, phantoms: list[CaseFiles]):
     arguments = {"width": 8, "levels": 3}
-    recipe = tiny_recipe("masm", arguments=arguments, train={"steps": 6}, validate={"every": 6})
+    coarse = {"spacing": 8.0}
+    recipe = tiny_recipe("masm", arguments=arguments, prepare=coarse, train={"steps": 6}, validate={"every": 6})
     train(recipe, phantoms, phantoms[:1], tmp_path / "run", device="cpu")
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert lines[0]["gate_level1"] == 0

@@ -20,7 +20,6 @@ import torch
 
 from lacunet.case import Grid
 from lacunet.cli.main import main
-from lacunet.data.phantom.phantom import make_phantom
 from lacunet.data.prepare import Preparation
 from lacunet.intake.align import strip
 from lacunet.models.model import save_model
@@ -40,13 +39,14 @@ from one_name import (
     named_in,
     write_nifti,
 )
+from phantoms_made import make_phantom
 from small import ROOT
 
 pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 from dicom_made import Examination
 
-pytestmark = pytest.mark.usefixtures("few_starts")
+pytestmark = pytest.mark.usefixtures("coarse_cases")
 
 Run = Callable[..., tuple[int, str]]
 PERSON = f"{FAMILY}_{GIVEN}"

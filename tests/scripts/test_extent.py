@@ -23,7 +23,7 @@ def test_every_case_is_scored_over_every_extent(
     save_model(tmp_path / "model", method, Preparation(8.0), {})
     data, output = phantoms[0].images["t1n"].path.parents[1], tmp_path / "extent.csv"
     monkeypatch.syspath_prepend(str(ROOT / "scripts" / "studies"))
-    words = [str(tmp_path / "model"), "--data", str(data), "-o", str(output), "--window", "8", "--device", "cpu"]
+    words = [str(tmp_path / "model"), "--data", str(data), "-o", str(output), "--window", "16", "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["extent.py", *words])
     extent = __import__("extent")
     extent.main()

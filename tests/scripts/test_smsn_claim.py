@@ -67,7 +67,7 @@ def test_everything_is_written_for_both_models(
     claim: ModuleType, phantoms: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for name, arguments in (("one", {}), ("twin", {"fusion": "parallel"})):
-        save_model(tmp_path / name, network(**arguments), Preparation(6.0), {})
+        save_model(tmp_path / name, network(**arguments), Preparation(8.0), {})
     data = next(iter(phantoms[0].images.values())).path.parents[1]
     (tmp_path / "split.json").write_text(json.dumps({"val": [phantoms[1].name]}), encoding="utf-8")
     words = [tmp_path / "one", tmp_path / "twin", "--data", data, "--split", f"{tmp_path / 'split.json'}:val"]

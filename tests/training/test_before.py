@@ -152,9 +152,9 @@ def test_every_method_can_rebuild_images_and_hand_on_all_but_its_last_layers(nam
     torch.manual_seed(1)
     method = make_method(cls, reconstruction_task(GLIOMA), arguments).train()
     acquired = torch.tensor([[True, True, False, True]])
-    images = torch.randn(1, 4, 32, 32, 32, generator=torch.Generator().manual_seed(2))
+    images = torch.randn(1, 4, 16, 16, 16, generator=torch.Generator().manual_seed(2))
     images[:, 2] = torch.nan
-    batch = Batch(images, acquired, acquired, torch.zeros(1, 4, 32, 32, 32), ("a",))
+    batch = Batch(images, acquired, acquired, torch.zeros(1, 4, 16, 16, 16), ("a",))
     (loss,) = reconstruction_stage(method).loss(batch, Clock(0, 1, torch.Generator())).values()
     loss.backward()
     assert torch.isfinite(loss)

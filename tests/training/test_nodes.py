@@ -277,6 +277,7 @@ def cases_of(phantoms: list[CaseFiles]) -> Path:
     return phantoms[0].images["t1c"].path.parents[1]
 
 
+@pytest.mark.slow
 def test_two_nodes_that_were_killed_and_resumed_train_what_one_process_trains(
     phantoms: list[CaseFiles], trained_alone: Path, tmp_path: Path
 ) -> None:

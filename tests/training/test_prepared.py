@@ -40,7 +40,7 @@ def open_files() -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_hundred_cases_need_few_open_files(workers: int, tmp_path: Path) -> None:
     write_phantoms(tmp_path / "cases", count=1, seed=1, spacing=8.0)
     words = [sys.executable, FEW_FILES, tmp_path / "cases", tmp_path / "prepared", str(workers)]
