@@ -158,6 +158,15 @@ def test_a_failed_case_has_a_row_until_it_is_done(tmp_path):
     assert read_failures(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["x\udcfc", "x\n=1", "x" * 300, "../x", ""])
+def test_a_case_fails_under_any_name(tmp_path, name):
+    drain(tmp_path, [Problem(name, f"{name}: not a plain name"), finish(tmp_path, "a")])
+    assert [row["state"] for row in table(tmp_path / "results.csv").values()] in (
+        ["done", "failed"],
+        ["failed", "done"],
+    )
+
+
 def test_a_later_attempt_that_failed_is_said_beside_the_result(tmp_path):
     drain(tmp_path, [finish(tmp_path, "a"), finish(tmp_path, "b"), Problem("a", "broke")])
     assert [table(tmp_path / "results.csv")["a"][name] for name in ("state", "failure", "subset")] == [

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import AwareDatetime
 
 from lacunet.data.source_table import PARTS
-from lacunet.errors import OutputError, Problem
+from lacunet.errors import OutputError, Problem, visible
 from lacunet.files import cannot_write, write_json
 from lacunet.reading import read_json
 from lacunet.schema import Strict, fitted
@@ -54,8 +54,9 @@ def note_failure(folder: Path, problem: Problem, regions: Sequence[str], part: s
     Raises:
         OutputError: it cannot be written.
     """
-    reason = problem.message.replace(f"{folder}{os.sep}", "")
-    failure = Failure(case=problem.case, reason=reason, time=datetime.now(UTC), part=part, regions=tuple(regions))
+    reason = visible(problem.message.replace(f"{folder}{os.sep}", ""))
+    case = visible(problem.case)  # bytes that are no text cannot stand in JSON
+    failure = Failure(case=case, reason=reason, time=datetime.now(UTC), part=part, regions=tuple(regions))
     key = f"{failure.case}\n{failure.reason}" if failure.nameless else failure.case
     write_json(_file(folder, key), failure.model_dump(mode="json"))
 
@@ -66,7 +67,7 @@ def forget_failure(folder: Path, case: str) -> None:
     Raises:
         OutputError: what was kept cannot be removed.
     """
-    _remove(_file(folder, case))
+    _remove(_file(folder, visible(case)))
 
 
 def forget_nameless(folder: Path, part: str = "") -> None:
@@ -99,7 +100,7 @@ def _all(folder: Path) -> list[tuple[Path, Failure]]:
 
 def _file(folder: Path, key: str) -> Path:
     """A case that failed may have a name that no file can have."""
-    return _folder(folder) / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}.json"
+    return _folder(folder) / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
 def _folder(folder: Path) -> Path:
