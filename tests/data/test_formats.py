@@ -506,6 +506,7 @@ def test_what_is_read_or_is_no_image_has_no_reason(mixed: Path, name: str) -> No
         (gzip.compress(b"0123"), ("gzip", b"0123")),
         (b"".join(gzip.compress(letter) for letter in (b"01", b"", b"2345", b"6789abc")), ("gzip", b"0123456789")),
     ],
+    ids=["empty", "as it is", "compressed", "short", "in several members"],
 )
 def test_the_start_of_a_file_is_found_however_it_was_compressed(
     tmp_path: Path, stored: bytes, found: tuple[str, bytes]
