@@ -13,6 +13,7 @@ from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.body import Body, Features
 from lacunet.nn.conv import PointConv, point_convolution
 from lacunet.nn.limits import require_between, require_levels, require_share
+from lacunet.nn.linear import Linear
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, segmentation_loss
 from lacunet.nn.masking import Seen, draw_seen, reconstruction_loss
 from lacunet.nn.method import Clock, Critic, Method, Stage, make_method
@@ -378,7 +379,7 @@ class Binary(nn.Module):
 
     def __init__(self, modalities: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(modalities, self.width), nn.GELU(), nn.Linear(self.width, self.width))
+        self.mlp = nn.Sequential(Linear(modalities, self.width), nn.GELU(), Linear(self.width, self.width))
 
     def forward(self, bottleneck: Feature, presence: Presence) -> Float[Tensor, "batch width"]:
         """The indicator of each case."""
@@ -422,10 +423,10 @@ class HyperNetwork(nn.Module):
         super().__init__()
         self.describe = describe
         self.shapes = [(regions, channels + 1) for regions, channels in layers]
-        last = nn.Linear(hidden, sum(rows * columns for rows, columns in self.shapes))
+        last = Linear(hidden, sum(rows * columns for rows, columns in self.shapes))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.mlp = nn.Sequential(nn.Linear(describe.width, hidden), nn.GELU(), last)
+        self.mlp = nn.Sequential(Linear(describe.width, hidden), nn.GELU(), last)
 
     def forward(self, bottleneck: Feature, presence: Presence) -> list[Float[Tensor, "batch region _"]]:
         """For each prediction layer, weights and (last) bias; float32."""

@@ -12,6 +12,7 @@ from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence, hide
 from lacunet.nn.conv import PointConv
 from lacunet.nn.fusion import of_those_that_have_it, spread
 from lacunet.nn.limits import require_levels
+from lacunet.nn.linear import Linear
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
@@ -128,8 +129,8 @@ class Rebuild(nn.Module):
 
     def __init__(self, modalities: int, channels: int) -> None:
         super().__init__()
-        self.enter = nn.Linear(channels, _WIDTH)
-        self.leave = nn.Linear(_WIDTH, channels)
+        self.enter = Linear(channels, _WIDTH)
+        self.leave = Linear(_WIDTH, channels)
         self.absent = nn.Parameter(0.02 * torch.randn(modalities, _WIDTH, _SIDE, _SIDE, _SIDE))
         self.places = nn.Parameter(0.02 * torch.randn(modalities, _WIDTH, _SIDE, _SIDE, _SIDE))
         self.layer = Layer(_WIDTH, _HEADS, _RATIO)

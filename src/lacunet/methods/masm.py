@@ -17,6 +17,7 @@ from lacunet.nn.conv import PointConv
 from lacunet.nn.join import Join
 from lacunet.nn.keep import Cooling, KeepScore, hard_mask, temperature_at
 from lacunet.nn.limits import require_between
+from lacunet.nn.linear import Linear
 from lacunet.nn.losses import cross_entropy_loss, deeply, dice_loss, mean_terms
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.mosaic import Pattern, offsets_of, shift
@@ -263,7 +264,7 @@ class ModalityAware(nn.Module):
         self.tokenise = Tokenise(*size, len(order))
         self.score = KeepScore(width) if prune else None
         self.layer = Layer(width, heads)
-        self.replacement = nn.Linear(width, width)
+        self.replacement = Linear(width, width)
         self.gate = Gate(channels, width)
 
     def forward(self, rows: Rows, presence: Presence, temperature: float | None) -> Mixed:

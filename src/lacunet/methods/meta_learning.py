@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.conv import PointConv
+from lacunet.nn.linear import Linear
 from lacunet.nn.losses import segmentation_loss
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
@@ -152,7 +153,7 @@ class Detector(nn.Module):
 
     def __init__(self, channels: int, modalities: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(channels, channels), nn.LeakyReLU(0.2), nn.Linear(channels, modalities))
+        self.layers = nn.Sequential(Linear(channels, channels), nn.LeakyReLU(0.2), Linear(channels, modalities))
 
     def forward(self, features: Bottleneck) -> Float[Tensor, "batch modality"]:
         """From the mean over all places."""

@@ -13,6 +13,7 @@ from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence
 from lacunet.nn.branches import Branches
 from lacunet.nn.conv import PointConv, norm_and_relu
 from lacunet.nn.fusion import spread
+from lacunet.nn.linear import Linear
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.placed import Places, maps_of, tokens_of
@@ -102,14 +103,14 @@ class MIFPN(Method[Encoding]):
         self.prompts = Places(modalities, deepest, _SIDE)
         nn.init.normal_(self.prompts.learned, std=0.02)
         self.places = Places(modalities, deepest, _SIDE)
-        self.compose = nn.Linear(2 * deepest, deepest)
+        self.compose = Linear(2 * deepest, deepest)
         self.layers = nn.ModuleList(Layer(deepest, _HEADS, _RATIO) for _ in range(_DEPTH))
         self.narrow = PointConv(modalities * deepest, deepest)
         self.masks = nn.ModuleList(
             nn.ModuleList(PointConv(channels, 1) for _ in range(modalities)) for channels in widths[:-1]
         )
         self.choices = nn.ModuleList(
-            nn.ModuleList(nn.Linear(channels, 1) for _ in range(modalities)) for channels in widths[:-1]
+            nn.ModuleList(Linear(channels, 1) for _ in range(modalities)) for channels in widths[:-1]
         )
 
     def encode(self, images: Images, presence: Presence) -> Encoding:

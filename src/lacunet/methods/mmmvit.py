@@ -11,6 +11,7 @@ from lacunet.nn.attention import Layer
 from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence
 from lacunet.nn.branches import Branches
 from lacunet.nn.conv import PointConv
+from lacunet.nn.linear import Linear
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
 from lacunet.nn.tokens import mean_pool
@@ -111,8 +112,8 @@ class Correlation(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
+        self.query = Linear(width, width, bias=False)
+        self.key = Linear(width, width, bias=False)
 
     def forward(self, tokens: Stacked, presence: Presence) -> Stacked:
         """Each present modality's tokens and the mix of all present ones at the same place; zero where absent."""

@@ -11,6 +11,7 @@ from lacunet.nn.batch import Batch, Images, LevelLogits, Logits, Presence
 from lacunet.nn.conv import PointConv, norm_and_relu
 from lacunet.nn.fusion import spread
 from lacunet.nn.limits import require_levels, require_share
+from lacunet.nn.linear import Linear
 from lacunet.nn.losses import cross_entropy_loss, dice_loss, segmentation_loss
 from lacunet.nn.method import Clock, Method, Stage
 from lacunet.nn.papers import Paper
@@ -168,7 +169,7 @@ class Weigh(nn.Module):
     def __init__(self, modalities: int, channels: int) -> None:
         super().__init__()
         self.perceptron = nn.Sequential(
-            nn.Linear(modalities * channels, channels), nn.LeakyReLU(0.2), nn.Linear(channels, modalities)
+            Linear(modalities * channels, channels), nn.LeakyReLU(0.2), Linear(channels, modalities)
         )
 
     def forward(self, features: Stacked, part: Float[Tensor, "batch x y z"]) -> Float[Tensor, "batch modality"]:

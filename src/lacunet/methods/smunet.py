@@ -13,6 +13,7 @@ from lacunet.errors import ModelError
 from lacunet.nn.batch import Batch, Images, Logits, Presence, hide
 from lacunet.nn.conv import ConvBlock, PointConv
 from lacunet.nn.limits import require_levels
+from lacunet.nn.linear import Linear
 from lacunet.nn.losses import segmentation_loss
 from lacunet.nn.method import Clock, Method, Stage, make_method
 from lacunet.nn.papers import Paper
@@ -166,10 +167,10 @@ class Path(nn.Module):
         modalities, channels = len(task.modalities), widths[-1]
         self.encoder = Encoder(modalities, widths)
         self.gate = nn.Sequential(
-            nn.Linear(channels, channels), nn.LeakyReLU(0.01), nn.Linear(channels, channels), nn.Sigmoid()
+            Linear(channels, channels), nn.LeakyReLU(0.01), Linear(channels, channels), nn.Sigmoid()
         )
         self.style = PointConv(channels, channels)
-        self.code = nn.Linear(modalities, 2 * channels) if coded else None
+        self.code = Linear(modalities, 2 * channels) if coded else None
         self.join = ConvBlock(2 * channels, channels)
         self.decoder = Decoder(widths)
         self.head = PointConv(widths[0], len(task.regions))
@@ -191,7 +192,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.perceptron = nn.Sequential(nn.Linear(2 * channels, channels), nn.LeakyReLU(0.2), nn.Linear(channels, 1))
+        self.perceptron = nn.Sequential(Linear(2 * channels, channels), nn.LeakyReLU(0.2), Linear(channels, 1))
 
     def forward(self, style: Feature) -> Float[Tensor, "batch"]:
         """A logit of each case: above 0 for the richer path."""

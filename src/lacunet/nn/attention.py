@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from lacunet.nn.linear import Linear
+
 
 class Layer(nn.Module):
     """Attention and a perceptron, `ratio` times as wide inside, each added to what it was given (pre-norm)."""
@@ -44,8 +46,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.project = Linear(width, 3 * width)
+        self.out = Linear(width, width)
 
     def forward(
         self, tokens: Float[Tensor, "sequence token width"], keys: Bool[Tensor, "sequence token"] | None
@@ -65,4 +67,4 @@ class Attention(nn.Module):
 def mlp(width: int, ratio: int = 2) -> nn.Sequential:
     """Normalise, widen, narrow."""
     wide = ratio * width
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, wide), nn.GELU(), nn.Linear(wide, width))
+    return nn.Sequential(nn.LayerNorm(width), Linear(width, wide), nn.GELU(), Linear(wide, width))

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lacunet.nn.batch import Presence
+from lacunet.nn.linear import Linear
 from lacunet.nn.tokens import Tokens
 
 Cooling = Literal["exponential", "linear"]
@@ -18,10 +19,10 @@ class KeepScore(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.describe = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
-        last = nn.Linear(width // 2, 1)
+        self.describe = nn.Sequential(nn.LayerNorm(width), Linear(width, width), nn.GELU())
+        last = Linear(width // 2, 1)
         nn.init.constant_(last.bias, 2.0)  # most are kept at first
-        self.judge = nn.Sequential(nn.Linear(width, width // 2), nn.GELU(), last)
+        self.judge = nn.Sequential(Linear(width, width // 2), nn.GELU(), last)
 
     def forward(self, tokens: Tokens, presence: Presence) -> Float[Tensor, "batch modality token"]:
         """Above zero: more likely kept than not."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lacunet.nn.linear import Linear
 from lacunet.nn.tokens import Tokens
 
 Beside = Literal["nothing", "channel", "spatial", "both"]
@@ -41,7 +42,7 @@ class ChannelAttention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         narrow = max(width // 16, 4)
-        self.mlp = nn.Sequential(nn.Linear(width, narrow), nn.ReLU(), nn.Linear(narrow, width))
+        self.mlp = nn.Sequential(Linear(width, narrow), nn.ReLU(), Linear(narrow, width))
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch modality 1 width"]:
         """The weight of each channel of each modality."""

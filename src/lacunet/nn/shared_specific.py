@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lacunet.nn.linear import Linear
+
 Feature = Float[Tensor, "_ _ _ _ _"]
 PerCase = Float[Tensor, "batch"]
 
@@ -35,7 +37,7 @@ class ModalityClassifier(nn.Module):
 
     def __init__(self, modalities: int, channels: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(channels, modalities)
+        self.linear = Linear(channels, modalities)
 
     def forward(self, specific: Sequence[Feature], members: Sequence[tuple[int, ...]]) -> PerCase:
         """Cross-entropy of each case, the mean over its modalities."""

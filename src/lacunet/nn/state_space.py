@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lacunet.nn.linear import Linear
+
 Row = Float[Tensor, "batch token channel"]
 Codes = Float[Tensor, "batch token state"]
 
@@ -26,13 +28,13 @@ class StateSpace(nn.Module):
         wide, rank = ratio * width, math.ceil(width / 16)
         self.sizes = [rank, states, states]
         self.norm = nn.LayerNorm(width)
-        self.enter = nn.Linear(width, 2 * wide, bias=False)
+        self.enter = Linear(width, 2 * wide, bias=False)
         self.near = nn.Conv1d(wide, wide, reach, groups=wide)
-        self.select = nn.Linear(wide, sum(self.sizes), bias=False)
-        self.pace = nn.Linear(rank, wide)
+        self.select = Linear(wide, sum(self.sizes), bias=False)
+        self.pace = Linear(rank, wide)
         self.decay = nn.Parameter(torch.arange(1.0, states + 1).log().repeat(wide, 1))
         self.past = nn.Parameter(torch.ones(wide))
-        self.out = nn.Linear(wide, width, bias=False)
+        self.out = Linear(wide, width, bias=False)
         nn.init.uniform_(self.pace.weight, -(rank**-0.5), rank**-0.5)
         paces = torch.exp(torch.empty(wide).uniform_(math.log(1e-3), math.log(1e-1)))
         self.pace.bias = nn.Parameter(paces + torch.log(-torch.expm1(-paces)))  # so that softplus gives `paces`

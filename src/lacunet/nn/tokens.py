@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lacunet.nn.batch import Presence
 from lacunet.nn.conv import PointConv
+from lacunet.nn.linear import Linear
 
 Rows = Float[Tensor, "row channel x y z"]
 """Features of present modalities only: a row for each, ordered by case and then by modality."""
@@ -43,8 +44,8 @@ class Gate(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.back = nn.Linear(width, channels)
-        self.open = nn.Linear(width, 1)
+        self.back = Linear(width, channels)
+        self.open = Linear(width, 1)
         for parameter in self.open.parameters():
             nn.init.zeros_(parameter)
 
