@@ -240,6 +240,27 @@ def test_scans_given_one_by_one_name_nobody(run: Run, models, scans, tmp_path: P
         assert "the file for t1c: there is no such file" in said
 
 
+def test_what_is_measured_or_compared_names_nobody(run: Run, models, scans, tmp_path: Path) -> None:
+    """A corrected mask that somebody named after the patient; two visits whose scans are called so."""
+    source, visits = prepared(tmp_path / "in", scans), []
+    for visit, person in (("earlier", PERSON), ("later", f"{PERSON}_{BIRTH}")):
+        given = [
+            word for name in ("t1c", "t2f") for word in (f"--{name}", next((source / person).glob(f"*{name}.nii*")))
+        ]
+        assert run("segment", *given, "-o", tmp_path / visit, "-m", models["early_fusion"])[0] == 0
+        visits += [record.parent for record in (tmp_path / visit).glob("*/case.json")]
+        path = next(visits[-1].glob("*-mask.nii.gz"))  # an untrained network takes the whole brain for tumour
+        image = nib.nifti1.load(path)
+        labels = np.zeros(image.shape, np.uint8)
+        labels[tuple(slice(n // 2, n // 2 + 4) for n in image.shape)] = 1
+        nib.nifti1.save(nib.nifti1.Nifti1Image(labels, image.affine, image.header), path)
+    mask = shutil.copy(next(visits[0].glob("*-mask.nii.gz")), tmp_path / f"{PERSON} corrected.nii.gz")
+    status, said = run("measure", mask, "--case", visits[0], "-o", tmp_path / "measured.json")
+    assert (status, named_in(said), named_in((tmp_path / "measured.json").read_bytes())) == (0, [], []), said
+    status, said = run("change", *visits, "-o", tmp_path / "change", "-m", models["early_fusion"])
+    assert (status, named_in(said), leaks_below(tmp_path / "change")) == (0, [], {}), said
+
+
 # ---------------------------------------------------------------- what fails
 
 
