@@ -22,6 +22,7 @@ from lacunet.data import volume
 from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.missing import draw_missing
+from lacunet.data.phantom import phantom
 from lacunet.data.prepare import Preparation
 from lacunet.errors import DataError, OutputError, Problem
 from lacunet.evaluation.evaluate import EvaluateSettings, evaluate
@@ -404,6 +405,6 @@ def test_a_full_disk_leaves_no_half_of_an_invented_patient(tmp_path: Path, monke
 
     monkeypatch.setattr(Path, "write_bytes", until_full)
     with pytest.raises(OutputError, match=r"phantom-00002-000: cannot be written .*make room on the disk"):
-        write_phantoms(tmp_path, 2, seed=1, spacing=8.0)
+        phantom.write_phantoms(tmp_path, 2, seed=1, spacing=8.0)
     assert [path.name for path in tmp_path.iterdir()] == ["phantom-00001-000"]
     assert len(list((tmp_path / "phantom-00001-000").iterdir())) == 5

@@ -118,7 +118,7 @@ def test_what_is_written_is_the_answer(predictor, cohort, tmp_path):
         "format", "case", "written", "subset", "acquired", "cautions", "volumes_ml", "measures",
         "caveat", "doubts", "signs", "left_out", "n4",
         "evidence", "expected_dice", "expected_dice_from", "calibration", "withheld", "warnings", "label_convention",
-        "masks", "postprocessing", "provenance", "seconds", "inputs_sha256",
+        "masks", "masks_sha256", "poses", "postprocessing", "provenance", "seconds", "inputs_sha256", "dice",
     ]  # fmt: skip
     assert (record["subset"], record["label_convention"]) == ("t2f", "brats2018")
     assert (record["expected_dice"], record["expected_dice_from"], record["calibration"]) == ({}, None, None)

@@ -268,7 +268,7 @@ def _protocol(entrants: Sequence[Entrant], parts: Sequence[Split], settings: Ben
     }
 
 
-def _budget_fields(budget: Budget) -> dict[str, float | None]:
+def _budget_fields(budget: Budget) -> dict[str, int | float | None]:
     return {name: value for name, value in asdict(budget).items() if name != "crops" or value}
 
 

@@ -7,6 +7,7 @@ one brings them up to date. Workers only write the results of their cases.
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.data.parts import Part
@@ -58,6 +59,7 @@ def with_cohort(
     """
     label = str(part) if part else ""
     cohort, due = None, 0.0
+    notes = _Notes(folder, regions, label, alone=part is None and not (folder / RESULTS_TABLE).exists())
     try:
         for number, result in enumerate(results):
             if number == 0:  # a run that is refused has no result, and changes nothing
@@ -65,7 +67,7 @@ def with_cohort(
                     forget_nameless(folder, label)
             if not isinstance(result, Survey):
                 with suppress(OutputError):
-                    _note(result, folder, regions, label)
+                    notes.take(result)
                     began = time.monotonic()
                     if began >= due:
                         cohort = write_cohort(folder, cohort)
@@ -82,8 +84,34 @@ def with_cohort(
         yield error
 
 
-def _note(result: Segmented | Problem, folder: Path, regions: Sequence[str], part: str) -> None:
-    if isinstance(result, Problem):
-        note_failure(folder, result, regions, part)
-    elif not result.skipped:
-        forget_failure(folder, result.name)
+@dataclass
+class _Notes:
+    """Keeps the failures of a run in its folder.
+
+    Attributes:
+        folder: Where the results lie.
+        regions: Of the task.
+        part: The part of the cohort that is run.
+        alone: The next result may be the only one: if it is a failure, it waits for another, so that nothing is
+            written of a run whose one source is bad.
+        waiting: Such a failure.
+    """
+
+    folder: Path
+    regions: Sequence[str]
+    part: str
+    alone: bool
+    waiting: Problem | None = None
+
+    def take(self, result: Segmented | Problem) -> None:
+        """Note a failure, or forget an earlier one."""
+        if self.alone and isinstance(result, Problem):
+            self.alone, self.waiting = False, result
+            return
+        before, self.alone, self.waiting = self.waiting, False, None
+        if before is not None:
+            note_failure(self.folder, before, self.regions, self.part)
+        if isinstance(result, Problem):
+            note_failure(self.folder, result, self.regions, self.part)
+        elif not result.skipped:
+            forget_failure(self.folder, result.name)

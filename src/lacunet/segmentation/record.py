@@ -264,7 +264,8 @@ def read_record(path: Path, advice: str) -> CaseRecord:
     try:
         return kind.model_validate_json(read_text(path, DataError, advice))
     except ValidationError as problems:
-        raise DataError(f"{path}: {first_problem(problems)}; {advice}") from problems
+        broken = problems.errors()[0]["type"] == "json_invalid"
+        raise DataError(f"{path}: {'is not JSON' if broken else first_problem(problems)}; {advice}") from problems
 
 
 def record_of_answer(
