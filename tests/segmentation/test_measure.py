@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -272,6 +273,7 @@ def test_what_cannot_be_compared_is_said(patient, drawn, tmp_path):
     other = save(tmp_path / "other.nii.gz", drawn[::-1], patient.grid.affine)
     assert "hardly anything in common with the model's (Dice 0.00)" in measure(other, GLIOMA, folder).warnings[0]
     empty = measure(save(tmp_path / "no.nii.gz", drawn * 0, patient.grid.affine), GLIOMA, folder)
+    assert empty.vasari == ()
     assert (empty.warnings, empty.measures, empty.change.regions["wt"].dice) == (("the mask is empty",), {}, 0.0)
     save(folder / MODEL, np.where(drawn == 3, 2, drawn), patient.grid.affine)
     in_place = measure(folder / MODEL, GLIOMA)
@@ -339,7 +341,7 @@ def test_an_older_record_without_poses_and_hashes_is_read(patient, drawn, tmp_pa
     folder = case_folder(tmp_path / "p01", patient, drawn)
     record = json.loads((folder / "case.json").read_text())
     (folder / "case.json").write_text(
-        json.dumps({k: v for k, v in record.items() if k not in ("poses", "masks_sha256")})
+        json.dumps({k: v for k, v in record.items() if k not in ("poses", "masks_sha256", "vasari")})
     )
     found = measure(folder / MODEL, GLIOMA)
     assert (found.case, found.labels_from, found.place_from) == ("p01", "case", None)
@@ -358,10 +360,13 @@ def test_the_command_prints_a_table_and_writes_what_the_schema_says(lacunet, pat
     assert out.startswith("CAUTION: the scans may be of two patients\n")
     assert "enhancing tumour (inferred, not seen)" in out
     assert "whole tumour: frontal " in out
+    assert re.search(r"F1 Location +frontal", out)
+    assert "not stated: F5, F6+F7, F22, F23, since enhancement is inferred, not seen\n" in out
     said = json.loads(output.read_text())
     jsonschema.validate(said, SCHEMA, format_checker=jsonschema.FormatChecker())
     assert set(said) == set(SCHEMA["properties"])
     assert "Mustermann" not in output.read_text() + out.replace(str(tmp_path), "")
+    assert {one["number"]: one["value"] for one in said["vasari"]}["F2"] == "right"
     change = said["change"]["regions"]["tc"]["change_ml"]
     assert change == pytest.approx(-VOXEL_ML * (drawn == 1).sum(), abs=1e-3)
     row = next(line for line in out.splitlines() if line.startswith("tumour core"))

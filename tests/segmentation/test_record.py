@@ -45,6 +45,7 @@ def test_the_published_schemas_are_those_of_the_code(monkeypatch):
 def test_what_is_written_keeps_to_the_schema(predictor, phantoms, tmp_path, subset):
     record = written(predictor, phantoms[0], tmp_path, subset=subset)
     jsonschema.validate(record, SCHEMA, format_checker=jsonschema.FormatChecker())
+    assert {one["number"] for one in record["vasari"]} >= ({"F1", "F5", "F29"} if record["measures"] else set())
     assert set(record) == set(SCHEMA["required"]) == set(SCHEMA["properties"])
     assert CaseRecord.model_validate_json(json.dumps(record)).model_dump(mode="json") == record
     moment = datetime.fromisoformat(record["written"])

@@ -1,5 +1,6 @@
 """Measures of a mask that somebody drew or corrected: `lacunet measure`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from lacunet.task import IN_BRACKETS, get_task
 if TYPE_CHECKING:
     from lacunet.segmentation.measure_record import MeasuresRecord
     from lacunet.segmentation.record import ShapeRecord
+    from lacunet.segmentation.vasari import Feature
     from lacunet.task import Task
 
 
@@ -71,10 +73,28 @@ def _print_measures(record: "MeasuresRecord", task: "Task") -> None:
     for region, shape in record.measures.items():
         if shape.lobes:
             say(f"{task.titles[region]}: {share_words(shape.lobes)}")
+    if record.vasari:
+        _print_vasari(record.vasari)
     if record.change and not record.change.corrected:
         say("the mask is the model's own: no voxel was changed")
     for warning in record.warnings:
         say(f"note: {warning}")
+
+
+def _print_vasari(features: "Sequence[Feature]") -> None:
+    """The features that can be said, and why the others cannot."""
+    from lacunet.segmentation.vasari import CAVEAT
+
+    rows = [[f"{one.number} {one.name}", one.value, one.amount_words or "-"] for one in features if one.value]
+    say()
+    print_rows("VASARI", ["value", "measured"], rows)
+    unsaid: dict[str, list[str]] = {}
+    for feature in features:
+        if feature.value is None:
+            unsaid.setdefault(feature.note, []).append(feature.number)
+    for why, numbers in unsaid.items():
+        say(f"not stated: {', '.join(numbers)}, since {why}")
+    say(f"features of VASARI are {CAVEAT}")
 
 
 def _volumes(record: "MeasuresRecord", task: "Task") -> tuple[list[str], list[list[str]]]:

@@ -48,6 +48,7 @@ from lacunet.segmentation.expectation import (
 )
 from lacunet.segmentation.pose import Pose, pose_of
 from lacunet.segmentation.shape import Shape, shape_of
+from lacunet.segmentation.vasari import Feature, vasari_of
 from lacunet.segmentation.where import where_of
 from lacunet.task import Evidence, Subset, Task
 
@@ -125,6 +126,12 @@ class Answer:
             return {}
         found, drawn = region_masks(self.labels, self.task), region_masks(self.case.reference, self.task)
         return {region: dice(mask, drawn[region]) for region, mask in found.items()}
+
+    @cached_property
+    def vasari(self) -> tuple[Feature, ...]:
+        """Features of VASARI; none of an empty mask, and none for other tasks than gliomas."""
+        masks = region_masks(self.labels, self.task)
+        return vasari_of(masks, self.shapes, self.pose, self.case.grid, self.task, self.evidence)
 
     @property
     def like(self) -> Path:

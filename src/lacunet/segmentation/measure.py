@@ -29,6 +29,7 @@ from lacunet.segmentation.measured_case import MeasuredCase, case_at, case_besid
 from lacunet.segmentation.pose import Pose, pose_of
 from lacunet.segmentation.record import shape_record
 from lacunet.segmentation.shape import shape_of
+from lacunet.segmentation.vasari import vasari_of
 from lacunet.task import Task
 
 
@@ -70,6 +71,7 @@ def measure(
     pose = _pose_seen(seen) if seen else of_case.pose(model.name if model else None)
     regions = region_masks(now.labels, task)
     shapes = {region: shape_of(one, pose, now.grid) for region, one in regions.items()}
+    evidence = record.evidence if record else {}
     x, y, z = now.grid.spacing
     return MeasuresRecord(
         case=of_case.name,
@@ -81,8 +83,9 @@ def measure(
         cautions=record.cautions if record else (),
         volumes_ml={region: round(volume_ml(one, now.grid.spacing), 3) for region, one in regions.items()},
         measures={region: shape_record(shape) for region, shape in shapes.items() if shape},
+        vasari=vasari_of(regions, shapes, pose, now.grid, task, evidence),
         place_from=None if pose is None else "scans" if scans else "case",
-        evidence=record.evidence if record else {},
+        evidence=evidence,
         change=change,
         warnings=(
             *(by_label(note, mask, label) for note in (*notes, *found.notes)),

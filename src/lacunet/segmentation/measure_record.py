@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lacunet.segmentation.mask_labels import From
 from lacunet.segmentation.record import Amount, Hash, Moment, Part, Region, SentenceRecord, ShapeRecord, Share
+from lacunet.segmentation.vasari import Feature
 from lacunet.task import Evidence
 
 FORMAT: Literal[1] = 1
@@ -58,6 +59,8 @@ class MeasuresRecord(Part):
     volumes_ml: Mapping[Region, Amount]
     measures: Mapping[Region, ShapeRecord]
     """Of regions that are not empty."""
+    vasari: tuple[Feature, ...]
+    """Computed from the mask; empty where it is, and for other tasks than gliomas."""
     place_from: Literal["case", "scans"] | None
     """Where it is known from how the brain lies; null where it is not, and neither side nor lobes are stated."""
     evidence: Mapping[Region, Evidence]

@@ -21,6 +21,7 @@ from lacunet.segmentation.doubts import Doubt
 from lacunet.segmentation.expectation import LOW, Expectation
 from lacunet.segmentation.lobes import share_words
 from lacunet.segmentation.shape import Focus, Place, Shape
+from lacunet.segmentation.vasari import CAVEAT, Feature
 from lacunet.task import IN_BRACKETS, Subset, Task
 
 SCANNER = "the scanner's coordinates (RAS+)"
@@ -41,6 +42,7 @@ class CaseView:
         subset: The modalities that the model used, in the task's order.
         volumes: Predicted volume by region, in ml.
         shapes: Diameters, foci and place by region; None of a region that is empty.
+        vasari: Features of VASARI; without any they are not shown.
         reference: The annotator's labels, or None.
         reference_volumes: By region, in ml; empty without a reference.
         dice: Dice with the reference by region; empty without a reference.
@@ -65,6 +67,7 @@ class CaseView:
     subset: Subset
     volumes: Mapping[str, float]
     shapes: Mapping[str, Shape | None] = field(default_factory=dict)
+    vasari: Sequence[Feature] = ()
     reference: UInt8[np.ndarray, "x y z"] | None = None
     reference_volumes: Mapping[str, float] = field(default_factory=dict)
     dice: Mapping[str, float] = field(default_factory=dict)
@@ -122,6 +125,7 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
         subset=answer.subset,
         volumes=answer.volumes,
         shapes=answer.shapes,
+        vasari=answer.vasari,
         reference=case.reference,
         reference_volumes={region: volume_ml(mask, case.grid.spacing) for region, mask in reference.items()},
         dice=answer.dice,
@@ -165,6 +169,7 @@ def case_page(view: CaseView) -> str:
         "rows": _picture_rows(view, at) if view.pictured else [],
         "regions": _regions(view),
         "sizes": _sizes(view),
+        "vasari_caveat": CAVEAT,
         "threshold": LOW,
         "viewer": viewer_data(view.task, view.images, view.grid, view.masks, at) if with_viewer else None,
     }

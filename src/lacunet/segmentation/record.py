@@ -26,6 +26,7 @@ from lacunet.segmentation.layout import RECORD
 from lacunet.segmentation.lobes import Lobe
 from lacunet.segmentation.pose import Laid, Pose
 from lacunet.segmentation.shape import Focus, Shape, Side
+from lacunet.segmentation.vasari import Feature
 from lacunet.task import Evidence
 
 FORMAT: Literal[1] = 1
@@ -197,6 +198,8 @@ class CaseRecord(Part):
     volumes_ml: Mapping[Region, Amount]
     measures: Mapping[Region, ShapeRecord]
     """Of regions that are not empty."""
+    vasari: tuple[Feature, ...] = ()
+    """Computed from the mask; empty where it is, and for other tasks than gliomas."""
     caveat: str
     """What a volume does not show."""
     doubts: tuple[DoubtRecord, ...]
@@ -297,6 +300,7 @@ def record_of_answer(
         cautions=tuple(SentenceRecord(kind=one.kind, sentence=one.sentence) for one in answer.cautions),
         volumes_ml={region: round(volume, 3) for region, volume in answer.volumes.items()},
         measures={region: shape_record(shape) for region, shape in answer.shapes.items() if shape},
+        vasari=answer.vasari,
         caveat=answer.caveat,
         doubts=tuple(DoubtRecord(kind=one.kind, sentence=one.sentence) for one in answer.doubts),
         signs=_signs(answer.signs),
