@@ -80,7 +80,8 @@ def test_a_benchmark_from_beginning_to_end_and_on(cases, part, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         benchmark(two, [part], tmp_path, settings(seeds=(1, 2)), Listener(stop_at=5))
     first = (tmp_path / "one/seed-1/model/weights.safetensors").read_bytes()
-    assert not (tmp_path / "two/seed-1/done.json").exists()
+    assert (tmp_path / "two/seed-1/done.json").exists()  # all entrants come before the next seed
+    assert not (tmp_path / "one/seed-2/done.json").exists()
 
     listener = Listener()
     done = benchmark(two, [part], tmp_path, settings(seeds=(1, 2)), listener)

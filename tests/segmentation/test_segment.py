@@ -115,7 +115,7 @@ def test_what_is_written_is_the_answer(predictor, cohort, tmp_path):
     assert np.count_nonzero(voxels == 4) == np.count_nonzero(answer.labels == 3)
     record = json.loads(done.places.record.read_text())
     assert list(record) == [
-        "format", "case", "written", "subset", "acquired", "cautions", "volumes_ml", "measures",
+        "format", "case", "written", "subset", "acquired", "cautions", "volumes_ml", "measures", "vasari",
         "caveat", "doubts", "signs", "left_out", "n4",
         "evidence", "expected_dice", "expected_dice_from", "calibration", "withheld", "warnings", "label_convention",
         "masks", "masks_sha256", "poses", "postprocessing", "provenance", "seconds", "inputs_sha256", "dice",
