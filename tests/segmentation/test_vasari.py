@@ -147,11 +147,11 @@ def test_a_tenth_of_a_millilitre_on_the_other_side_is_not_much():
 @pytest.mark.parametrize(
     ("amount", "unit", "words"),
     [
-        (0.414, "share", "41 %"),
+        (0.414, "share", "41.4 %"),
         (46.3, "mm", "46 mm"),
         (0.14, "ml", "0.1 ml"),
-        (1, "foci", "1 focus"),
-        (0, "foci", "0 foci"),
+        (1, "foci", "1 more"),
+        (0, "foci", "0 more"),
         (None, None, ""),
     ],
 )

@@ -51,19 +51,19 @@ class Feature(Strict):
     amount: float | None = None
     """What the value comes from."""
     unit: Literal["share", "mm", "ml", "foci"] | None = None
-    """Of the amount."""
+    """Of the amount; foci are those besides the largest."""
     note: str = ""
     """Why there is no value, or what to know of it."""
 
     @property
     def amount_words(self) -> str:
-        """`41 %`, `46 mm`; "" where there is no amount."""
+        """`41.2 %`, `46 mm`, `2 more`; "" where there is no amount."""
         if self.amount is None:
             return ""
         if self.unit == "share":
-            return f"{100 * self.amount:.0f} %"
+            return f"{100 * self.amount:.1f} %"
         if self.unit == "foci":
-            return "1 focus" if self.amount == 1 else f"{self.amount:.0f} foci"
+            return f"{self.amount:.0f} more"
         return f"{self.amount:.1f} ml" if self.unit == "ml" else f"{self.amount:.0f} {self.unit}"
 
 
