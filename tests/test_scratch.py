@@ -17,7 +17,7 @@ import pytest
 
 from lacunet.errors import OutputError
 from lacunet.files import whole_folder
-from lacunet.scratch import LOCK, scratch_folder, sweep_scratch
+from lacunet.scratch import LOCK, LONGEST_PATH, require_short_path, scratch_folder, sweep_scratch
 from phantoms_made import make_phantom
 from small import ROOT
 
@@ -187,3 +187,21 @@ def test_what_a_killed_import_leaves_is_gone_after_the_next_start(tmp_path: Path
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(running.temporary)},
         )  # fmt: skip
         assert list(running.temporary.iterdir()) == []
+
+
+def test_worker_processes_get_a_socket_in_the_longest_path_that_is_allowed() -> None:
+    above = Path(tempfile.gettempdir())
+    folder = above / ("x" * (LONGEST_PATH - len(os.fsencode(above)) - 1))
+    folder.mkdir()
+    try:
+        opening = "from multiprocessing.connection import Listener; Listener().close()"
+        done = subprocess.run([sys.executable, "-c", opening], env={**os.environ, "TMPDIR": str(folder)}, check=False)
+        assert done.returncode == 0
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_longer_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "x" * LONGEST_PATH)
+    with pytest.raises(OutputError, match=r"its path has 71 bytes, and worker .* at most 70; set TMPDIR"):
+        require_short_path()

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from lacunet.errors import LacunetError, OutputError
 
+LONGEST_PATH = 70
+"""Of the folder for temporary files. A socket's path may have 104 bytes, and Python puts 32 behind the folder."""
 PREFIX = "lacunet-"
 """How the names of these folders begin."""
 
@@ -52,6 +54,20 @@ def scratch_folder() -> Iterator[Path]:
         finally:
             _remove_or_say(folder)
     shutil.rmtree(folder, ignore_errors=True)  # Windows keeps a file that is open
+
+
+def require_short_path() -> None:
+    """Refuse a folder for temporary files in which worker processes cannot open a socket; they would wait for ever.
+
+    Raises:
+        OutputError: its path is too long.
+    """
+    length = len(os.fsencode(tempfile.gettempdir()))
+    if length > LONGEST_PATH:
+        raise OutputError(
+            f"the folder for temporary files: its path has {length} bytes, and worker processes need one of at most "
+            f"{LONGEST_PATH}; set TMPDIR to another folder, such as /tmp"
+        )
 
 
 def sweep_scratch() -> None:

@@ -42,12 +42,12 @@ def test_a_convolution_costs_two_for_each_weight_at_each_voxel(counting: ModuleT
 
 
 def test_attention_costs_its_four_projections_and_two_products(counting: ModuleType):
-    """10 tokens of 8 channels, 2 heads: each projection 8 * 8 a token, each product 10 * 10 * 8; a mask is free."""
-    attention, tokens = Attention(8, 2), torch.randn(1, 10, 8)
-    expected = 2 * (4 * 10 * 64 + 2 * 100 * 8)
+    """12 tokens of 8 channels, 2 heads: each projection 8 * 8 a token, each product 12 * 12 * 8; a mask is free."""
+    attention, tokens = Attention(8, 2), torch.randn(1, 12, 8)
+    expected = 2 * (4 * 12 * 64 + 2 * 144 * 8)
     with torch.inference_mode():
         assert counting.count_flops(attention, lambda: attention(tokens, None))[0] == expected
-        keys = torch.ones(1, 10, dtype=torch.bool)
+        keys = torch.ones(1, 12, dtype=torch.bool)
         assert counting.count_flops(attention, lambda: attention(tokens, keys))[0] == expected
 
 

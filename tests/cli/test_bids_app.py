@@ -37,7 +37,8 @@ def app(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """Run the App in this process: its exit status, what it printed, and its complaints."""
     monkeypatch.setattr(tempfile, "tempdir", tempfile.gettempdir())
     for name in ("TMPDIR", "OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-        monkeypatch.delenv(name, raising=False)  # what the App sets is gone after the test
+        monkeypatch.setenv(name, "")  # else what the App sets where nothing was set stays after the test
+        monkeypatch.delenv(name)
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["lacunet-bids", *map(str, words)])

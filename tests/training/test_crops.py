@@ -1,6 +1,7 @@
 """Prepared cases on disk, and the crops of a step."""
 
 import os
+import tempfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from lacunet.case import CaseFiles
 from lacunet.data.prepare import Preparation
+from lacunet.errors import OutputError
 from lacunet.nn.batch import Batch
 from lacunet.task import GLIOMA
 from lacunet.training.augmentation.settings import NO_AUGMENTATION, Augmentation
@@ -122,6 +124,15 @@ def test_worker_processes_make_the_same_crops(prepared: list[PreparedCase]) -> N
     assert len(alone) == len(ahead) == 2
     assert all(same(one, other) for one, other in zip(alone, ahead, strict=True))
     assert same(alone[0], crops(prepared, steps=3)[1])
+
+
+def test_workers_that_could_not_talk_are_not_started(
+    prepared: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "x" * 100)
+    assert len(list(crops_from(crops(prepared, steps=3), 1, 0, CPU))) == 2
+    with pytest.raises(OutputError, match="set TMPDIR to another folder"):
+        next(iter(crops_from(crops(prepared, steps=3), 1, 1, CPU)))
 
 
 def test_the_device_that_trains_can_change_the_crops(prepared: list[PreparedCase]) -> None:

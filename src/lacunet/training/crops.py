@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lacunet.data.prepare import regions_of
 from lacunet.nn.batch import Batch
+from lacunet.scratch import require_short_path
 from lacunet.task import Task
 from lacunet.training.augmentation.change import Change, draw_change
 from lacunet.training.augmentation.crop import seen_worse
@@ -250,6 +251,9 @@ def crops_from(crops: Crops, first_step: int, workers: int, device: torch.device
     """The batches of a stage from a step on, made ahead by worker processes if `workers` is not 0.
 
     Their intensities are changed on the device if the crops' settings say so; else the batches are not on it yet.
+
+    Raises:
+        OutputError: the path of the folder for temporary files is too long for worker processes.
     """
     steps = range(first_step, crops.steps)
     if crops.settings.change_on == "workers":
@@ -260,6 +264,8 @@ def crops_from(crops: Crops, first_step: int, workers: int, device: torch.device
 
 
 def _made_ahead(crops: Dataset[_Made], steps: range, workers: int) -> Iterator[_Made]:
+    if workers:
+        require_short_path()
     loader: DataLoader[_Made] = DataLoader(
         crops,
         batch_size=None,
