@@ -1,5 +1,6 @@
 """What a container needs of requirements.lock, with hashes: `python containers/needed.py cpu` (or `cuda`), on standard
-output. Packages for tests and development stay out.
+output. Packages for tests and development stay out, for `cpu` also torch, which containers/torch-cpu.txt has. With `uv`
+it is uv alone, which installs that.
 
 The lock says of each package what needs it (`# via`). Those that lacunet itself needs are in pyproject.toml.
 """
@@ -60,17 +61,15 @@ def _locked(entry: str) -> Locked:
 
 def needed(variant: str) -> Iterator[str]:
     """The entries for a container."""
-    entries, kept = locked(), direct()
+    entries, kept = locked(), {"uv"} if variant == "uv" else direct()
     while more := {name for name, one in entries.items() if name not in kept and one.needed_by & kept}:
         kept |= more
-    if variant == "cpu":
-        yield (ROOT / "containers" / "torch-cpu.txt").read_text("utf-8").rstrip()
     for name, one in entries.items():
         if name in kept and not (variant == "cpu" and (name == "torch" or _OF_GPU.match(name))):
             yield one.text
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["cpu"], ["cuda"]):
-        sys.exit("containers/needed.py: give cpu or cuda")
+    if sys.argv[1:] not in (["cpu"], ["cuda"], ["uv"]):
+        sys.exit("containers/needed.py: give cpu, cuda or uv")
     sys.stdout.writelines(f"{entry}\n" for entry in needed(sys.argv[1]))

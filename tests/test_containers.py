@@ -16,6 +16,7 @@ from lacunet import __version__
 from small import ROOT
 
 HADOLINT = Path(sys.executable).with_name("hadolint")
+UV = Path(sys.executable).with_name("uv")
 DEFINITION = (ROOT / "containers" / "lacunet.def").read_text("utf-8")
 INSTALL = ROOT / "containers" / "install.sh"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -104,7 +105,8 @@ def dry_run(tmp_path: Path) -> list[list[str]]:
     python.write_text(
         "#!/bin/sh\n"
         f'for word in "$@"; do printf "%s\\t" "$word" >>"{log}"; done; echo >>"{log}"\n'
-        f'case "$1 $2" in\n-m\\ venv) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; cp "$0" "$3/bin/lacunet-bids";;\n'
+        f'case "$1 $2" in\n-m\\ venv) mkdir -p "$3/bin"; '
+        'for own in python lacunet-bids uv; do cp "$0" "$3/bin/$own"; done;;\n'
         f'containers/needed.py*) exec "{sys.executable}" "$@";;\nesac\n'
     )
     python.chmod(0o755)
@@ -116,14 +118,18 @@ def dry_run(tmp_path: Path) -> list[list[str]]:
 
 def test_every_step_of_the_installation_is_one_that_its_program_takes(dry_run: list[list[str]], tmp_path: Path) -> None:
     pips = [words[2:] for words in dry_run if words[:2] == ["-m", "pip"]]
+    lists = {
+        str(tmp_path / "opt" / f"{name}.txt"): needed(variant) for name, variant in (("uv", "uv"), ("needed", "cpu"))
+    }
     for name, *words in pips:
         options, rest = create_command(name).parse_args(words)  # leaves with an error for a word that it does not know
         if "--requirement" in words:
-            assert (options.require_hashes, options.requirements) == (True, [str(tmp_path / "opt" / "needed.txt")])
-            assert Path(options.requirements[0]).read_text() == needed("cpu")
+            assert options.require_hashes
+            assert Path(options.requirements[0]).read_text() == lists.pop(options.requirements[0])
         elif name == "install":
             assert (rest, options.no_index, options.build_isolation) == (["."], True, False)
-    assert [name for name, *_ in pips] == ["install", "install", "check"]
+    assert not lists
+    assert [name for name, *_ in pips] == ["install", "uninstall", "install", "install", "check"]
     assert dry_run[-1] == ["--version"]
 
 
@@ -138,8 +144,8 @@ def test_the_container_has_what_lacunet_needs_with_hashes_and_no_tests(variant: 
     wanted = {plain(Requirement(one).name) for one in [*PROJECT["dependencies"], *extras, "setuptools"]}
     for name in [*names]:
         wanted |= {plain(one.name) for one in _required(name)}
-    of_gpu = {name for name in wanted if re.match(r"nvidia-|cuda-|triton$", name)}
-    assert not wanted - set(names) - (of_gpu if variant == "cpu" else set())
+    elsewhere = {name for name in wanted if re.match(r"nvidia-|cuda-|triton$|torch$", name)}
+    assert not wanted - set(names) - (elsewhere if variant == "cpu" else set())
 
 
 def _required(name: str) -> list[Requirement]:
@@ -152,7 +158,18 @@ def _required(name: str) -> list[Requirement]:
 
 
 def test_torch_for_the_cpu_has_the_version_of_the_lock() -> None:
-    assert names_in(needed("cpu"))["torch"] == f"{names_in(needed('cuda'))['torch']}+cpu"
+    own = (ROOT / "containers" / "torch-cpu.txt").read_text()
+    assert names_in(own) == {"torch": f"{names_in(needed('cuda'))['torch']}+cpu"}
+    assert "torch" not in names_in(needed("cpu"))
+    assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", own)
+
+
+@pytest.mark.skipif(not UV.is_file(), reason="pip install uv")
+def test_uv_takes_the_words_that_install_torch(dry_run: list[list[str]]) -> None:
+    (words,) = [words for words in dry_run if words[:2] == ["pip", "install"]]
+    words[words.index("--python") + 1] = sys.executable
+    done = subprocess.run([UV, *words, "--offline", "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Usage:" not in done.stderr  # whether or not it finds torch, it understands every word
 
 
 def test_another_variant_is_refused() -> None:
