@@ -4,9 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from lacunet.case import Case, Grid
+from lacunet.data.prepare import Preparation
+from lacunet.models.model import save_model
+from lacunet.nn.method import get_method, make_method
 from lacunet.progress import Silent
+from lacunet.task import GLIOMA
 from lacunet.training.recipe import Recipe, make_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,3 +91,11 @@ def brain(shape: tuple[int, int, int], first: tuple[int, int, int], last: tuple[
 def named(value: object) -> str:
     """A parameter as part of a test's name, the same in every process: sets have no order of their own."""
     return str(sorted(value) if isinstance(value, set) else value)
+
+
+def save_tiny(folder: Path) -> Path:
+    """An untrained network, whose masks are wrong and have voxels."""
+    torch.manual_seed(0)
+    method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
+    save_model(folder, method, Preparation(6.0), {"data": "nothing", "licence": "none"})
+    return folder

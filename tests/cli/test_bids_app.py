@@ -10,17 +10,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 
 from bids_valid import needs_validator, validated
 from lacunet import __version__
 from lacunet.case import Case
 from lacunet.cli.bids import main
 from lacunet.data.phantom.phantom import make_phantom
-from lacunet.data.prepare import Preparation
-from lacunet.models.model import save_model
-from lacunet.nn.method import get_method, make_method
-from lacunet.task import GLIOMA
+from small import save_tiny
 
 pytestmark = pytest.mark.usefixtures("few_starts")
 
@@ -52,11 +48,7 @@ def app(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
-    save_model(folder, method, Preparation(6.0), {"data": "nothing", "licence": "none"})
-    return str(folder)
+    return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -8,24 +8,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 
 from lacunet import __version__
-from lacunet.data.prepare import Preparation
-from lacunet.models.model import save_model
-from lacunet.nn.method import get_method, make_method
-from lacunet.task import GLIOMA
 from phantoms_made import write_phantoms
-from small import ROOT
+from small import ROOT, save_tiny
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
-    save_model(folder, method, Preparation(6.0), {"data": "nothing", "licence": "none"})
-    return str(folder)
+    return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny"))
 
 
 @pytest.fixture(scope="module")

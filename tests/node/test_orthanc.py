@@ -15,7 +15,7 @@ pytest.importorskip("dcm2niix", reason="pip install 'lacunet[node]'")
 
 import archive as archives
 import nodes
-from heads import a_head, save_tiny
+from heads import a_head
 from pydicom import dcmread
 
 from dicom_made import SECRETS, Examination, labels_in
@@ -23,6 +23,7 @@ from lacunet.node.queue import key_of
 from lacunet.node.settings import Web
 from lacunet.node.status import status_lines, status_of
 from lacunet.node.web import stow
+from small import save_tiny
 
 pytestmark = pytest.mark.skipif(
     archives.ORTHANC is None or not archives.PLUGINS.is_file(), reason="apt install orthanc orthanc-dicomweb"

@@ -12,7 +12,7 @@ pytest.importorskip("highdicom", reason="pip install 'lacunet[node]'")
 pytest.importorskip("dcm2niix", reason="pip install 'lacunet[node]'")
 
 import highdicom as hd
-from heads import a_head, save_tiny
+from heads import a_head
 from pydicom import Dataset, dcmread
 
 from dicom_made import SECRETS
@@ -21,6 +21,7 @@ from lacunet.node.outcome import Outcome, read_outcome
 from lacunet.node.segment import work_on
 from lacunet.node.settings import NodeSettings
 from lacunet.task import GLIOMA
+from small import save_tiny
 
 MOST = 5
 

@@ -21,7 +21,7 @@ from lacunet.data.pseudonyms import contents_hash
 from lacunet.errors import DataError, OutputError, Problem, UnpreparedError, UsageError
 from lacunet.intake.align.rigid import Rigid, carry
 from lacunet.intake.found import Survey
-from lacunet.models.model import Model, save_model
+from lacunet.models.model import Model
 from lacunet.nn.method import get_method, make_method
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation import native
@@ -49,7 +49,7 @@ from lacunet.segmentation.sources import (
     segment_exports,
     wanted_targets,
 )
-from small import Told
+from small import Told, save_tiny
 
 pytestmark = pytest.mark.usefixtures("coarse_cases")
 
@@ -359,11 +359,7 @@ def test_what_needs_import(examination: Path, loose, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The untrained network as a model folder."""
-    torch.manual_seed(0)
-    method = make_method(get_method("early_fusion"), GLIOMA, {"width": 4, "levels": 2})
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    save_model(folder, method, Preparation(6.0), {"data": "nothing", "licence": "none"})
-    return folder
+    return save_tiny(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def test_the_commands_from_dicom_to_mask(alone: Path, tiny, lacunet, tmp_path: Path) -> None:

@@ -111,12 +111,11 @@ def _volumes(record: "MeasuresRecord", task: "Task") -> tuple[list[str], list[li
 
 
 def _size(region: str, shape: "ShapeRecord", task: "Task") -> list[str]:
+    from lacunet.segmentation.shape import diameter_words, midline_words, side_words
+
     largest = max(shape.foci, key=lambda focus: focus.product_mm2, default=None)
-    size = f"{largest.longest_mm:.0f} × {largest.across_mm:.0f} mm" if largest else "-"
+    size = diameter_words(largest.longest_mm, largest.across_mm) if largest else "-"
     row = [task.titles[region], size, str(len(shape.foci))]
-    if shape.side is None:
+    if shape.side is None or shape.right_share is None or shape.midline_mm is None:
         return row
-    share = 100 * (shape.right_share or 0.0)
-    larger = f"{share:.0f} % right" if share >= 50 else f"{100 - share:.0f} % left"
-    side = larger if shape.side == "both" else shape.side
-    return [*row, side, "crosses it" if shape.midline_mm == 0 else f"{shape.midline_mm:.0f} mm away"]
+    return [*row, side_words(shape.side, shape.right_share), midline_words(shape.midline_mm)]

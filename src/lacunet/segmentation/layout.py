@@ -18,6 +18,8 @@ RESULTS_TABLE = "results.csv"
 COHORT_PAGE = "cohort.html"
 """Beside the results of several cases."""
 
+_SEGMENTED = "_desc-lacunet_dseg"
+"""In BIDS the name of a case's mask, behind its subject and session."""
 SUBJECT = re.compile(r"sub-[0-9A-Za-z]+(_ses-[0-9A-Za-z]+)?")
 
 
@@ -50,7 +52,7 @@ class Places:
 
     def native_mask(self, modality: str) -> Path:
         """Labels on the grid of one scan as it was before import."""
-        name = f"_space-{modality}_desc-lacunet_dseg" if self.layout == "bids" else f"-mask-on-{modality}"
+        name = f"_space-{modality}{_SEGMENTED}" if self.layout == "bids" else f"-mask-on-{modality}"
         return path_in(self.mask.parent, self.stem, f"{name}.nii.gz")
 
     def dicom(self, modality: str) -> Path:
@@ -58,7 +60,7 @@ class Places:
         if self.layout == "plain":
             return path_in(self.mask.parent, self.stem, f"-mask-on-{modality}.dcm")
         folder = self.page.parent.joinpath("derivatives", "dicom-seg", *self.stem.split("_"))
-        return path_in(folder, self.stem, f"_space-{modality}_desc-lacunet_dseg.dcm")
+        return path_in(folder, self.stem, f"_space-{modality}{_SEGMENTED}.dcm")
 
     @property
     def imported(self) -> Path:
@@ -81,7 +83,7 @@ def places(folder: Path, name: str, layout: Layout = "plain") -> Places:
 
 def _bids(folder: Path, stem: str) -> Places:
     anatomy = folder.joinpath(*stem.split("_"), "anat")
-    segmented = f"{stem}_desc-lacunet_dseg"
+    segmented = f"{stem}{_SEGMENTED}"
     return Places(
         folder=anatomy,
         mask=anatomy / f"{segmented}.nii.gz",
@@ -91,6 +93,17 @@ def _bids(folder: Path, stem: str) -> Places:
         layout="bids",
         table=folder,
     )
+
+
+def records_in(folder: Path) -> list[Path]:
+    """The records of finished cases in the folder of one case, in either layout; more than one where it is of several.
+
+    Sidecars of masks on other grids (`space-`) are none.
+    """
+    if (folder / RECORD).is_file():
+        return [folder / RECORD]
+    sidecars = [*folder.glob(f"*{_SEGMENTED}.json"), *folder.glob(f"anat/*{_SEGMENTED}.json")]
+    return sorted(path for path in sidecars if SUBJECT.fullmatch(path.name.removesuffix(f"{_SEGMENTED}.json")))
 
 
 def bids_name(name: str) -> str:

@@ -20,7 +20,7 @@ from lacunet.segmentation.calibration_words import span_words
 from lacunet.segmentation.doubts import Doubt
 from lacunet.segmentation.expectation import LOW, Expectation
 from lacunet.segmentation.lobes import share_words
-from lacunet.segmentation.shape import Focus, Place, Shape
+from lacunet.segmentation.shape import Place, Shape, diameter_words, midline_words, side_words
 from lacunet.segmentation.vasari import CAVEAT, Feature
 from lacunet.task import IN_BRACKETS, Subset, Task
 
@@ -237,7 +237,7 @@ def _sizes(view: CaseView) -> list[dict[str, str]]:
     return [
         {
             "name": region,
-            "diameters": _diameter_words(shape.largest),
+            "diameters": diameter_words(shape.largest.diameters.longest, shape.largest.diameters.across),
             "foci": str(len(shape.foci)),
             **(_place_words(shape.place) if shape.place else {}),
         }
@@ -248,22 +248,10 @@ def _sizes(view: CaseView) -> list[dict[str, str]]:
 
 def _place_words(place: Place) -> dict[str, str]:
     return {
-        "side": _side_words(place),
-        "midline": "crosses it" if place.midline_mm == 0 else f"{place.midline_mm:.0f} mm away",
+        "side": side_words(place.side, place.right_share),
+        "midline": midline_words(place.midline_mm),
         "lobes": share_words(place.lobes) if place.lobes else "lobes not known: the brain does not fit the average one",
     }
-
-
-def _side_words(place: Place) -> str:
-    if place.side != "both":
-        return place.side
-    right = round(100 * place.right_share)
-    return f"{right} % right" if right >= 50 else f"{100 - right} % left"
-
-
-def _diameter_words(focus: Focus) -> str:
-    two = focus.diameters
-    return f"{two.longest:.0f} × {two.across:.0f} mm"
 
 
 def _expected_words(expected: Expectation | None, region: str) -> str | None:

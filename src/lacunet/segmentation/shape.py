@@ -111,6 +111,24 @@ class Shape:
         return max(self.foci, key=lambda focus: focus.diameters.product, default=None)
 
 
+def diameter_words(longest: float, across: float) -> str:
+    """Of a focus, for people: `46 × 31 mm`."""
+    return f"{longest:.0f} × {across:.0f} mm"
+
+
+def side_words(side: Side, right_share: float) -> str:
+    """`left`, `right`; of a mask on both, the larger share: `62 % right`."""
+    if side != "both":
+        return side
+    right = round(100 * right_share)
+    return f"{right} % right" if right >= 50 else f"{100 - right} % left"
+
+
+def midline_words(midline_mm: float) -> str:
+    """`crosses it`, `12 mm away`."""
+    return "crosses it" if midline_mm == 0 else f"{midline_mm:.0f} mm away"
+
+
 def shape_of(mask: Bool[np.ndarray, "x y z"], pose: Pose | None, grid: Grid) -> Shape | None:
     """What can be measured of a mask; None of an empty one.
 

@@ -9,11 +9,10 @@ from lacunet.data.names import person_of
 from lacunet.data.source_table import FILE_NAME, files_of_case
 from lacunet.errors import DataError
 from lacunet.files import path_in
-from lacunet.segmentation.layout import RECORD
+from lacunet.segmentation.layout import records_in
 from lacunet.segmentation.record import CaseRecord, read_record
 
 _ADVICE = "segment the case again"
-_BIDS_RECORD = "*_desc-lacunet_dseg.json"
 _HIGHEST = 4
 """The table of sources lies at most so many folders above a record (`OUT/sub-01/ses-1/anat`)."""
 
@@ -61,8 +60,7 @@ def read_finished(folder: Path) -> Finished:
 
 
 def _record_in(folder: Path) -> Path:
-    found = [path for path in (folder / RECORD,) if path.is_file()]
-    found = found or sorted([*folder.glob(_BIDS_RECORD), *folder.glob(f"anat/{_BIDS_RECORD}")])
+    found = records_in(folder)
     if len(found) == 1:
         return found[0]
     if found:

@@ -1,5 +1,7 @@
 """What a visit's mask measures: the mask that is there, or one from fewer sequences, for which the model is asked."""
 
+from collections.abc import Mapping
+
 from lacunet.data.hidden_names import errors_without_names
 from lacunet.errors import UsageError
 from lacunet.evaluation.metrics import region_masks, volume_ml
@@ -26,7 +28,7 @@ def mask_measured(visit: Visit, task: Task) -> Measured:
     record, grid = visit.record, visit.case.grid
     masks = region_masks(visit.labels, task)
     volumes = {region: volume_ml(mask, grid.spacing) for region, mask in masks.items()}
-    calibration = None if was_changed(visit, task) else record.calibration
+    calibration = None if was_changed(record, volumes) else record.calibration
     return Measured(
         subset=visit.subset,
         volumes=volumes,
@@ -38,13 +40,9 @@ def mask_measured(visit: Visit, task: Task) -> Measured:
     )
 
 
-def was_changed(visit: Visit, task: Task) -> bool:
-    """Whether the mask on disk is another one than that of `case.json`."""
-    masks = region_masks(visit.labels, task)
-    return any(
-        abs(volume_ml(mask, visit.case.grid.spacing) - visit.record.volumes_ml.get(region, 0.0)) > _ROUNDED_ML
-        for region, mask in masks.items()
-    )
+def was_changed(record: CaseRecord, volumes: Mapping[str, float]) -> bool:
+    """Whether a mask of these volumes (ml by region) is another one than that of `case.json`."""
+    return any(abs(volume - record.volumes_ml.get(region, 0.0)) > _ROUNDED_ML for region, volume in volumes.items())
 
 
 def asked_again(visit: Visit, subset: Subset, predictor: Predictor) -> Answer:

@@ -72,10 +72,11 @@ def warnings_of(pair: Pair, laid: Laid, everything: Comparison, common: Comparis
     found = []
     if not everything.equal:
         found += _of_sequences(everything, common, task)
-    for word, visit in (("earlier", pair.earlier), ("later", pair.later)):
+    both = ("earlier", pair.earlier, everything.earlier), ("later", pair.later, everything.later)
+    for word, visit, measured in both:
         said = [*(one.sentence for one in visit.record.cautions), *(one.sentence for one in visit.record.doubts)]
         found += [f"The {word} visit: {words}" for words in said]
-        if was_changed(visit, task):
+        if was_changed(visit.record, measured.volumes):
             found.append(f"The mask of the {word} visit was changed after it was segmented, so no range holds for it")
     if not pair.named:
         found.append("Only the likeness of the scans says that both visits are of one person; make sure of it")
