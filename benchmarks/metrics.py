@@ -28,7 +28,8 @@ import numpy as np
 import torch
 from scipy.ndimage import binary_erosion, gaussian_filter
 
-from lacunet.evaluation.metrics import Spacing, score
+from lacunet.evaluation.metrics import score
+from lacunet.evaluation.surfaces import Spacing
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -62,6 +63,7 @@ def invented_pairs() -> Iterator[Pair]:
     yield "the same, with false islands", other | ((noise > 3) & (radius < 75)), reference, millimetre
     yield "the same, 1 x 1 x 3 mm", other, reference, (1.0, 1.0, 3.0)
     yield "small, 1.5 ml", radius + noise < 7, radius + np.roll(noise, 40, axis=0) < 7.5, millimetre
+    yield "pieces all over the head, of a young network", (noise > 1.2) & (radius < 75), reference, millimetre
     yield "large and ragged, 400 ml", radius + 5 * np.roll(noise, 9, axis=2) < 47, radius + 5 * noise < 45, millimetre
 
 

@@ -17,6 +17,7 @@ from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.split import read_split
 from lacunet.errors import DataError, RecipeError, UsageError
+from lacunet.evaluation.summary import read_summary
 from lacunet.training.recipe import read_recipe, write_recipe
 from phantoms_made import write_phantoms
 from small import tiny_recipe
@@ -86,7 +87,9 @@ def test_a_ranking_from_its_file_to_its_tables_and_on(lacunet, data, tmp_path):
         chosen = chosen_rate(out / name)
         assert chosen is not None
         assert set(chosen.dice) == {"0.001", "0.01"}
-        assert read_recipe(rate_folder(out / name, 1e-3) / "recipe.toml").train.steps == 12
+        tried = rate_folder(out / name, 1e-3)
+        assert read_recipe(tried / "recipe.toml").train.steps == 12
+        assert {score.hd95 for score in read_summary(tried / "test" / "summary.json").mean.values()} == {None}
         for fold in (1, 2):
             recipe = read_recipe(out / name / "seed-1" / f"fold-{fold}" / "recipe.toml")
             assert (recipe.train.learning_rate, recipe.train.steps) == (chosen.rate, 10)

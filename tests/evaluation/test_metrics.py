@@ -21,10 +21,9 @@ from lacunet.evaluation.metrics import (
     region_masks,
     score,
     score_regions,
-    surface,
-    surface_distances,
     volume_ml,
 )
+from lacunet.evaluation.surfaces import between_surfaces, distance_quantile, surface, surface_distances
 from lacunet.task import GLIOMA
 from small import SHARED
 
@@ -131,6 +130,26 @@ def test_distances_equal_brute_force(seed, spacing):
     pooled = np.percentile(np.hstack([towards, back]), 95)
     assert hd95(prediction, reference, spacing) == pytest.approx(larger, abs=1e-12)
     assert hd95(prediction, reference, spacing, get_policy("brats-pooled")) == pytest.approx(pooled, abs=1e-12)
+
+
+@pytest.mark.parametrize("spacing", [ISOTROPIC, (0.9, 1.1, 5.5), (6.0, 0.5, 1.0)])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.95, 0.999, 1.0])
+@pytest.mark.parametrize(("found", "expected"), [(-1.0, 1.5), (1.0, 2.0), (1.5, -1.0)])
+def test_the_quantile_of_bounded_distances_is_that_of_all_of_them(found, expected, share, spacing):
+    prediction, reference = blob(5, (60, 40, 30), found), blob(6, (60, 40, 30), expected)
+    prediction[:20] = False
+    towards, back = between_surfaces(prediction, reference, spacing)
+    whole = [one.distances() for one in (towards, back)]
+    assert [distance_quantile([one], share) for one in (towards, back)] == [np.quantile(one, share) for one in whole]
+    assert distance_quantile([towards, back], share) == np.quantile(np.concatenate(whole), share)
+
+
+def test_bounds_hold_every_distance():
+    towards, _ = between_surfaces(blob(7, (40, 30, 20), 0.5), blob(8, (40, 30, 20), 1.5), (1.0, 1.5, 3.0))
+    lower, upper = towards.bounds()
+    assert (lower <= towards.distances()).all()
+    assert (towards.distances() <= upper).all()
+    assert (upper - lower).max() < 8
 
 
 @pytest.mark.parametrize("spacing", [ISOTROPIC, (0.9, 1.1, 5.5)])

@@ -10,16 +10,12 @@ from math import nan, prod
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
-from scipy.spatial import cKDTree
+from jaxtyping import UInt8
 
 from lacunet.case import box_around
 from lacunet.errors import UsageError, nearest
+from lacunet.evaluation.surfaces import Mask, Spacing, between_surfaces, distance_quantile
 from lacunet.task import Task
-
-Mask = Bool[np.ndarray, "x y z"]
-Spacing = tuple[float, float, float]
-"""Millimetres between voxel centres along each axis."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,8 @@ class MetricPolicy:
         dice_one_empty: Dice where exactly one of the masks is empty.
         hd95_both_empty: HD95 in mm where both are empty; NaN is left out of means and counted.
         hd95_one_empty: HD95 in mm where exactly one of the masks is empty; NaN likewise.
-        distance: `larger` of the two directed percentiles (as MONAI), or the percentile of the two directed
-            sets `pooled` (as medpy).
+        distance: `larger` of the two directed percentiles (as MONAI), the percentile of the two directed
+            sets `pooled` (as medpy), or `none`: HD95 is not measured (NaN), which is most of the time of a score.
     """
 
     name: str
@@ -45,7 +41,7 @@ class MetricPolicy:
     dice_one_empty: float = 0.0
     hd95_both_empty: float = 0.0
     hd95_one_empty: float = 373.13
-    distance: Literal["larger", "pooled"] = "larger"
+    distance: Literal["larger", "pooled", "none"] = "larger"
 
 
 BRATS = MetricPolicy(
@@ -142,45 +138,22 @@ def dice(prediction: Mask, reference: Mask, policy: MetricPolicy = BRATS) -> flo
 
 def hd95(prediction: Mask, reference: Mask, spacing: Spacing, policy: MetricPolicy = BRATS) -> float:
     """The 95 % Hausdorff distance in mm, as the policy defines it; NaN only where the policy gives none."""
+    if policy.distance == "none":
+        return nan
     there, expected = bool(prediction.any()), bool(reference.any())
     if not there and not expected:
         return policy.hd95_both_empty
     if not there or not expected:
         return policy.hd95_one_empty
-    towards, back = surface_distances(prediction, reference, spacing)
+    towards, back = between_surfaces(prediction, reference, spacing)
     if policy.distance == "pooled":
-        return float(np.quantile(np.concatenate([towards, back]), 0.95))
-    return float(max(np.quantile(towards, 0.95), np.quantile(back, 0.95)))
+        return distance_quantile([towards, back], 0.95)
+    return max(distance_quantile([towards], 0.95), distance_quantile([back], 0.95))
 
 
 def volume_ml(mask: Mask, spacing: Spacing) -> float:
     """Volume of a mask in millilitres."""
     return _count(mask) * prod(spacing) / 1000.0
-
-
-def surface_distances(
-    prediction: Mask, reference: Mask, spacing: Spacing
-) -> tuple[Float[np.ndarray, " prediction_surface"], Float[np.ndarray, " reference_surface"]]:
-    """Distances in mm from each surface voxel of one mask to the nearest of the other, for both masks, unsorted.
-
-    Both masks must have voxels. Distances are between voxel centres, float64.
-    """
-    box = box_around(prediction | reference)
-    first, second = surface(prediction[box]), surface(reference[box])
-    return _distances(first, second, spacing), _distances(second, first, spacing)
-
-
-def surface(mask: Mask) -> Mask:
-    """The voxels of a mask that share a face with a voxel outside it; what lies beyond the array is outside."""
-    inside = np.pad(mask, 1)
-    core = inside[1:-1, 1:-1, 1:-1].copy()
-    for axis in range(3):
-        for start in (0, 2):
-            shifted = [slice(1, -1)] * 3
-            shifted[axis] = slice(start, start + mask.shape[axis])
-            core &= inside[tuple(shifted)]
-    edge: np.ndarray = mask & ~core
-    return edge
 
 
 def region_masks(labels: UInt8[np.ndarray, "x y z"], task: Task) -> dict[str, Mask]:
@@ -254,16 +227,6 @@ def _dice(shared: int, found: int, expected: int, policy: MetricPolicy) -> float
     if found == 0 or expected == 0:
         return policy.dice_one_empty
     return 2 * shared / (found + expected)
-
-
-def _distances(surface_from: Mask, surface_to: Mask, spacing: Spacing) -> np.ndarray:
-    """mm from each voxel of one surface to the nearest of the other. Voxels in both surfaces need no search: 0."""
-    distances = np.zeros(_count(surface_from))
-    away = np.argwhere(surface_from & ~surface_to) * np.array(spacing)
-    # An unbalanced tree with large leaves is built in half the time and searched as fast on a surface.
-    tree = cKDTree(np.argwhere(surface_to) * np.array(spacing), leafsize=32, balanced_tree=False, compact_nodes=False)
-    distances[: len(away)] = tree.query(away)[0]
-    return distances
 
 
 def _check(prediction: np.ndarray, reference: np.ndarray) -> None:
