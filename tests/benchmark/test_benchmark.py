@@ -10,7 +10,7 @@ import pytest
 from evaluations_made import rows_made, steady, write_evaluation
 from lacunet.benchmark.benchmark import benchmark, training_seconds
 from lacunet.benchmark.budget import Budget, read_budget, seconds_a_step, steps_within, with_steps
-from lacunet.benchmark.plan import BenchmarkSettings, Split, differing_sections, make_plan, parts_by_person
+from lacunet.benchmark.plan import BenchmarkSettings, Split, make_plan, notes_on, parts_by_person
 from lacunet.benchmark.sweep import Entrant, entrants_of
 from lacunet.case import CaseFiles
 from lacunet.data.find import find_cases
@@ -286,11 +286,11 @@ def test_a_file_that_is_no_plan_is_refused(part, tmp_path, text):
 
 def test_what_is_not_the_same_for_all_is_said(part, tmp_path):
     other = entrant("two", augment={"noise": 0.5})
-    (words,) = differing_sections([entrant(), other])
+    (words,) = notes_on([entrant(), other])
     assert words.startswith("augmentation differs (one | two)")
-    (words,) = differing_sections([entrant(), entrant("two", validate={"every": 1, "subsets": ["t1c"]})])
+    (words,) = notes_on([entrant(), entrant("two", validate={"every": 1, "subsets": ["t1c"]})])
     assert words == "validation differs (one | two); --common RECIPE takes it from one recipe for all"
-    assert differing_sections([entrant(), entrant("two", train={"batch": 1})]) == []
+    assert notes_on([entrant(), entrant("two", train={"batch": 1})]) == []
 
 
 # Budgets
@@ -420,9 +420,19 @@ def test_a_sweep_that_means_nothing_is_refused(tmp_path, text, words):
         entrants_of([str(tmp_path / "sweep.toml")])
 
 
+def test_rows_of_several_sweeps_with_one_recipe_are_one_entrant(tmp_path):
+    write_recipe(tmp_path / "base.toml", tiny_recipe())
+    text = 'title = "t"\nrecipe = "base.toml"\n'
+    (tmp_path / "first.toml").write_text(text + '[rows.a]\n[rows."one crop"]\ntrain.batch = 1\n', encoding="utf-8")
+    (tmp_path / "second.toml").write_text(text + "[rows.a]\n[rows.b]\n[rows.c]\ntrain.batch = 1\n", encoding="utf-8")
+    found = entrants_of([str(tmp_path / "first.toml"), str(tmp_path / "second.toml")])
+    assert [(one.name, one.also) for one in found] == [("a", ("b",)), ("one crop", ("c",))]
+    assert notes_on(found)[0] == "'a' is the same recipe as 'b', trained once"
+
+
 def test_entrants_of_one_name_are_refused(tmp_path):
     for folder in ("a", "b"):
-        write_recipe(tmp_path / folder / "same.toml", tiny_recipe())
+        write_recipe(tmp_path / folder / "same.toml", tiny_recipe(train={"steps": 1 if folder == "a" else 2}))
     both = [str(tmp_path / folder / "same.toml") for folder in ("a", "b")]
     with pytest.raises(UsageError, match="two entrants are called 'same'; give one of them another name: NAME="):
         entrants_of(both)

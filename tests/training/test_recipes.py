@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lacunet.benchmark.budget import crops_a_step, read_budget, stage_names, steps_within, with_steps
-from lacunet.benchmark.plan import differing_sections
+from lacunet.benchmark.plan import notes_on
 from lacunet.benchmark.ranking_file import ranked_entrants, read_ranking
 from lacunet.benchmark.sweep import read_sweep, recipes_folder, row_entrants
 from lacunet.benchmark.target import find_target
@@ -179,7 +179,7 @@ def ranking(request: pytest.FixtureRequest) -> Path:
 
 def test_every_entrant_of_a_ranking_differs_in_nothing_that_should_be_the_same(ranking: Path):
     entrants = ranked_entrants(ranking, read_ranking(ranking))
-    assert differing_sections(entrants) == []
+    assert notes_on(entrants) == []
     recipes = [entrant.recipe.model_dump_json() for entrant in entrants]
     assert len(set(recipes)) == len(recipes)
     assert read_ranking(ranking).baseline in [entrant.name for entrant in entrants]

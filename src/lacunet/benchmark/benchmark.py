@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from lacunet.benchmark.account import account_of
 from lacunet.benchmark.accounts_table import Spent, accounts_markdown
 from lacunet.benchmark.page import TrainingRow, benchmark_page
-from lacunet.benchmark.plan import BenchmarkSettings, Split, differing_sections, make_plan, method_file_of
+from lacunet.benchmark.plan import BenchmarkSettings, Split, make_plan, method_file_of, notes_on
 from lacunet.benchmark.rates import choose_rate, chosen_rate, mean_dice, rate_folder, with_rate
 from lacunet.benchmark.sweep import Entrant
 from lacunet.case import CaseFiles
@@ -127,7 +127,7 @@ def benchmark(
     missing += _without_baseline(entrants, evaluations, settings)
     comparisons = _comparisons(evaluations, folder, settings)
     rows = _trainings(entrants, parts, folder, settings)
-    page = benchmark_page(plan, rows, comparisons, differing_sections(entrants), (len(parts), whole))
+    page = benchmark_page(plan, rows, comparisons, notes_on(entrants), (len(parts), whole))
     if settings.account:
         spent, failed = _spent(recipes, entrants, rows, folder, settings, progress)
         problems += failed

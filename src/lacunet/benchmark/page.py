@@ -33,7 +33,7 @@ def benchmark_page(
     plan: Mapping[str, Any],
     trainings: Sequence[TrainingRow],
     comparisons: Mapping[str, Comparison],
-    differing: Sequence[str],
+    notes: Sequence[str],
     folds: tuple[int, int] = (1, 1),
 ) -> str:
     """The protocol, the trainings, then the numbers.
@@ -42,7 +42,7 @@ def benchmark_page(
         plan: As in `benchmark.json`.
         trainings: The finished ones.
         comparisons: Post-processing rule (empty is none) -> comparison.
-        differing: What is not the same for all entrants, in words.
+        notes: On the entrants: which are one recipe, and what is not the same for all.
         folds: So many of so many are in the numbers.
     """
     done, whole = folds
@@ -50,7 +50,7 @@ def benchmark_page(
     if done < whole:
         parts += [f"**{done} of {whole} folds so far**: the cases of the others are not in any number below."]
     parts += [_protocol(plan), _entrants(plan, trainings)]
-    parts += ["\n".join(f"* Not the same for all: {escaped(words)}." for words in differing)] if differing else []
+    parts += ["\n".join(f"* {escaped(words[:1].upper() + words[1:])}." for words in notes)] if notes else []
     parts += [_trainings(trainings)]
     for rule, comparison in comparisons.items():
         parts += [f"## {'After ' + rule if rule else 'Without post-processing'}"]

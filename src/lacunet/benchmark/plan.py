@@ -402,9 +402,9 @@ def method_file_of(method: str, settings: BenchmarkSettings) -> Path | None:
     return None if method in method_names() else settings.method_file
 
 
-def differing_sections(entrants: Sequence[Entrant]) -> list[str]:
-    """In words: sections of the recipes that should be the same for a fair comparison, and differ here."""
-    found = []
+def notes_on(entrants: Sequence[Entrant]) -> list[str]:
+    """In words: rows that are one recipe, and sections that should be the same for a fair comparison and differ."""
+    found = [f"'{one.name}' is the same recipe as {_quoted(one.also)}, trained once" for one in entrants if one.also]
     for section, words in (
         ("prepare", "preparation"), ("augment", "augmentation"), ("transplant", "transplants"),
         ("validate", "validation"),
@@ -416,3 +416,7 @@ def differing_sections(entrants: Sequence[Entrant]) -> list[str]:
             groups = " | ".join(", ".join(names) for names in values.values())
             found.append(f"{words} differs ({groups}); --common RECIPE takes it from one recipe for all")
     return found
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

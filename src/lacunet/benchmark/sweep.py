@@ -10,7 +10,7 @@ arguments.dmcd = 0.0
 import re
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,14 @@ class Entrant:
         file: The file of the recipe.
         recipe: The whole recipe.
         complete: Share of the training cases that keep every sequence, as its sweep says.
+        also: Rows of other sweeps that are the same recipe: it trains once and stands for them.
     """
 
     name: str
     file: Path
     recipe: Recipe
     complete: float = 1.0
+    also: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -91,7 +93,7 @@ def read_sweep(path: Path) -> Sweep:
 def entrants_of(
     words: Sequence[str], changes: Sequence[str] = (), base: Path | None = None, common: Path | None = None
 ) -> list[Entrant]:
-    """Everything that recipes and sweeps name.
+    """Everything that recipes and sweeps name. Of those with the same recipe the first stands for all.
 
     Args:
         words: `FILE` or `NAME=FILE`; a sweep gives an entrant per row and takes no name.
@@ -101,16 +103,22 @@ def entrants_of(
 
     Raises:
         RecipeError: a file cannot be read or is no recipe.
-        UsageError: nothing is named, or two entrants have the same name.
+        UsageError: nothing is named, or two entrants with different recipes have the same name.
     """
     if not words:
         raise UsageError("nothing to train: name recipes (recipes/small/ccsd.toml) or a sweep (recipes/sweeps/...)")
-    found = [entrant for word in words for entrant in _entrants(word, changes, base, _shared(common))]
-    for index, entrant in enumerate(found):
-        if entrant.folder in [other.folder for other in found[:index]]:
+    found: list[Entrant] = []
+    for entrant in [one for word in words for one in _entrants(word, changes, base, _shared(common))]:
+        same = next((index for index, one in enumerate(found) if one.recipe == entrant.recipe), None)
+        if same is not None:
+            names = dict.fromkeys([*found[same].also, entrant.name])
+            found[same] = replace(found[same], also=tuple(name for name in names if name != found[same].name))
+        elif entrant.folder in [one.folder for one in found]:
             raise UsageError(
                 f"two entrants are called '{entrant.name}'; give one of them another name: NAME={entrant.file}"
             )
+        else:
+            found.append(entrant)
     return found
 
 

@@ -100,7 +100,7 @@ def benchmark(
 
     from lacunet.benchmark.benchmark import benchmark as run_benchmark
     from lacunet.benchmark.budget import Budget, read_budget
-    from lacunet.benchmark.plan import BenchmarkSettings, differing_sections
+    from lacunet.benchmark.plan import BenchmarkSettings, notes_on
     from lacunet.benchmark.ranking_file import find_ranking, first_entrants, ranked_entrants
     from lacunet.benchmark.rates import rates_within
     from lacunet.benchmark.sweep import entrants_of
@@ -159,7 +159,7 @@ def benchmark(
         inner = rates_within(rates, whole[0], read_budget(rates_budget) if rates_budget else None)
         settings = replace(settings, rates=replace(inner, part=_without_lost([inner.part], missing, task)[0]))
     require_writable(output)
-    for words in differing_sections(entrants):
+    for words in notes_on(entrants):
         say(f"note: {words}")
     with progress() as bar:
         done = run_benchmark(entrants, parts, output, settings, bar, crew)
