@@ -5,7 +5,7 @@ from scipy.spatial.transform import Rotation
 
 from lacunet.case import Grid
 from lacunet.data.phantom.anatomy import load_atlas
-from lacunet.segmentation.pose import pose_of
+from lacunet.description.pose import pose_of
 
 SPACING = 3.0
 RADIUS = 8.0

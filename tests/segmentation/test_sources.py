@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from lacunet.corrections.measure import measure
 from lacunet.data.find import case_from_files, find_cases
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import Preparation
@@ -25,7 +26,6 @@ from lacunet.models.model import Model
 from lacunet.nn.method import get_method, make_method
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation import native
-from lacunet.segmentation.measure import measure
 from lacunet.segmentation.segment import segment_case, segment_cases
 from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lacunet.corrections.labels import understood
 from lacunet.data.phantom.phantom import write_phantoms
-from lacunet.segmentation.mask_labels import understood
 from lacunet.task import GLIOMA
 from LacunetLib import LacunetProblem
 from LacunetLib.answers import HEADINGS, read_case, read_measures

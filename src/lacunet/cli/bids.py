@@ -160,6 +160,7 @@ def _work_in(folder: Path) -> None:
 
 
 def _participant(asked: Asked) -> None:
+    from lacunet.cohort.failures import forget_failure, note_failure
     from lacunet.crew.crew import Place
     from lacunet.data.source_table import write_sources
     from lacunet.errors import Problem
@@ -167,7 +168,6 @@ def _participant(asked: Asked) -> None:
     from lacunet.prediction.team import as_team
     from lacunet.segmentation.bids import source_dataset
     from lacunet.segmentation.bids_dataset import read_visits, require_bids, visits_of
-    from lacunet.segmentation.failures import forget_failure, note_failure
     from lacunet.segmentation.sources import segment
     from lacunet.segmentation.write import SegmentSettings
 
@@ -213,9 +213,9 @@ def _participant(asked: Asked) -> None:
 
 
 def _group(asked: Asked) -> None:
-    from lacunet.segmentation.cohort import cohort_of
-    from lacunet.segmentation.cohort_page import write_cohort_page
-    from lacunet.segmentation.results_table import write_results
+    from lacunet.cohort.cohort import cohort_of
+    from lacunet.cohort.page import write_cohort_page
+    from lacunet.cohort.table import write_results
 
     output = asked.output_dir
     cohort = cohort_of(output) if output.is_dir() else None

@@ -22,7 +22,7 @@ def gather(
     if is_asked(folder):
         evaluate_asked(read_asked(folder), folder, "here", None, resume=True)
     else:
-        from lacunet.segmentation.cohort_files import write_cohort
+        from lacunet.cohort.files import write_cohort
 
         write_cohort(folder)
     say(f"{of} parts are whole in {folder}")

@@ -12,9 +12,9 @@ from lacunet.errors import OutputError
 from lacunet.task import IN_BRACKETS, get_task
 
 if TYPE_CHECKING:
-    from lacunet.segmentation.measure_record import MeasuresRecord
+    from lacunet.corrections.record import MeasuresRecord
+    from lacunet.description.vasari import Feature
     from lacunet.segmentation.record import ShapeRecord
-    from lacunet.segmentation.vasari import Feature
     from lacunet.task import Task
 
 
@@ -44,8 +44,8 @@ def measure(
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a mask, such as a corrected one: volumes, diameters, foci, side, lobes, and the change to the model's."""
+    from lacunet.corrections.measure import measure as measure_mask
     from lacunet.files import write_json
-    from lacunet.segmentation.measure import measure as measure_mask
 
     output = output / FILE_NAME if output and output.is_dir() else output
     if output is not None and output.exists() and not overwrite:
@@ -60,7 +60,7 @@ def measure(
 
 def _print_measures(record: "MeasuresRecord", task: "Task") -> None:
     """What must be said first, the volumes with their change, the sizes, the lobes and the warnings."""
-    from lacunet.segmentation.lobes import share_words
+    from lacunet.description.lobes import share_words
 
     for caution in record.cautions:
         say(f"CAUTION: {caution.sentence}")
@@ -83,7 +83,7 @@ def _print_measures(record: "MeasuresRecord", task: "Task") -> None:
 
 def _print_vasari(features: "Sequence[Feature]") -> None:
     """The features that can be said, and why the others cannot."""
-    from lacunet.segmentation.vasari import CAVEAT
+    from lacunet.description.vasari import CAVEAT
 
     rows = [[f"{one.number} {one.name}", one.value, one.amount_words or "-"] for one in features if one.value]
     say()
@@ -111,7 +111,7 @@ def _volumes(record: "MeasuresRecord", task: "Task") -> tuple[list[str], list[li
 
 
 def _size(region: str, shape: "ShapeRecord", task: "Task") -> list[str]:
-    from lacunet.segmentation.shape import diameter_words, midline_words, side_words
+    from lacunet.description.shape import diameter_words, midline_words, side_words
 
     largest = max(shape.foci, key=lambda focus: focus.product_mm2, default=None)
     size = diameter_words(largest.longest_mm, largest.across_mm) if largest else "-"

@@ -136,6 +136,7 @@ def segment(
     DICOM, and scans with skull or on grids of their own, are imported first (see `lacunet import`); --t1c FILE and the
     like then say which series is which.
     """
+    from lacunet.cohort.files import with_cohort, write_cohort
     from lacunet.crew.crew import Here
     from lacunet.data.labels import known_convention, with_conventions
     from lacunet.data.parts import in_part, table_of
@@ -145,7 +146,6 @@ def segment(
     from lacunet.prediction.postprocess import get_rule
     from lacunet.progress import Silent
     from lacunet.segmentation.bids import source_dataset
-    from lacunet.segmentation.cohort_files import with_cohort, write_cohort
     from lacunet.segmentation.segment import segment_cases
     from lacunet.segmentation.sources import segment as segment_sources
     from lacunet.segmentation.write import SegmentSettings

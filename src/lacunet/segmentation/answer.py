@@ -23,6 +23,10 @@ from lacunet.data.hidden_names import all_without_names, names_of_files
 from lacunet.data.midplane import Plane
 from lacunet.data.nifti import load_case
 from lacunet.data.scan_facts import scan_facts
+from lacunet.description.pose import Pose, pose_of
+from lacunet.description.shape import Shape, shape_of
+from lacunet.description.vasari import Feature, vasari_of
+from lacunet.description.where import where_of
 from lacunet.errors import DataError, UsageError
 from lacunet.evaluation.agreement import Agreement, Masks, agreement_of, parts_of
 from lacunet.evaluation.metrics import dice, region_masks, volume_ml
@@ -46,10 +50,6 @@ from lacunet.segmentation.expectation import (
     inference_warnings,
     withhold,
 )
-from lacunet.segmentation.pose import Pose, pose_of
-from lacunet.segmentation.shape import Shape, shape_of
-from lacunet.segmentation.vasari import Feature, vasari_of
-from lacunet.segmentation.where import where_of
 from lacunet.task import Evidence, Subset, Task
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lacunet.data.scan_facts import ScanFacts
+from lacunet.description.where import FAR, Where
 from lacunet.evaluation.agreement import Agreement
 from lacunet.evaluation.fit import Fit
 from lacunet.models.calibration import Calibration, Seen
 from lacunet.report.page import dice_words, millilitres
 from lacunet.segmentation.bad_scan import bad_scan_of, recommendation
-from lacunet.segmentation.where import FAR, Where
 from lacunet.stats.intervals import Span
 from lacunet.task import METS, Subset, Task
 

@@ -9,6 +9,9 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from lacunet.case import Grid
+from lacunet.description.lobes import share_words
+from lacunet.description.shape import Place, Shape, diameter_words, midline_words, side_words
+from lacunet.description.vasari import CAVEAT, Feature
 from lacunet.evaluation.metrics import region_masks, volume_ml
 from lacunet.files import write_text
 from lacunet.intake.found import Caution, pictures_allowed
@@ -19,9 +22,6 @@ from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.calibration_words import span_words
 from lacunet.segmentation.doubts import Doubt
 from lacunet.segmentation.expectation import LOW, Expectation
-from lacunet.segmentation.lobes import share_words
-from lacunet.segmentation.shape import Place, Shape, diameter_words, midline_words, side_words
-from lacunet.segmentation.vasari import CAVEAT, Feature
 from lacunet.task import IN_BRACKETS, Subset, Task
 
 SCANNER = "the scanner's coordinates (RAS+)"

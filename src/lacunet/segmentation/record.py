@@ -12,6 +12,10 @@ from pydantic import AwareDatetime, ConfigDict, Field, PlainSerializer, Validati
 
 from lacunet.data.midplane import Plane
 from lacunet.data.source_table import sha256_of
+from lacunet.description.lobes import Lobe
+from lacunet.description.pose import Laid, Pose
+from lacunet.description.shape import Focus, Shape, Side
+from lacunet.description.vasari import Feature
 from lacunet.errors import DataError
 from lacunet.evaluation.fit import Fit
 from lacunet.files import rounded
@@ -23,10 +27,6 @@ from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.bad_scan import BadScan
 from lacunet.segmentation.doubts import Kind, Signs
 from lacunet.segmentation.layout import RECORD
-from lacunet.segmentation.lobes import Lobe
-from lacunet.segmentation.pose import Laid, Pose
-from lacunet.segmentation.shape import Focus, Shape, Side
-from lacunet.segmentation.vasari import Feature
 from lacunet.task import Evidence
 
 FORMAT: Literal[1] = 1

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from lacunet.description.shape import Side
 from lacunet.segmentation.layout import Places
 from lacunet.segmentation.record import CaseRecord, read_record
-from lacunet.segmentation.shape import Side
 from lacunet.task import Evidence
 
 _ADVICE = "segment the case again with --overwrite"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from lacunet.data.hidden_names import errors_without_names
+from lacunet.description.shape import Shape, shape_of
 from lacunet.errors import UsageError
 from lacunet.evaluation.metrics import region_masks, volume_ml
 from lacunet.prediction.choices import N4
@@ -11,7 +12,6 @@ from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import Answer, ask
 from lacunet.segmentation.doubts import SHADED
 from lacunet.segmentation.record import CaseRecord
-from lacunet.segmentation.shape import Shape, shape_of
 from lacunet.task import Subset, Task
 from lacunet.visits.numbers import Measured
 from lacunet.visits.visit import Visit

@@ -12,6 +12,10 @@ import numpy as np
 from jaxtyping import Shaped
 
 from lacunet.case import Grid, ImageFile
+from lacunet.corrections.case import MeasuredCase, case_at, case_beside
+from lacunet.corrections.change import Labelled, change_of, compared
+from lacunet.corrections.labels import Understood, understood
+from lacunet.corrections.record import MeasuresRecord
 from lacunet.data.background import on_empty_background
 from lacunet.data.called import by_label, errors_by_label
 from lacunet.data.formats.segments import segment_names
@@ -19,17 +23,13 @@ from lacunet.data.nifti import ras_grid, require_same_grid, to_ras
 from lacunet.data.pseudonyms import may_show_file
 from lacunet.data.source_table import sha256_of
 from lacunet.data.volume import read_file, read_image
+from lacunet.description.pose import Pose, pose_of
+from lacunet.description.shape import shape_of
+from lacunet.description.vasari import vasari_of
 from lacunet.errors import DataError
 from lacunet.evaluation.metrics import region_masks, volume_ml
 from lacunet.reading import is_file
-from lacunet.segmentation.mask_change import Labelled, change_of, compared
-from lacunet.segmentation.mask_labels import Understood, understood
-from lacunet.segmentation.measure_record import MeasuresRecord
-from lacunet.segmentation.measured_case import MeasuredCase, case_at, case_beside
-from lacunet.segmentation.pose import Pose, pose_of
 from lacunet.segmentation.record import shape_record
-from lacunet.segmentation.shape import shape_of
-from lacunet.segmentation.vasari import vasari_of
 from lacunet.task import Task
 
 

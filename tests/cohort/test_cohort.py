@@ -15,19 +15,19 @@ from typing import Any
 
 import pytest
 
+from lacunet.cohort import cohort as cohort_module
+from lacunet.cohort import files as cohort_files
+from lacunet.cohort.cohort import Cohort, CohortCase, cohort_of
+from lacunet.cohort.failures import note_failure, read_failures
+from lacunet.cohort.files import with_cohort, write_cohort
+from lacunet.cohort.outliers import FAR, in_order
+from lacunet.cohort.page import cohort_page, link_of
+from lacunet.cohort.table import columns_of, safe, write_results
 from lacunet.data.parts import Part
 from lacunet.errors import OutputError, Problem
 from lacunet.intake.found import Survey
-from lacunet.segmentation import cohort as cohort_module
-from lacunet.segmentation import cohort_files
-from lacunet.segmentation.cohort import Cohort, CohortCase, cohort_of
-from lacunet.segmentation.cohort_files import with_cohort, write_cohort
-from lacunet.segmentation.cohort_page import cohort_page, link_of
-from lacunet.segmentation.failures import note_failure, read_failures
 from lacunet.segmentation.layout import Layout, places
-from lacunet.segmentation.outliers import FAR, in_order
 from lacunet.segmentation.result import RegionResult, Result
-from lacunet.segmentation.results_table import columns_of, safe, write_results
 from lacunet.segmentation.write import Segmented
 from small import ROOT
 

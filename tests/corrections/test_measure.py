@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from brains_made import Patient, moved
+from lacunet.corrections.measure import measure
 from lacunet.data.nifti import nifti_image
 from lacunet.data.source_table import sha256_of
 from lacunet.errors import DataError, LabelError, UnpreparedError
-from lacunet.segmentation.measure import measure
 from lacunet.segmentation.record import CaseRecord, SignsRecord, record_pose
 from lacunet.task import GLIOMA
 from small import ROOT

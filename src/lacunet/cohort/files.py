@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lacunet.cohort.cohort import Cohort, cohort_of
+from lacunet.cohort.failures import forget_failure, forget_nameless, note_failure
+from lacunet.cohort.page import write_cohort_page
+from lacunet.cohort.table import write_results
 from lacunet.data.parts import Part
 from lacunet.errors import OutputError, Problem
 from lacunet.intake.found import Survey
-from lacunet.segmentation.cohort import Cohort, cohort_of
-from lacunet.segmentation.cohort_page import write_cohort_page
-from lacunet.segmentation.failures import forget_failure, forget_nameless, note_failure
 from lacunet.segmentation.layout import COHORT_PAGE, RESULTS_TABLE
-from lacunet.segmentation.results_table import write_results
 from lacunet.segmentation.write import Segmented
 
 MOST_TIME = 0.02

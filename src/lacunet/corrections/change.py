@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lacunet.case import Grid
+from lacunet.corrections.case import MeasuredCase
+from lacunet.corrections.record import Change, RegionChange
 from lacunet.data.geometry import CORNER_TOLERANCE_MM, corner_distance
 from lacunet.data.source_table import sha256_of
 from lacunet.data.volume import MOST_VOXELS
 from lacunet.evaluation.metrics import dice, region_masks, volume_ml
-from lacunet.segmentation.measure_record import Change, RegionChange
-from lacunet.segmentation.measured_case import MeasuredCase
 from lacunet.task import Task
 
 _STRANGE = 0.1

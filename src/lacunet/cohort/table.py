@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lacunet.cohort.cohort import Cohort, CohortCase
 from lacunet.errors import visible
 from lacunet.files import whole_file
-from lacunet.segmentation.cohort import Cohort, CohortCase
 from lacunet.segmentation.result import RegionResult, Result
 
 BETWEEN = " | "

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lacunet.cohort.failures import Failure, read_failures
 from lacunet.errors import DataError
 from lacunet.files import why_not_plain
-from lacunet.segmentation.failures import Failure, read_failures
 from lacunet.segmentation.layout import SUBJECT, Places, places
 from lacunet.segmentation.result import Result, result_of
 

@@ -13,10 +13,10 @@ from pydantic import ConfigDict
 from scipy import ndimage
 
 from lacunet.case import Grid, box_around
+from lacunet.description.lobes import TITLES, Lobe
+from lacunet.description.pose import Pose
+from lacunet.description.shape import SMALLEST_FOCUS, Place, Shape
 from lacunet.schema import Strict
-from lacunet.segmentation.lobes import TITLES, Lobe
-from lacunet.segmentation.pose import Pose
-from lacunet.segmentation.shape import SMALLEST_FOCUS, Place, Shape
 from lacunet.task import METS, Evidence, Task
 
 CENTRAL = 5.0

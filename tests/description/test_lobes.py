@@ -9,9 +9,9 @@ import pytest
 
 from brains_made import RADIUS, SPACING, Patient, moved
 from lacunet.case import Grid
-from lacunet.segmentation.lobes import LOBES, TITLES, Lobe, lobes_of
-from lacunet.segmentation.pose import Pose, pose_of
-from lacunet.segmentation.shape import shape_of
+from lacunet.description.lobes import LOBES, TITLES, Lobe, lobes_of
+from lacunet.description.pose import Pose, pose_of
+from lacunet.description.shape import shape_of
 
 PLACES: Mapping[Lobe, list[tuple[float, float, float]]] = {
     "frontal": [(30, 40, 25), (45, 20, 15), (25, -5, 55), (8, 50, -10)],

@@ -5,8 +5,8 @@ import pytest
 
 from lacunet.case import Grid
 from lacunet.data.midplane import Plane
-from lacunet.segmentation.pose import Pose
-from lacunet.segmentation.shape import diameters_of, shape_of
+from lacunet.description.pose import Pose
+from lacunet.description.shape import diameters_of, shape_of
 
 SHAPE = (80, 90, 40)
 POSE = Pose(Plane(np.array([1.0, 0.0, 0.0]), 0.0), None)

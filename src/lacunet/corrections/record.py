@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lacunet.segmentation.mask_labels import From
+from lacunet.corrections.labels import From
+from lacunet.description.vasari import Feature
 from lacunet.segmentation.record import Amount, Hash, Moment, Part, Region, SentenceRecord, ShapeRecord, Share
-from lacunet.segmentation.vasari import Feature
 from lacunet.task import Evidence
 
 FORMAT: Literal[1] = 1

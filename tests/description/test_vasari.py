@@ -9,11 +9,11 @@ import pytest
 from brains_made import Patient, moved
 from lacunet.case import Grid
 from lacunet.data.midplane import Plane
+from lacunet.description.pose import Pose
+from lacunet.description.shape import shape_of
+from lacunet.description.vasari import CAVEAT, Feature, category, vasari_of
 from lacunet.evaluation.metrics import region_masks
 from lacunet.segmentation.page import CaseView, case_page
-from lacunet.segmentation.pose import Pose
-from lacunet.segmentation.shape import shape_of
-from lacunet.segmentation.vasari import CAVEAT, Feature, category, vasari_of
 from lacunet.task import GLIOMA, METS, Task
 
 SPACING = 2.0

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from lacunet.case import Grid
 from lacunet.data.midplane import Plane
 from lacunet.data.phantom.anatomy import load_atlas
-from lacunet.segmentation.where import Blocks, blocks_of, midline_of
+from lacunet.description.where import Blocks, blocks_of, midline_of
 
 Points = Float[np.ndarray, "3 n"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lacunet.case import Grid
-from lacunet.segmentation.where import Where, midline_of, outline_plane, where_of
+from lacunet.description.where import Where, midline_of, outline_plane, where_of
 
 SHAPE = (80, 96, 80)
 GRID = Grid(SHAPE, np.diag([2.0, 2.0, 2.0, 1.0]))

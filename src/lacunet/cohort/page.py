@@ -9,11 +9,11 @@ from statistics import median, quantiles
 from typing import Any
 from urllib.parse import quote
 
+from lacunet.cohort.cohort import Cohort
+from lacunet.cohort.outliers import FAR, LEAST_CASES, REASONS, Looked, Reason, in_order, volumes_of
 from lacunet.files import write_text
 from lacunet.report.page import millilitres, render, resource, sentence
-from lacunet.segmentation.cohort import Cohort
 from lacunet.segmentation.layout import RESULTS_TABLE
-from lacunet.segmentation.outliers import FAR, LEAST_CASES, REASONS, Looked, Reason, in_order, volumes_of
 from lacunet.segmentation.result import RegionResult, Result
 from lacunet.task import GLIOMA
 

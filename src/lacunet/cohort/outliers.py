@@ -10,7 +10,7 @@ from math import expm1, log1p
 from statistics import median
 from typing import Literal
 
-from lacunet.segmentation.cohort import Cohort, CohortCase
+from lacunet.cohort.cohort import Cohort, CohortCase
 
 Reason = Literal["failed", "caution", "doubtful", "far", "warned"]
 REASONS: tuple[Reason, ...] = ("failed", "caution", "doubtful", "far", "warned")

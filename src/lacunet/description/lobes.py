@@ -64,5 +64,5 @@ def _nearest(numbers: UInt8[np.ndarray, "a b c"], voxels: Int[np.ndarray, "3 n"]
 @cache
 def _map() -> tuple[UInt8[np.ndarray, "a b c"], Float[np.ndarray, "3"], float]:
     """Numbers of parts (places in `LOBES`), where the first voxel lies in mm, and the spacing in mm."""
-    with (files("lacunet.segmentation") / "lobes.npz").open("rb") as stream, np.load(stream) as stored:
+    with (files("lacunet.description") / "lobes.npz").open("rb") as stream, np.load(stream) as stored:
         return stored["numbers"], stored["origin"], float(stored["spacing"])

@@ -15,8 +15,8 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from lacunet.case import Grid, box_around
-from lacunet.segmentation.lobes import Lobe, lobes_of
-from lacunet.segmentation.pose import Pose
+from lacunet.description.lobes import Lobe, lobes_of
+from lacunet.description.pose import Pose
 
 SMALLEST_FOCUS = 0.1
 """Smaller pieces are no foci, ml."""

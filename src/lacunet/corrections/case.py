@@ -12,10 +12,10 @@ from lacunet.data.hidden_names import survey_named
 from lacunet.data.labels import FAMILY_CONVENTIONS, to_inside
 from lacunet.data.nifti import ras_grid, to_ras
 from lacunet.data.volume import read_file
+from lacunet.description.pose import Pose
 from lacunet.errors import DataError
 from lacunet.reading import is_file
 from lacunet.segmentation.layout import RECORD
-from lacunet.segmentation.pose import Pose
 from lacunet.segmentation.record import CaseRecord, pose_from, read_record
 from lacunet.task import Task
 

@@ -1,0 +1,1 @@
+"""Masks that somebody drew or corrected: measured as the model's, and compared with them."""

@@ -1,0 +1,1 @@
+"""How a tumour is described: where in the brain, how large in a radiologist's terms, and VASARI's features."""
