@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+# It must come before every module of lacunet.
+import shapes_checked  # noqa: F401
 from lacunet.case import CaseFiles, Grid
 from lacunet.cli.main import main
 from lacunet.data.find import find_cases
