@@ -1,17 +1,18 @@
-"""Train the rows of a sweep to choose among them by validation. Test cases are never read.
+"""Train the rows of sweeps to choose among them by validation. Test cases are never read.
 
-    python scripts/studies/train_rows.py SWEEP --data DATA --split FILE -o FOLDER [--row NAME]... [--base RECIPE]
+    python scripts/studies/train_rows.py SWEEP... --data DATA --split FILE -o FOLDER [--row NAME]... [--base RECIPE]
         [--set KEY=VALUE]... [--missing MANIFEST]
 
 `lacunet benchmark` scores each row on the test part; a grid of weights should not be chosen there. Each row becomes a
 run `FOLDER/ROW`, its best mean Dice over validation cases and subsets is printed, and rows that are done are not
-trained again; one that was stopped goes on. `scripts/studies/term_shares.py FOLDER/*/` puts the rows side by side.
+trained again; one that was stopped goes on. Rows with the same recipe train once, under the name of the first.
+`scripts/studies/term_shares.py FOLDER/*/` puts the rows side by side.
 """
 
 import argparse
 from pathlib import Path
 
-from lacunet.benchmark.sweep import Entrant, read_sweep, row_entrants
+from lacunet.benchmark.sweep import Entrant, entrants_of
 from lacunet.data.labelled import labelled, part_of
 from lacunet.data.missing import apply_missing, read_missing
 from lacunet.task import get_task
@@ -41,18 +42,18 @@ def main() -> None:
             )  # fmt: skip
             (run / DONE).touch()
         best = max(line["validation_mean"] for line in last_validations(run))
-        print(f"{row.name}: validation {best:.4f}", flush=True)
+        print(f"{' = '.join([row.name, *row.also])}: validation {best:.4f}", flush=True)
 
 
 def read_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweep", type=Path)
+    parser.add_argument("sweeps", type=Path, nargs="+")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--row", action="append", default=[], help="only this one; may be repeated")
-    parser.add_argument("--base", type=Path, help="the recipe that the sweep varies, instead of its own")
+    parser.add_argument("--base", type=Path, help="the recipe that sweeps vary, instead of their own")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, for all of them")
     parser.add_argument("--missing", type=Path, help="manifest of what each training case keeps (lacunet missing)")
     parser.add_argument("--device", default="auto")
@@ -60,15 +61,15 @@ def read_options() -> argparse.Namespace:
 
 
 def chosen_rows(options: argparse.Namespace) -> list[Entrant]:
-    """The rows of the sweep that were asked for, in its order."""
-    rows = row_entrants(options.sweep, read_sweep(options.sweep), options.set, options.base)
-    names = [row.name for row in rows]
+    """The rows of the sweeps that were asked for, in their order."""
+    rows = entrants_of([str(sweep) for sweep in options.sweeps], options.set, options.base)
+    names = [name for row in rows for name in (row.name, *row.also)]
     for name in options.row:
         if name not in names:
             raise SystemExit(f"--row {name}: no such row; rows: {', '.join(names)}")
     if min(row.complete for row in rows) < 1 and options.missing is None:
-        raise SystemExit(f"{options.sweep}: its training cases lack sequences; give --missing (lacunet missing)")
-    return [row for row in rows if not options.row or row.name in options.row]
+        raise SystemExit("training cases of these rows lack sequences; give --missing (lacunet missing)")
+    return [row for row in rows if not options.row or {row.name, *row.also} & set(options.row)]
 
 
 def is_done(row: Entrant, run: Path) -> bool:

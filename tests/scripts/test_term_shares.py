@@ -93,6 +93,13 @@ def test_rows_are_trained_once_and_judged_by_validation_alone(
     assert [run.name for run in runs] == ["KL-0.5", "as-it-is"]
     shares = [term_shares.shares_in(run, "segmentation")["kl"] for run in runs]
     assert shares[0] == pytest.approx(50 * shares[1], rel=0.5)
+    more = TOML.replace('"as it is"', '"the same"').replace("KL 0.5", "KL 0.1").replace("kl = 0.5", "kl = 0.1")
+    (tmp_path / "more.toml").write_text(more, encoding="utf-8")
+    both = [words[0], tmp_path / "more.toml", *words[1:], "--row", "the same"]
+    monkeypatch.setattr(sys, "argv", ["train_rows.py", *map(str, both)])
+    train_rows.main()  # the row of the other sweep with the same recipe, which is done
+    assert capsys.readouterr().out == printed.splitlines()[0].replace("as it is", "as it is = the same") + "\n"
+    assert sorted(path for path in (tmp_path / "rows").glob("[!.]*")) == runs
     monkeypatch.setattr(sys, "argv", ["train_rows.py", *map(str, words), "--set", "seed=5"])
     with pytest.raises(SystemExit, match="was trained by another recipe"):
         train_rows.main()
