@@ -80,6 +80,21 @@ def test_links_lead_somewhere(page: Path):
     assert not broken, f"{page.relative_to(ROOT)} links to {', '.join(broken)}, which is not there"
 
 
+def headings(page: Path) -> set[str]:
+    """The names by which links reach a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_a_heading_find_it(page: Path):
+    links = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    inside = [(page.parent / file if file else page, name) for file, name in links if not file or file.endswith(".md")]
+    broken = [f"{file.name}#{name}" for file, name in inside if name not in headings(file)]
+    assert not broken, f"{page.relative_to(ROOT)} links to {', '.join(broken)}, which is not there"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_on_a_page_is_python(page: Path):
     for code in blocks(page, "python"):
