@@ -22,8 +22,9 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint 
 demo: .venv/installed
 	$(BIN)/lacunet demo -o demo
 
+# As many processes as cores: a test's second thread would wait for them in a busy loop, so threads wait asleep.
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

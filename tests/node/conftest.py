@@ -10,6 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_sockets_left() -> Iterator[None]:
+    gc.freeze()  # what is there before the test is not looked through after it
     yield
     for thread in threading.enumerate():
         if type(thread).__module__.startswith("pynetdicom"):
