@@ -48,9 +48,11 @@ class M3AE(Method[Images]):
     Departures from the paper:
         Its substitute image has a number for each voxel of BraTS' grid (155 x 240 x 240). A crop of a scan from
         anywhere does not say where in the head it lies, so ours is small, and stretched over whatever is shown. It is
-        learned at the learning rate of the network. What was not acquired is not compared when images are rebuilt.
-        Dice and cross-entropy count the same; coarser heads have half the weight of the finer one. The second subset is
-        drawn from what was acquired; a case with one modality alone is segmented twice from that.
+        learned at the learning rate of the network, and its penalty is the mean square of its numbers, not their
+        distance from their mean. What was not acquired is not compared when images are rebuilt. The paper rebuilds
+        validation cases too, without weight decay. Dice and cross-entropy count the same; coarser heads have half the
+        weight of the finer one. The second subset is drawn from what was acquired; a case with one modality alone is
+        segmented twice from that.
 
     Not stated in the paper:
         That the substitute image stays as it is while the network is fine-tuned. How many modalities are dropped: each

@@ -48,8 +48,8 @@ class RFNet(Method[list[Level]]):
     Departures from the paper:
         Its regions are disjoint labels with a softmax; ours overlap and have a sigmoid each, beside a map of what is
         outside of all of them. Group norm, zero padding. Its loss is weighted cross-entropy and Dice, ours Dice and
-        binary cross-entropy. Predictions of single modalities count as their mean, and so do maps of the levels.
-        The paper trains each encoder on every case; here on what was acquired.
+        binary cross-entropy. Predictions of single modalities count as their mean, and so do maps of the levels, each
+        at its own resolution. The paper trains each encoder on every case; here on what was acquired.
 
     Not stated in the paper:
         Sizes of the perceptrons (as wide inside as the level) and of the map's convolutions (a quarter of it). That the

@@ -56,9 +56,9 @@ class ShaSpec(Method[Encoding]):
 
     Departures from the paper:
         The encoders are those of a plain U-Net, not residual networks of 50 layers with atrous pooling, and norms are
-        group norms. Skips carry the shared encoder's finer features, and where a modality is absent the mean of the
-        present ones, as at the coarsest level. Cases of a batch have subsets of their own. A modality that is not shown
-        enters neither loss.
+        group norms; cross-entropy is the regions' mean, not their sum. Skips carry the shared encoder's finer features,
+        and where a modality is absent the mean of the present ones, as at the coarsest level. Cases of a batch have
+        subsets of their own. A modality that is not shown enters neither loss.
 
     Not stated in the paper:
         Neighbours form a ring in the task's order of what is there; their distance is the mean absolute difference.

@@ -62,8 +62,8 @@ class SMUNet(Method[Images]):
 
     Departures from the paper:
         It trains a network for each subset that may be met. Here one poorer path sees another subset at each step, and
-        is told which by the code; otherwise one style would have to match fifteen. What was not acquired is absent in
-        the richer path too. Dice and cross-entropy; a sigmoid per region.
+        is told which by the code; otherwise one style would have to match fifteen. Its U-Nets are residual, ours plain.
+        What was not acquired is absent in the richer path too. Dice and cross-entropy; a sigmoid per region.
 
     Not stated in the paper:
         The richer path is a constant for the poorer one. Content is what a gate of the channels' means lets pass, style
