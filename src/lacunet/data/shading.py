@@ -4,7 +4,7 @@ The logarithm of a scan is anatomy plus a smooth field. Neighbouring voxels most
 differences between them are those of the field; edges of tissues and of tumours are few and large. A polynomial of
 degree 3 is therefore fitted to the differences so that the sum of absolute deviations is smallest, which few large ones
 hardly move (Zheng et al., MICCAI 2009, sparseness of gradients). A lesion does not count, but for its outline.
-docs/report.md says how well it measures fields that are known.
+tests/data/test_shading.py measures fields that are known.
 """
 
 from collections.abc import Sequence
