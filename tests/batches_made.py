@@ -1,17 +1,14 @@
 """Batches of noise with any sequences hidden, and the recipe of a paper tried for two steps."""
 
-import json
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from lacunet.case import CaseFiles
 from lacunet.nn.batch import Batch
 from lacunet.nn.method import Clock, Method, get_method, make_method
 from lacunet.task import GLIOMA
 from lacunet.training.recipe import read_recipe
-from lacunet.training.train import train
 from small import ROOT
 
 RECIPES = ROOT / "recipes"
@@ -53,14 +50,6 @@ def made_by_recipe(name: str) -> Method:
     """The network of the paper's recipe, untrained."""
     torch.manual_seed(1)
     return make_method(get_method(name), GLIOMA, read_recipe(RECIPES / f"{name}.toml").arguments)
-
-
-def take_two_steps(name: str, cases: list[CaseFiles], folder: Path) -> list[dict[str, float]]:
-    """Train by the paper's recipe, of which only the batch is smaller; the lines of the log, one for each step."""
-    changes = ["train.steps=2", "train.batch=1", "train.workers=0", "train.log_every=1", "train.gradients_every=0"]
-    train(read_recipe(RECIPES / f"{name}.toml", changes), cases, [], folder / "run", device="cpu")
-    text = (folder / "run/log.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def sizes_apart(name: str) -> bool:

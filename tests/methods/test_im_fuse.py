@@ -1,13 +1,11 @@
 """IM-Fuse: how tokens stand in a row, that absent ones are not in it, and what is kept of it."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart, take_two_steps
-from lacunet.case import CaseFiles
+from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart
 from lacunet.errors import RecipeError
 from lacunet.methods.im_fuse import IMFuse, in_a_row, last_kind
 from lacunet.nn.method import make_method
@@ -80,9 +78,3 @@ def test_size_at_full_scale():
 
 def test_the_small_recipe_is_the_same_method_on_another_scale():
     assert sizes_apart("im_fuse")
-
-
-@pytest.mark.slow
-def test_the_recipe_of_the_paper_takes_two_steps(tmp_path: Path, phantoms: list[CaseFiles]):
-    lines = take_two_steps("im_fuse", phantoms, tmp_path)
-    assert [line["step"] for line in lines] == [1, 2]

@@ -1,13 +1,11 @@
 """M2FTrans: the mask rule, the weights of the skips and the attention among channels."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart, take_two_steps
-from lacunet.case import CaseFiles
+from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart
 from lacunet.methods.m2ftrans import ChannelFusion, M2FTrans, MaskedLayer, channel_attention, enlarged, weighed_skips
 from lacunet.nn.method import make_method
 from lacunet.task import GLIOMA
@@ -135,9 +133,3 @@ def test_size_at_full_scale():
 
 def test_the_small_recipe_is_the_same_method_on_another_scale():
     assert sizes_apart("m2ftrans")
-
-
-@pytest.mark.slow
-def test_the_recipe_of_the_paper_takes_two_steps(tmp_path: Path, phantoms: list[CaseFiles]):
-    lines = take_two_steps("m2ftrans", phantoms, tmp_path)
-    assert [line["step"] for line in lines] == [1, 2]

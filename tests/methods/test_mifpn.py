@@ -1,14 +1,12 @@
 """MIFPN, as we read it: who stands in for a missing modality, what draws modalities together, and the skips."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart, take_two_steps
-from lacunet.case import CaseFiles
+from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart
 from lacunet.methods.mifpn import MIFPN, chosen_parts, divergence, masked_parts, stood_in
 from lacunet.nn.method import make_method
 from lacunet.task import GLIOMA
@@ -96,9 +94,3 @@ def test_size_at_full_scale():
 
 def test_the_small_recipe_is_the_same_method_on_another_scale():
     assert sizes_apart("mifpn")
-
-
-@pytest.mark.slow
-def test_the_recipe_of_the_paper_takes_two_steps(tmp_path: Path, phantoms: list[CaseFiles]):
-    lines = take_two_steps("mifpn", phantoms, tmp_path)
-    assert [line["step"] for line in lines] == [1, 2]

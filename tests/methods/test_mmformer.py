@@ -1,15 +1,13 @@
 """mmFormer: which token may look at which, what lies beside what, and its size."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart, take_two_steps
-from lacunet.case import CaseFiles
+from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart
 from lacunet.methods.mmformer import MMFormer
 from lacunet.nn.among import related, side_by_side
 from lacunet.nn.attention import Attention, Layer
@@ -132,9 +130,3 @@ def test_has_35_million_numbers_at_full_size():
 
 def test_the_small_recipe_is_the_same_method_on_another_scale():
     assert sizes_apart("mmformer")
-
-
-@pytest.mark.slow
-def test_the_recipe_of_the_paper_takes_two_steps(tmp_path: Path, phantoms: list[CaseFiles]):
-    lines = take_two_steps("mmformer", phantoms, tmp_path)
-    assert [line["step"] for line in lines] == [1, 2]

@@ -1,14 +1,12 @@
 """TMFormer: which tokens are kept, and that absent ones are neither kept nor merged."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart, take_two_steps
-from lacunet.case import CaseFiles
+from batches_made import batch_of, clock_at, made_by_recipe, numbers_in, presence_of, sizes_apart
 from lacunet.methods.tmformer import TMFormer, likeliest, related_by_merging
 from lacunet.nn.attention import Layer
 from lacunet.nn.losses import segmentation_losses
@@ -97,9 +95,3 @@ def test_size_at_full_scale():
 
 def test_the_small_recipe_is_the_same_method_on_another_scale():
     assert sizes_apart("tmformer")
-
-
-@pytest.mark.slow
-def test_the_recipe_of_the_paper_takes_two_steps(tmp_path: Path, phantoms: list[CaseFiles]):
-    lines = take_two_steps("tmformer", phantoms, tmp_path)
-    assert [line["step"] for line in lines] == [1, 2]
