@@ -55,10 +55,6 @@ class MeasuredCase:
         labels, _ = to_inside(voxels, self.record.label_convention, task, name)
         return to_ras(labels, native), ras_grid(native)
 
-    def hash_of(self, name: str) -> str | None:
-        """SHA-256 of a mask as lacunet wrote it; None where the record does not say."""
-        return (self.record.masks_sha256.get(name) or None) if self.record else None
-
     def pose(self, mask: str | None) -> Pose | None:
         """How the brain lies in the coordinates of a mask of the record; None: of another mask, known only where the
         record has one mask."""

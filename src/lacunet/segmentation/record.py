@@ -243,6 +243,11 @@ class CaseRecord(Part):
         """SHA-256 of the model's weights; "" where it was not noted."""
         return self.provenance.get("weights (sha256)", "")
 
+    def as_written(self, mask: Path) -> bool | None:
+        """Whether a mask of the case is still as lacunet wrote it; None where the record does not have its hash."""
+        written = self.masks_sha256.get(mask.name)
+        return sha256_of([mask]) == written if written else None
+
 
 class SidecarRecord(CaseRecord):
     """The record where it is the sidecar of a mask in a BIDS derivative, which has keys of BIDS too."""
