@@ -1,6 +1,7 @@
 """Two visits of an invented patient whose tumour grew by a known amount: numbers, verdict, files, refusals."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -253,6 +254,15 @@ def test_a_case_that_is_not_finished_is_refused(results, phantoms, later, tmp_pa
     with pytest.raises(DataError, match=said):
         change(one, two, tmp_path / "out", no_model)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_of_the_whole_brain_is_refused_in_words_of_a_mask(results, phantoms, later, tmp_path):
+    one = perfect(results["earlier"], phantoms[0], tmp_path / "a")
+    whole = np.full(load_case(later).grid.shape, 2, np.uint8)
+    two = perfect(results["later"], later, tmp_path / "b", whole)
+    said = f"{two}: the mask covers more than 60% of the brain, as no tumour does; look at it and correct it, or"
+    with pytest.raises(DataError, match=re.escape(said)):
+        change(one, two, tmp_path / "out", no_model)
 
 
 def test_a_scan_that_was_changed_or_moved_is_refused_without_its_name(results, phantoms, later, tmp_path):
