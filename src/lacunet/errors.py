@@ -41,6 +41,10 @@ class LabelError(DataError):
     """A reference mask has values that its convention does not know, or no convention fits."""
 
 
+class WholeBrainError(LabelError):
+    """A mask covers most of the brain, as no tumour does."""
+
+
 class OutputError(LacunetError):
     """A result cannot be written."""
 

@@ -337,6 +337,21 @@ def test_a_case_that_is_none_is_refused(patient, drawn, tmp_path, content, said)
         measure(path, GLIOMA, folder)
 
 
+def test_a_case_of_a_bids_derivative_is_known_by_its_folder_and_beside_its_mask(patient, drawn, tmp_path):
+    stem = "sub-01_ses-1_desc-lacunet_dseg"
+    mask = f"{stem}.nii.gz"
+    anat, poses = tmp_path / "sub-01/ses-1/anat", {mask: record_pose(patient.pose).model_dump()}
+    folder = case_folder(anat, patient, drawn, masks=[mask], poses=poses, SpatialReference="orig")
+    (folder / "case.json").rename(folder / f"{stem}.json")
+    (folder / MODEL).rename(folder / mask)
+    for path, case in (
+        (save(tmp_path / "m.nii.gz", drawn, patient.grid.affine), anat.parent),
+        (save(anat / "corrected.nii.gz", drawn, patient.grid.affine), None),
+    ):
+        found = measure(path, GLIOMA, case)
+        assert (found.case, found.change.mask, found.place_from) == ("p01", mask, "case")
+
+
 def test_an_older_record_without_poses_and_hashes_is_read(patient, drawn, tmp_path):
     folder = case_folder(tmp_path / "p01", patient, drawn)
     record = json.loads((folder / "case.json").read_text())

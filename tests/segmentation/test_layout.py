@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lacunet.errors import DataError
-from lacunet.segmentation.layout import bids_name, places, records_in, require_apart
+from lacunet.segmentation.layout import bids_name, places, record_in, require_apart
 
 OUT = Path("out")
 
@@ -67,10 +67,13 @@ def test_two_cases_in_one_place_are_refused() -> None:
 def test_the_record_of_a_case_is_found_in_either_layout_beside_masks_on_other_grids(tmp_path: Path) -> None:
     for layout, folder in (("plain", tmp_path / "plain/sub-01_ses-2"), ("bids", tmp_path / "bids/sub-01/ses-2")):
         at = places(tmp_path / layout, "sub-01_ses-2", layout)
-        assert records_in(folder) == []
+        assert record_in(folder) is None
         native = at.native_mask("t1c")
         for path in (at.record, native.with_name(native.name.replace(".nii.gz", ".json"))):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("{}")
-        assert records_in(folder) == [at.record]
-    assert records_in(at.folder) == [at.record]
+        assert record_in(folder) == at.record
+    assert record_in(at.folder) == at.record
+    at.record.with_name("sub-02_desc-lacunet_dseg.json").write_text("{}")
+    with pytest.raises(DataError, match="anat: holds 2 cases; name the folder of one"):
+        record_in(at.folder)

@@ -1,6 +1,7 @@
 """Two visits of an invented patient whose tumour grew by a known amount: numbers, verdict, files, refusals."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ from lacunet.data.find import find_cases
 from lacunet.data.labels import with_conventions
 from lacunet.data.nifti import load_case, write_mask
 from lacunet.data.phantom.phantom import PhantomVisit, write_phantom
+from lacunet.data.source_table import sha256_of
 from lacunet.errors import DataError, OutputError, UsageError
 from lacunet.evaluation.metrics import region_masks, volume_ml
 from lacunet.intake.align.register import Registered
@@ -37,6 +39,7 @@ from small import ROOT
 
 pytestmark = pytest.mark.usefixtures("few_starts")
 
+GROWN = "phantom-00001-001"
 MOVED = PhantomVisit(1, growth=1.5, degrees=(3.0, -2.0, 4.0), shift=(2.0, -3.0, 1.0))
 
 
@@ -92,7 +95,8 @@ def perfect(result: Path, files: CaseFiles, folder: Path, labels: np.ndarray | N
     write_mask(mask, labels, load_case(files), "brats2023", GLIOMA, files.images["t1c"].path)
     record = json.loads((copy / "case.json").read_text("utf-8"))
     volumes = volumes_of(labels)
-    record |= {"volumes_ml": volumes, "calibration": known(volumes), "doubts": []} | keys
+    made = {"volumes_ml": volumes, "calibration": known(volumes), "masks_sha256": {mask.name: sha256_of([mask])}}
+    record |= made | {"doubts": []} | keys
     (copy / "case.json").write_text(json.dumps(record), "utf-8")
     return copy
 
@@ -210,12 +214,20 @@ def test_without_a_sequence_in_common_nothing_is_concluded(results, phantoms, la
     assert told(found)["same_sequences"] is None
 
 
-def test_a_mask_that_was_corrected_by_hand_has_no_range(results, phantoms, later, tmp_path):
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"masks_sha256": {}, "volumes_ml": {"wt": 1.0, "tc": 1.0, "et": 1.0}},  # as older records are
+        {"masks_sha256": {f"{GROWN}-mask.nii.gz": 64 * "0"}},  # its volumes are the same: it lies elsewhere
+    ],
+)
+def test_a_mask_that_was_corrected_by_hand_has_no_range(results, phantoms, later, tmp_path, keys):
     one = perfect(results["earlier"], phantoms[0], tmp_path / "a", subset="t1c+t2f")
-    two = perfect(results["later"], later, tmp_path / "b", volumes_ml={"wt": 1.0, "tc": 1.0, "et": 1.0})
+    two = perfect(results["later"], later, tmp_path / "b", **keys)
     found = change(one, two, tmp_path / "out", no_model)
     assert found.common is not None
     assert {region.verdict for region in found.common.regions.values()} == {"not known"}
+    assert all("later visit was changed after it" in region.why for region in found.common.regions.values())
     assert found.warnings[0].startswith("The mask of the later visit was changed after it was segmented")
 
 
@@ -242,6 +254,15 @@ def test_a_case_that_is_not_finished_is_refused(results, phantoms, later, tmp_pa
     with pytest.raises(DataError, match=said):
         change(one, two, tmp_path / "out", no_model)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_of_the_whole_brain_is_refused_in_words_of_a_mask(results, phantoms, later, tmp_path):
+    one = perfect(results["earlier"], phantoms[0], tmp_path / "a")
+    whole = np.full(load_case(later).grid.shape, 2, np.uint8)
+    two = perfect(results["later"], later, tmp_path / "b", whole)
+    said = f"{two}: the mask covers more than 60% of the brain, as no tumour does; look at it and correct it, or"
+    with pytest.raises(DataError, match=re.escape(said)):
+        change(one, two, tmp_path / "out", no_model)
 
 
 def test_a_scan_that_was_changed_or_moved_is_refused_without_its_name(results, phantoms, later, tmp_path):

@@ -26,7 +26,7 @@ def measure(
     mask: Annotated[Path, typer.Argument(help="A mask: NIfTI, or NRRD, also .seg.nrrd of 3D Slicer.")],
     case: Annotated[
         Path | None,
-        typer.Option("--case", help="Its case: the folder with case.json of lacunet segment, or that of its scans."),
+        typer.Option("--case", help="Its case: the folder that lacunet segment wrote for it, or that of its scans."),
     ] = None,
     scan: Annotated[
         list[Path] | None,

@@ -15,7 +15,7 @@ from lacunet.data.volume import read_file
 from lacunet.description.pose import Pose
 from lacunet.errors import DataError
 from lacunet.reading import is_file
-from lacunet.segmentation.layout import RECORD
+from lacunet.segmentation.layout import RECORD, record_in
 from lacunet.segmentation.record import CaseRecord, pose_from, read_record
 from lacunet.task import Task
 
@@ -55,10 +55,6 @@ class MeasuredCase:
         labels, _ = to_inside(voxels, self.record.label_convention, task, name)
         return to_ras(labels, native), ras_grid(native)
 
-    def hash_of(self, name: str) -> str | None:
-        """SHA-256 of a mask as lacunet wrote it; None where the record does not say."""
-        return (self.record.masks_sha256.get(name) or None) if self.record else None
-
     def pose(self, mask: str | None) -> Pose | None:
         """How the brain lies in the coordinates of a mask of the record; None: of another mask, known only where the
         record has one mask."""
@@ -68,21 +64,21 @@ class MeasuredCase:
 
 
 def case_beside(mask: Path) -> MeasuredCase:
-    """The case whose record lies beside a mask; of none, nothing is known.
+    """The case whose record lies in the folder of a mask; of none, nothing is known.
 
     Raises:
-        DataError: the record cannot be read.
+        DataError: the record cannot be read, or there are several.
     """
-    path = mask.parent / RECORD
-    return _recorded(path) if is_file(path) else MeasuredCase()
+    record = record_in(mask.parent)
+    return MeasuredCase() if record is None else _recorded(record)
 
 
 def case_at(path: Path, task: Task, show_names: bool) -> MeasuredCase:
     """The case at a path.
 
     Args:
-        path: A folder that `lacunet segment` wrote for a case; its record (`case.json`; of a BIDS derivative the
-            `.json` beside the mask); or the folder of the case's scans.
+        path: The folder that `lacunet segment` wrote for a case, in either layout; its record in this folder; or the
+            folder of the case's scans.
         task: Names the modalities.
         show_names: Show the name of the case as it is.
 
@@ -91,8 +87,8 @@ def case_at(path: Path, task: Task, show_names: bool) -> MeasuredCase:
     """
     if is_file(path):
         return _recorded(path)
-    if is_file(path / RECORD):
-        return _recorded(path / RECORD)
+    if (record := record_in(path)) is not None:
+        return _recorded(record)
     what = f"--case takes the folder of one case, with {RECORD} of lacunet segment or with its scans"
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder; {what}")

@@ -46,7 +46,7 @@ def measure(
     Args:
         mask: NIfTI or NRRD, also .seg.nrrd of 3D Slicer.
         task: Labels and regions.
-        case: The case that it belongs to (`measured_case.case_at`); None: the one whose record lies beside the mask.
+        case: The case that it belongs to (`case.case_at`); None: the one whose record lies in the mask's folder.
         scans: Without skull, on one grid: they show how the brain lies, and overrule what the case knows.
         labels: The label convention of the mask; None: by the names of segments, by the case, or by the values.
         show_names: Show names of files, which may be a person's.

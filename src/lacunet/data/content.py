@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from lacunet.case import Grid
-from lacunet.errors import DataError, LabelError
+from lacunet.errors import DataError, WholeBrainError
 
 MOST_LABELS = 8
 """An image of at most so many whole values is a mask. A scan of 8 bits has dozens."""
@@ -54,11 +54,11 @@ def refuse_whole_brain(name: str, reference: Shaped[np.ndarray, "x y z"], brain:
     """Refuse a reference that is no mask of a tumour.
 
     Raises:
-        LabelError: it covers most of the brain.
+        WholeBrainError: it covers most of the brain.
     """
     share = share_of_brain(reference, brain)
     if share > MOST_OF_THE_BRAIN:
-        raise LabelError(
+        raise WholeBrainError(
             f"{name}: covers {share:.0%} of the brain; is it a mask of the brain or of its tissues? Give the mask of "
             "the tumour as reference (a column 'reference' in a manifest.csv), or move this file away"
         )

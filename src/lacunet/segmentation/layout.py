@@ -8,6 +8,7 @@ from typing import Literal
 
 from lacunet.errors import DataError, OutputError
 from lacunet.files import path_in
+from lacunet.reading import is_file
 
 Layout = Literal["plain", "bids"]
 
@@ -95,12 +96,24 @@ def _bids(folder: Path, stem: str) -> Places:
     )
 
 
-def records_in(folder: Path) -> list[Path]:
-    """The records of finished cases in the folder of one case, in either layout; more than one where it is of several.
+def record_in(folder: Path) -> Path | None:
+    """The record of a finished case in its folder, in either layout; None where there is none.
 
-    Sidecars of masks on other grids (`space-`) are none.
+    Args:
+        folder: Of one case: `OUT/CASE`; in a BIDS derivative `OUT/sub-01/ses-1`, or the `anat` in it.
+
+    Raises:
+        DataError: the folder holds several cases.
     """
-    if (folder / RECORD).is_file():
+    found = _records_in(folder)
+    if len(found) > 1:
+        raise DataError(f"{folder}: holds {len(found)} cases; name the folder of one")
+    return found[0] if found else None
+
+
+def _records_in(folder: Path) -> list[Path]:
+    """Sidecars of masks on other grids (`space-`) are no records."""
+    if is_file(folder / RECORD):
         return [folder / RECORD]
     sidecars = [*folder.glob(f"*{_SEGMENTED}.json"), *folder.glob(f"anat/*{_SEGMENTED}.json")]
     return sorted(path for path in sidecars if SUBJECT.fullmatch(path.name.removesuffix(f"{_SEGMENTED}.json")))

@@ -1,10 +1,8 @@
 """What `case.json` holds: the answer for programs. docs/case.schema.json is its JSON Schema."""
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -17,15 +15,11 @@ from lacunet.description.pose import Laid, Pose
 from lacunet.description.shape import Focus, Shape, Side
 from lacunet.description.vasari import Feature
 from lacunet.errors import DataError
-from lacunet.evaluation.fit import Fit
-from lacunet.files import rounded
 from lacunet.intake.found import CautionKind
 from lacunet.models.calibration import Gain
 from lacunet.reading import read_text
 from lacunet.schema import Strict, first_problem
-from lacunet.segmentation.answer import Answer
-from lacunet.segmentation.bad_scan import BadScan
-from lacunet.segmentation.doubts import Kind, Signs
+from lacunet.segmentation.doubts import Kind
 from lacunet.segmentation.layout import RECORD
 from lacunet.task import Evidence
 
@@ -243,6 +237,11 @@ class CaseRecord(Part):
         """SHA-256 of the model's weights; "" where it was not noted."""
         return self.provenance.get("weights (sha256)", "")
 
+    def as_written(self, mask: Path) -> bool | None:
+        """Whether a mask of the case is still as lacunet wrote it; None where the record does not have its hash."""
+        written = self.masks_sha256.get(mask.name)
+        return sha256_of([mask]) == written if written else None
+
 
 class SidecarRecord(CaseRecord):
     """The record where it is the sidecar of a mask in a BIDS derivative, which has keys of BIDS too."""
@@ -269,75 +268,6 @@ def read_record(path: Path, advice: str) -> CaseRecord:
     except ValidationError as problems:
         broken = problems.errors()[0]["type"] == "json_invalid"
         raise DataError(f"{path}: {'is not JSON' if broken else first_problem(problems)}; {advice}") from problems
-
-
-def record_of_answer(
-    answer: Answer,
-    convention: str,
-    masks: Mapping[Path, Pose | None],
-    warnings: Sequence[str],
-    facts: Mapping[str, str],
-    seconds: float,
-    inputs: Mapping[str, str],
-) -> CaseRecord:
-    """An answer for programs, with as many digits as mean something.
-
-    Args:
-        answer: Of one case.
-        convention: What the integers of the masks mean.
-        masks: The files, which are there, and how the brain lies in their coordinates; None of a DICOM object.
-        warnings: All but cautions and doubts, also those of writing.
-        facts: The provenance, as the page prints it.
-        seconds: From loading the case to writing its page.
-        inputs: SHA-256 by sequence.
-    """
-    task, expected = answer.task, answer.expected
-    return CaseRecord(
-        case=answer.case.name,
-        written=datetime.now(UTC),
-        subset=task.subset_name(answer.subset),
-        acquired=task.subset_name(answer.case.acquired(task)),
-        cautions=tuple(SentenceRecord(kind=one.kind, sentence=one.sentence) for one in answer.cautions),
-        volumes_ml={region: round(volume, 3) for region, volume in answer.volumes.items()},
-        measures={region: shape_record(shape) for region, shape in answer.shapes.items() if shape},
-        vasari=answer.vasari,
-        caveat=answer.caveat,
-        doubts=tuple(DoubtRecord(kind=one.kind, sentence=one.sentence) for one in answer.doubts),
-        signs=_signs(answer.signs),
-        left_out=_left_out(answer.left_out),
-        n4={name: EvenedRecord(before=one.before, after=one.after) for name, one in answer.evened.items()},
-        evidence=answer.evidence,
-        expected_dice=dict(expected.expectation.dice) if expected.expectation else {},
-        expected_dice_from=expected.expectation.source if expected.expectation else None,
-        calibration=_calibration(expected.record),
-        withheld={region: tuple(kinds) for region, kinds in expected.withheld.items()},
-        warnings=(*(one.sentence for one in answer.cautions), *(one.sentence for one in answer.doubts), *warnings),
-        label_convention=convention,
-        masks=tuple(path.name for path in masks),
-        masks_sha256={path.name: sha256_of([path]) for path in masks},
-        poses={path.name: record_pose(pose) for path, pose in masks.items() if pose},
-        postprocessing=tuple(answer.rules),
-        provenance=facts,
-        seconds=round(seconds, 2),
-        inputs_sha256=inputs,
-        dice={region: round(dice, 4) for region, dice in answer.dice.items()},
-    )
-
-
-def _signs(signs: Signs) -> SignsRecord:
-    parts = signs.agreement.parts if signs.agreement else {}
-    return SignsRecord(
-        agreement={
-            name: AgreementRecord(volumes_ml=rounded(dict(part.volumes_ml), 4), dice=rounded(dict(part.dice), 4))
-            for name, part in parts.items()
-        },
-        fit={modality: FitRecord(**_fit(fit)) for modality, fit in signs.fits.items()},
-        both_sides=round(signs.where.both_sides, 3),
-        distant_ml=round(signs.where.distant_ml, 2),
-        brain_ml=round(signs.facts.brain_ml, 1),
-        voxel_mm=round(signs.facts.voxel_mm, 3),
-        shading={modality: round(factor, 2) for modality, factor in signs.facts.shading.items()},
-    )
 
 
 def shape_record(shape: Shape) -> ShapeRecord:
@@ -393,15 +323,3 @@ def _focus(focus: Focus) -> FocusRecord:
 def _point(place: tuple[float, float, float]) -> tuple[float, float, float]:
     x, y, z = place
     return round(x, 1), round(y, 1), round(z, 1)
-
-
-def _left_out(bad: BadScan | None) -> dict[str, LeftOutRecord]:
-    return {bad.modality: LeftOutRecord(**_fit(bad.fit), least=bad.least)} if bad else {}
-
-
-def _fit(fit: Fit) -> dict[str, float]:
-    return {"alone": round(fit.alone, 4), "others": round(fit.others, 4)}
-
-
-def _calibration(record: Mapping[str, Any] | None) -> CalibrationRecord | None:
-    return None if record is None else CalibrationRecord.model_validate_json(json.dumps(record))

@@ -14,11 +14,11 @@ from lacunet.intake.record import import_facts
 from lacunet.prediction.choices import N4
 from lacunet.prediction.postprocess import Rule
 from lacunet.segmentation.answer import Answer
+from lacunet.segmentation.answer_record import record_of_answer
 from lacunet.segmentation.bids import SourceDataset, about_mask, about_native, write_sidecar
 from lacunet.segmentation.doubts import SHADED
 from lacunet.segmentation.layout import Layout, Places
 from lacunet.segmentation.page import view_of, write_case_page
-from lacunet.segmentation.record import record_of_answer
 from lacunet.task import Evidence, Subset
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need

@@ -9,7 +9,7 @@ from lacunet.data.names import person_of
 from lacunet.data.source_table import FILE_NAME, files_of_case
 from lacunet.errors import DataError
 from lacunet.files import path_in
-from lacunet.segmentation.layout import records_in
+from lacunet.segmentation.layout import record_in
 from lacunet.segmentation.record import CaseRecord, read_record
 
 _ADVICE = "segment the case again"
@@ -47,7 +47,8 @@ def read_finished(folder: Path) -> Finished:
         folder: Of one case: `OUT/CASE`; in a BIDS derivative `OUT/sub-01/ses-1`.
 
     Raises:
-        DataError: there is no finished case, its record is not one, or its mask or the list of its scans is gone.
+        DataError: there is no finished case or more than one, its record is not one, or its mask or the list of its
+            scans is gone.
     """
     path = _record_in(folder)
     record = read_record(path, _ADVICE)
@@ -60,11 +61,9 @@ def read_finished(folder: Path) -> Finished:
 
 
 def _record_in(folder: Path) -> Path:
-    found = records_in(folder)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise DataError(f"{folder}: holds {len(found)} cases; name the folder of one")
+    found = record_in(folder)
+    if found is not None:
+        return found
     raise DataError(
         f"{folder}: holds no finished case, since there is no case.json; give the folder that lacunet segment wrote "
         "for the case, or go on with lacunet segment --resume if it was stopped"

@@ -24,11 +24,12 @@ _ROUNDED_ML = 0.001
 
 
 def mask_measured(visit: Visit, task: Task) -> Measured:
-    """What the mask on disk measures. One that was changed since it was segmented has no range."""
+    """What the mask on disk measures. One that was changed after it was segmented has no range."""
     record, grid = visit.record, visit.case.grid
     masks = region_masks(visit.labels, task)
     volumes = {region: volume_ml(mask, grid.spacing) for region, mask in masks.items()}
-    calibration = None if was_changed(record, volumes) else record.calibration
+    changed = _was_changed(visit, volumes)
+    calibration = None if changed else record.calibration
     return Measured(
         subset=visit.subset,
         volumes=volumes,
@@ -37,12 +38,17 @@ def mask_measured(visit: Visit, task: Task) -> Measured:
         products=_products({region: shape_of(mask, None, grid) for region, mask in masks.items()}),
         evidence=task.evidence(visit.subset),
         doubtful=bool(record.doubts),
+        changed=changed,
     )
 
 
-def was_changed(record: CaseRecord, volumes: Mapping[str, float]) -> bool:
-    """Whether a mask of these volumes (ml by region) is another one than that of `case.json`."""
-    return any(abs(volume - record.volumes_ml.get(region, 0.0)) > _ROUNDED_ML for region, volume in volumes.items())
+def _was_changed(visit: Visit, volumes: Mapping[str, float]) -> bool:
+    """Whether the mask is another one than lacunet wrote; by its volumes where the record does not have its hash."""
+    as_written = visit.record.as_written(visit.finished.mask)
+    if as_written is not None:
+        return not as_written
+    stated = visit.record.volumes_ml
+    return any(abs(volume - stated.get(region, 0.0)) > _ROUNDED_ML for region, volume in volumes.items())
 
 
 def asked_again(visit: Visit, subset: Subset, predictor: Predictor) -> Answer:

@@ -27,6 +27,7 @@ class Measured:
         products: Of the two largest diameters, mm2 by region; regions without a focus are left out.
         evidence: Whether these sequences can show a region.
         doubtful: Whether there is a doubt of the mask.
+        changed: Whether the mask was changed after it was segmented, so that no range holds for it.
     """
 
     subset: Subset
@@ -36,6 +37,7 @@ class Measured:
     products: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     doubtful: bool = False
+    changed: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ def _why_not_known(region: str, earlier: Measured, later: Measured, span: Span |
         if one.evidence.get(region) == "inferred":
             shown = " or ".join(task.titles[modality] for modality in task.shown_by[region])
             return f"inferred, not seen: of the sequences used none is {shown}"
+        if span is None and one.changed:
+            return f"the mask of the {visit} visit was changed after it was segmented, so its error is not known"
         if span is None and one.doubtful:
             return f"the mask of the {visit} visit is doubtful, so its error is not known"
     if span is None:

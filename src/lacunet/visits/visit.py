@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from lacunet.case import Case, CaseFiles, ImageFile
+from lacunet.data.content import MOST_OF_THE_BRAIN
 from lacunet.data.hidden_names import errors_without_names
 from lacunet.data.names import person_of
 from lacunet.data.nifti import load_case
 from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.data.source_table import files_of_case, sha256_of
-from lacunet.errors import DataError, LacunetError, UnpreparedError
+from lacunet.errors import DataError, LacunetError, UnpreparedError, WholeBrainError
 from lacunet.intake.read.dataset import UnreadableFile
 from lacunet.intake.read.header import Person, looks_like_dicom, read_header
 from lacunet.intake.read.subject import day_beside, day_of
@@ -74,7 +75,8 @@ def load_visit(finished: Finished, task: Task) -> Visit:
         task: Of the model that made the mask.
 
     Raises:
-        DataError: a scan is gone, or is not the one that was segmented; or it was imported while it was segmented.
+        DataError: a scan is gone, or is not the one that was segmented; it was imported while it was segmented; or the
+            mask is none of a tumour.
     """
     record, subset = finished.record, task.subset(finished.record.subset)
     images = {modality: ImageFile(_scan(finished, modality, task)) for modality in task.subset(finished.inputs)}
@@ -92,6 +94,11 @@ def load_visit(finished: Finished, task: Task) -> Visit:
             case = load_case(files, task)
         except UnpreparedError as error:
             raise DataError(f"{finished.folder}: {_IMPORT_FIRST}") from error
+        except WholeBrainError as error:
+            raise DataError(
+                f"{finished.folder}: the mask covers more than {MOST_OF_THE_BRAIN:.0%} of the brain, as no tumour "
+                "does; look at it and correct it, or segment the case again"
+            ) from error
     first = finished.inputs[subset[0]][0]
     digits, person = _said_by(_dicom_behind(first, record.case, subset[0]))
     return Visit(finished, replace(files, reference=None), case, subset, day_of(digits) or day_beside(first), person)

@@ -3,7 +3,6 @@
 from lacunet.report.page import join_words, millilitres, sentence
 from lacunet.stats.intervals import Span
 from lacunet.task import Task
-from lacunet.visits.measure import was_changed
 from lacunet.visits.numbers import Comparison, RegionChange, Verdict
 from lacunet.visits.pair import Pair
 from lacunet.visits.placed import Laid
@@ -76,7 +75,7 @@ def warnings_of(pair: Pair, laid: Laid, everything: Comparison, common: Comparis
     for word, visit, measured in both:
         said = [*(one.sentence for one in visit.record.cautions), *(one.sentence for one in visit.record.doubts)]
         found += [f"The {word} visit: {words}" for words in said]
-        if was_changed(visit.record, measured.volumes):
+        if measured.changed:
             found.append(f"The mask of the {word} visit was changed after it was segmented, so no range holds for it")
     if not pair.named:
         found.append("Only the likeness of the scans says that both visits are of one person; make sure of it")
