@@ -3,9 +3,8 @@
 import gc
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from lacunet.intake.align.atlas import case_grid
 from lacunet.intake.align.strip import upright_grid
 from lacunet.segmentation import answer
 from phantoms_made import KEPT, write_phantoms
+from typed import Run, typed
 
 _MADE_HERE: list[Path] = []
 
@@ -64,17 +64,9 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def lacunet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def lacunet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process: its exit status, what it printed, and its complaints."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lacunet", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return run
+    return typed("lacunet", main, monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -87,7 +79,7 @@ def no_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
 def few_starts() -> Iterator[None]:
     """Registration from two starts that turn nothing, by a fifth of the places: quick, and to about 1 mm.
 
-    That it finds its place from anywhere, and how well, is tested in test_intake_register.
+    That it finds its place from anywhere, and how well, is tested in tests/intake/align/test_register.py.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(register, "product", lambda angles, repeat: [(0.0,) * repeat])

@@ -27,7 +27,8 @@ from lacunet.data.nifti import load_case
 from lacunet.data.prepare import prepare_images, prepare_reference
 from lacunet.data.scan_facts import ScanFacts, scan_facts
 from lacunet.data.split import read_split
-from lacunet.description.where import midline_of, where_of
+from lacunet.description.midline import midline_of
+from lacunet.description.where import where_of
 from lacunet.evaluation.agreement import agreement_of, parts_of
 from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.files import whole_file

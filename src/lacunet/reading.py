@@ -36,6 +36,32 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a name that no folder can have is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def folders_in(folder: Path, error: type[LacunetError], label: str) -> list[str]:
+    """The names of the folders in a folder, sorted.
+
+    Args:
+        folder: Is there.
+        error: What is raised.
+        label: What the folder is called in errors.
+
+    Raises:
+        LacunetError: of the type `error`: it cannot be opened.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.is_dir())
+    except OSError as problem:
+        what_to_do = ADVICE.get(problem.errno or 0, "check its disk")
+        raise error(f"{label}: cannot be opened ({problem.strerror or problem}); {what_to_do}") from problem
+
+
 def read_text(path: Path, error: type[LacunetError], advice: str, largest: int = LARGEST) -> str:
     """The text of a file.
 

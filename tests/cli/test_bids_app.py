@@ -2,9 +2,8 @@
 
 import csv
 import json
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel as nib
@@ -17,10 +16,10 @@ from lacunet.case import Case
 from lacunet.cli.bids import main
 from lacunet.data.phantom.phantom import make_phantom
 from small import save_tiny
+from typed import Run, typed
 
 pytestmark = pytest.mark.usefixtures("few_starts")
 
-App = Callable[..., tuple[int, str, str]]
 WORDS = {"t1n": "T1w", "t1c": "ce-gadolinium_T1w", "t2w": "T2w", "t2f": "FLAIR"}
 EXPECTED_WARNINGS = {
     ("TOO_FEW_AUTHORS", "/dataset_description.json", ""),  # a program does not know who they are
@@ -29,21 +28,13 @@ EXPECTED_WARNINGS = {
 
 
 @pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> App:
+def app(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the App in this process: its exit status, what it printed, and its complaints."""
     monkeypatch.setattr(tempfile, "tempdir", tempfile.gettempdir())
     for name in ("TMPDIR", "OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
         monkeypatch.setenv(name, "")  # else what the App sets where nothing was set stays after the test
         monkeypatch.delenv(name)
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lacunet-bids", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return run
+    return typed("lacunet-bids", main, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +83,7 @@ def names_below(folder: Path) -> set[str]:
 
 
 @needs_validator
-def test_all_of_a_data_set_and_the_validator_accepts_it(app: App, dataset: Path, model: str) -> None:
+def test_all_of_a_data_set_and_the_validator_accepts_it(app: Run, dataset: Path, model: str) -> None:
     out = dataset / "derivatives" / "lacunet"
     status, said, complaints = app(dataset, out, "participant", "-m", model, "--no-viewer", "--save-probabilities")
     assert (status, "3 of 4 visits" in said) == (1, True), (said, complaints)
@@ -120,7 +111,7 @@ def said_of(out: Path, image: str) -> Mapping[str, object]:
     return said
 
 
-def test_each_mask_says_where_it_lies_and_what_it_was_made_from(app: App, dataset: Path, model: str) -> None:
+def test_each_mask_says_where_it_lies_and_what_it_was_made_from(app: Run, dataset: Path, model: str) -> None:
     out = dataset / "derivatives" / "lacunet"
     app(dataset, out, "participant", "-m", model, "--no-viewer", "--session-label", "pre")
     app(dataset, out, "participant", "-m", model, "--no-viewer", "--participant-label", "sub-02")
@@ -143,7 +134,7 @@ def test_each_mask_says_where_it_lies_and_what_it_was_made_from(app: App, datase
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_what_is_done_is_passed_over_until_it_is_to_be_replaced(app: App, dataset: Path, model: str) -> None:
+def test_what_is_done_is_passed_over_until_it_is_to_be_replaced(app: Run, dataset: Path, model: str) -> None:
     words = (dataset, dataset.parent / "out", "participant", "-m", model, "--no-viewer", "--session_label", "pre")
     record = dataset.parent / "out/sub-01/ses-pre/anat/sub-01_ses-pre_desc-lacunet_dseg.json"
     assert app(*words)[0] == 0
@@ -167,7 +158,7 @@ def test_what_is_done_is_passed_over_until_it_is_to_be_replaced(app: App, datase
         (("out", "participant", "--participant", "01"), "unrecognized arguments: --participant 01"),
     ],
 )
-def test_a_wrong_command_line_ends_with_2(app: App, dataset: Path, words: tuple[str, ...], why: str) -> None:
+def test_a_wrong_command_line_ends_with_2(app: Run, dataset: Path, words: tuple[str, ...], why: str) -> None:
     out, *rest = words
     status, _, complaints = app(dataset, dataset.parent / out, *rest)
     assert (status, why in complaints) == (2, True), complaints
@@ -184,7 +175,7 @@ def test_a_wrong_command_line_ends_with_2(app: App, dataset: Path, words: tuple[
     ],
 )
 def test_a_folder_that_may_be_no_bids_is_refused(
-    app: App, dataset: Path, model: str, text: str | None, why: str
+    app: Run, dataset: Path, model: str, text: str | None, why: str
 ) -> None:
     path = dataset / "dataset_description.json"
     path.unlink() if text is None else path.write_text(text)
@@ -194,16 +185,16 @@ def test_a_folder_that_may_be_no_bids_is_refused(
     assert app(dataset, dataset.parent / "out", *words)[0] == 1  # it goes on, and this person has no scan
 
 
-def test_no_folder_of_people_and_no_folder_at_all(app: App, tmp_path: Path) -> None:
+def test_no_folder_of_people_and_no_folder_at_all(app: Run, tmp_path: Path) -> None:
     assert "BIDS_DIR holds no folder that is called sub-LABEL" in app(tmp_path, tmp_path / "o", "participant")[2]
     assert "BIDS_DIR: there is no such folder" in app(tmp_path / "x", tmp_path / "o", "participant")[2]
 
 
-def test_the_version_is_said(app: App) -> None:
+def test_the_version_is_said(app: Run) -> None:
     assert app("--version")[:2] == (0, f"lacunet-bids {__version__}\n")
 
 
-def test_files_of_another_person_are_refused(app: App, dataset: Path, patient: Case, model: str) -> None:
+def test_files_of_another_person_are_refused(app: Run, dataset: Path, patient: Case, model: str) -> None:
     write_scan(patient, "t2w", dataset / "sub-04" / "anat", "sub-05")
     status, _, complaints = app(
         dataset, dataset.parent / "out", "participant", "-m", model, "--participant-label", "04"

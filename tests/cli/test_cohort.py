@@ -3,15 +3,13 @@
 import gzip
 import json
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from calibrations_made import tiny_model
 from phantoms_made import write_phantoms
-
-Run = Callable[..., tuple[int, str, str]]
+from typed import Run
 
 
 def with_header(scan: Path, offset: int, form: str, value: int) -> None:

@@ -38,8 +38,7 @@ from lacunet.training.prepared import prepare_cases
 from lacunet.training.train import train
 from phantoms_made import write_phantoms
 from small import tiny_recipe
-
-Run = Callable[..., tuple[int, str, str]]
+from typed import Run
 
 LINE = "lacunet: every case was segmented without a problem"
 """What a name would like the terminal to say."""

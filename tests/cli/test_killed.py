@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,7 @@ from lacunet.training.recipe import write_recipe
 from phantoms_made import write_phantoms
 from same_files import written
 from small import ROOT, tiny_recipe
-
-Run = Callable[..., tuple[int, str, str]]
+from typed import Run
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
@@ -20,8 +19,7 @@ from lacunet.training.recipe import write_recipe
 from phantoms_made import write_phantoms
 from same_files import written
 from small import tiny_recipe
-
-Run = Callable[..., tuple[int, str, str]]
+from typed import Run
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

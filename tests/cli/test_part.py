@@ -1,6 +1,5 @@
 """`--part 1/2` and `--part 2/2` together write what one command does, and say what is missing until then."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,7 @@ from lacunet.data.parts import Part, in_part, missing_words, read_part
 from lacunet.errors import UsageError
 from phantoms_made import write_phantoms
 from same_files import written
-
-Run = Callable[..., tuple[int, str, str]]
+from typed import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

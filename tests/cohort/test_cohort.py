@@ -22,12 +22,12 @@ from lacunet.cohort.failures import note_failure, read_failures
 from lacunet.cohort.files import with_cohort, write_cohort
 from lacunet.cohort.outliers import FAR, in_order
 from lacunet.cohort.page import cohort_page, link_of
+from lacunet.cohort.result import RegionResult, Result
 from lacunet.cohort.table import columns_of, safe, write_results
 from lacunet.data.parts import Part
 from lacunet.errors import OutputError, Problem
 from lacunet.intake.found import Survey
 from lacunet.segmentation.layout import Layout, places
-from lacunet.segmentation.result import RegionResult, Result
 from lacunet.segmentation.write import Segmented
 from small import ROOT
 

@@ -352,6 +352,17 @@ def test_a_case_of_a_bids_derivative_is_known_by_its_folder_and_beside_its_mask(
         assert (found.case, found.change.mask, found.place_from) == ("p01", mask, "case")
 
 
+def test_a_name_that_no_file_can_have_is_told_as_one_that_is_not_there(lacunet, patient, drawn, tmp_path):
+    path, name = save(tmp_path / "m.nii.gz", drawn, patient.grid.affine), 300 * "a"
+    for words, said in (
+        ((f"{name}.nii.gz",), "no such file; name the file of the mask"),
+        ((path, "--case", name), "no such file or folder; --case takes the folder of one case"),
+        ((path, "--labels", "brats2023", "-o", f"{tmp_path}/{name}.json"), "cannot be written (File name too long)"),
+    ):
+        status, _, complaint = lacunet("measure", *words)
+        assert (status, said in complaint) == (1, True), complaint
+
+
 def test_an_older_record_without_poses_and_hashes_is_read(patient, drawn, tmp_path):
     folder = case_folder(tmp_path / "p01", patient, drawn)
     record = json.loads((folder / "case.json").read_text())

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lacunet.case import Grid
-from lacunet.description.where import Where, midline_of, outline_plane, where_of
+from lacunet.description.midline import midline_of, outline_plane
+from lacunet.description.where import Where, where_of
 
 SHAPE = (80, 96, 80)
 GRID = Grid(SHAPE, np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -151,6 +151,25 @@ def told(taken: dict[str, int], refuse: Callable[[str], bool] = lambda name: Fal
     return store
 
 
+def test_a_result_that_cannot_be_sent_for_an_unforeseen_reason_does_not_hold_up_the_next_study(
+    queue: Queue, monkeypatch
+) -> None:
+    def store(peer: object, title: str, path: Path) -> None:
+        if path.name == "a.dcm":
+            raise RuntimeError("Mustermann")
+        taken.append(path.name)
+
+    add(queue, "1.3")
+    for name in ("a", "b"):
+        queue.segmented(begun(queue), {}, results(name), time.time())
+    taken, said = [], []
+    monkeypatch.setattr(sending, "store", store)
+    send_due(settings_in(queue).send, "LACUNET", queue, said.append)
+    assert (taken, states(queue)) == (["b.dcm"], {"1.2": "sending", "1.3": "done"})
+    assert "mask not sent: an error in lacunet itself (RuntimeError)" in said[0]
+    assert "Mustermann" not in said[0]
+
+
 def test_an_archive_that_does_not_answer_is_asked_again(queue: Queue, monkeypatch) -> None:
     add(queue, "1.3")
     for names in (("a", "b"), ("c",)):
@@ -258,6 +277,13 @@ def test_an_error_of_a_step_is_said_once_and_ends_nothing(queue: Queue, monkeypa
 
 def test_two_nodes_do_not_share_a_folder(tmp_path: Path) -> None:
     with _alone(tmp_path), pytest.raises(UsageError, match="another node works there"), _alone(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("spoil", [Path.mkdir, lambda path: path.write_bytes(b"no database" * 100)])
+def test_a_folder_that_cannot_be_locked_is_told_as_what_it_is(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    spoil(tmp_path / "lock")
+    with pytest.raises(OutputError, match=r"lock: cannot be used \(.*\); check the permissions"), _alone(tmp_path):
         pass
 
 

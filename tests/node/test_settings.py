@@ -51,6 +51,9 @@ def test_relative_folders_start_at_the_file(tmp_path: Path) -> None:
         ({"receive": {"complete": "soon"}}, "'receive.complete' = 'soon'"),
         ({"send": {}}, r"'send': needs either \[send.store\] or \[send.stow\]"),
         ({"send": {"stow": {"url": "ftp://archive"}}}, "'send.stow.url' = 'ftp://archive': expected an address"),
+        ({"send": {"stow": {"url": "http://[::1"}}}, r"'send.stow.url' = 'http://\[::1': expected an address"),
+        ({"send": {"stow": {"url": "http://archive:99999/"}}}, "such as https://archive:8443/dicom-web"),
+        ({"send": {"stow": {"url": "https:///dicom-web"}}}, "expected an address"),
         ({"send": {"store": {"title": "A", "address": "x", "port": 0}}}, "'send.store.port' = 0"),
     ],
 )

@@ -1,5 +1,6 @@
 """What a node says of itself, in the terminal and on its page."""
 
+import http.client
 import sqlite3
 import time
 import urllib.error
@@ -13,6 +14,7 @@ import tomli_w
 pytest.importorskip("pydicom", reason="pip install 'lacunet[node]'")
 
 from lacunet.errors import OutputError, UsageError
+from lacunet.node import serve
 from lacunet.node.queue import Queue
 from lacunet.node.remembered import is_settled, refusals, remember_fetched, remember_refusal
 from lacunet.node.serve import serving
@@ -100,20 +102,35 @@ def test_a_study_that_cannot_be_fetched_is_shown_until_it_can(tmp_path: Path) ->
 
 def test_the_page_is_served_and_nothing_else(tmp_path: Path) -> None:
     queue = a_queue(tmp_path)
-    settings = NodeSettings.model_validate({**FIELDS, "page": {"port": 0}})
-    with serving(settings, queue) as port:
+    settings, said = NodeSettings.model_validate({**FIELDS, "page": {"port": 0}}), list[str]()
+    with serving(settings, queue, said.append) as port:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
             page, refresh = answer.read().decode(), answer.headers["Refresh"]
         for path in ("/queue.sqlite", "/../node.toml"):
             with pytest.raises(urllib.error.HTTPError, match="404") as error:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10)
             error.value.close()
-    assert refresh == "30"
+    assert (refresh, said) == ("30", [])
     assert "Whole tumour 84.1 ml" in page
     assert "Holds no MR scan that can be used" in page
     assert "&lt;b&gt;a note" in page
     assert "its address is not listed".capitalize() in page
     assert "1.1" not in page.split("</style>")[1]
+
+
+def test_a_page_that_cannot_be_made_says_why_and_prints_no_traceback(tmp_path: Path, monkeypatch, capfd) -> None:
+    settings, said = NodeSettings.model_validate({**FIELDS, "page": {"port": 0}}), list[str]()
+    with serving(settings, Queue(tmp_path), said.append) as port:
+        with pytest.raises(urllib.error.HTTPError, match="503") as error:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+        assert "no node has run there yet" in error.value.read().decode()
+        error.value.close()
+        monkeypatch.setattr(serve, "status_of", lambda queue: 1 / 0)
+        with pytest.raises(http.client.RemoteDisconnected):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+    assert len(said) == 1
+    assert said[0].startswith("the status page: an error in lacunet itself (ZeroDivisionError)")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_study_of_an_archive_is_fetched_when_it_has_stopped_growing(tmp_path: Path) -> None:

@@ -69,9 +69,11 @@ def answering(status: int, body: bytes, seen: list[tuple[str, str]]) -> Iterator
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield Web(url=f"http://127.0.0.1:{server.server_port}/dicom-web/", timeout_seconds=10)
-        server.shutdown()
-        thread.join()
+        try:
+            yield Web(url=f"http://127.0.0.1:{server.server_port}/dicom-web/", timeout_seconds=10)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_studies_are_found_by_their_uids_alone(tmp_path: Path) -> None:
@@ -109,5 +111,6 @@ def test_an_object_that_is_refused_is_told(tmp_path: Path) -> None:
     said = {"00081198": {"Value": [{"00081197": {"Value": [0xA700]}}]}}
     with answering(200, json.dumps(said).encode(), []) as web, pytest.raises(OutputError, match="reason 0xA700"):
         stow(web, tmp_path / "a.dcm")
-    with answering(200, b"{}", []) as web:
-        stow(web, tmp_path / "a.dcm")
+    for body in (b"{}", b"[]", b'{"00081198": []}', b'{"00081198": {"Value": {}}}'):
+        with answering(200, body, []) as web:
+            stow(web, tmp_path / "a.dcm")

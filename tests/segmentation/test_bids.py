@@ -1,11 +1,13 @@
 """The top of a BIDS derivative: what it says, whom it names, and that it replaces nobody else's."""
 
+import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lacunet.errors import OutputError
+from lacunet.errors import OutputError, UsageError
 from lacunet.segmentation.bids import SourceDataset, begin_bids, source_dataset
 from lacunet.segmentation.bids_dataset import visits_of
 from lacunet.task import GLIOMA
@@ -76,6 +78,22 @@ def test_its_own_is_written_again_and_a_readme_of_the_user_stays(tmp_path: Path)
     described = json.loads((tmp_path / "dataset_description.json").read_text())
     assert described["SourceDatasets"] == [{"URL": "../raw", "DOI": "doi:10.1/x"}]
     assert (tmp_path / "README.md").read_text() == "ours"
+
+
+@pytest.mark.parametrize(("closed", "named"), [("", "BIDS_DIR"), ("sub-01", "BIDS_DIR/sub-01")])
+def test_a_folder_that_is_closed_to_the_user_is_named(tmp_path, monkeypatch, closed: str, named: str) -> None:
+    (tmp_path / "sub-01").mkdir()
+    opened = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == tmp_path / closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    said = rf"^{named}: cannot be opened \(Permission denied\); ask for the right to read it$"
+    with pytest.raises(UsageError, match=said):
+        visits_of(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_the_record_of_a_case_is_found_in_either_layout_beside_masks_on_other_gr
             path.write_text("{}")
         assert record_in(folder) == at.record
     assert record_in(at.folder) == at.record
+    assert record_in(tmp_path / (300 * "a")) is None  # no folder can have such a name
     at.record.with_name("sub-02_desc-lacunet_dseg.json").write_text("{}")
     with pytest.raises(DataError, match="anat: holds 2 cases; name the folder of one"):
         record_in(at.folder)

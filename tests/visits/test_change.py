@@ -231,6 +231,11 @@ def test_a_mask_that_was_corrected_by_hand_has_no_range(results, phantoms, later
     assert found.warnings[0].startswith("The mask of the later visit was changed after it was segmented")
 
 
+def without_row(table: Path, modality: str) -> None:
+    lines = table.read_text("utf-8").splitlines(keepends=True)
+    table.write_text("".join(line for line in lines if f",{modality}," not in line), "utf-8")
+
+
 def spoiled(folder: Path, spoil: Callable[[Path], object]) -> Path:
     spoil(folder)
     return folder
@@ -246,6 +251,7 @@ def spoiled(folder: Path, spoil: Callable[[Path], object]) -> Path:
         (lambda at: (at / "case.json").write_text("{}"), "case.json: '[a-z_]+' is missing; segment the case again"),
         (lambda at: next(at.glob("*-mask.nii.gz")).unlink(), "the mask of the case is not there"),
         (lambda at: (at.parent / "sources.csv").unlink(), "no sources.csv above it names the scans"),
+        (lambda at: without_row(at.parent / "sources.csv", "t2f"), "sources.csv does not name the scan that is FLAIR"),
     ],
 )
 def test_a_case_that_is_not_finished_is_refused(results, phantoms, later, tmp_path, spoil, said):

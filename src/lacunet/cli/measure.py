@@ -1,5 +1,6 @@
 """Measures of a mask that somebody drew or corrected: `lacunet measure`."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ import typer
 from lacunet.cli.options import Overwrite, ShowNames, TaskName
 from lacunet.cli.terminal import print_rows, say
 from lacunet.errors import OutputError
+from lacunet.reading import is_folder
 from lacunet.task import IN_BRACKETS, get_task
 
 if TYPE_CHECKING:
@@ -47,8 +49,8 @@ def measure(
     from lacunet.corrections.measure import measure as measure_mask
     from lacunet.files import write_json
 
-    output = output / FILE_NAME if output and output.is_dir() else output
-    if output is not None and output.exists() and not overwrite:
+    output = output / FILE_NAME if output and is_folder(output) else output
+    if output is not None and not overwrite and os.path.lexists(output):  # False of a name that no file can have
         raise OutputError(f"{output}: exists already; replace it with --overwrite, or choose another name")
     known = get_task(task)
     record = measure_mask(mask, known, case, scan or (), labels, show_names)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lacunet.cohort.failures import Failure, read_failures
+from lacunet.cohort.result import Result, result_of
 from lacunet.errors import DataError
 from lacunet.files import why_not_plain
+from lacunet.reading import folders_in, is_file
 from lacunet.segmentation.layout import SUBJECT, Places, places
-from lacunet.segmentation.result import Result, result_of
 
 Stamp = tuple[int, int, int]
 """Of a file: it changes when the file does."""
@@ -61,7 +62,7 @@ def cohort_of(folder: Path, before: Cohort | None = None) -> Cohort:
         before: What was there a while ago: only records that changed since are read.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such folder, or it cannot be opened.
         OutputError: a note about a failure is damaged. A damaged record is a failure of its case.
     """
     if not folder.is_dir():
@@ -82,20 +83,31 @@ def cohort_of(folder: Path, before: Cohort | None = None) -> Cohort:
 
 
 def finished(folder: Path) -> Iterator[Places]:
-    """The files of each case that is done: it has a record."""
+    """The files of each case that is done: it has a record, and the user may read it.
+
+    Raises:
+        DataError: the folder cannot be opened.
+    """
     for name in _folders(folder):
-        if (at := places(folder, name)).record.is_file():
+        if is_file((at := places(folder, name)).record):
             yield at
-        if SUBJECT.fullmatch(name):
-            visits = [f"{name}_{visit}" for visit in _folders(folder / name)]
-            for stem in [name, *(visit for visit in visits if SUBJECT.fullmatch(visit))]:
-                if (at := places(folder, stem, "bids")).record.is_file():
-                    yield at
+        for stem in _visits(folder / name) if SUBJECT.fullmatch(name) else ():
+            if is_file((at := places(folder, stem, "bids")).record):
+                yield at
+
+
+def _visits(person: Path) -> list[str]:
+    """What the visits of a person may be called in a BIDS derivative; none where the folder is closed to the user."""
+    try:
+        visits = [f"{person.name}_{visit}" for visit in _folders(person)]
+    except DataError:
+        return []
+    return [person.name, *(visit for visit in visits if SUBJECT.fullmatch(visit))]
 
 
 def _folders(folder: Path) -> list[str]:
     """Names of the folders that may be those of cases."""
-    return sorted(path.name for path in folder.iterdir() if not why_not_plain(path.name) and path.is_dir())
+    return [name for name in folders_in(folder, DataError, str(folder)) if not why_not_plain(name)]
 
 
 def _stamp(path: Path) -> Stamp:

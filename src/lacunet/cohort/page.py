@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from lacunet.cohort.cohort import Cohort
 from lacunet.cohort.outliers import FAR, LEAST_CASES, REASONS, Looked, Reason, in_order, volumes_of
+from lacunet.cohort.result import RegionResult, Result
 from lacunet.files import write_text
 from lacunet.report.page import millilitres, render, resource, sentence
 from lacunet.segmentation.layout import RESULTS_TABLE
-from lacunet.segmentation.result import RegionResult, Result
 from lacunet.task import GLIOMA
 
 TITLES: Mapping[Reason, str] = {

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lacunet.cohort.cohort import Cohort, CohortCase
+from lacunet.cohort.result import RegionResult, Result
 from lacunet.errors import visible
 from lacunet.files import whole_file
-from lacunet.segmentation.result import RegionResult, Result
 
 BETWEEN = " | "
 """Between the sentences of one cell."""

@@ -14,7 +14,7 @@ from lacunet.data.nifti import ras_grid, to_ras
 from lacunet.data.volume import read_file
 from lacunet.description.pose import Pose
 from lacunet.errors import DataError
-from lacunet.reading import is_file
+from lacunet.reading import is_file, is_folder
 from lacunet.segmentation.layout import RECORD, record_in
 from lacunet.segmentation.record import CaseRecord, pose_from, read_record
 from lacunet.task import Task
@@ -90,7 +90,7 @@ def case_at(path: Path, task: Task, show_names: bool) -> MeasuredCase:
     if (record := record_in(path)) is not None:
         return _recorded(record)
     what = f"--case takes the folder of one case, with {RECORD} of lacunet segment or with its scans"
-    if not path.is_dir():
+    if not is_folder(path):
         raise DataError(f"{path}: no such file or folder; {what}")
     try:
         cases = survey_named([path], task, show_names).cases

@@ -28,7 +28,7 @@ from lacunet.description.shape import shape_of
 from lacunet.description.vasari import vasari_of
 from lacunet.errors import DataError
 from lacunet.evaluation.metrics import region_masks, volume_ml
-from lacunet.reading import is_file
+from lacunet.reading import is_file, is_folder
 from lacunet.segmentation.record import shape_record
 from lacunet.task import Task
 
@@ -98,7 +98,7 @@ def measure(
 
 def _require_readable(mask: Path) -> None:
     """Refuse what is no file of a mask before a format is looked for."""
-    if mask.is_dir():
+    if is_folder(mask):
         raise DataError(f"{mask}: is a folder; name the file of the mask (.nii.gz, .nrrd)")
     if not is_file(mask):
         raise DataError(f"{mask}: no such file; name the file of the mask (.nii.gz, .nrrd)")

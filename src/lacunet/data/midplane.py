@@ -49,6 +49,18 @@ class Plane:
         return np.asarray(points - 2.0 * np.outer(self.normal, self.distance(points)))
 
 
+def tilted_plane(numbers: Float[np.ndarray, "3"], centre: Float[np.ndarray, "3"]) -> Plane:
+    """A plane near the vertical one through a centre.
+
+    Args:
+        numbers: A shift along x off the centre, mm, and slopes along y and z.
+        centre: In mm.
+    """
+    normal = np.array([1.0, numbers[1], numbers[2]])
+    normal /= np.linalg.norm(normal)
+    return Plane(normal, float(normal @ centre + normal[0] * numbers[0]))
+
+
 @dataclass(frozen=True)
 class _Brain:
     """What is compared.
@@ -83,14 +95,14 @@ def midplane(case: Case, task: Task) -> tuple[Plane, float]:
     centre = brain.points.mean(axis=1)
 
     def cost(numbers: np.ndarray) -> float:
-        return _difference(brain, _plane(numbers, centre))
+        return _difference(brain, tilted_plane(numbers, centre))
 
     guesses = [np.array(guess) for guess in product(_SHIFTS, _SLOPES, _SLOPES)]
     start = min(guesses, key=cost)
     around = start + np.concatenate([np.zeros((1, 3)), np.diag([3.0, 0.05, 0.05])])
     options = {"initial_simplex": around, "xatol": 1e-3, "fatol": 1e-5, "maxfev": 150}
     found = optimize.minimize(cost, start, method="Nelder-Mead", options=options)
-    return _plane(found.x, centre), float(found.fun)
+    return tilted_plane(found.x, centre), float(found.fun)
 
 
 def sampled(array: Float[np.ndarray, "x y z"], voxels: Points) -> Float[np.ndarray, " n"]:
@@ -117,13 +129,6 @@ def _compared(case: Case, task: Task) -> _Brain:
         values=features[(slice(None), *voxels)],
         to_grid=np.linalg.inv(frame.affine),
     )
-
-
-def _plane(numbers: np.ndarray, centre: np.ndarray) -> Plane:
-    """From a shift along x (mm) off a centre, and slopes along y and z."""
-    normal = np.array([1.0, numbers[1], numbers[2]])
-    normal /= np.linalg.norm(normal)
-    return Plane(normal, float(normal @ centre + normal[0] * numbers[0]))
 
 
 def _difference(brain: _Brain, plane: Plane) -> float:

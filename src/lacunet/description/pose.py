@@ -14,7 +14,8 @@ from scipy.spatial.transform import Rotation
 from lacunet.case import Grid
 from lacunet.data.midplane import Plane
 from lacunet.data.phantom.anatomy import load_atlas
-from lacunet.description.where import Blocks, blocks_of, midline_of
+from lacunet.description.blocks import Blocks, blocks_of
+from lacunet.description.midline import midline_of
 
 Points = Float[np.ndarray, "3 n"]
 

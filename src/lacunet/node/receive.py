@@ -15,7 +15,9 @@ from lacunet.node.keep import BadObject, Inbox, NoRoom
 from lacunet.node.remembered import remember_refusal
 
 if TYPE_CHECKING:
+    from pynetdicom import AE
     from pynetdicom.events import Event
+    from pynetdicom.transport import ThreadedAssociationServer
 
 Log = Callable[[str], None]
 """Takes one line, in which no person is named."""
@@ -65,6 +67,19 @@ def receiving(inbox: Inbox, log: Log) -> Iterator[int]:
         OutputError: the port is in use.
         UsageError: `lacunet[node]` is not installed.
     """
+    entity, server = _listening(Reception(inbox, log, f"{time.time_ns():x}"))
+    threading.Thread(target=server.serve_forever, daemon=True, name="receive").start()
+    try:
+        yield int(server.server_address[1])
+    finally:
+        BaseServer.shutdown(server)  # pynetdicom's own fails for a server of another class than its own
+        server.server_close()
+        for association in entity.active_associations:
+            association.abort()
+
+
+def _listening(reception: Reception) -> "tuple[AE, ThreadedAssociationServer]":
+    """What knows the associations that are open, and a server that has its port and answers nobody yet."""
     try:
         from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
         from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -72,8 +87,7 @@ def receiving(inbox: Inbox, log: Log) -> Iterator[int]:
     except ImportError as error:
         raise UsageError("a DICOM node needs more packages: pip install 'lacunet[node]'") from error
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # it may repeat what a header says
-    settings = inbox.limits
-    reception = Reception(inbox, log, f"{time.time_ns():x}")
+    settings = reception.inbox.limits
 
     class ListedOnly(ThreadedAssociationServer):
         """Closes connections from other addresses before anything is read from them."""
@@ -103,22 +117,14 @@ def receiving(inbox: Inbox, log: Log) -> Iterator[int]:
         (evt.EVT_ABORTED, _broken_off, [reception]),
         (evt.EVT_CONN_CLOSE, _broken_off, [reception]),
     ]
+    place = (settings.address, settings.port)
     try:
-        server = entity.make_server((settings.address, settings.port), evt_handlers=handlers, server_class=ListedOnly)
+        return entity, entity.make_server(place, evt_handlers=handlers, server_class=ListedOnly)
     except OSError as error:
         raise OutputError(
             f"receive.port = {settings.port}: the node cannot listen there ({error.strerror or error}); "
             "end what uses it, or choose another port"
         ) from error
-    thread = threading.Thread(target=server.serve_forever, daemon=True, name="receive")
-    thread.start()
-    try:
-        yield int(server.server_address[1])
-    finally:
-        BaseServer.shutdown(server)  # pynetdicom's own fails for a server of another class than its own
-        server.server_close()
-        for association in entity.active_associations:
-            association.abort()
 
 
 def _requested(event: "Event", reception: Reception) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from lacunet.errors import LacunetError, UsageError, unforeseen
+from lacunet.errors import LacunetError, OutputError, UsageError, unforeseen
 from lacunet.files import cannot_write
 from lacunet.node.durable import make_folder
 from lacunet.node.fetch import fetch_once
@@ -61,7 +61,7 @@ def run_node(config: Path, settings: NodeSettings, log: Log, stop: threading.Eve
             port = stack.enter_context(receiving(inbox, log))
             log(f"{receive.title} listens on {receive.address}, port {port}")
         if settings.page.port:
-            stack.enter_context(serving(settings, queue))
+            stack.enter_context(serving(settings, queue, log))
             log(f"the status page is at http://{settings.page.address}:{settings.page.port}")
         log("the node runs")
         stop.wait()
@@ -131,9 +131,16 @@ def _alone(folder: Path) -> Iterator[None]:
         make_folder(folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    with closing(sqlite3.connect(folder / "lock", timeout=0.0, isolation_level=None)) as lock:
+    with ExitStack() as stack:
         try:
+            lock = sqlite3.connect(folder / "lock", timeout=0.0, isolation_level=None)
+            stack.enter_context(closing(lock))
             lock.execute("BEGIN EXCLUSIVE")  # every system has this lock, and it ends with the program
-        except sqlite3.OperationalError:
-            raise UsageError(f"{folder}: another node works there; end it, or name another folder") from None
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise UsageError(f"{folder}: another node works there; end it, or name another folder") from None
+            raise OutputError(
+                f"{folder / 'lock'}: cannot be used ({error}); check the permissions of the folder and its disk, and "
+                "run the node as the user whose folder it is"
+            ) from error
         yield

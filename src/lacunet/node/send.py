@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lacunet.errors import LacunetError, OutputError
+from lacunet.errors import OutputError, problem_of
 from lacunet.intake.read.quiet import silently
 from lacunet.node.outbox import due_results, note_not_sent, note_sent
 from lacunet.node.queue import Queue
@@ -32,13 +32,13 @@ def send_due(settings: Send, title: str, queue: Queue, log: Log) -> None:
             if one.study in stuck:
                 raise OutputError(stuck[one.study])
             _send(settings, title, queue.folder / one.file)
-        except LacunetError as error:
+        except Exception as error:  # also what nobody foresaw holds up one study only
+            reason, now = problem_of(one.name, error).message, time.time()
             last = one.tries + 1 >= settings.tries
-            now = time.time()
-            note_not_sent(queue, one, f"not sent: {error}", now + settings.retry_minutes * 60, last, now)
+            note_not_sent(queue, one, f"not sent: {reason}", now + settings.retry_minutes * 60, last, now)
             if one.study not in stuck:
-                log(f"{one.name}: {one.kind} not sent: {error}")
-            stuck[one.study] = str(error)
+                log(f"{one.name}: {one.kind} not sent: {reason}")
+            stuck[one.study] = reason
         else:
             note_sent(queue, one, time.time())
             log(f"{one.name}: {one.kind} sent")

@@ -1,9 +1,11 @@
 """What a node does, in one TOML file, checked before anything starts."""
 
 import re
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,9 +36,11 @@ def _network(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    if not _URL.fullmatch(text):
-        raise ValueError("expected an address that begins with http:// or https://")
-    return text.rstrip("/")
+    with suppress(ValueError):  # of brackets that do not match, and of a port that is none
+        parts = urlsplit(text)
+        if _URL.fullmatch(text) and parts.hostname and parts.port != 0:
+            return text.rstrip("/")
+    raise ValueError("expected an address that begins with http:// or https://, such as https://archive:8443/dicom-web")
 
 
 Title = Annotated[str, AfterValidator(_title)]

@@ -132,9 +132,8 @@ def stow(web: Web, path: Path) -> None:
         if answer.status not in (http.client.OK, http.client.ACCEPTED):
             raise _refused(answer.status)
         said = _parsed(answer)
-        failed = said.get(_FAILED, {}).get("Value") if isinstance(said, dict) else None
-        if failed:
-            reason = _number(failed[0], _WHY)
+        if isinstance(said, dict) and (failed := _value(said, _FAILED)) is not None:
+            reason = _number(failed, _WHY)
             raise OutputError(f"the archive refused the object with reason 0x{reason:04X}; see its log")
 
 

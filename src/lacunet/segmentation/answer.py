@@ -50,6 +50,7 @@ from lacunet.segmentation.expectation import (
     inference_warnings,
     withhold,
 )
+from lacunet.segmentation.provenance import MIRRORED, MODEL, WEIGHTS
 from lacunet.task import Evidence, Subset, Task
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
@@ -316,8 +317,8 @@ def provenance_of(predictor: Predictor, scans: Sequence[str]) -> dict[str, str]:
     model = predictor.model
     facts = {
         "lacunet": version("lacunet"),
-        "model": model.name,
-        "weights (sha256)": model.sha256,
+        MODEL: model.name,
+        WEIGHTS: model.sha256,
         "trained on": str(model.card.get("data", "not stated")),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         **({"scans": ", ".join(scans)} if scans else {}),
@@ -326,5 +327,5 @@ def provenance_of(predictor: Predictor, scans: Sequence[str]) -> dict[str, str]:
         "threads": f"{torch.get_num_threads()}, PyTorch {torch.__version__}",
     }
     if predictor.mirror != "none":
-        facts["averaged over mirror images"] = predictor.mirror
+        facts[MIRRORED] = predictor.mirror
     return facts

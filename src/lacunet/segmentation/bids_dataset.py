@@ -8,7 +8,7 @@ from pathlib import Path
 from lacunet.data.find import survey
 from lacunet.data.hidden_names import survey_named
 from lacunet.errors import DataError, Problem, UsageError
-from lacunet.reading import is_file, read_json
+from lacunet.reading import folders_in, is_file, read_json
 from lacunet.segmentation.bids import DESCRIPTION
 from lacunet.segmentation.sources import Sources
 from lacunet.task import Task
@@ -56,11 +56,12 @@ def visits_of(dataset: Path, participants: Sequence[str] = (), sessions: Sequenc
         sessions: Labels, with or without `ses-`; none: all, and persons without sessions.
 
     Raises:
-        UsageError: there is no such folder, it holds no `sub-` folder, or a label is not there.
+        UsageError: there is no such folder, it or a person's cannot be opened, it holds no `sub-` folder, or a label
+            is not there.
     """
     if not dataset.is_dir():
         raise UsageError("BIDS_DIR: there is no such folder")
-    people = _labelled(dataset, "sub")
+    people = _labelled(folders_in(dataset, UsageError, "BIDS_DIR"), "sub")
     if not people:
         raise UsageError("BIDS_DIR holds no folder that is called sub-LABEL; give the top folder of a BIDS data set")
     chosen = _chosen(people, participants, "sub", "--participant-label")
@@ -72,9 +73,8 @@ def visits_of(dataset: Path, participants: Sequence[str] = (), sessions: Sequenc
     return [visit for visit in visits if visit.name.partition("_")[2] in wanted]
 
 
-def _labelled(folder: Path, kind: str) -> list[str]:
-    names = (path.name for path in folder.iterdir() if path.is_dir())
-    return sorted(name for name in names if re.fullmatch(rf"{kind}-[0-9A-Za-z]+", name))
+def _labelled(names: Sequence[str], kind: str) -> list[str]:
+    return [name for name in names if re.fullmatch(rf"{kind}-[0-9A-Za-z]+", name)]
 
 
 def _chosen(there: Sequence[str], labels: Sequence[str], kind: str, option: str) -> list[str]:
@@ -86,11 +86,12 @@ def _chosen(there: Sequence[str], labels: Sequence[str], kind: str, option: str)
 
 
 def _visits_of_person(folder: Path) -> list[BidsVisit]:
-    sessions = [BidsVisit(f"{folder.name}_{name}", folder / name) for name in _labelled(folder, "ses")]
+    inside = folders_in(folder, UsageError, f"BIDS_DIR/{folder.name}")
+    sessions = [BidsVisit(f"{folder.name}_{name}", folder / name) for name in _labelled(inside, "ses")]
     if not sessions:
         return [BidsVisit(folder.name, folder)]
     beside = folder / "anat"  # BIDS wants all scans in sessions, or none
-    return [BidsVisit(folder.name, beside), *sessions] if beside.is_dir() else sessions
+    return [BidsVisit(folder.name, beside), *sessions] if beside.name in inside else sessions
 
 
 def read_visits(visits: Sequence[BidsVisit], task: Task, show_names: bool = False) -> Sources:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lacunet.errors import DataError, OutputError
 from lacunet.files import path_in
-from lacunet.reading import is_file
+from lacunet.reading import is_file, is_folder
 
 Layout = Literal["plain", "bids"]
 
@@ -115,6 +115,8 @@ def _records_in(folder: Path) -> list[Path]:
     """Sidecars of masks on other grids (`space-`) are no records."""
     if is_file(folder / RECORD):
         return [folder / RECORD]
+    if not is_folder(folder):
+        return []
     sidecars = [*folder.glob(f"*{_SEGMENTED}.json"), *folder.glob(f"anat/*{_SEGMENTED}.json")]
     return sorted(path for path in sidecars if SUBJECT.fullmatch(path.name.removesuffix(f"{_SEGMENTED}.json")))
 

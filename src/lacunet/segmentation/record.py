@@ -21,6 +21,7 @@ from lacunet.reading import read_text
 from lacunet.schema import Strict, first_problem
 from lacunet.segmentation.doubts import Kind
 from lacunet.segmentation.layout import RECORD
+from lacunet.segmentation.provenance import EVENED, MIRRORED, WEIGHTS
 from lacunet.task import Evidence
 
 FORMAT: Literal[1] = 1
@@ -235,7 +236,17 @@ class CaseRecord(Part):
     @property
     def weights(self) -> str:
         """SHA-256 of the model's weights; "" where it was not noted."""
-        return self.provenance.get("weights (sha256)", "")
+        return self.provenance.get(WEIGHTS, "")
+
+    @property
+    def mirror(self) -> str:
+        """Which mirror images were averaged over, as `--mirror` names them."""
+        return self.provenance.get(MIRRORED, "none")
+
+    @property
+    def evened(self) -> bool:
+        """Whether uneven brightness was to be corrected (`--n4 on` or `auto`)."""
+        return EVENED in self.provenance
 
     def as_written(self, mask: Path) -> bool | None:
         """Whether a mask of the case is still as lacunet wrote it; None where the record does not have its hash."""

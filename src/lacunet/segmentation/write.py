@@ -19,6 +19,7 @@ from lacunet.segmentation.bids import SourceDataset, about_mask, about_native, w
 from lacunet.segmentation.doubts import SHADED
 from lacunet.segmentation.layout import Layout, Places
 from lacunet.segmentation.page import view_of, write_case_page
+from lacunet.segmentation.provenance import EVENED
 from lacunet.task import Evidence, Subset
 
 if TYPE_CHECKING:  # it loads the packages of registration, which a case that is ready does not need
@@ -169,6 +170,6 @@ def _facts(answer: Answer, settings: SegmentSettings) -> dict[str, str]:
     if settings.n4 != "off":
         none = f"no scan: none is more than {SHADED:g} times brighter in one place than in another"
         done = answer.task.subset_title(answer.evened) if answer.evened else none
-        mask["corrected for uneven brightness (N4)"] = done
+        mask[EVENED] = done
     imported = import_facts(answer.imported, answer.task) if answer.imported else {}
     return {**answer.provenance, **mask, **imported}

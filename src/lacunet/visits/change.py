@@ -18,7 +18,9 @@ from lacunet.intake.found import Caution, pictures_allowed
 from lacunet.prediction.predictor import Predictor
 from lacunet.progress import Progress, Silent
 from lacunet.segmentation.layout import refuse_to_replace
+from lacunet.segmentation.provenance import MODEL, WEIGHTS
 from lacunet.task import GLIOMA, Subset, Task
+from lacunet.visits.findings import Findings
 from lacunet.visits.measure import answer_measured, asked_again, mask_measured
 from lacunet.visits.numbers import Comparison, Measured, compare
 from lacunet.visits.page import ChangeView, sequences_shown, write_change_page
@@ -106,14 +108,11 @@ def change(
     both = compare(same[0].measured, same[1].measured, task) if same else None
     moved = on_earlier(laid, labels[1], pair.earlier, pair.later, task)
     tissue = tissue_of(labels[0], moved, pair.earlier.case.grid.voxel_ml, task)
-    verdict = verdict_words(both, task)
-    warnings = warnings_of(pair, laid, everything, both, task)
-    facts = _facts(pair, laid, task)
+    verdict, warnings = verdict_words(both, task), warnings_of(pair, laid, everything, both, task)
+    found = Findings(pair, task, laid, everything, both, tissue, verdict, warnings, _facts(pair, laid, task))
     masks = _write_masks(folder, pair, common, same or (), moved, task)
-    view = _view(pair, laid, (labels[0], moved), everything, both, tissue, verdict, warnings, facts, task)
-    write_change_page(folder / PAGE, view)
-    record = record_of_change(pair, everything, both, tissue, laid, verdict, masks, warnings, facts, task)
-    write_json(folder / RECORD, record.model_dump(mode="json"))
+    write_change_page(folder / PAGE, _view(found, (labels[0], moved)))
+    write_json(folder / RECORD, record_of_change(found, masks).model_dump(mode="json"))
     return Changed(folder / RECORD, folder / PAGE, verdict, everything, both, tissue, pair.days, tuple(warnings))
 
 
@@ -178,8 +177,8 @@ def _facts(pair: Pair, laid: Laid, task: Task) -> dict[str, str]:
     by = titles[0] if titles[0] == titles[1] else f"{titles[0]} (earlier) and {titles[1]} (later)"
     return {
         "lacunet": version("lacunet"),
-        "model": made_by.get("model", "not stated"),
-        "weights (sha256)": pair.earlier.record.weights,
+        MODEL: made_by.get(MODEL, "not stated"),
+        WEIGHTS: pair.earlier.record.weights,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "earlier visit": pair.earlier.record.case,
         "later visit": pair.later.record.case,
@@ -190,34 +189,23 @@ def _facts(pair: Pair, laid: Laid, task: Task) -> dict[str, str]:
     }
 
 
-def _view(
-    pair: Pair,
-    laid: Laid,
-    labels: tuple[Labels, Labels],
-    everything: Comparison,
-    common: Comparison | None,
-    tissue: Mapping[str, Tissue],
-    verdict: str,
-    warnings: list[str],
-    facts: Mapping[str, str],
-    task: Task,
-) -> ChangeView:
-    """What the page shows."""
-    images = pair.earlier.case.images, laid.images
+def _view(found: Findings, labels: tuple[Labels, Labels]) -> ChangeView:
+    """What the page shows; the labels are those of the earlier visit, and of the later one as it lies on it."""
+    pair, images = found.pair, (found.pair.earlier.case.images, found.laid.images)
     said = [Caution(one.kind, one.sentence) for visit in (pair.earlier, pair.later) for one in visit.record.cautions]
     return ChangeView(
         names=(pair.earlier.record.case, pair.later.record.case),
-        task=task,
+        task=found.task,
         days=pair.days,
-        verdict=verdict,
-        everything=everything,
-        common=common,
-        tissue=tissue,
+        verdict=found.verdict,
+        everything=found.everything,
+        common=found.common,
+        tissue=found.tissue,
         grid=pair.earlier.case.grid,
         images=images,
         labels=labels,
-        shown=sequences_shown(task, images, laid.by),
+        shown=sequences_shown(found.task, images, found.laid.by),
         pictured=pictures_allowed(said),
-        warnings=warnings,
-        provenance=facts,
+        warnings=found.warnings,
+        provenance=found.provenance,
     )

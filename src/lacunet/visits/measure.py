@@ -11,14 +11,12 @@ from lacunet.prediction.postprocess import get_rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import Answer, ask
 from lacunet.segmentation.doubts import SHADED
+from lacunet.segmentation.provenance import MODEL
 from lacunet.segmentation.record import CaseRecord
 from lacunet.task import Subset, Task
 from lacunet.visits.numbers import Measured
 from lacunet.visits.visit import Visit
 
-MIRRORED = "averaged over mirror images"
-CORRECTED = "corrected for uneven brightness (N4)"
-"""Keys of the provenance in `case.json`."""
 _ROUNDED_ML = 0.001
 """Volumes in `case.json` are rounded to this."""
 
@@ -90,20 +88,21 @@ def require_its_model(record: CaseRecord, predictor: Predictor) -> None:
     Raises:
         UsageError: the weights or the mirror images are others.
     """
-    name = record.provenance.get("model", "another model")
+    name = record.provenance.get(MODEL, "another model")
     if predictor.model.sha256 != record.weights:
         raise UsageError(
             f"the masks were made by {name} (sha256 {record.weights[:8]}), and the model given is "
             f"{predictor.model.name} (sha256 {predictor.model.sha256[:8]}); give the one that made them (--model)"
         )
-    mirror = record.provenance.get(MIRRORED, "none")
-    if predictor.mirror != mirror:
-        raise UsageError(f"the masks were made with --mirror {mirror}, not {predictor.mirror}; give --mirror {mirror}")
+    if predictor.mirror != record.mirror:
+        raise UsageError(
+            f"the masks were made with --mirror {record.mirror}, not {predictor.mirror}; give --mirror {record.mirror}"
+        )
 
 
 def _n4_of(record: CaseRecord) -> N4:
     """As the scans were corrected when they were segmented."""
-    if CORRECTED not in record.provenance:
+    if not record.evened:
         return "off"
     return "on" if any(one.before <= SHADED for one in record.n4.values()) else "auto"
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacunet.errors import DataError, UsageError
+from lacunet.segmentation.provenance import MODEL
 from lacunet.task import Task
 from lacunet.visits.finished import Finished, read_finished
-from lacunet.visits.measure import CORRECTED, MIRRORED
 from lacunet.visits.visit import Visit, load_visit
 
 _ONE_PERSON = "give two visits of one person"
@@ -58,7 +58,7 @@ def _require_alike(first: Finished, second: Finished) -> None:
     for what, its, others in (
         ("model", _model(first), _model(second)),
         ("post-processing", ", ".join(one.postprocessing) or "none", ", ".join(two.postprocessing) or "none"),
-        ("mirror images", one.provenance.get(MIRRORED, "none"), two.provenance.get(MIRRORED, "none")),
+        ("mirror images", one.mirror, two.mirror),
         ("correction of uneven brightness", _n4(first), _n4(second)),
     ):
         if its != others:
@@ -69,11 +69,11 @@ def _require_alike(first: Finished, second: Finished) -> None:
 
 
 def _model(finished: Finished) -> str:
-    return f"{finished.record.provenance.get('model', '?')} (sha256 {finished.record.weights[:8]})"
+    return f"{finished.record.provenance.get(MODEL, '?')} (sha256 {finished.record.weights[:8]})"
 
 
 def _n4(finished: Finished) -> str:
-    return "--n4 on or auto" if CORRECTED in finished.record.provenance else "off"
+    return "--n4 on or auto" if finished.record.evened else "off"
 
 
 def _named_alike(first: Finished, second: Finished) -> bool:

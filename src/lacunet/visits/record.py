@@ -11,9 +11,9 @@ from lacunet.schema import Strict
 from lacunet.segmentation.record import Amount, Modality, Moment, Region, Share
 from lacunet.stats.intervals import Span
 from lacunet.task import Evidence, Task
+from lacunet.visits.findings import Findings
 from lacunet.visits.numbers import Comparison, Measured, ProductChange, RegionChange, Verdict
-from lacunet.visits.pair import Pair
-from lacunet.visits.placed import Laid, Tissue
+from lacunet.visits.placed import Laid
 
 FORMAT: Literal[1] = 1
 """Grows when a key changes its meaning or goes; new keys may come without it."""
@@ -133,40 +133,21 @@ class ChangeRecord(_Part):
     """As on the page."""
 
 
-def record_of_change(
-    pair: Pair,
-    everything: Comparison,
-    common: Comparison | None,
-    tissue: Mapping[str, Tissue],
-    laid: Laid,
-    verdict: str,
-    masks: Sequence[str],
-    warnings: Sequence[str],
-    facts: Mapping[str, str],
-    task: Task,
-) -> ChangeRecord:
+def record_of_change(found: Findings, masks: Sequence[str]) -> ChangeRecord:
     """A change for programs, with as many digits as mean something.
 
     Args:
-        pair: The visits.
-        everything: From the sequences of each visit.
-        common: From those that both have.
-        tissue: By region.
-        laid: How the later visit lies on the earlier one.
-        verdict: The sentence.
-        masks: Names of files.
-        warnings: Sentences.
-        facts: The provenance, as the page prints it.
-        task: Names subsets.
+        found: Of the two visits.
+        masks: Names of the files beside the record.
     """
-    first, second = everything.earlier, everything.later
+    pair, task, everything = found.pair, found.task, found.everything
     return ChangeRecord(
         written=datetime.now(UTC),
-        earlier=_visit(pair.earlier.record.case, first, task),
-        later=_visit(pair.later.record.case, second, task),
+        earlier=_visit(pair.earlier.record.case, everything.earlier, task),
+        later=_visit(pair.later.record.case, everything.later, task),
         days=pair.days,
-        verdict=verdict,
-        same_sequences=_comparison(common, task) if common else None,
+        verdict=found.verdict,
+        same_sequences=_comparison(found.common, task) if found.common else None,
         everything=_comparison(everything, task),
         tissue={
             region: TissueRecord(
@@ -175,13 +156,13 @@ def record_of_change(
                 kept_ml=round(one.kept_ml, 3),
                 dice=round(one.dice, 4),
             )
-            for region, one in tissue.items()
+            for region, one in found.tissue.items()
         },
-        registration=_registration(laid),
+        registration=_registration(found.laid),
         masks=tuple(masks),
         label_convention=pair.earlier.record.label_convention,
-        warnings=tuple(warnings),
-        provenance=facts,
+        warnings=tuple(found.warnings),
+        provenance=found.provenance,
     )
 
 

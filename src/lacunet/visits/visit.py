@@ -15,7 +15,7 @@ from lacunet.data.hidden_names import errors_without_names
 from lacunet.data.names import person_of
 from lacunet.data.nifti import load_case
 from lacunet.data.pseudonyms import IMPORT_RECORD
-from lacunet.data.source_table import files_of_case, sha256_of
+from lacunet.data.source_table import FILE_NAME, files_of_case, sha256_of
 from lacunet.errors import DataError, LacunetError, UnpreparedError, WholeBrainError
 from lacunet.intake.read.dataset import UnreadableFile
 from lacunet.intake.read.header import Person, looks_like_dicom, read_header
@@ -75,10 +75,15 @@ def load_visit(finished: Finished, task: Task) -> Visit:
         task: Of the model that made the mask.
 
     Raises:
-        DataError: a scan is gone, or is not the one that was segmented; it was imported while it was segmented; or the
-            mask is none of a tumour.
+        DataError: a scan is gone, is not named in `sources.csv`, or is not the one that was segmented; the case was
+            imported while it was segmented; or the mask is none of a tumour.
     """
     record, subset = finished.record, task.subset(finished.record.subset)
+    if unnamed := [task.titles[modality] for modality in subset if modality not in finished.inputs]:
+        raise DataError(
+            f"{finished.folder}: {FILE_NAME} does not name the scan that is {' or '.join(unnamed)}; keep it as it was "
+            "written beside the results, or segment the case again"
+        )
     images = {modality: ImageFile(_scan(finished, modality, task)) for modality in task.subset(finished.inputs)}
     files = CaseFiles(
         name=record.case,
@@ -89,19 +94,24 @@ def load_visit(finished: Finished, task: Task) -> Visit:
         convention=record.label_convention,
         names_shown=False,
     )
-    with errors_without_names(files):
-        try:
-            case = load_case(files, task)
-        except UnpreparedError as error:
-            raise DataError(f"{finished.folder}: {_IMPORT_FIRST}") from error
-        except WholeBrainError as error:
-            raise DataError(
-                f"{finished.folder}: the mask covers more than {MOST_OF_THE_BRAIN:.0%} of the brain, as no tumour "
-                "does; look at it and correct it, or segment the case again"
-            ) from error
+    case = _loaded(files, finished.folder, task)
     first = finished.inputs[subset[0]][0]
     digits, person = _said_by(_dicom_behind(first, record.case, subset[0]))
     return Visit(finished, replace(files, reference=None), case, subset, day_of(digits) or day_beside(first), person)
+
+
+def _loaded(files: CaseFiles, folder: Path, task: Task) -> Case:
+    """The scans and the mask of a case in a folder of results, in whose words errors speak."""
+    with errors_without_names(files):
+        try:
+            return load_case(files, task)
+        except UnpreparedError as error:
+            raise DataError(f"{folder}: {_IMPORT_FIRST}") from error
+        except WholeBrainError as error:
+            raise DataError(
+                f"{folder}: the mask covers more than {MOST_OF_THE_BRAIN:.0%} of the brain, as no tumour does; look at "
+                "it and correct it, or segment the case again"
+            ) from error
 
 
 def _scan(finished: Finished, modality: str, task: Task) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lacunet.description.shape import Side
 from lacunet.segmentation.layout import Places
+from lacunet.segmentation.provenance import MODEL
 from lacunet.segmentation.record import CaseRecord, read_record
 from lacunet.task import Evidence
 
@@ -99,7 +100,7 @@ def result_of(at: Places) -> tuple[str, Result]:
         warnings=record.warnings,
         mask=at.mask,
         mask_sha256=record.masks_sha256.get(at.mask.name, ""),
-        model=record.provenance.get("model", ""),
+        model=record.provenance.get(MODEL, ""),
         weights_sha256=record.weights,
         written=record.written,
         seconds=record.seconds,
