@@ -428,6 +428,9 @@ def test_rows_of_several_sweeps_with_one_recipe_are_one_entrant(tmp_path):
     found = entrants_of([str(tmp_path / "first.toml"), str(tmp_path / "second.toml")])
     assert [(one.name, one.also) for one in found] == [("a", ("b",)), ("one crop", ("c",))]
     assert notes_on(found)[0] == "'a' is the same recipe as 'b', trained once"
+    (tmp_path / "partial.toml").write_text("complete = 0.1\n" + text + "[rows.d]\n", encoding="utf-8")
+    whole, partial = entrants_of([str(tmp_path / "base.toml"), str(tmp_path / "partial.toml")])
+    assert (whole.also, partial.name, partial.complete) == ((), "d", 0.1)  # the same recipe, on other cases
 
 
 def test_entrants_of_one_name_are_refused(tmp_path):

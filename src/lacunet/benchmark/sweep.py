@@ -93,7 +93,7 @@ def read_sweep(path: Path) -> Sweep:
 def entrants_of(
     words: Sequence[str], changes: Sequence[str] = (), base: Path | None = None, common: Path | None = None
 ) -> list[Entrant]:
-    """Everything that recipes and sweeps name. Of those with the same recipe the first stands for all.
+    """Everything that recipes and sweeps name. The first of those with one recipe and the same cases stands for all.
 
     Args:
         words: `FILE` or `NAME=FILE`; a sweep gives an entrant per row and takes no name.
@@ -103,16 +103,18 @@ def entrants_of(
 
     Raises:
         RecipeError: a file cannot be read or is no recipe.
-        UsageError: nothing is named, or two entrants with different recipes have the same name.
+        UsageError: nothing is named, or two different entrants have the same name.
     """
     if not words:
         raise UsageError("nothing to train: name recipes (recipes/small/ccsd.toml) or a sweep (recipes/sweeps/...)")
     found: list[Entrant] = []
     for entrant in [one for word in words for one in _entrants(word, changes, base, _shared(common))]:
-        same = next((index for index, one in enumerate(found) if one.recipe == entrant.recipe), None)
+        asked = entrant.recipe, entrant.complete
+        same = next((index for index, one in enumerate(found) if (one.recipe, one.complete) == asked), None)
         if same is not None:
-            names = dict.fromkeys([*found[same].also, entrant.name])
-            found[same] = replace(found[same], also=tuple(name for name in names if name != found[same].name))
+            first = found[same]
+            if entrant.name not in (first.name, *first.also):
+                found[same] = replace(first, also=(*first.also, entrant.name))
         elif entrant.folder in [one.folder for one in found]:
             raise UsageError(
                 f"two entrants are called '{entrant.name}'; give one of them another name: NAME={entrant.file}"

@@ -67,6 +67,7 @@ def change_of(mask: Path, found: Compared, of_case: MeasuredCase, grid: Grid, ta
         task: Names the regions.
     """
     path = of_case.folder / found.name
+    digest = sha256_of([path])
     now, model = region_masks(found.now, task), region_masks(found.model, task)
     changed = int(np.count_nonzero(found.now != found.model))
     before = {region: volume_ml(one, grid.spacing) for region, one in model.items()}
@@ -80,8 +81,8 @@ def change_of(mask: Path, found: Compared, of_case: MeasuredCase, grid: Grid, ta
     }
     change = Change(
         mask=found.name,
-        mask_sha256=sha256_of([path]),
-        as_written=of_case.record.as_written(path) if of_case.record else None,
+        mask_sha256=digest,
+        as_written=of_case.record.as_written(found.name, digest) if of_case.record else None,
         corrected=changed > 0,
         voxels=changed,
         regions=regions,

@@ -31,7 +31,7 @@ class MetricPolicy:
         hd95_both_empty: HD95 in mm where both are empty; NaN is left out of means and counted.
         hd95_one_empty: HD95 in mm where exactly one of the masks is empty; NaN likewise.
         distance: `larger` of the two directed percentiles (as MONAI), the percentile of the two directed
-            sets `pooled` (as medpy), or `none`: HD95 is not measured (NaN), which is most of the time of a score.
+            sets `pooled` (as medpy), or `none`: HD95 is not measured (NaN): it takes most of the time of a score.
     """
 
     name: str

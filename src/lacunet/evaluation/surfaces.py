@@ -39,9 +39,7 @@ class DirectedSurface:
 
     def distances(self) -> Float[np.ndarray, " surface_from"]:
         """mm from each voxel to the nearest of the other surface, unsorted, float64."""
-        distances = np.zeros(self.size)
-        distances[: len(self._away)] = self._search(self._away * np.array(self.spacing))
-        return distances
+        return self.some_distances(np.ones(self.size, dtype=bool))
 
     def bounds(self) -> tuple[Float[np.ndarray, " surface_from"], Float[np.ndarray, " surface_from"]]:
         """A lower and an upper bound of each distance, in the order of `distances`."""
@@ -52,7 +50,7 @@ class DirectedSurface:
         middles = np.stack(np.unravel_index(corners, self.surface_from.shape), axis=1) * block + (block - 1) / 2
         # A little more than half the diagonal, so that rounding does not put a distance outside its bounds.
         reach = float(np.linalg.norm((block - 1) / 2 * self.spacing)) + 1e-6
-        from_middle = self._search(middles * np.array(self.spacing))[block_of.ravel()]
+        from_middle = self._search(middles)[block_of.ravel()]
         lower, upper = np.zeros(self.size), np.zeros(self.size)
         lower[: len(from_middle)] = from_middle - reach
         upper[: len(from_middle)] = from_middle + reach
@@ -62,7 +60,7 @@ class DirectedSurface:
         """Distances of the chosen voxels alone."""
         away = chosen[: len(self._away)]
         distances = np.zeros(np.count_nonzero(chosen))
-        distances[: np.count_nonzero(away)] = self._search(self._away[away] * np.array(self.spacing))
+        distances[: np.count_nonzero(away)] = self._search(self._away[away])
         return distances
 
     @cached_property
@@ -81,8 +79,9 @@ class DirectedSurface:
         places = np.argwhere(self.surface_to) * np.array(self.spacing)
         return cKDTree(places, leafsize=32, balanced_tree=False, compact_nodes=False)
 
-    def _search(self, places: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self._tree.query(places)[0]
+    def _search(self, voxels: np.ndarray) -> np.ndarray:
+        """mm from places in voxels to the nearest of the other surface."""
+        found: np.ndarray = self._tree.query(voxels * np.array(self.spacing))[0]
         return found
 
 

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from pydantic import AwareDatetime, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 
 from lacunet.data.midplane import Plane
-from lacunet.data.source_table import sha256_of
 from lacunet.description.lobes import Lobe
 from lacunet.description.pose import Laid, Pose
 from lacunet.description.shape import Focus, Shape, Side
@@ -248,10 +247,10 @@ class CaseRecord(Part):
         """Whether uneven brightness was to be corrected (`--n4 on` or `auto`)."""
         return EVENED in self.provenance
 
-    def as_written(self, mask: Path) -> bool | None:
-        """Whether a mask of the case is still as lacunet wrote it; None where the record does not have its hash."""
-        written = self.masks_sha256.get(mask.name)
-        return sha256_of([mask]) == written if written else None
+    def as_written(self, mask: str, sha256: str) -> bool | None:
+        """Whether a mask of the case with this hash is still as lacunet wrote it; None where the record has no hash."""
+        written = self.masks_sha256.get(mask)
+        return sha256 == written if written else None
 
 
 class SidecarRecord(CaseRecord):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from lacunet.data.hidden_names import errors_without_names
+from lacunet.data.source_table import sha256_of
 from lacunet.description.shape import Shape, shape_of
 from lacunet.errors import UsageError
 from lacunet.evaluation.metrics import region_masks, volume_ml
@@ -42,7 +43,8 @@ def mask_measured(visit: Visit, task: Task) -> Measured:
 
 def _was_changed(visit: Visit, volumes: Mapping[str, float]) -> bool:
     """Whether the mask is another one than lacunet wrote; by its volumes where the record does not have its hash."""
-    as_written = visit.record.as_written(visit.finished.mask)
+    mask = visit.finished.mask
+    as_written = visit.record.as_written(mask.name, sha256_of([mask]))
     if as_written is not None:
         return not as_written
     stated = visit.record.volumes_ml
