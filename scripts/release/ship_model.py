@@ -13,13 +13,15 @@ puts beside the weights what models of the same recipe said of cases that they h
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from lacunet.evaluation.summary import read_summary
 from lacunet.files import rounded, whole_folder
 from lacunet.models.calibration import CALIBRATION, put_beside, read_calibration_file
-from lacunet.models.description import read_description
+from lacunet.models.description import Description, read_description
 from lacunet.models.model import load_model, save_model
+from lacunet.prediction.postprocess import rules_named
 
 MODELS = Path(__file__).resolve().parents[2] / "src" / "lacunet" / "models"
 LICENCE = "research only: trained on BraTS data, not for clinical use"
@@ -33,23 +35,32 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="what it was trained on, in words for its card")
     parser.add_argument("--evaluation", type=Path, help="folder that `lacunet evaluate` wrote")
     parser.add_argument("--calibration", type=Path, help="folder that `lacunet calibrate` wrote")
+    parser.add_argument("--postprocess", action="append", default=[], help="a rule for its masks; repeatable")
     options = parser.parse_args()
     if options.name == "default":
         parser.error("'default' stands for a model by its own name")
-    folder = ship(options.run, MODELS / options.name, options.data, options.evaluation, options.calibration)
+    own = [rule.name for rule in rules_named(options.postprocess) or ()]
+    folder = ship(options.run, MODELS / options.name, options.data, options.evaluation, options.calibration, own)
     print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 2**20:.1f} MiB")
 
 
-def ship(run: Path, folder: Path, data: str, evaluation: Path | None, calibration: Path | None) -> Path:
+def ship(
+    run: Path,
+    folder: Path,
+    data: str,
+    evaluation: Path | None,
+    calibration: Path | None,
+    postprocessing: Sequence[str] = (),
+) -> Path:
     """Write the model folder whole, or leave what is there."""
     model = load_model(str(run))
     card = {**model.card, "data": data, "licence": LICENCE, "trained_with": versions(run)}
     if evaluation is not None:
         card["results"] = results(evaluation)
     with whole_folder(folder) as made:
-        save_model(made, model.method, model.preparation, card, half=True)
+        save_model(made, model.method, model.preparation, card, half=True, postprocessing=postprocessing)
         if evaluation is not None:
-            require_same_weights(read_description(made).sha256, evaluation)
+            require_same(read_description(made), evaluation)
         if calibration is not None:
             put_beside(read_calibration_file(calibration / CALIBRATION), made)
         elif (folder / CALIBRATION).is_file():
@@ -85,10 +96,11 @@ def results(folder: Path) -> dict[str, object]:
     return {key: rounded(summary[key], 6) for key in wanted if key in summary}
 
 
-def require_same_weights(weights: str, evaluation: Path) -> None:
-    """The table must be of these weights."""
-    if read_summary(evaluation / "summary.json").identity.weights != weights:
-        raise SystemExit(f"{evaluation}: an evaluation of other weights; evaluate the shipped model again")
+def require_same(made: Description, evaluation: Path) -> None:
+    """The table must be of these weights, with this post-processing."""
+    identity = read_summary(evaluation / "summary.json").identity
+    if (identity.weights, identity.postprocessing) != (made.sha256, made.postprocessing):
+        raise SystemExit(f"{evaluation}: of other weights or other post-processing; evaluate the shipped model again")
 
 
 def require_own_calibration(weights: str, folder: Path) -> None:

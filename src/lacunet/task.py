@@ -117,7 +117,7 @@ class Task:
         """
         used = set(subset)
         inferred = {region for region, modalities in self.shown_by.items() if used.isdisjoint(modalities)}
-        around = {self._smallest_around(region) for region in inferred} - inferred
+        around = {self.region_around(region) for region in inferred} - inferred
         return {
             region: "inferred" if region in inferred else "partly inferred" if region in around else "seen"
             for region in self.regions
@@ -129,7 +129,7 @@ class Task:
         painter = {label: region for region, label in self.painting}
         return {name: found[painter[label]] if label in painter else "seen" for name, label in self.labels.items()}
 
-    def _smallest_around(self, region: str) -> str | None:
+    def region_around(self, region: str) -> str | None:
         """The region with the fewest labels that has all of this one's and more."""
         inner = set(self.regions[region])
         around = [name for name, labels in self.regions.items() if inner < set(labels)]

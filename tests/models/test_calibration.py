@@ -175,6 +175,9 @@ def test_a_model_of_another_kind_is_not_calibrated(tmp_path):
 
 
 def test_a_calibration_is_of_its_own_task(model):
+    strict = replace(model, postprocessing=("doubtful10",))
+    assert for_task(strict, METS).postprocessing == ()
+    assert for_task(strict, GLIOMA).postprocessing == ("doubtful10",)
     assert for_task(model, METS).calibration is None
     assert for_task(model, GLIOMA).calibration is model.calibration
 

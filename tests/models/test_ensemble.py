@@ -1,11 +1,13 @@
 """Which models a word on the command line names."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lacunet.models.ensemble import members_of
+from lacunet.models.ensemble import as_one, members_of
+from lacunet.models.model import load_model
 
 
 def model_at(folder: Path) -> None:
@@ -40,3 +42,10 @@ def test_a_name_that_no_file_can_have_is_no_folder() -> None:
 @pytest.mark.parametrize("source", ["", ",", "a,,b"])
 def test_an_empty_name_stays_one(source: str) -> None:
     assert members_of(source) == source.split(",")
+
+
+def test_several_models_have_the_rules_that_all_of_them_have() -> None:
+    strict = replace(load_model("early_fusion"), postprocessing=("doubtful10",))
+    plain = replace(strict, postprocessing=())
+    assert as_one([strict, strict]).postprocessing == ("doubtful10",)
+    assert as_one([strict, plain]).postprocessing == as_one([plain, strict]).postprocessing == ()

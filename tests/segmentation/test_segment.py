@@ -20,7 +20,7 @@ from lacunet.evaluation.evaluate import EvaluateSettings, evaluate, score_case
 from lacunet.evaluation.scores import read_rows
 from lacunet.models.model import Model
 from lacunet.nn.method import get_method, make_method
-from lacunet.prediction.postprocess import get_rule
+from lacunet.prediction.postprocess import RULES, get_rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import ask
 from lacunet.segmentation.layout import places
@@ -132,12 +132,46 @@ def test_what_is_written_is_the_answer(predictor, cohort, tmp_path):
 
 def test_rules_change_the_mask_only_when_asked(predictor, cohort, tmp_path):
     (files, _) = find_cases(cohort)
-    nothing = replace(get_rule("largest"), name="nothing", change=lambda labels, grid, task: np.zeros_like(labels))
+    nothing = replace(get_rule("largest"), name="nothing", change=lambda found: np.zeros_like(found.labels))
     plain = segment_case(predictor, files, tmp_path / "plain", SegmentSettings())
     changed = segment_case(predictor, files, tmp_path / "rules", SegmentSettings(rules=[nothing]))
     assert plain.volumes["wt"] > 0
     assert changed.volumes["wt"] == 0
     assert json.loads((changed.folder / "case.json").read_text())["postprocessing"] == ["nothing"]
+
+
+@pytest.fixture
+def strict(predictor, monkeypatch) -> Predictor:
+    """Its model has a rule of its own, which leaves nothing of a mask."""
+    nothing = replace(get_rule("largest"), name="nothing", change=lambda found: np.zeros_like(found.labels))
+    monkeypatch.setattr("lacunet.prediction.postprocess.RULES", (*RULES, nothing))
+    return Predictor(replace(predictor.model, postprocessing=("nothing",)), "cpu", "float32")
+
+
+def test_a_model_brings_rules_of_its_own_and_what_they_took_out_is_said(predictor, strict, cohort):
+    (files, _) = find_cases(cohort)
+    plain, own = ask(predictor, files), ask(strict, files)
+    none, other = ask(strict, files, rules=()), ask(strict, files, rules=[get_rule("et500")])
+    assert (own.rules, none.rules, other.rules) == (["nothing"], [], ["et500"])
+    assert np.array_equal(none.labels, plain.labels)
+    assert plain.labels.any()
+    assert not own.labels.any()
+    assert own.warnings == [
+        f"Post-processing (nothing) took 1 piece of tumour ({plain.volumes['wt']:.1f} ml) out of the mask; "
+        "--postprocess none keeps it"
+    ]
+    assert plain.warnings == none.warnings == []
+
+
+def test_an_evaluation_goes_by_the_model_s_own_rules_unless_others_are_asked_for(predictor, strict, cohort, tmp_path):
+    cases = with_conventions(find_cases(cohort))[:1]
+    settings = EvaluateSettings((("t2f",),), pictures=1)
+    own = evaluate(strict, cases, tmp_path / "own", settings).summary
+    none = evaluate(strict, cases, tmp_path / "none", replace(settings, rules=())).summary
+    plain = evaluate(predictor, cases, tmp_path / "plain", settings).summary
+    assert [one.identity.postprocessing for one in (own, none, plain)] == [("nothing",), (), ()]
+    assert none.mean == plain.mean != own.mean
+    assert "<td>nothing</td>" in (tmp_path / "own" / "report.html").read_text()
 
 
 def test_one_bad_case_leaves_the_others_done(predictor, cohort, tmp_path):

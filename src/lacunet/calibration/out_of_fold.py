@@ -289,7 +289,7 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> Pass
             )
         masks[prediction.subset] = {region: mask[box].copy() for region, mask in prediction.regions().items()}
         kept[name] = np.where(_brain(case, prediction.subset).ravel()[chosen], logits, np.float32(nan))
-        labels = apply_rules(settings.rules, prediction.labels(), case.grid, task)
+        labels = apply_rules(settings.rules, prediction.found(case.grid))
         spacing, found = case.grid.spacing, region_masks(labels, task)
         rows[prediction.subset] = [
             Row(case.name, name, region, dice(found[region], mask), nan,

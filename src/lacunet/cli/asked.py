@@ -103,13 +103,13 @@ def evaluate_asked(asked: Asked, output: Path, on: str, part_words: str | None, 
 def _settings(asked: Asked, resume: bool) -> "EvaluateSettings":
     from lacunet.evaluation.evaluate import EvaluateSettings
     from lacunet.evaluation.metrics import get_policy
-    from lacunet.prediction.postprocess import get_rule
+    from lacunet.prediction.postprocess import rules_named
 
     part = f", {asked.split.rpartition(':')[2]}" if asked.split else ""
     return EvaluateSettings(
         subsets=asked.cases_are.subsets_named(asked.subsets.split(",")),
         policy=get_policy(asked.policy),
-        rules=[get_rule(rule) for rule in asked.postprocess],
+        rules=rules_named(asked.postprocess),
         data=f"{Path(asked.data).resolve().name}{part}",
         tumour_free=asked.tumour_free,
         cohorts=asked.cohorts,

@@ -109,7 +109,7 @@ def benchmark(
     from lacunet.data.split import PARTS
     from lacunet.evaluation.cohorts import require_cohorts
     from lacunet.evaluation.metrics import get_policy
-    from lacunet.prediction.postprocess import get_rule
+    from lacunet.prediction.postprocess import rules_named
 
     ranking = find_ranking(recipes)
     _require_ranking(ranking is not None, ranked, base, common)
@@ -133,7 +133,7 @@ def benchmark(
         budget=read_budget(budget) if budget else Budget(),
         subsets=task.subsets_named(subsets.split(",")),
         policy=get_policy(policy),
-        rules=tuple(get_rule(rule) for rule in postprocess or []),
+        rules=rules_named(postprocess) or (),
         baseline=baseline,
         published=tuple(published or ()),
         missing=_file_words(missing),

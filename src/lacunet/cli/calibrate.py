@@ -71,8 +71,9 @@ def calibrate(
     from lacunet.crew.over_cores import over_cores
     from lacunet.data.labelled import labelled_or_problems
     from lacunet.models.calibration import put_beside
+    from lacunet.models.description import read_description
     from lacunet.models.folder import model_folder
-    from lacunet.prediction.postprocess import get_rule
+    from lacunet.prediction.postprocess import rules_named, rules_of
 
     if not 0.5 <= coverage <= 0.99 or voxels < 1:
         raise UsageError(
@@ -90,7 +91,9 @@ def calibrate(
         passing=PassSettings(
             voxels=voxels,
             seed=seed,
-            rules=[get_rule(rule) for rule in postprocess or []],
+            rules=rules_of(
+                rules_named(postprocess), read_description(model_folder(into)).postprocessing if into else ()
+            ),
             mirror=mirror,
             precision=precision,
             window=window,

@@ -48,7 +48,12 @@ MirrorName = Annotated[
 ]
 MethodFile = Annotated[Path | None, typer.Option(help="Python file of a method of your own. It is run.")]
 Labels = Annotated[str | None, typer.Option(help="Label convention of the references, where the data cannot tell.")]
-Rules = Annotated[list[str] | None, typer.Option("--postprocess", help="A rule that changes masks; may be repeated.")]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--postprocess", help="A rule that changes masks, in place of the model's own; may be repeated; none: no rule."
+    ),
+]
 TaskName = Annotated[str, typer.Option("--task", help="glioma, mets, or a JSON file that describes a task.")]
 ShowNames = Annotated[bool, typer.Option("--show-names", help="Show file names, which may hold the name of a patient.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")]

@@ -143,7 +143,7 @@ def segment(
     from lacunet.data.source_table import write_sources
     from lacunet.errors import OutputError, Problem
     from lacunet.intake.found import Survey
-    from lacunet.prediction.postprocess import get_rule
+    from lacunet.prediction.postprocess import rules_named
     from lacunet.progress import Silent
     from lacunet.segmentation.bids import source_dataset
     from lacunet.segmentation.segment import segment_cases
@@ -155,7 +155,7 @@ def segment(
     settings = SegmentSettings(
         subset=task.subset(subset) if subset else None,
         convention=known_convention(convention, task),
-        rules=[get_rule(rule) for rule in postprocess or []],
+        rules=rules_named(postprocess),
         probabilities=save_probabilities or raw_probabilities,
         raw_probabilities=raw_probabilities,
         reference=references,

@@ -39,7 +39,7 @@ def models(
         data = f", trained on {card['data']}" if card.get("data") else ""
         licence = f"; {card['licence']}" if card.get("licence") else ""
         say()
-        say(f"{model_name(folder)}: {description.method}{data}{licence}")
+        say(f"{model_name(folder)}: {description.methods}{data}{licence}")
         if "results" in card:
             results = summary_of(card["results"], folder)
             require_regions(results, description.task, folder)

@@ -220,7 +220,7 @@ def print_models(models: Mapping[Path, "Description"], default: str) -> None:
         mean = summary_of(results, folder).mean if results else {}
         dice = ", ".join(f"{region.upper()} {means.dice:.2f}" for region, means in mean.items())
         grid = f"{description.preparation.spacing:g} mm"
-        table.add_row(*map(_cell, (name, description.method, grid, f"{size:.1f}", dice or "not measured")))
+        table.add_row(*map(_cell, (name, description.methods, grid, f"{size:.1f}", dice or "not measured")))
     Console().print(table)
 
 

@@ -24,7 +24,8 @@ from lacunet.evaluation.results import TUMOUR_FREE
 from lacunet.evaluation.scores import Row, read_rows, rows_of, summarise, write_rows
 from lacunet.evaluation.summary import Identity, Summary
 from lacunet.files import path_in, write_json
-from lacunet.prediction.postprocess import Rule, apply_rules
+from lacunet.models.model import Model
+from lacunet.prediction.postprocess import Rule, apply_rules, rules_of
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.prediction.team import Team, as_team
 from lacunet.progress import Progress, Silent
@@ -39,7 +40,7 @@ class EvaluateSettings:
     Attributes:
         subsets: Subsets of the modalities; a case is scored for those that it has.
         policy: What empty masks score.
-        rules: Post-processing, in order.
+        rules: Post-processing, in order; None: the model's own.
         data: Which cases these are, in words, for the page.
         pictures: How many of the worst cases are drawn.
         tumour_free: Also segment what `mirrored_case` makes of the cases with a tumour in one half.
@@ -49,12 +50,16 @@ class EvaluateSettings:
 
     subsets: tuple[Subset, ...]
     policy: MetricPolicy = BRATS
-    rules: Sequence[Rule] = ()
+    rules: Sequence[Rule] | None = None
     data: str = ""
     pictures: int = 6
     tumour_free: bool = False
     cohorts: Sequence[str] = ()
     resume: bool = False
+
+    def rules_for(self, model: Model) -> tuple[Rule, ...]:
+        """The rules that masks of a model go through."""
+        return rules_of(self.rules, model.postprocessing)
 
 
 @dataclass(frozen=True)
@@ -200,18 +205,18 @@ def score_case(predictor: Predictor, case: Case, settings: EvaluateSettings) -> 
         raise DataError(f"{case.name}: has only {', '.join(case.acquired(task))}, none of the subsets asked for")
     reference = region_masks(case.reference, task)
     rows: dict[Subset, list[Row]] = {}
+    rules = settings.rules_for(predictor.model)
     for prediction in predictor.each(case, possible):
-        scores = score_regions(_masks(prediction, case, settings), reference, case.grid.spacing, settings.policy)
+        scores = score_regions(_masks(prediction, case, rules), reference, case.grid.spacing, settings.policy)
         rows[prediction.subset] = rows_of(case.name, task.subset_name(prediction.subset), scores)
     return [row for subset in possible for row in rows[subset]]
 
 
-def _masks(prediction: Prediction, case: Case, settings: EvaluateSettings) -> Mapping[str, Any]:
+def _masks(prediction: Prediction, case: Case, rules: Sequence[Rule]) -> Mapping[str, Any]:
     """Regions as thresholded, or of the post-processed labels."""
-    if not settings.rules:
+    if not rules:
         return prediction.regions()
-    labels = apply_rules(settings.rules, prediction.labels(), case.grid, prediction.task)
-    return region_masks(labels, prediction.task)
+    return region_masks(apply_rules(rules, prediction.found(case.grid)), prediction.task)
 
 
 def _rows_of_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: EvaluateSettings) -> list[Row]:
@@ -245,7 +250,7 @@ def _identity(predictor: Predictor, settings: EvaluateSettings) -> Identity:
         task=task.name,
         policy=settings.policy.name,
         subsets=tuple(task.subset_name(subset) for subset in settings.subsets),
-        postprocessing=tuple(rule.name for rule in settings.rules),
+        postprocessing=tuple(rule.name for rule in settings.rules_for(predictor.model)),
         precision=str(predictor.dtype).removeprefix("torch."),
         windows=predictor.windows.size,
         mirror=predictor.mirror,
@@ -291,7 +296,7 @@ def _view(
             "trained on": str(model.card.get("data", "not stated")),
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "network grid": predictor.grids,
-            "post-processing": ", ".join(rule.name for rule in settings.rules) or "none",
+            "post-processing": ", ".join(rule.name for rule in settings.rules_for(model)) or "none",
         },
     )
 
@@ -301,7 +306,7 @@ def _picture(predictor: Predictor, files: CaseFiles, subset_name: str, settings:
     case = load_case(files, task)
     assert case.reference is not None
     subset = task.subset(subset_name)
-    labels = apply_rules(settings.rules, predictor(case, subset).labels(), case.grid, task)
+    labels = apply_rules(settings.rules_for(predictor.model), predictor(case, subset).found(case.grid))
     modality = next(m for m in _clearest_first(task) if m in subset)
     return CasePicture(case.name, subset_name, modality, case.images[modality], case.grid, labels, case.reference)
 

@@ -19,6 +19,8 @@ FORMAT = 1
 HASH = "description_sha256"
 """The key of the description's own hash; descriptions that older versions wrote have none."""
 AGAIN = "get the model again"
+JOINED = "joined"
+"""In place of a method's name: several trained networks, each for some regions (`models/joined.py`)."""
 
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Word = Annotated[str, Field(max_length=200)]
@@ -81,15 +83,25 @@ class Card(_Open):
     init: dict[str, Any] | None = None
 
 
+class _Member(_Open):
+    method: _Word
+    regions: list[_Word]
+
+
+class _Members(_Open):
+    members: Annotated[list[_Member], Field(min_length=1, max_length=10)]
+
+
 class Description(Strict):
     """The content of `model.json`.
 
     Attributes:
         format: Of the file.
-        method: Name of the method.
+        method: Name of the method, or `joined`.
         arguments: Of the method.
         task_fields: Modalities in, regions out; written `task`.
         preparation: What is done to images before the method sees them.
+        postprocessing: Names of the rules that masks go through unless others are asked for.
         sha256: Of the weights file.
         card: What the model says of itself; `Card` gives the types of what is read of it.
         description_sha256: Of everything else in this file; None in a file that an older version wrote.
@@ -100,6 +112,7 @@ class Description(Strict):
     arguments: Annotated[dict[_Word, Any], Field(max_length=100)]
     task_fields: TaskFields = Field(alias="task")
     preparation: PreparationFields
+    postprocessing: Annotated[tuple[_Word, ...], Field(max_length=10)] = ()
     sha256: _Hash
     card: dict[str, Any]
     description_sha256: _Hash | None = None
@@ -108,6 +121,14 @@ class Description(Strict):
     def task(self) -> Task:
         """The task."""
         return Task.of_fields(self.task_fields)
+
+    @property
+    def methods(self) -> str:
+        """The method's name; of a joined model `ccsd (wt) + ccsd (tc, et)`."""
+        if self.method != JOINED:
+            return self.method
+        members = fitted(_Members, self.arguments, DESCRIPTION, ModelError, AGAIN, inside="arguments").members
+        return " + ".join(f"{member.method} ({', '.join(member.regions)})" for member in members)
 
 
 def read_description(folder: Path) -> Description:

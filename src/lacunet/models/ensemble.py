@@ -45,7 +45,7 @@ def as_one(models: Sequence[Model]) -> Model:
     """What several models are called together: their names, a hash of their hashes, what they were trained on.
 
     One model is itself. Several have no calibration and no scores of their own; method and preparation are those of the
-    first.
+    first, and post-processing is what all of them have.
 
     Raises:
         UsageError: no model, or models of different tasks.
@@ -68,4 +68,6 @@ def as_one(models: Sequence[Model]) -> Model:
     }
     sha256 = hashlib.sha256("\n".join(model.sha256 for model in models).encode()).hexdigest()
     name = " + ".join(model.name for model in models)
-    return replace(first, name=name, card=card, sha256=sha256, calibration=None)
+    alike = all(other.postprocessing == first.postprocessing for other in others)
+    rules = first.postprocessing if alike else ()
+    return replace(first, name=name, card=card, sha256=sha256, calibration=None, postprocessing=rules)

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from lacunet.data.prepare import Preparation
 from lacunet.errors import LacunetError, ModelError, UsageError
 from lacunet.files import whole_file, write_json
 from lacunet.models.calibration import Calibration, read_calibration
-from lacunet.models.description import FORMAT, HASH, Description, description_hash, read_description
+from lacunet.models.description import FORMAT, HASH, JOINED, Description, description_hash, read_description
 from lacunet.models.folder import DESCRIPTION, WEIGHTS, model_folder, model_name
+from lacunet.models.joined import Joined
 from lacunet.nn.method import Method, get_method, make_method
 from lacunet.task import Subset, Task
 
@@ -36,6 +37,7 @@ class Model:
         card: What it says of itself: training data, licence, and its scores by subset.
         sha256: Of the weights file.
         calibration: What out-of-fold cases tell of it; None if there is none beside the weights.
+        postprocessing: Names of the rules that its masks go through unless others are asked for.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Model:
     card: Mapping[str, Any]
     sha256: str
     calibration: Calibration | None = None
+    postprocessing: tuple[str, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -68,7 +71,12 @@ class Model:
 
 
 def save_model(
-    folder: Path, method: Method[Any], preparation: Preparation, card: Mapping[str, Any], half: bool = False
+    folder: Path,
+    method: Method[Any],
+    preparation: Preparation,
+    card: Mapping[str, Any],
+    half: bool = False,
+    postprocessing: Sequence[str] = (),
 ) -> None:
     """Write a model folder: what the method deploys, and nothing else.
 
@@ -78,6 +86,7 @@ def save_model(
         preparation: What is done to images before the method sees them.
         card: JSON values.
         half: Weights in float16, half the size; for models that ship.
+        postprocessing: Names of the rules that its masks go through unless others are asked for.
     """
     kept = method.deployed()
     dtype = torch.float16 if half else torch.float32
@@ -94,6 +103,7 @@ def save_model(
         "arguments": dict(kept.arguments),
         "task": kept.task.to_json(),
         "preparation": asdict(preparation),
+        **({"postprocessing": list(postprocessing)} if postprocessing else {}),
         "sha256": hashlib.sha256(content).hexdigest(),
         "card": dict(card),
     }
@@ -122,13 +132,15 @@ def load_model(source: str, method_file: Path | None = None) -> Model:
         raise ModelError(f"{folder}: does not fit its method ({first_line}); get the model again") from error
     name, calibration = model_name(folder), read_calibration(folder)
     preparation = Preparation(description.preparation.spacing, description.preparation.clip)
-    return Model(name, method.eval(), preparation, description.card, description.sha256, calibration)
+    rules = description.postprocessing
+    return Model(name, method.eval(), preparation, description.card, description.sha256, calibration, rules)
 
 
 def for_task(model: Model, task: Task) -> Model:
     """The same network, unchanged, read as another task's: a glioma model on metastases. The weights are shared.
 
-    It has no calibration then: the cases of a calibration tell nothing of another disease.
+    It has no calibration and no post-processing then: the cases of a calibration tell nothing of another disease, and
+    what is too small to be a glioma may be a metastasis.
 
     Raises:
         UsageError: the task has other modalities or regions, or another order of them.
@@ -141,7 +153,9 @@ def for_task(model: Model, task: Task) -> Model:
             )
     method = copy.copy(model.method)
     method.task = task
-    return replace(model, method=method, calibration=model.calibration if task.name == model.task.name else None)
+    if task.name == model.task.name:
+        return replace(model, method=method)
+    return replace(model, method=method, calibration=None, postprocessing=())
 
 
 def _method_with(weights: Mapping[str, Tensor], description: Description, method_file: Path | None) -> Method[Any]:
@@ -150,7 +164,8 @@ def _method_with(weights: Mapping[str, Tensor], description: Description, method
     A method of the package is first made without memory for its tensors, so that arguments that ask for a larger
     network than the weights file holds allocate nothing. A method of one's own need not work without memory.
     """
-    method_class, task = get_method(description.method, method_file), description.task
+    joined = description.method == JOINED
+    method_class, task = Joined if joined else get_method(description.method, method_file), description.task
     if method_file is None:
         with torch.device("meta"):
             imagined = make_method(method_class, task, description.arguments).state_dict()

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacunet.case import Case
+from lacunet.case import Case, Grid
 from lacunet.data.prepare import Frame, Preparation, frame_of, labels_of, prepare_images
 from lacunet.errors import DataError, ModelError
 from lacunet.models.ensemble import as_one
@@ -17,6 +17,7 @@ from lacunet.models.model import Model
 from lacunet.prediction.choices import Mirror, Precision
 from lacunet.prediction.device import choose_device, choose_precision
 from lacunet.prediction.network import Network
+from lacunet.prediction.postprocess import Found
 from lacunet.prediction.windows import Windows
 from lacunet.task import Subset, Task
 
@@ -78,6 +79,10 @@ class Prediction:
     def labels(self) -> np.ndarray:
         """Labels inside lacunet (uint8), painted from the regions in the task's order."""
         return labels_of(self.logits > 0, self.task).numpy()
+
+    def found(self, grid: Grid) -> Found:
+        """The labels and what post-processing decides by, on the case's grid."""
+        return Found(self.labels(), self.logits[0].numpy(), grid, self.task)
 
     def probabilities(self, calibrated: bool = True) -> dict[str, np.ndarray]:
         """A float32 map per region, 0 to 1; as the network gives them if not `calibrated`."""

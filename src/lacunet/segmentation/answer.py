@@ -36,7 +36,7 @@ from lacunet.intake.read.subject import cautions_beside
 from lacunet.intake.record import ImportRecord, record_of
 from lacunet.models.model import Model
 from lacunet.prediction.choices import N4
-from lacunet.prediction.postprocess import Rule, apply_rules
+from lacunet.prediction.postprocess import Rule, apply_rules, rules_of, taken_out_words
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.segmentation.asked import Asked, ask_in_parts
 from lacunet.segmentation.bad_scan import BadScan, bad_scan_of, left_out_words, without
@@ -144,7 +144,7 @@ def ask(
     predictor: Predictor,
     files: CaseFiles,
     subset: Subset | None = None,
-    rules: Sequence[Rule] = (),
+    rules: Sequence[Rule] | None = None,
     want_reference: bool = False,
     origin: "Origin | None" = None,
     n4: N4 = "off",
@@ -156,7 +156,7 @@ def ask(
         predictor: The model.
         files: A case whose scans have no skull and lie on one grid.
         subset: Modalities to use; None uses all that the case has.
-        rules: Post-processing, in order.
+        rules: Post-processing, in order; None: the model's own.
         want_reference: Also load the case's reference, where it has one.
         origin: The scans before import, where the case was just imported.
         n4: Which scans are corrected for uneven brightness before the model sees them.
@@ -176,7 +176,9 @@ def ask(
     bad = bad_scan_of(asked.fits(subset)) if leave_out_bad else None
     subset = without(subset, bad) if bad else subset
     prediction = asked.answers[subset]
-    labels = apply_rules(rules, prediction.labels(), case.grid, model.task)
+    found = prediction.found(case.grid)
+    rules = rules_of(rules, model.postprocessing)
+    labels = apply_rules(rules, found)
     names = [rule.name for rule in rules]
     masks = region_masks(labels, model.task)
     pose = pose_of(_brain(seen, subset), case.grid)
@@ -199,6 +201,7 @@ def ask(
         *contradictions(case.images, case.grid, model.task, known=judged),
         *([left_out_words(model.task, bad)] if bad else ()),
         *evened_warnings(model.task, changes),
+        *taken_out_words(found, labels, names),
         *inference_warnings(model.task, subset),
         *expected.warnings,
         *(doubt.sentence for one in unreliable.values() for doubt in one),

@@ -33,7 +33,7 @@ class SegmentSettings:
     Attributes:
         subset: Modalities to use; None uses all that a case has.
         convention: Label convention of the masks, by name.
-        rules: Post-processing, in order; none by default.
+        rules: Post-processing, in order; None: the model's own.
         probabilities: Also write a probability map per region.
         raw_probabilities: Write these maps as the network gives them, without the calibration's temperature.
         reference: Compare with the case's reference where it has one.
@@ -50,7 +50,7 @@ class SegmentSettings:
 
     subset: Subset | None = None
     convention: str = "brats2023"
-    rules: Sequence[Rule] = ()
+    rules: Sequence[Rule] | None = None
     probabilities: bool = False
     raw_probabilities: bool = False
     reference: bool = False

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lacunet.errors import RecipeError
+from lacunet.models.joined import Joined
 from lacunet.models.model import load_model
 from lacunet.models.origin import Origin, origin_of
 from lacunet.nn.method import Method
@@ -36,7 +37,7 @@ def start_from(source: str, method: Method[Any], method_file: Path | None, partl
     """A model's weights for a recipe's network, which may have more tensors than the model.
 
     Args:
-        source: A shipped name, a model folder or a run.
+        source: A shipped name, a model folder or a run; of a joined model its first network.
         method: The recipe's network.
         method_file: See `load_model`.
         partly: Leave out the model's tensors that the network lacks, or has in another shape.
@@ -44,7 +45,8 @@ def start_from(source: str, method: Method[Any], method_file: Path | None, partl
     Raises:
         RecipeError: no tensor fits; or some of the model's do not, and `partly` is False.
     """
-    weights = load_model(source, method_file).method.state_dict()
+    begun = load_model(source, method_file).method
+    weights = (begun.members[0] if isinstance(begun, Joined) else begun).state_dict()
     wanted = method.state_dict()
     taken = {n: value for n, value in weights.items() if n in wanted and value.shape == wanted[n].shape}
     left = tuple(name for name in weights if name not in taken)
