@@ -31,6 +31,7 @@ from lacunet.files import path_in, whole_file, write_text
 from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Predictor
 from lacunet.task import Subset, Task
+from own_masks import own_masks
 from scan_changes import CHANGES, Change, changed, without_surroundings
 
 UNCHANGED = Change("unchanged", "the cases as they are", lambda case, generator: case)
@@ -111,7 +112,7 @@ def rows_of(predictor: Predictor, case: Case, subsets: Sequence[Subset]) -> list
     reference = region_masks(prepare_reference(case, task, whole.answers[0].frame).numpy(), task)
     rows = []
     for prediction in (whole, *others) if acquired in asked else others:
-        found, voxel = prediction.masks(), prediction.voxel_ml
+        found, voxel = own_masks(predictor, prediction), prediction.voxel_ml
         rows += [
             Row(case.name, task.subset_name(prediction.subset), region, dice(found[region], mask), nan,
                 float(mask.sum()) * voxel, float(found[region].sum()) * voxel)

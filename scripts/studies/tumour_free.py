@@ -28,6 +28,7 @@ from lacunet.models.model import load_model
 from lacunet.prediction.predictor import Predictor
 from lacunet.report.page import millilitres
 from lacunet.task import Task
+from own_masks import own_masks
 from scan_changes import without_surroundings
 
 
@@ -79,7 +80,7 @@ def volumes_of(predictor: Predictor, case: Case) -> list[Row]:
         Row(case.name, task.subset_name(one.subset), region, float(not mask.any()), nan, 0.0,
             float(mask.sum()) * one.voxel_ml)
         for one in predictor.with_parts(case, acquired, parts)
-        for region, mask in one.masks().items()
+        for region, mask in own_masks(predictor, one).items()
     ]  # fmt: skip
 
 

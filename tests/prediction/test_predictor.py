@@ -341,3 +341,12 @@ def test_models_of_different_tasks_do_not_answer_together() -> None:
         Predictor([pointwise(), alien], "cpu", "float32")
     with pytest.raises(UsageError, match="without a model"):
         Predictor([], "cpu", "float32")
+
+
+def test_what_post_processing_decides_by_is_on_the_case_s_grid() -> None:
+    case = uneven_case()
+    prediction = predictor(pointwise(2.0))(case, ("t1n", "t2w"))
+    found = prediction.found(case.grid)
+    assert found.labels.shape == found.logits.shape == case.grid.shape
+    assert np.array_equal(found.labels, prediction.labels())
+    assert np.array_equal(found.logits > 0, prediction.regions()["wt"])

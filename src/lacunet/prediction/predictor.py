@@ -67,6 +67,12 @@ class Prediction:
         """A boolean mask per region on the grid of the first networks: quick, and as coarse as that grid."""
         return dict(zip(self.task.regions, (self.answers[0].maps > 0).numpy(), strict=True))
 
+    def found_on_grid(self) -> Found:
+        """The labels and what post-processing decides by, on the grid of the first networks; see `masks`."""
+        maps, affine = self.answers[0].maps, self.answers[0].frame.affine
+        x, y, z = maps.shape[1:]
+        return Found(labels_of(maps > 0, self.task).numpy(), maps[0].numpy(), Grid((x, y, z), affine), self.task)
+
     @property
     def voxel_ml(self) -> float:
         """Volume of a voxel of `masks`, in ml."""
