@@ -76,7 +76,7 @@ def test_a_folder_gives_it_back_and_says_what_it_is_made_of(joined, tmp_path):
         torch.testing.assert_close(model.method(IMAGES, PRESENCE), joined(IMAGES, PRESENCE))
     assert model.postprocessing == ("doubtful10",)
     description = read_description(tmp_path / "two")
-    assert (description.method, description.methods) == ("joined", "early_fusion (wt) + ccsd (tc, et)")
+    assert (description.method, description.methods) == ("joined", "early_fusion + ccsd")
 
 
 def test_a_training_begins_from_its_first_network(joined, both, tmp_path):

@@ -85,7 +85,6 @@ class Card(_Open):
 
 class _Member(_Open):
     method: _Word
-    regions: list[_Word]
 
 
 class _Members(_Open):
@@ -124,11 +123,11 @@ class Description(Strict):
 
     @property
     def methods(self) -> str:
-        """The method's name; of a joined model `ccsd (wt) + ccsd (tc, et)`."""
+        """The method's name; of a joined model those of its networks, `ccsd + masm`."""
         if self.method != JOINED:
             return self.method
         members = fitted(_Members, self.arguments, DESCRIPTION, ModelError, AGAIN, inside="arguments").members
-        return " + ".join(f"{member.method} ({', '.join(member.regions)})" for member in members)
+        return " + ".join(member.method for member in members)
 
 
 def read_description(folder: Path) -> Description:
