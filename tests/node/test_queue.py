@@ -230,6 +230,13 @@ def test_a_reason_is_kept_and_results_are_named(queue: Queue, monkeypatch) -> No
     assert not list(results_of(queue).glob(".*"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups of this kind")
+def test_ctrl_c_does_not_reach_the_program(queue: Queue, monkeypatch) -> None:
+    study = worked(queue, monkeypatch, OUTCOME + "import os; write_outcome(folder, Outcome(reason=str(os.getpgrp())))")
+    assert study.reason.isdigit()
+    assert study.reason != str(os.getpgrp())
+
+
 def test_a_program_ends_with_its_node(tmp_path: Path) -> None:
     """Its input closes when the node is killed."""
     code = "from lacunet.cli.node import _end_with_the_node; _end_with_the_node()"

@@ -78,8 +78,8 @@ def _run(config: Path, study: Study, source: Path, folder: Path, seconds: float,
     """
     words = [sys.executable, "-m", "lacunet", "node", "work", str(config), str(source), str(folder), study.name]
     end = time.monotonic() + seconds
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    with subprocess.Popen(  # in a session of its own: Ctrl-C reaches the node alone, and is no failed try of the study
+        words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as program:
         try:
             while program.poll() is None:
