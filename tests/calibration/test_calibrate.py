@@ -38,7 +38,7 @@ from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.evaluation.scores import Row, read_rows
 from lacunet.files import write_json
 from lacunet.models.calibration import CALIBRATION, read_calibration, read_calibration_file
-from lacunet.models.model import load_model
+from lacunet.models.model import load_model, save_model
 from lacunet.models.origin import origin_of, write_origin
 from lacunet.prediction.predictor import Predictor
 from lacunet.stats.temperature import negative_log_likelihood
@@ -464,6 +464,14 @@ def test_fold_runs_calibrate_a_model_from_the_command_line(phantoms, tmp_path, l
     assert calibration.volume_coverage == {}
     held = {row.case for row in read_rows(tmp_path / "out" / "cases.csv")}
     assert held == {first.name, second.name}
+
+    one = load_model(str(runs[0]))
+    save_model(tmp_path / "ruled", one.method, one.preparation, one.card, postprocessing=["largest"])
+    again = ["--data", data, "-o", tmp_path / "again", "--voxels", 100]
+    for words, rules in ([[], ["largest"]], [["--postprocess", "none", "--resume"], None]):
+        status, _, err = lacunet("calibrate", *runs, *again, "--into", tmp_path / "ruled", *words)
+        assert (status, err.strip()) == (0, "") if rules else (status, "other settings" in err) == (1, True)
+        assert read_calibration(tmp_path / "ruled").postprocessing == ["largest"]
 
     status, _, _ = lacunet(
         "segment", data / third.name, "--subset", "t2f", "-m", runs[0], "-o", tmp_path / "masks", "--no-viewer"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lacunet import __version__
+from lacunet.models.model import load_model, save_model
 from phantoms_made import write_phantoms
 from small import ROOT, save_tiny
 
@@ -101,6 +102,24 @@ def test_several_models_answer_together(lacunet, model, cohort, tmp_path):
     assert status == 0, err
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text(encoding="utf-8"))
     assert summary["model"] == f"{Path(model).name} + {Path(model).name}"
+
+
+def test_a_model_s_own_rules_are_used_unless_none_is_asked_for(lacunet, model, cohort, tmp_path):
+    case = next(path for path in sorted(cohort.iterdir()) if path.is_dir())
+    loaded = load_model(str(model))
+    save_model(tmp_path / "m", loaded.method, loaded.preparation, loaded.card, postprocessing=["largest"])
+    for words, rules in (([], ["largest"]), (["none"], []), (["et500"], ["et500"])):
+        asked = [word for name in words for word in ("--postprocess", name)]
+        out = tmp_path / "-".join(["out", *words])
+        status, _, err = lacunet("segment", case, "-o", out, "-m", tmp_path / "m", "--no-viewer", *asked)
+        assert status == 0, err
+        record = json.loads((out / case.name / "case.json").read_text(encoding="utf-8"))
+        assert (record["postprocessing"], record["provenance"]["post-processing"]) == (
+            rules,
+            ", ".join(rules) or "none",
+        )
+    status, _, err = lacunet("segment", case, "-o", tmp_path / "x", "--postprocess", "none", "--postprocess", "et500")
+    assert (status, "'none' stands alone" in err) == (2, True)
 
 
 def test_segment_single_scans_of_two_sequences(lacunet, model, cohort, tmp_path):
