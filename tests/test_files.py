@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from lacunet.errors import DataError, OutputError
-from lacunet.files import MOST_NAME_BYTES, path_in, plain_name, whole_file, whole_folder, write_json, write_text
+from lacunet.files import (
+    MOST_NAME_BYTES,
+    path_in,
+    plain_name,
+    whole_file,
+    whole_files,
+    whole_folder,
+    write_json,
+    write_text,
+)
 
 HOSTILE = {
     "up": "../../../EVIL",
@@ -99,3 +108,88 @@ def test_names_of_files_that_are_no_text_can_be_written_down(tmp_path: Path) -> 
     assert (tmp_path / "page.html").read_text() == "M\\udcfcller"
     write_json(tmp_path / "case.json", {"file": "M\udcfcller"})
     assert (tmp_path / "case.json").read_text() == '{\n  "file": "M\\udcfcller"\n}\n'
+
+
+def results_in(folder: Path) -> dict[str, str]:
+    """Every file below a folder, hidden ones too, and what it holds."""
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """A folder with results of before, and a file of the user."""
+    for name in ("record", "mask", "gone", "notes"):
+        (tmp_path / name).write_text(f"old {name}")
+    return tmp_path
+
+
+def fill(folder: Path) -> None:
+    for name in ("record", "mask", "page"):
+        (folder / name).write_text(f"new {name}")
+
+
+def test_files_replace_those_of_before_together_and_others_stay(earlier: Path) -> None:
+    before = results_in(earlier)
+    with whole_files(earlier, "record", [earlier / "gone", earlier / "was never there"]) as new:
+        fill(new)
+        assert {name: text for name, text in results_in(earlier).items() if "/" not in name} == before
+    assert results_in(earlier) == {
+        "record": "new record",
+        "mask": "new mask",
+        "page": "new page",
+        "notes": "old notes",
+    }
+    assert {path.name for path in earlier.iterdir()} == {"record", "mask", "page", "notes"}
+
+
+def test_the_record_leaves_first_and_comes_last(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved, replace = [], Path.replace
+    with whole_files(earlier, "record") as new:
+        fill(new)
+        monkeypatch.setattr(Path, "replace", lambda path, to: moved.append((path.name, to)) or replace(path, to))
+    assert [name for name, _ in moved] == ["record", "mask", "mask", "page", "record"]
+    assert moved[-1][1] == earlier / "record"
+
+
+@pytest.mark.parametrize("failing", range(6))
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_a_move_that_fails_undoes_those_before_it(earlier: Path, monkeypatch, failing: int, error) -> None:
+    before, moves, replace = results_in(earlier), [], Path.replace
+
+    def fails(path: Path, to: Path) -> Path:
+        moves.append(path.name)
+        if len(moves) == failing + 1:
+            raise error
+        return replace(path, to)
+
+    def replaced() -> None:
+        with whole_files(earlier, "record", [earlier / "gone"]) as new:
+            fill(new)
+            monkeypatch.setattr(Path, "replace", fails)
+
+    with pytest.raises(OutputError if isinstance(error, OSError) else KeyboardInterrupt) as said:
+        replaced()
+    assert results_in(earlier) == before
+    assert {path.name for path in earlier.iterdir()} == set(before)
+    if isinstance(error, OSError):
+        assert str(said.value).startswith(f"{earlier / moves[failing]}: cannot be written (Input/output error)")
+
+
+def test_a_folder_of_the_user_is_not_replaced_by_a_file(earlier: Path) -> None:
+    (earlier / "page").mkdir()
+    (earlier / "page" / "own").write_text("own")
+    before = results_in(earlier)
+    said = f"{earlier / 'page'}: cannot be written (Is a directory); a folder is where the file should be"
+    with pytest.raises(OutputError, match=re.escape(said)), whole_files(earlier, "record") as new:
+        fill(new)
+    assert results_in(earlier) == before
+
+
+def test_an_error_of_a_file_names_the_place_where_the_user_looks_for_it(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=re.escape(f"{tmp_path / 'out' / 'page'}: cannot be written (")),
+        whole_files(tmp_path / "out", "record") as new,
+        whole_file(new / "page"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert results_in(tmp_path) == {}

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -107,7 +107,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: `path` cannot be written: no permission, no space, a file where a folder should be.
     """
-    temporary = path.with_name(f".{uuid4().hex[:8]}-{path.name}")
+    temporary = _hidden(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -127,14 +127,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: `path` cannot be written: no permission, no space, a file where a folder should be.
     """
-    token = uuid4().hex[:8]
-    temporary, old = path.with_name(f".{token}-{path.name}"), path.with_name(f".{token}-old-{path.name}")
-    not_held = path.with_name(f".{token}")  # under this name it is not swept
-    sweep_unfinished(path.parent)
+    old = _hidden(path, "old-")
     try:
-        not_held.mkdir(parents=True)
-        with held(not_held):
-            not_held.replace(temporary)
+        with _hidden_folder(path) as temporary:
             yield temporary
             if path.exists():
                 path.replace(old)
@@ -142,11 +137,78 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        shutil.rmtree(not_held, ignore_errors=True)
-        shutil.rmtree(temporary, ignore_errors=True)
         if old.exists() and not path.exists():
             old.replace(path)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def whole_files(folder: Path, record: str, gone: Sequence[Path] = ()) -> Iterator[Path]:
+    """A hidden folder in `folder` to fill with files; on success they move into `folder`, on failure they are deleted
+    and `folder` holds what it held.
+
+    Args:
+        folder: Of results. Other files that are in it stay.
+        record: The file that says that the results are whole. It moves last.
+        gone: Files in `folder` that are removed with those that are replaced: results of before.
+
+    Raises:
+        OutputError: a file cannot be written: no permission, no space, a folder where it should be.
+    """
+    try:
+        with _hidden_folder(folder / "results") as new:
+            try:
+                yield new
+            except OutputError as error:  # it names a file in the hidden folder, which the user will not find
+                raise OutputError(str(error).replace(str(new), str(folder))) from error
+            _swap(new, folder, record, gone)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def _swap(new: Path, folder: Path, record: str, gone: Sequence[Path]) -> None:
+    """Move the files of `new` into `folder`, and remove those that they replace and `gone`; or change nothing."""
+    old = _hidden(folder / "results", "old-")
+    old.mkdir()
+    names = sorted((path.name for path in new.iterdir()), key=lambda name: (name == record, name))
+    there = {*gone, *(folder / name for name in names)}
+    leaving = sorted((path for path in there if path.is_file()), key=lambda path: (path.name != record, path.name))
+    moves = [*((path, old / path.name) for path in leaving), *((new / name, folder / name) for name in names)]
+    try:
+        for source, target in moves:
+            try:
+                source.replace(target)
+            except OSError as error:
+                raise cannot_write(folder / source.name, error) from error
+    except BaseException:
+        for source, target in reversed(moves):
+            if target.exists() and not source.exists():
+                target.replace(source)
+        old.rmdir()
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _hidden_folder(path: Path) -> Iterator[Path]:
+    """A new hidden folder beside `path`; what is left of it in the end is deleted, and so, at the beginning, are those
+    that killed programs left there."""
+    temporary = _hidden(path)
+    not_held = temporary.with_name(temporary.name.partition("-")[0])  # under this name it is not swept
+    sweep_unfinished(path.parent)
+    try:
+        not_held.mkdir(parents=True)
+        with held(not_held):
+            not_held.replace(temporary)
+            yield temporary
+    finally:
+        shutil.rmtree(not_held, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _hidden(path: Path, kind: str = "") -> Path:
+    """A name beside `path` that nothing has yet."""
+    return path.with_name(f".{uuid4().hex[:8]}-{kind}{path.name}")
 
 
 def write_text(path: Path, text: str) -> None:

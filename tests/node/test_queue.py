@@ -17,6 +17,7 @@ from lacunet.errors import OutputError, UsageError
 from lacunet.node import run as running
 from lacunet.node import send as sending
 from lacunet.node import work as working
+from lacunet.node.arrivals import close_complete, note_received, note_released
 from lacunet.node.keep import Inbox
 from lacunet.node.outbox import due_results, note_sent
 from lacunet.node.outcome import Made, Outcome, write_outcome
@@ -52,9 +53,9 @@ def inbox_of(queue: Queue) -> Inbox:
 
 def add(queue: Queue, uid: str, objects: int = 2) -> None:
     for number in range(objects):
-        queue.received(uid, f"{uid}.{number}", "0", 10, f"of {uid}", time.time())
-    queue.released(f"of {uid}")
-    queue.close_complete(time.time(), 0.0, 60.0)
+        note_received(queue, uid, f"{uid}.{number}", "0", 10, f"of {uid}", time.time())
+    note_released(queue, f"of {uid}")
+    close_complete(queue, time.time(), 0.0, 60.0)
 
 
 def states(queue: Queue) -> dict[str, str]:
@@ -93,11 +94,11 @@ def test_what_a_killed_node_was_doing_is_done_again(queue: Queue) -> None:
         begun(queue)
         queue.begin()
         assert states(queue) == {"1.2": "waiting"}
-    queue.received("1.3", "1.3.1", "0", 10, "open", time.time())
+    note_received(queue, "1.3", "1.3.1", "0", 10, "open", time.time())
     queue.begin()
-    queue.close_complete(time.time(), 0.0, 60.0)
+    close_complete(queue, time.time(), 0.0, 60.0)
     assert states(queue)["1.3"] == "receiving"  # its association counts as broken off
-    queue.close_complete(time.time() + 61, 0.0, 60.0)
+    close_complete(queue, time.time() + 61, 0.0, 60.0)
     assert states(queue)["1.3"] == "half sent"
 
 
@@ -112,11 +113,11 @@ def test_a_study_that_ends_its_program_fails_and_the_next_is_done(queue: Queue) 
 
 def test_new_objects_undo_what_was_made_without_them(queue: Queue) -> None:
     study = begun(queue)
-    queue.received("1.2", "1.2.9", "0", 10, "late", time.time())
+    note_received(queue, "1.2", "1.2.9", "0", 10, "late", time.time())
     assert not queue.segmented(study, {}, results("a"), time.time())
     assert states(queue) == {"1.2": "receiving"}
-    queue.released("late")
-    queue.close_complete(time.time(), 0.0, 60.0)
+    note_released(queue, "late")
+    close_complete(queue, time.time(), 0.0, 60.0)
     assert queue.segmented(begun(queue), {}, results("a"), time.time())
 
 

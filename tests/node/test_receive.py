@@ -21,7 +21,8 @@ from pydicom import Dataset, dcmread
 from pynetdicom import AE
 
 from dicom_made import CLASSIC, NAME, SECRETS, Examination
-from lacunet.node import durable
+from lacunet.node import durable, keep
+from lacunet.node.arrivals import close_complete
 from lacunet.node.keep import Inbox
 from lacunet.node.queue import Queue, Result
 from lacunet.node.receive import receiving
@@ -77,7 +78,7 @@ def eventually(what: Callable[[], bool]) -> None:
 
 
 def closed(queue: Queue, later: float = 0.0, quiet: float = 0.0, released: bool = True) -> tuple[str, str]:
-    queue.close_complete(time.time() + later, quiet, 60.0, released)
+    close_complete(queue, time.time() + later, quiet, 60.0, released)
     (study,) = queue.studies()
     return study.state, study.reason
 
@@ -135,7 +136,7 @@ def test_a_full_disk_is_said_and_nothing_is_acknowledged(objects, tmp_path: Path
 
     with node(tmp_path, said := []) as (queue, port):
         with monkeypatch.context() as patch:
-            patch.setattr(*((Queue, "received") if code == "database" else (durable.os, "fsync")), full)
+            patch.setattr(*((keep, "note_received") if code == "database" else (durable.os, "fsync")), full)
             assert sent(port, objects[:1]) == [0xA700]
         assert said == ["refused an object: the disk is full; make room"]
         assert not queue.studies()

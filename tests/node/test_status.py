@@ -15,6 +15,7 @@ pytest.importorskip("pydicom", reason="pip install 'lacunet[node]'")
 
 from lacunet.errors import OutputError, UsageError
 from lacunet.node import serve
+from lacunet.node.arrivals import close_complete, note_not_fetched, note_received, note_released
 from lacunet.node.queue import Queue
 from lacunet.node.remembered import is_settled, refusals, remember_fetched, remember_refusal
 from lacunet.node.serve import serving
@@ -28,9 +29,9 @@ def a_queue(folder: Path) -> Queue:
     queue.make()
     now = time.time()
     for uid in ("1.1", "1.2", "1.3"):
-        queue.received(uid, f"{uid}.1", "0", 10, uid, now)
-        queue.released(uid)
-        queue.close_complete(now, 0.0, 0.0)
+        note_received(queue, uid, f"{uid}.1", "0", 10, uid, now)
+        note_released(queue, uid)
+        close_complete(queue, now, 0.0, 0.0)
         now += 1e-3
     done, failed = queue.next_study(now, 2), queue.next_study(now, 2)
     assert done is not None
@@ -92,11 +93,11 @@ def test_a_queue_of_another_version_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_study_that_cannot_be_fetched_is_shown_until_it_can(tmp_path: Path) -> None:
     queue = a_queue(tmp_path)
-    queue.not_fetched("1.9", "not fetched: the archive broke off", 1.0)
-    queue.not_fetched("1.3", "not fetched", 1.0)
+    note_not_fetched(queue, "1.9", "not fetched: the archive broke off", 1.0)
+    note_not_fetched(queue, "1.3", "not fetched", 1.0)
     shown = {one.uid: one.state for one in queue.studies()}
     assert (shown["1.9"], shown["1.3"]) == ("failed", "waiting")  # what is whole already is not undone
-    queue.received("1.9", "1.9.1", "0", 10, "web", 2.0)
+    note_received(queue, "1.9", "1.9.1", "0", 10, "web", 2.0)
     assert {one.uid: one.state for one in queue.studies()}["1.9"] == "receiving"
 
 

@@ -29,6 +29,7 @@ from lacunet.segmentation import native
 from lacunet.segmentation.segment import segment_case, segment_cases
 from lacunet.segmentation.write import Segmented, SegmentSettings
 from lacunet.task import GLIOMA
+from lacunet.visits.finished import read_finished
 from phantoms_made import make_phantom
 
 pytest.importorskip("pydicom", reason="pip install 'lacunet[dicom]'")
@@ -283,6 +284,7 @@ def test_where_no_dicom_object_fits_the_mask_is_there_all_the_same(
         _, done = segment_export(predictor, Importer(name="x"), alone, tmp_path / out, settings)
         assert isinstance(done, Segmented), done
         assert [path.name for path in done.back] == ["x-mask-on-t1c.nii.gz"]
+        assert read_finished(done.folder).imported
         assert json.loads(done.places.record.read_text())["warnings"] == [*done.doubts, *done.warnings]
         return [line for line in done.warnings if "DICOM SEG" in line]
 

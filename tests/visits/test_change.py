@@ -1,5 +1,6 @@
 """Two visits of an invented patient whose tumour grew by a known amount: numbers, verdict, files, refusals."""
 
+import errno
 import json
 import re
 import shutil
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.affines import from_matvec
 
 from calibrations_made import tiny_model
 from lacunet.case import CaseFiles
@@ -22,6 +25,7 @@ from lacunet.data.phantom.phantom import PhantomVisit, write_phantom
 from lacunet.data.source_table import sha256_of
 from lacunet.errors import DataError, OutputError, UsageError
 from lacunet.evaluation.metrics import region_masks, volume_ml
+from lacunet.files import whole_file
 from lacunet.intake.align.register import Registered
 from lacunet.intake.align.rigid import Rigid
 from lacunet.models.model import load_model
@@ -33,6 +37,7 @@ from lacunet.task import GLIOMA
 from lacunet.visits import change as change_module
 from lacunet.visits import placed, visit
 from lacunet.visits.change import LAID_MASK, Changed, change
+from lacunet.visits.earlier_run import masks_of_earlier_run
 from lacunet.visits.measure import asked_again
 from lacunet.visits.record import ChangeRecord
 from small import ROOT
@@ -271,6 +276,50 @@ def test_a_mask_of_the_whole_brain_is_refused_in_words_of_a_mask(results, phanto
         change(one, two, tmp_path / "out", no_model)
 
 
+def moved_by_a_voxel(mask: Path) -> None:
+    image = nib.load(mask)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine @ from_matvec(np.eye(3), [1, 0, 0])), mask)
+
+
+def of_larger_voxels(mask: Path) -> None:
+    image = nib.load(mask)
+    smaller = np.asarray(image.dataobj)[::2, ::2, ::2]
+    nib.save(nib.Nifti1Image(smaller, image.affine @ np.diag([2.0, 2, 2, 1])), mask)
+
+
+def turned_over(mask: Path) -> None:
+    nib.save(nib.load(mask).as_reoriented(np.array([[0, -1], [1, 1], [2, 1]])), mask)
+
+
+@pytest.mark.parametrize("save", [moved_by_a_voxel, of_larger_voxels, turned_over])
+@pytest.mark.parametrize("keys", [{}, {"masks_sha256": {}}])  # as older records are
+def test_a_mask_that_another_program_saved_elsewhere_is_not_said_to_be_imported(
+    results, phantoms, later, tmp_path, save, keys
+):
+    one = perfect(results["earlier"], phantoms[0], tmp_path / "a")
+    two = perfect(results["later"], later, tmp_path / "b", **keys)
+    save(two / f"{GROWN}-mask.nii.gz")
+    said = f"{two}: the mask lies on another grid than the scans, so another program saved it there; save it on the"
+    with pytest.raises(DataError, match=f"^{re.escape(said)} grid of the scans, or segment the case again$"):
+        change(one, two, tmp_path / "out", no_model)
+
+
+IMPORTED = (
+    r": was imported while it was segmented, and imported scans are not kept; import first \(lacunet import SOURCE"
+)
+
+
+@pytest.mark.parametrize("save", [lambda mask: None, moved_by_a_voxel])
+def test_a_case_that_was_imported_while_it_was_segmented_is_said_to_be(results, phantoms, later, tmp_path, save):
+    """It has masks on the grids of its scans too, also where its own mask was drawn anew."""
+    one = perfect(results["earlier"], phantoms[0], tmp_path / "a")
+    names = [f"{GROWN}-mask.nii.gz", f"{GROWN}-mask-on-t1c.nii.gz"]
+    two = perfect(results["later"], later, tmp_path / "b", masks=names)
+    save(two / names[0])
+    with pytest.raises(DataError, match=f"^{re.escape(str(two))}{IMPORTED}"):
+        change(one, two, tmp_path / "out", no_model)
+
+
 def test_a_scan_that_was_changed_or_moved_is_refused_without_its_name(results, phantoms, later, tmp_path):
     one = perfect(results["earlier"], phantoms[0], tmp_path / "a")
     two = perfect(results["later"], later, tmp_path / "b", inputs_sha256={})
@@ -343,3 +392,84 @@ def test_results_are_replaced_only_where_asked(results, phantoms, later, tmp_pat
     (tmp_path / "out/change.json").write_text("{}")
     with pytest.raises(OutputError, match="exists already"):
         change(results["earlier"], results["later"], tmp_path / "out", no_model)
+
+
+AGAIN = "earlier-t1c+t2f-mask.nii.gz"
+"""What a run writes where the earlier visit has more sequences, and another run does not."""
+
+
+@pytest.fixture
+def written(results, phantoms, later, predictor, tmp_path) -> Path:
+    """The folder of a run that segmented the earlier visit again, with files of the user in it."""
+    one = perfect(results["earlier"], phantoms[0], tmp_path / "a")
+    two = perfect(results["later"], later, tmp_path / "b")
+    out = tmp_path / "out"
+    change(one, two, out, lambda: predictor)
+    (out / "later-t1n-mask.nii.gz").write_text("a mask of the user, named as lacunet names its own")
+    (out / "notes").mkdir()
+    (out / "notes/change.json").write_text("a folder of the user")
+    return out
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+OF_THE_USER = {"later-t1n-mask.nii.gz", "notes"}
+
+
+def run_without_model(results, phantoms, later, tmp_path, out) -> Changed:
+    one = perfect(results["earlier"], phantoms[0], tmp_path / "c", subset="t1c+t2f")
+    return change(one, tmp_path / "b" / results["later"].name, out, no_model, overwrite=True)
+
+
+def test_after_an_overwrite_there_is_what_this_run_wrote_and_what_is_not_lacunets(
+    results, phantoms, later, written, tmp_path
+):
+    assert names_in(written) == {"change.json", "change.html", LAID_MASK, AGAIN} | OF_THE_USER
+    before = (written / "change.json").read_bytes()
+    found = run_without_model(results, phantoms, later, tmp_path, written)
+    assert names_in(written) == {"change.json", "change.html", LAID_MASK} | OF_THE_USER
+    assert (written / "notes/change.json").is_file()
+    assert told(found)["masks"] == [LAID_MASK]
+    assert told(found)["masks_sha256"] == {LAID_MASK: sha256_of([written / LAID_MASK])}
+    assert found.record.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda out: (out / AGAIN).write_bytes(b"corrected by hand"),
+        lambda out: (out / "change.json").write_text("{}"),
+        lambda out: (out / "change.json").write_text("no JSON"),
+    ],
+)
+def test_a_mask_that_is_not_known_to_be_lacunets_stays(results, phantoms, later, written, tmp_path, spoil):
+    spoil(written)
+    there = (written / AGAIN).read_bytes()
+    run_without_model(results, phantoms, later, tmp_path, written)
+    assert names_in(written) == {"change.json", "change.html", LAID_MASK, AGAIN} | OF_THE_USER
+    assert (written / AGAIN).read_bytes() == there
+
+
+def test_a_record_that_was_changed_leads_to_no_other_folder(written, tmp_path):
+    outside = tmp_path / "scan.nii.gz"
+    outside.write_bytes(b"a scan")
+    record = json.loads((written / "change.json").read_text("utf-8"))
+    record["masks_sha256"]["../scan.nii.gz"] = sha256_of([outside])
+    (written / "change.json").write_text(json.dumps(record), "utf-8")
+    assert sorted(path.name for path in masks_of_earlier_run(written / "change.json")) == [AGAIN, LAID_MASK]
+
+
+def test_a_run_that_fails_while_it_writes_loses_nothing(results, phantoms, later, written, tmp_path, monkeypatch):
+    def full(path: Path, view: object) -> None:
+        with whole_file(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {path.name: path.read_bytes() for path in written.iterdir() if path.is_file()}
+    monkeypatch.setattr(change_module, "write_change_page", full)
+    said = f"{written / 'change.html'}: cannot be written (No space left on device); make room on the disk"
+    with pytest.raises(OutputError, match=re.escape(said)):
+        run_without_model(results, phantoms, later, tmp_path, written)
+    assert {path.name: path.read_bytes() for path in written.iterdir() if path.is_file()} == before
+    assert names_in(written) == set(before) | {"notes"}

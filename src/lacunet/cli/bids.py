@@ -17,7 +17,8 @@ from lacunet.cli.import_ import importer_of
 from lacunet.cli.options import exit_with, loading_of, require_writable, task_of
 from lacunet.cli.program import run_program
 from lacunet.cli.segment import MOST_LINES
-from lacunet.cli.terminal import dropped, print_left_out, print_segmented, print_survey, progress, say
+from lacunet.cli.tally import Tally
+from lacunet.cli.terminal import print_left_out, print_segmented, progress, say
 from lacunet.errors import OutputError, UsageError, visible
 from lacunet.intake.align.choices import Stripper
 from lacunet.segmentation.layout import COHORT_PAGE, RESULTS_TABLE
@@ -188,28 +189,26 @@ def _participant(asked: Asked) -> None:
     team = as_team(loading_of(asked.model, "auto", 0, None).on(Place(asked.device)))
     found = read_visits(visits, task, asked.show_names)
     print_left_out(found.left_out, MOST_LINES)
-    problems: list[Problem] = []
-    done, left_out, total = 0, len(found.left_out), len(visits)
+    tally = Tally(len(visits), len(found.left_out))
     with progress() as bar:
         importer = importer_of({}, None, asked.stripper, asked.device, asked.allow, asked.show_names, None, bar, task)
-        bar.advanced("segmenting", 0, total, "segmenting")
+        tally.show(bar)
         with closing(segment(team, found, output, settings, importer)) as results:
             for result in results:
                 if isinstance(result, Survey):
-                    print_survey(result, task)
-                    left_out += result.dropped
+                    tally.survey(result, task)
                     continue
                 if isinstance(result, Problem):
-                    problems.append(_of_visit(result, found.exports, visits))
-                    note_failure(output, problems[-1], tuple(task.regions))
+                    result = _of_visit(result, found.exports, visits)
+                    note_failure(output, result, tuple(task.regions))
                 else:
-                    done += 1
                     forget_failure(output, result.name)
                     print_segmented(result, task)
-                bar.advanced("segmenting", done + len(problems), total, "segmenting")
+                tally.count(result)
+                tally.show(bar)
     write_sources(output, found.rows)
-    say(f"{done} of {total} visits in {output}{'; ' + dropped(left_out) if left_out else ''}")
-    exit_with(problems)
+    tally.say(tally.total, "visits", output)
+    exit_with(tally.problems)
 
 
 def _group(asked: Asked) -> None:

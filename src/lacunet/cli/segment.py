@@ -41,7 +41,8 @@ from lacunet.cli.options import (
     task_of,
     team_of,
 )
-from lacunet.cli.terminal import dropped, print_left_out, print_segmented, print_survey, progress, say
+from lacunet.cli.tally import Tally
+from lacunet.cli.terminal import print_left_out, print_segmented, progress, say
 from lacunet.errors import UsageError
 from lacunet.prediction.choices import N4
 from lacunet.segmentation.layout import COHORT_PAGE, Layout
@@ -175,16 +176,14 @@ def segment(
     require_writable(output)
     team = team_of(crew, loading_of(model, precision, window, method_file, mirror=mirror))
     print_left_out(found.left_out, MOST_LINES)
-    left_out = len(found.left_out)
     targets = [task.modality(word) for word in onto or []]
-    problems: list[Problem] = []
     unwritten: list[Problem] = []
     results_in: dict[str, Path] = {}
-    done, where = 0, {files.name: place for place, files in enumerate(found.cases)}
+    where = {files.name: place for place, files in enumerate(found.cases)}
     own = {files.name: where[files.name] for files in in_part(settings.part, found.cases, lambda files: files.name)}
+    tally = Tally(len(found.problems) + len(own) + len(found.exports), len(found.left_out))
     with progress() as bar, ExitStack() as begun:
-        number, total = 0, len(found.problems) + len(own) + len(found.exports)
-        bar.advanced("segmenting", number, total, "segmenting")
+        tally.show(bar)
         overrule = given if found.exports else {}
         steps = bar if isinstance(crew, Here) else Silent()  # workers elsewhere cannot draw here
         importer = importer_of(overrule, study, stripper, device, allow, show_names, name, steps, task)
@@ -200,28 +199,24 @@ def segment(
                 unwritten.append(Problem("the cohort", str(result)))
                 continue
             if isinstance(result, Survey):
-                print_survey(result, task)
-                left_out += result.dropped
-                total += len(result.visits) - 1
+                tally.survey(result, task)
+                tally.total += len(result.visits) - 1
                 own |= {importer.name_of(visit): len(where) + place for place, visit in enumerate(result.visits)}
-                bar.advanced("segmenting", number, total, "segmenting")
+                tally.show(bar)
                 continue
-            number += 1
-            bar.advanced("segmenting", number, total, "segmenting")
-            if isinstance(result, Problem):
-                problems.append(result)
-            else:
-                done += 1
+            tally.count(result)
+            tally.show(bar)
+            if not isinstance(result, Problem):
                 results_in[result.name] = result.folder
                 print_segmented(result, task)
     write_sources(table_of(output, settings.part), found.rows)
-    say(f"{done} of {done + len(problems)} cases in {output}{'; ' + dropped(left_out) if left_out else ''}")
+    tally.say(tally.number, "cases", output)
     _offer_changes(results_in, {files.name: files.person for files in found.cases}, output, model)
     if settings.part is not None and end_of_part(output, settings.part, own):
         write_cohort(output)
     if (output / COHORT_PAGE).is_file():
         say(f"page: {output / COHORT_PAGE}")
-    exit_with([*problems, *unwritten])
+    exit_with([*tally.problems, *unwritten])
 
 
 def _offer_changes(results: dict[str, Path], persons: dict[str, str], output: Path, model: str) -> None:

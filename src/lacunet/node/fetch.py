@@ -4,6 +4,7 @@ import time
 from datetime import datetime, timedelta
 
 from lacunet.errors import LacunetError, OutputError
+from lacunet.node.arrivals import note_cut_off, note_not_fetched, note_released
 from lacunet.node.keep import BadObject, Inbox
 from lacunet.node.queue import name_of
 from lacunet.node.receive import Log
@@ -36,7 +37,7 @@ def fetch_once(fetch: Fetch, inbox: Inbox, log: Log) -> None:
             _fetch_study(fetch, study, inbox, log)
         except LacunetError as error:
             log(f"{name_of(study)}: not fetched: {error}")
-            inbox.queue.not_fetched(study, f"not fetched: {error}; it is tried again", time.time())
+            note_not_fetched(inbox.queue, study, f"not fetched: {error}; it is tried again", time.time())
 
 
 def _fetch_study(fetch: Fetch, study: str, inbox: Inbox, log: Log) -> None:
@@ -49,9 +50,9 @@ def _fetch_study(fetch: Fetch, study: str, inbox: Inbox, log: Log) -> None:
         for one in series:
             _fetch_series(fetch, study, one, inbox, association, log)
     except BaseException:
-        inbox.queue.cut_off(association)
+        note_cut_off(inbox.queue, association)
         raise
-    inbox.queue.released(association)
+    note_released(inbox.queue, association)
     remember_fetched(inbox.queue, study, images)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from lacunet.errors import OutputError
 from lacunet.intake.read.dataset import UnreadableFile, read_header_of
 from lacunet.intake.read.quiet import silently
+from lacunet.node.arrivals import is_own, known_object, note_received, note_received_again, size_of
 from lacunet.node.durable import UNFINISHED, kept, make_folder, written
 from lacunet.node.queue import Queue, key_of
 from lacunet.node.settings import Receive
@@ -84,23 +85,23 @@ class Inbox:
                 study, own = _uids_of(temporary)
                 if own != (uid or own):
                     raise BadObject("its SOPInstanceUID is another than the sender stated")
-                if self.queue.is_own(own):
+                if is_own(self.queue, own):
                     return  # an archive sends back what it got from here
                 digest = hashlib.sha256(content).hexdigest()
                 target = self.folder_of(key_of(study)) / f"{key_of(own)}.dcm"
                 with self.lock:
-                    if self.queue.known_object(study, own) == digest and target.is_file():
-                        self.queue.sent_again(study, association)
+                    if known_object(self.queue, study, own) == digest and target.is_file():
+                        note_received_again(self.queue, study, association)
                         return
                     self._require_room(study, len(content))
                     make_folder(target.parent)
                     kept(temporary, target)
-                    self.queue.received(study, own, digest, len(content), association, now)
+                    note_received(self.queue, study, own, digest, len(content), association, now)
         except (OSError, sqlite3.Error) as error:
             raise _cannot_keep(error) from error
 
     def _require_room(self, study: str, size: int) -> None:
-        objects, total = self.queue.size_of(study)
+        objects, total = size_of(self.queue, study)
         if objects >= self.limits.most_objects:
             raise NoRoom(f"a study of more than {self.limits.most_objects} objects (receive.most_objects)")
         if total + size > self.limits.largest_study_mib * _MIB:

@@ -11,7 +11,9 @@ from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any
 
 from lacunet.errors import LacunetError, OutputError, UsageError, unforeseen
+from lacunet.node.arrivals import note_cut_off, note_released
 from lacunet.node.keep import BadObject, Inbox, NoRoom
+from lacunet.node.queue import Queue
 from lacunet.node.remembered import remember_refusal
 
 if TYPE_CHECKING:
@@ -196,20 +198,20 @@ def _name_of(event: "Event", reception: Reception) -> str:
 
 
 def _released(event: "Event", reception: Reception) -> None:
-    _ended(event, reception, reception.inbox.queue.released)
+    _ended(event, reception, note_released)
 
 
 def _broken_off(event: "Event", reception: Reception) -> None:
-    _ended(event, reception, reception.inbox.queue.cut_off)
+    _ended(event, reception, note_cut_off)
 
 
-def _ended(event: "Event", reception: Reception, tell: Callable[[str], None]) -> None:
+def _ended(event: "Event", reception: Reception, tell: Callable[[Queue, str], None]) -> None:
     """The first event that ends an association counts: its connection is closed after it is released, too."""
     reception.coming.pop(id(event.assoc), None)
     name = reception.names.pop(id(event.assoc), None)
     if name is None:
         return
     try:
-        tell(name)
+        tell(reception.inbox.queue, name)
     except Exception as error:
         reception.log(unforeseen(error))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lacunet.errors import LacunetError, OutputError, UsageError, unforeseen
 from lacunet.files import cannot_write
+from lacunet.node.arrivals import close_complete
 from lacunet.node.durable import make_folder
 from lacunet.node.fetch import fetch_once
 from lacunet.node.keep import Inbox
@@ -70,7 +71,7 @@ def run_node(config: Path, settings: NodeSettings, log: Log, stop: threading.Eve
 def _close(queue: Queue, receive: Receive) -> bool:
     at_release = receive.complete == "association"
     quiet = 0.0 if at_release else receive.quiet_seconds
-    queue.close_complete(time.time(), quiet, receive.half_sent_minutes * 60, at_release)
+    close_complete(queue, time.time(), quiet, receive.half_sent_minutes * 60, at_release)
     return False
 
 

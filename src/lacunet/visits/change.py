@@ -13,13 +13,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lacunet.data.nifti import write_mask
-from lacunet.files import write_json
+from lacunet.data.source_table import sha256_of
+from lacunet.files import whole_files, write_json
 from lacunet.intake.found import Caution, pictures_allowed
 from lacunet.prediction.predictor import Predictor
 from lacunet.progress import Progress, Silent
 from lacunet.segmentation.layout import refuse_to_replace
 from lacunet.segmentation.provenance import MODEL, WEIGHTS
 from lacunet.task import GLIOMA, Subset, Task
+from lacunet.visits.earlier_run import masks_of_earlier_run
 from lacunet.visits.findings import Findings
 from lacunet.visits.measure import answer_measured, asked_again, mask_measured
 from lacunet.visits.numbers import Comparison, Measured, compare
@@ -84,7 +86,7 @@ def change(
         load: Loads the model that made the masks.
         task: Of this model.
         days: Between the visits, where the user knows it.
-        overwrite: Replace what is there.
+        overwrite: Replace what an earlier run wrote there, when all is written. Other files stay.
         progress: Is told what is being done.
 
     Raises:
@@ -110,9 +112,10 @@ def change(
     tissue = tissue_of(labels[0], moved, pair.earlier.case.grid.voxel_ml, task)
     verdict, warnings = verdict_words(both, task), warnings_of(pair, laid, everything, both, task)
     found = Findings(pair, task, laid, everything, both, tissue, verdict, warnings, _facts(pair, laid, task))
-    masks = _write_masks(folder, pair, common, same or (), moved, task)
-    write_change_page(folder / PAGE, _view(found, (labels[0], moved)))
-    write_json(folder / RECORD, record_of_change(found, masks).model_dump(mode="json"))
+    with whole_files(folder, RECORD, masks_of_earlier_run(folder / RECORD)) as new:
+        masks = _write_masks(new, pair, common, same or (), moved, task)
+        write_change_page(new / PAGE, _view(found, (labels[0], moved)))
+        write_json(new / RECORD, record_of_change(found, masks).model_dump(mode="json"))
     return Changed(folder / RECORD, folder / PAGE, verdict, everything, both, tissue, pair.days, tuple(warnings))
 
 
@@ -153,16 +156,17 @@ def _at_common(
 
 def _write_masks(
     folder: Path, pair: Pair, common: Subset, same: tuple[_Same, ...], moved: Labels, task: Task
-) -> list[str]:
-    """The masks that were made here: those from fewer sequences, and the later one on the earlier grid."""
-    convention, names = pair.earlier.record.label_convention, []
+) -> dict[str, str]:
+    """The masks that were made here (name -> SHA-256): from fewer sequences, and the later one on the earlier grid."""
+    convention = pair.earlier.record.label_convention
+    names: list[str] = []
     for word, visit, one in zip(("earlier", "later"), (pair.earlier, pair.later), same, strict=False):
         if one.again:
             names.append(f"{word}-{task.subset_name(common)}-mask.nii.gz")
             write_mask(folder / names[-1], one.labels, visit.case, convention, task, _like(visit))
     names.append(LAID_MASK)
     write_mask(folder / LAID_MASK, moved, pair.earlier.case, convention, task, _like(pair.earlier))
-    return names
+    return {name: sha256_of([folder / name]) for name in names}
 
 
 def _like(visit: Visit) -> Path:

@@ -39,6 +39,11 @@ class Finished:
         name = self.record.case
         return person_of(name) if name.startswith("sub-") or is_public(name) else None
 
+    @property
+    def imported(self) -> bool:
+        """Whether its scans were imported while they were segmented: only then it has masks on their own grids too."""
+        return len(self.record.masks) > 1
+
 
 def read_finished(folder: Path) -> Finished:
     """Read a result of `lacunet segment`, in either layout.

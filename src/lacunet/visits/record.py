@@ -1,6 +1,6 @@
 """What `change.json` holds: the change between two visits, for programs. docs/change.schema.json is its JSON Schema."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from lacunet.intake.align.quality import Verdict as Judged
 from lacunet.schema import Strict
-from lacunet.segmentation.record import Amount, Modality, Moment, Region, Share
+from lacunet.segmentation.record import Amount, Hash, Modality, Moment, Region, Share
 from lacunet.stats.intervals import Span
 from lacunet.task import Evidence, Task
 from lacunet.visits.findings import Findings
@@ -125,6 +125,8 @@ class ChangeRecord(_Part):
     registration: RegistrationRecord
     masks: tuple[str, ...]
     """Names of the files beside this one."""
+    masks_sha256: Mapping[Annotated[str, Field(description="name of the file")], Hash] = {}
+    """Of each mask as it was written: another hash says that it was changed since."""
     label_convention: str
     """What the integers of the masks mean."""
     warnings: tuple[str, ...]
@@ -133,12 +135,12 @@ class ChangeRecord(_Part):
     """As on the page."""
 
 
-def record_of_change(found: Findings, masks: Sequence[str]) -> ChangeRecord:
+def record_of_change(found: Findings, masks: Mapping[str, str]) -> ChangeRecord:
     """A change for programs, with as many digits as mean something.
 
     Args:
         found: Of the two visits.
-        masks: Names of the files beside the record.
+        masks: The files beside the record: name -> SHA-256.
     """
     pair, task, everything = found.pair, found.task, found.everything
     return ChangeRecord(
@@ -160,6 +162,7 @@ def record_of_change(found: Findings, masks: Sequence[str]) -> ChangeRecord:
         },
         registration=_registration(found.laid),
         masks=tuple(masks),
+        masks_sha256=masks,
         label_convention=pair.earlier.record.label_convention,
         warnings=tuple(found.warnings),
         provenance=found.provenance,

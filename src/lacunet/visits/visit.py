@@ -13,7 +13,7 @@ from lacunet.case import Case, CaseFiles, ImageFile
 from lacunet.data.content import MOST_OF_THE_BRAIN
 from lacunet.data.hidden_names import errors_without_names
 from lacunet.data.names import person_of
-from lacunet.data.nifti import load_case
+from lacunet.data.nifti import is_prepared, load_case
 from lacunet.data.pseudonyms import IMPORT_RECORD
 from lacunet.data.source_table import FILE_NAME, files_of_case, sha256_of
 from lacunet.errors import DataError, LacunetError, UnpreparedError, WholeBrainError
@@ -27,6 +27,10 @@ from lacunet.visits.finished import Finished
 _IMPORT_FIRST = (
     "was imported while it was segmented, and imported scans are not kept; import first (lacunet import SOURCE -o "
     "CASES), segment CASES, and compare those results"
+)
+_MASK_ELSEWHERE = (
+    "the mask lies on another grid than the scans, so another program saved it there; save it on the grid of the "
+    "scans, or segment the case again"
 )
 
 
@@ -76,8 +80,10 @@ def load_visit(finished: Finished, task: Task) -> Visit:
 
     Raises:
         DataError: a scan is gone, is not named in `sources.csv`, or is not the one that was segmented; the case was
-            imported while it was segmented; or the mask is none of a tumour.
+            imported while it was segmented; the mask lies on another grid than the scans, or is none of a tumour.
     """
+    if finished.imported:
+        raise DataError(f"{finished.folder}: {_IMPORT_FIRST}")
     record, subset = finished.record, task.subset(finished.record.subset)
     if unnamed := [task.titles[modality] for modality in subset if modality not in finished.inputs]:
         raise DataError(
@@ -106,7 +112,7 @@ def _loaded(files: CaseFiles, folder: Path, task: Task) -> Case:
         try:
             return load_case(files, task)
         except UnpreparedError as error:
-            raise DataError(f"{folder}: {_IMPORT_FIRST}") from error
+            raise DataError(f"{folder}: {_MASK_ELSEWHERE if is_prepared(files) else _IMPORT_FIRST}") from error
         except WholeBrainError as error:
             raise DataError(
                 f"{folder}: the mask covers more than {MOST_OF_THE_BRAIN:.0%} of the brain, as no tumour does; look at "
@@ -117,8 +123,6 @@ def _loaded(files: CaseFiles, folder: Path, task: Task) -> Case:
 def _scan(finished: Finished, modality: str, task: Task) -> Path:
     """The file of one scan, which must be the one that was segmented."""
     inputs, title = finished.inputs[modality], task.titles[modality]
-    if len(inputs) > 1 or _is_dicom(inputs[0]):
-        raise DataError(f"{finished.folder}: {_IMPORT_FIRST}")
     if not inputs[0].is_file():
         raise DataError(f"{finished.folder}: the {title} scan is not where it was; bring it back, or segment it again")
     if finished.record.inputs_sha256.get(modality) != sha256_of(inputs):
