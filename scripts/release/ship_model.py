@@ -62,6 +62,7 @@ def ship(
         if evaluation is not None:
             require_same(read_description(made), evaluation)
         if calibration is not None:
+            require_same_rules(read_description(made), calibration)
             put_beside(read_calibration_file(calibration / CALIBRATION), made)
         elif (folder / CALIBRATION).is_file():
             require_own_calibration(read_description(made).sha256, folder)
@@ -101,6 +102,12 @@ def require_same(made: Description, evaluation: Path) -> None:
     identity = read_summary(evaluation / "summary.json").identity
     if (identity.weights, identity.postprocessing) != (made.sha256, made.postprocessing):
         raise SystemExit(f"{evaluation}: of other weights or other post-processing; evaluate the shipped model again")
+
+
+def require_same_rules(made: Description, calibration: Path) -> None:
+    """Ranges of masks with other post-processing would be shown for no mask."""
+    if tuple(read_calibration_file(calibration / CALIBRATION).postprocessing) != made.postprocessing:
+        raise SystemExit(f"{calibration}: of masks with other post-processing; give `lacunet calibrate` --postprocess")
 
 
 def require_own_calibration(weights: str, folder: Path) -> None:

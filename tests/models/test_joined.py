@@ -10,6 +10,7 @@ import torch
 from lacunet.data.prepare import Preparation
 from lacunet.errors import ModelError, RecipeError
 from lacunet.models.description import read_description
+from lacunet.models.folder import shipped_models
 from lacunet.models.joined import Joined, join
 from lacunet.models.model import load_model, save_model
 from lacunet.nn.method import Method, get_method, make_method
@@ -129,3 +130,9 @@ def test_a_description_that_was_tampered_with_is_refused(joined, tmp_path: Path,
     path.write_text(json.dumps(content | {"arguments": {"members": members}}), encoding="utf-8")
     with pytest.raises(ModelError, match=said):
         load_model(str(tmp_path / "two"))
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_calibration_is_of_masks_with_the_model_s_own_rules(name):
+    model = load_model(name)
+    assert model.calibration is None or tuple(model.calibration.postprocessing) == model.postprocessing

@@ -85,15 +85,14 @@ def calibrate(
     folds = [held_out(words, cases, faulty) for words in named]
     if into is not None:
         require_alike([folds[0].model, into])
+    own_rules = read_description(model_folder(into or folds[0].model)).postprocessing
     settings = CalibrateSettings(
         coverage=coverage,
         data=data.resolve().name,
         passing=PassSettings(
             voxels=voxels,
             seed=seed,
-            rules=rules_of(
-                rules_named(postprocess), read_description(model_folder(into)).postprocessing if into else ()
-            ),
+            rules=rules_of(rules_named(postprocess), own_rules),
             mirror=mirror,
             precision=precision,
             window=window,
