@@ -171,10 +171,10 @@ def test_no_rule_stands_beside_rules():
 @pytest.mark.parametrize(
     ("spacing", "left", "said"),
     [
-        (10.0, (3,), ["Post-processing (largest) took 1 piece of tumour (8.0 ml) out of the mask; "
-                      "--postprocess none keeps it"]),
-        (10.0, (3, 2), ["Post-processing (largest) took 2 pieces of tumour (133.0 ml) out of the mask; "
-                        "--postprocess none keeps them"]),
+        (10.0, (3,), ["1 piece that the model outlined (8.0 ml) is left out of the mask by "
+                      "post-processing (largest); --postprocess none keeps it"]),
+        (10.0, (3, 2), ["2 pieces that the model outlined (133.0 ml) are left out of the mask by "
+                        "post-processing (largest); --postprocess none keeps them"]),
         (10.0, (), []),
         (1.0, (3,), []),
     ],

@@ -157,8 +157,8 @@ def test_a_model_brings_rules_of_its_own_and_what_they_took_out_is_said(predicto
     assert plain.labels.any()
     assert not own.labels.any()
     assert own.warnings == [
-        f"Post-processing (nothing) took 1 piece of tumour ({plain.volumes['wt']:.1f} ml) out of the mask; "
-        "--postprocess none keeps it"
+        f"1 piece that the model outlined ({plain.volumes['wt']:.1f} ml) is left out of the mask by post-processing "
+        "(nothing); --postprocess none keeps it"
     ]
     assert plain.warnings == none.warnings == []
 

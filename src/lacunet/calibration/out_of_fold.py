@@ -20,6 +20,7 @@ from lacunet.data.scan_facts import ScanFacts, scan_facts
 from lacunet.data.split import RUN_SPLIT, bare_id, read_split
 from lacunet.errors import DataError, ModelError, OutputError, Problem, problem_of
 from lacunet.evaluation.agreement import agreement_of, parts_of
+from lacunet.evaluation.masks import masks_of
 from lacunet.evaluation.metrics import BRATS, dice, region_masks, volume_ml
 from lacunet.evaluation.scores import Row, read_rows, write_rows
 from lacunet.files import path_in, whole_file, write_json
@@ -287,7 +288,8 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> Pass
             raise ModelError(
                 f"{predictor.model.name}: its logits of {case.name} from {name} are not numbers; train it again"
             )
-        masks[prediction.subset] = {region: mask[box].copy() for region, mask in prediction.regions().items()}
+        whole = masks_of(prediction, settings.rules, case.grid)
+        masks[prediction.subset] = {region: mask[box].copy() for region, mask in whole.items()}
         kept[name] = np.where(_brain(case, prediction.subset).ravel()[chosen], logits, np.float32(nan))
         labels = apply_rules(settings.rules, prediction.found(case.grid))
         spacing, found = case.grid.spacing, region_masks(labels, task)

@@ -2,13 +2,12 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from lacunet.case import Case, CaseFiles
 from lacunet.crew.crew import Lost
@@ -18,6 +17,7 @@ from lacunet.environment import describe_environment
 from lacunet.errors import DataError, OutputError, Problem, problem_of
 from lacunet.evaluation.cohorts import cohorts_of, require_cohorts
 from lacunet.evaluation.heat import worst_cases
+from lacunet.evaluation.masks import masks_of
 from lacunet.evaluation.metrics import BRATS, MetricPolicy, region_masks, score_regions
 from lacunet.evaluation.page import CasePicture, EvaluationView, write_evaluation_page
 from lacunet.evaluation.results import TUMOUR_FREE
@@ -26,7 +26,7 @@ from lacunet.evaluation.summary import Identity, Summary
 from lacunet.files import path_in, write_json
 from lacunet.models.model import Model
 from lacunet.prediction.postprocess import Rule, apply_rules, rules_of
-from lacunet.prediction.predictor import Prediction, Predictor
+from lacunet.prediction.predictor import Predictor
 from lacunet.prediction.team import Team, as_team
 from lacunet.progress import Progress, Silent
 from lacunet.reading import read_json
@@ -207,16 +207,9 @@ def score_case(predictor: Predictor, case: Case, settings: EvaluateSettings) -> 
     rows: dict[Subset, list[Row]] = {}
     rules = settings.rules_for(predictor.model)
     for prediction in predictor.each(case, possible):
-        scores = score_regions(_masks(prediction, case, rules), reference, case.grid.spacing, settings.policy)
+        scores = score_regions(masks_of(prediction, rules, case.grid), reference, case.grid.spacing, settings.policy)
         rows[prediction.subset] = rows_of(case.name, task.subset_name(prediction.subset), scores)
     return [row for subset in possible for row in rows[subset]]
-
-
-def _masks(prediction: Prediction, case: Case, rules: Sequence[Rule]) -> Mapping[str, Any]:
-    """Regions as thresholded, or of the post-processed labels."""
-    if not rules:
-        return prediction.regions()
-    return region_masks(apply_rules(rules, prediction.found(case.grid)), prediction.task)
 
 
 def _rows_of_case(predictor: Predictor, files: CaseFiles, folder: Path, settings: EvaluateSettings) -> list[Row]:

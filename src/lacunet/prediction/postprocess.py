@@ -199,7 +199,7 @@ def rules_of(asked: Sequence[Rule] | None, own: Sequence[str]) -> tuple[Rule, ..
 
 
 def taken_out_words(found: Found, labels: Labels, rules: Sequence[str]) -> list[str]:
-    """A sentence on the pieces of tumour that rules took out of a mask; none where they took less than 0.1 ml.
+    """A sentence on the pieces that rules left out of a mask; none where these have less than 0.1 ml.
 
     Args:
         found: The mask as the network gives it.
@@ -211,10 +211,10 @@ def taken_out_words(found: Found, labels: Labels, rules: Sequence[str]) -> list[
     told = [volume for volume in volumes if volume >= _TOLD_ML]
     if not told:
         return []
-    pieces, them = ("1 piece", "it") if len(told) == 1 else (f"{len(told)} pieces", "them")
+    pieces, are, them = ("1 piece", "is", "it") if len(told) == 1 else (f"{len(told)} pieces", "are", "them")
     return [
-        f"Post-processing ({', '.join(rules)}) took {pieces} of tumour ({sum(told):.1f} ml) out of the mask; "
-        f"--postprocess {NONE} keeps {them}"
+        f"{pieces} that the model outlined ({sum(told):.1f} ml) {are} left out of the mask by post-processing "
+        f"({', '.join(rules)}); --postprocess {NONE} keeps {them}"
     ]
 
 

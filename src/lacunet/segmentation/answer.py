@@ -172,12 +172,12 @@ def ask(
     case = _imported_case(files, model.task, want) if origin else load_case(files, model.task, want)
     subset = subset_in_use(case, subset, model)
     seen, changes = evened(case, subset, n4)
-    asked = ask_in_parts(predictor, seen, subset, leave_out_bad)
+    rules = rules_of(rules, model.postprocessing)
+    asked = ask_in_parts(predictor, seen, subset, leave_out_bad, rules)
     bad = bad_scan_of(asked.fits(subset)) if leave_out_bad else None
     subset = without(subset, bad) if bad else subset
     prediction = asked.answers[subset]
     found = prediction.found(case.grid)
-    rules = rules_of(rules, model.postprocessing)
     labels = apply_rules(rules, found)
     names = [rule.name for rule in rules]
     masks = region_masks(labels, model.task)
@@ -259,7 +259,7 @@ def _brain(case: Case, subset: Subset) -> Bool[np.ndarray, "x y z"]:
 
 
 def _agreement(whole: Prediction, masks: Mapping[Subset, Masks]) -> Agreement | None:
-    """Of masks as the networks give them, on their own grid; None for a single modality."""
+    """Of masks on the networks' own grid; None for a single modality."""
     parts = {whole.task.subset_name(part): masks[part] for part in parts_of(whole.subset)}
     return agreement_of(masks[whole.subset], parts, whole.voxel_ml) if parts else None
 

@@ -1,12 +1,14 @@
 """What a model says of a case from a subset and from parts of it, all from one encoding."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from lacunet.case import Case
 from lacunet.evaluation.agreement import Masks, parts_of
 from lacunet.evaluation.fit import Fit, fits_of, subsets_for_fits
+from lacunet.evaluation.masks import masks_of
+from lacunet.prediction.postprocess import Rule
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.task import Subset
 
@@ -29,7 +31,9 @@ class Asked:
         return fits_of(subset, {part: masks[region] for part, masks in self.masks.items()})
 
 
-def ask_in_parts(predictor: Predictor, case: Case, subset: Subset, one_may_go: bool) -> Asked:
+def ask_in_parts(
+    predictor: Predictor, case: Case, subset: Subset, one_may_go: bool, rules: Sequence[Rule] = ()
+) -> Asked:
     """Ask for a subset, and for the parts that say how far its modalities agree and whether one is bad.
 
     Args:
@@ -37,12 +41,13 @@ def ask_in_parts(predictor: Predictor, case: Case, subset: Subset, one_may_go: b
         case: The scans as the model sees them.
         subset: The modalities to use.
         one_may_go: Whether the mask may be taken from a part without one modality; then its parts are asked for too.
+        rules: Post-processing of all masks, in order.
     """
     kept = {subset, *(parts_of(subset) if one_may_go else ())}
     answers: dict[Subset, Prediction] = {}
     masks: dict[Subset, Masks] = {}
     for one in predictor.with_parts(case, subset, _parts(subset, one_may_go)):
-        masks[one.subset] = one.masks()
+        masks[one.subset] = masks_of(one, rules, None)
         if one.subset in kept:  # the maps of the others need much memory
             answers[one.subset] = one
     return Asked(answers, masks)
