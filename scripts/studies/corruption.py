@@ -32,9 +32,11 @@ from lacunet.data.nifti import load_case
 from lacunet.data.prepare import prepare_reference
 from lacunet.errors import DataError
 from lacunet.evaluation.fit import FEWEST, Fit, fits_of
+from lacunet.evaluation.masks import masks_of
 from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.files import path_in, rounded, whole_file, write_json, write_text
 from lacunet.models.model import load_model
+from lacunet.prediction.postprocess import rules_of
 from lacunet.prediction.predictor import Predictor
 from lacunet.reading import read_json
 from lacunet.segmentation.bad_scan import LEAST_FIT, bad_scan_of
@@ -151,7 +153,8 @@ def looked_at(predictor: Predictor, case: Case) -> dict[str, dict[str, dict[str,
     others = [subset for subset in task.subsets if set(subset) < set(acquired)]
     found = {one.subset: one for one in predictor.with_parts(case, acquired, others)}
     truth = region_masks(prepare_reference(case, task, found[acquired].answers[0].frame).numpy(), task)
-    masks = {subset: one.masks() for subset, one in found.items()}
+    rules = rules_of(None, predictor.model.postprocessing)
+    masks = {subset: masks_of(one, rules, None) for subset, one in found.items()}
     whole = {subset: regions[next(iter(task.regions))] for subset, regions in masks.items()}
     name = task.subset_name
     return {

@@ -29,10 +29,12 @@ from lacunet.data.scan_facts import ScanFacts, scan_facts
 from lacunet.data.split import read_split
 from lacunet.description.midline import midline_of
 from lacunet.description.where import where_of
-from lacunet.evaluation.agreement import agreement_of, parts_of
+from lacunet.evaluation.agreement import Masks, agreement_of, parts_of
+from lacunet.evaluation.masks import masks_of
 from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.files import whole_file
 from lacunet.models.model import load_model
+from lacunet.prediction.postprocess import rules_of
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.segmentation.doubts import Signs, doubts_of
 from lacunet.task import Subset
@@ -88,7 +90,7 @@ def main() -> None:
             case = under(condition, load_case(cases[name], predictor.model.task), predictor)
             if case is None:
                 continue
-            masks += masks_of(predictor, case, name, condition)
+            masks += looked_at(predictor, case, name, condition)
             write_masks(table, masks)
             print(f"{condition}: {name}", flush=True)
     print(tables([mask for mask in masks if mask.case not in seen]))
@@ -101,7 +103,7 @@ def under(condition: str, case: Case, predictor: Predictor) -> Case | None:
     return changed(case, CHANGES[2]) if condition == "shaded" else case
 
 
-def masks_of(predictor: Predictor, case: Case, name: str, condition: str) -> list[Mask]:
+def looked_at(predictor: Predictor, case: Case, name: str, condition: str) -> list[Mask]:
     """Of every subset that the case has, all on the network's grid of all its sequences, which is quick."""
     task, acquired = predictor.model.task, case.acquired(predictor.model.task)
     others = [subset for subset in task.subsets if set(subset) < set(acquired)]
@@ -112,16 +114,18 @@ def masks_of(predictor: Predictor, case: Case, name: str, condition: str) -> lis
     images = prepare_images(case, task, predictor.model.preparation, frame).numpy()
     brains = {modality: image != 0 for modality, image in zip(task.modalities, images, strict=True)}
     whole = next(iter(task.regions))
+    rules = rules_of(None, predictor.model.postprocessing)
+    regions = {subset: masks_of(one, rules, None) for subset, one in found.items()}
     masks = []
     for subset, one in found.items():
-        signs = signs_of(found, subset, np.logical_or.reduce([brains[modality] for modality in subset]), facts)
+        signs = signs_of(one, regions, np.logical_or.reduce([brains[modality] for modality in subset]), facts)
         doubts = doubts_of(task, subset, signs, predictor.model.calibration)
         masks.append(
             Mask(
                 case=name,
                 condition=condition,
                 subset=task.subset_name(subset),
-                dice=dice(one.masks()[whole], truth[whole]),
+                dice=dice(regions[subset][whole], truth[whole]),
                 volume_ml=signs.volumes[whole],
                 reference_ml=float(truth[whole].sum()) * one.voxel_ml,
                 agreement=signs.agreement.dice(whole) if signs.agreement else nan,
@@ -134,18 +138,17 @@ def masks_of(predictor: Predictor, case: Case, name: str, condition: str) -> lis
     return masks
 
 
-def signs_of(found: Mapping[Subset, Prediction], subset: Subset, brain: np.ndarray, facts: ScanFacts) -> Signs:
+def signs_of(one: Prediction, regions: Mapping[Subset, Masks], brain: np.ndarray, facts: ScanFacts) -> Signs:
     """As `lacunet segment` sees them, but for the grid."""
-    one = found[subset]
-    task, masks = one.task, one.masks()
-    parts = {task.subset_name(part): found[part].masks() for part in parts_of(subset)}
+    task, masks = one.task, regions[one.subset]
+    parts = {task.subset_name(part): regions[part] for part in parts_of(one.subset)}
     frame = one.answers[0].frame
     grid = Grid(frame.shape, frame.affine)
     return Signs(
         volumes={region: float(mask.sum()) * one.voxel_ml for region, mask in masks.items()},
         agreement=agreement_of(masks, parts, one.voxel_ml) if parts else None,
         where=where_of(masks[next(iter(masks))], midline_of(brain, grid), grid),
-        facts=replace(facts, shading={modality: facts.shading[modality] for modality in subset}),
+        facts=replace(facts, shading={modality: facts.shading[modality] for modality in one.subset}),
     )
 
 

@@ -29,6 +29,17 @@ def test_fits_by_hand():
     assert list(fits) == list(THREE)
 
 
+def test_where_the_others_find_nothing_it_is_not_known_how_one_fits():
+    """FLAIR alone finds something; without it nothing is found."""
+    masks = {
+        ("t1n",): mask(0, 0), ("t1c",): mask(0, 0), ("t2f",): mask(0, 6),
+        ("t1c", "t2f"): mask(0, 2), ("t1n", "t2f"): mask(0, 0), ("t1n", "t1c"): mask(0, 0),
+    }  # fmt: skip
+    fits = fits_of(THREE, masks)
+    assert list(fits) == ["t1n"]
+    assert (fits["t1n"].alone, fits["t1n"].others) == (0, pytest.approx((0 + 2 * 2 / 8) / 2))
+
+
 def test_of_two_sequences_none_is_known_to_be_bad():
     masks = {("t1n",): mask(0, 4), ("t2f",): mask(6, 9)}
     assert fits_of(("t1n", "t2f"), masks) == {}

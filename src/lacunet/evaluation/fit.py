@@ -46,14 +46,18 @@ def subsets_for_fits(subset: Subset) -> list[Subset]:
 def fits_of(subset: Subset, masks: Mapping[Subset, Bool[np.ndarray, "x y z"]]) -> dict[str, Fit]:
     """The fit of each modality; empty for fewer than three.
 
+    It is not known of a modality where all the others together find nothing: a Dice with an empty mask is 0 or 1.
+
     Args:
         subset: The modalities.
         masks: Of one region, from each of `subsets_for_fits` at least, on one grid.
     """
-    return {modality: _fit(modality, subset, masks) for modality in subset} if len(subset) >= FEWEST else {}
+    if len(subset) < FEWEST:
+        return {}
+    rests = {modality: tuple(other for other in subset if other != modality) for modality in subset}
+    return {modality: _fit(modality, rest, masks) for modality, rest in rests.items() if masks[rest].any()}
 
 
-def _fit(modality: str, subset: Subset, masks: Mapping[Subset, Bool[np.ndarray, "x y z"]]) -> Fit:
-    others = tuple(other for other in subset if other != modality)
+def _fit(modality: str, others: Subset, masks: Mapping[Subset, Bool[np.ndarray, "x y z"]]) -> Fit:
     rest = masks[others]
     return Fit(alone=dice(masks[(modality,)], rest), others=fmean(dice(masks[(one,)], rest) for one in others))
