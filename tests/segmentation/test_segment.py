@@ -174,6 +174,26 @@ def test_an_evaluation_goes_by_the_model_s_own_rules_unless_others_are_asked_for
     assert "<td>nothing</td>" in (tmp_path / "own" / "report.html").read_text()
 
 
+@pytest.mark.parametrize("layout", ["plain", "bids"])
+def test_nothing_of_an_earlier_run_stays_beside_the_new_mask(predictor, cohort, tmp_path, layout):
+    (files, _) = find_cases(cohort)
+    settings = SegmentSettings(layout=layout, viewer=False)
+    (done,) = segment_cases(predictor, [files], tmp_path, replace(settings, probabilities=True))
+    first = done.places
+    mine = first.mask.parent / "mine.nii.gz"
+    mine.write_bytes(b"a file of the user's")
+    before = {path.name for path in first.mask.parent.iterdir()}
+    (done,) = segment_cases(predictor, [files], tmp_path, replace(settings, overwrite=True))
+    again = done.places
+    gone = before - {path.name for path in again.mask.parent.iterdir()}
+    maps = [again.probability(region).name for region in GLIOMA.regions]
+    sidecars = [name.replace(".nii.gz", ".json") for name in maps] if layout == "bids" else []
+    assert gone == {*maps, *sidecars}
+    assert mine.is_file()
+    list(segment_cases(predictor, [files], tmp_path, replace(settings, overwrite=True, probabilities=True)))
+    assert all(again.probability(region).is_file() for region in GLIOMA.regions)
+
+
 def test_one_bad_case_leaves_the_others_done(predictor, cohort, tmp_path):
     copy = tmp_path / "cohort"
     shutil.copytree(cohort, copy)

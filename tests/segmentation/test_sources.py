@@ -5,6 +5,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,24 @@ def test_what_is_there_is_neither_replaced_nor_done_again(
     assert isinstance(done, Segmented)
     assert done.skipped
     assert segmented.places.mask.stat().st_mtime_ns == before
+
+
+def test_masks_on_grids_that_are_no_longer_asked_for_are_removed_but_for_those_that_were_changed(
+    predictor: Predictor, examination: Path, segmented: Segmented, tmp_path: Path
+) -> None:
+    out, name = tmp_path / "out", segmented.places.folder.name
+    shutil.copytree(segmented.places.folder.parent, out)
+    own = replace(segmented.places, mask=out / name / segmented.places.mask.name)
+    corrected = nib.load(own.native_mask("t2f"))
+    nib.save(nib.Nifti1Image(np.zeros(corrected.shape, np.uint8), corrected.affine), own.native_mask("t2f"))
+    assert all(own.dicom(modality).is_file() for modality in ("t1c", "t2f"))
+    settings = SegmentSettings(convention="brats2018", overwrite=True)
+    _, done = segment_export(predictor, Importer(), examination, out, settings, ("t1c",))
+    assert isinstance(done, Segmented), done
+    assert own.native_mask("t1c").is_file()
+    assert own.dicom("t1c").is_file()
+    assert not own.dicom("t2f").exists()
+    assert own.native_mask("t2f").is_file()  # somebody changed it
 
 
 def test_of_several_sources_a_bad_one_does_not_stop_the_others(

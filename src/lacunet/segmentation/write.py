@@ -17,6 +17,7 @@ from lacunet.segmentation.answer import Answer
 from lacunet.segmentation.answer_record import record_of_answer
 from lacunet.segmentation.bids import SourceDataset, about_mask, about_native, write_sidecar
 from lacunet.segmentation.doubts import SHADED
+from lacunet.segmentation.earlier import of_earlier_run, remove
 from lacunet.segmentation.layout import Layout, Places
 from lacunet.segmentation.page import view_of, write_case_page
 from lacunet.segmentation.provenance import EVENED
@@ -104,6 +105,9 @@ class Segmented:
 def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[SourceRow] = ()) -> Segmented:
     """Write what was answered; the record comes last, so that it says that the case is done.
 
+    Maps and masks of an earlier run that are not written again are removed: nothing must lie beside a mask that belongs
+    to another one.
+
     Args:
         answer: Of one case.
         at: Where its results go.
@@ -115,6 +119,7 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
         OutputError: the results cannot be written.
     """
     started = time.monotonic()
+    earlier = of_earlier_run(at, answer.task)
     write_mask(at.mask, answer.labels, answer.case, settings.convention, answer.task, answer.like)
     if settings.probabilities:
         for region, values in answer.prediction.probabilities(not settings.raw_probabilities).items():
@@ -127,6 +132,8 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
     write_case_page(at.page, view_of(answer, warnings, facts, settings.viewer))
     seconds = answer.seconds + time.monotonic() - started
     about = _write_sidecars(answer, at, settings, rows) if at.layout == "bids" else {}
+    maps = [at.probability(region) for region in answer.task.regions] if settings.probabilities else []
+    remove({*earlier} - {*maps, *moved})
     write_sources(at.table, rows)
     masks = {at.mask: answer.pose, **poses}
     record = record_of_answer(answer, settings.convention, masks, warnings, facts, seconds, inputs_of(rows))
