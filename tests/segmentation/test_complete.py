@@ -212,7 +212,10 @@ def test_results_are_refused_resumed_or_replaced_and_failures_are_listed(predict
     with pytest.raises(OutputError, match=r"completion.json: exists already; continue with --resume"):
         list(complete_cases(predictor, [good], tmp_path, CompleteSettings()))
     assert next(complete_cases(predictor, [good], tmp_path, CompleteSettings(resume=True))).skipped
+    older = tmp_path / good.name / f"{good.name}-t1n-synthetic.nii.gz"
+    older.write_bytes(b"of an earlier run from fewer sequences")
     assert not next(complete_cases(predictor, [good], tmp_path, CompleteSettings(overwrite=True))).skipped
+    assert not older.exists()
     with pytest.raises(UsageError, match="asks for t1c, but the case has only t1n, t2w, t2f"):
         complete_case(predictor, good, tmp_path, CompleteSettings(("t1c",)))
 

@@ -13,9 +13,11 @@ from lacunet.errors import DataError, LacunetError, ModelError, Problem, problem
 from lacunet.files import path_in, write_json
 from lacunet.intake.found import pictures_allowed
 from lacunet.intake.record import record_of
+from lacunet.prediction.postprocess import apply_rules, rules_of
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import cautions_of_case, provenance_of, scan_names, subset_in_use
 from lacunet.segmentation.completion_page import CompletionView, write_completion_page
+from lacunet.segmentation.earlier import remove
 from lacunet.segmentation.layout import places, refuse_to_replace
 from lacunet.segmentation.segment import failed
 from lacunet.task import Subset
@@ -121,11 +123,13 @@ def _complete(predictor: Predictor, files: CaseFiles, folder: Path, settings: Co
     estimates = {name: scaled_estimate(values, shown) for name, values in predictor.complete(case, subset).items()}
     for modality, values in estimates.items():
         write_estimate(path_in(at.parent, files.name, _ending(modality)), values, shown, modality, like)
+    others = [modality for modality in model.task.modalities if modality not in estimates]
+    remove([path_in(at.parent, files.name, _ending(modality)) for modality in others])  # of an earlier run
     facts = provenance_of(predictor, scan_names(files, subset)) | {"intensities of the estimates": UNITS}
     cautions = cautions_of_case(files, record_of(files), model.task)
     said = [*(caution.sentence for caution in cautions), *all_without_names(case.notes, files)]
     warnings = [*NO_SCAN, *said]
-    tumour = predictor(case, subset).labels()
+    tumour = apply_rules(rules_of(None, model.postprocessing), predictor(case, subset).found(case.grid))
     pictured = pictures_allowed(cautions)
     view = CompletionView(
         case.name, model.task, case.images, case.grid, subset, estimates, tumour, warnings, facts, pictured
