@@ -40,6 +40,7 @@ from lacunet.files import write_json
 from lacunet.models.calibration import CALIBRATION, read_calibration, read_calibration_file
 from lacunet.models.model import load_model, save_model
 from lacunet.models.origin import origin_of, write_origin
+from lacunet.prediction.postprocess import get_rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.stats.temperature import negative_log_likelihood
 from lacunet.task import GLIOMA
@@ -171,6 +172,13 @@ def test_what_is_kept_of_a_case_is_what_the_model_said_of_it(models):
         }
     }
     assert passed.beside.facts == scan_facts(case, ("t1c", "t2f"))
+
+    nothing = replace(get_rule("largest"), change=lambda found: np.zeros_like(found.labels))
+    ruled = go_through(predictor, case, replace(QUICK, voxels=1000, rules=[nothing]))
+    assert {row.prediction_ml for row in ruled.rows} == {0.0}
+    assert set(ruled.beside.agreement["t1c+t2f"].values()) == {1.0}  # nothing agrees with nothing
+    assert set(passed.beside.agreement["t1c+t2f"].values()) != {1.0}
+    np.testing.assert_array_equal(ruled.voxels["t2f"], kept["t2f"])
 
 
 def test_a_case_without_reference_cannot_calibrate(models):

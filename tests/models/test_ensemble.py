@@ -44,7 +44,7 @@ def test_an_empty_name_stays_one(source: str) -> None:
     assert members_of(source) == source.split(",")
 
 
-def test_several_models_have_the_rules_that_all_of_them_have() -> None:
+def test_several_models_have_rules_only_where_all_have_the_same() -> None:
     strict = replace(load_model("early_fusion"), postprocessing=("doubtful10",))
     plain = replace(strict, postprocessing=())
     assert as_one([strict, strict]).postprocessing == ("doubtful10",)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lacunet.case import Grid
-from lacunet.errors import UsageError
+from lacunet.errors import ModelError, UsageError
 from lacunet.evaluation.metrics import region_masks
 from lacunet.prediction.postprocess import (
     Found,
@@ -159,6 +159,13 @@ def test_rules_follow_each_other():
 )
 def test_a_models_own_rules_hold_where_none_are_asked_for(asked, own, names):
     assert [rule.name for rule in rules_of(rules_named(asked), own)] == names
+
+
+@pytest.mark.parametrize("name", ["newer", "none"])
+def test_a_rule_of_a_model_that_is_unknown_here_is_said_to_be_the_models(name):
+    with pytest.raises(ModelError, match=f"the model's own post-processing rule '{name}' is unknown here; .* version"):
+        rules_of(None, ("largest", name))
+    assert rules_of((), ("largest", name)) == ()
 
 
 def test_no_rule_stands_beside_rules():

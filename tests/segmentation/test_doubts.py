@@ -20,6 +20,7 @@ from lacunet.evaluation.metrics import region_masks
 from lacunet.models.calibration import Calibration, Range, Seen
 from lacunet.models.model import Model, load_model
 from lacunet.nn.method import get_method, make_method
+from lacunet.prediction.postprocess import get_rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import ask, signs_of
 from lacunet.segmentation.asked import ask_in_parts
@@ -295,6 +296,15 @@ def test_signs_are_those_of_the_masks_on_the_network_s_grid(predictor, phantoms)
     assert signs.fits == {}
     alone = ask_in_parts(predictor, case, ("t1c",), one_may_go=True)
     assert signs_of(case, masks, alone.answers["t1c",], alone, midline).agreement is None
+
+
+def test_masks_from_parts_go_through_the_same_rules(predictor, phantoms):
+    nothing = replace(get_rule("largest"), change=lambda found: np.zeros_like(found.labels))
+    case = load_case(phantoms[0])
+    as_found, after = (ask_in_parts(predictor, case, T1CE_FLAIR, False, rules).masks for rules in ((), (nothing,)))
+    assert set(after) == set(as_found) == {T1CE_FLAIR, ("t1c",), ("t2f",)}
+    assert all(masks["wt"].any() for masks in as_found.values())
+    assert not any(masks["wt"].any() for masks in after.values())
 
 
 def test_page_record_and_terminal_of_a_doubtful_mask(predictor, phantoms, tmp_path, capsys):

@@ -28,7 +28,7 @@ from lacunet.models.description import read_description
 from lacunet.models.folder import model_folder, run_of
 from lacunet.models.origin import cases_seen, learned_from
 from lacunet.prediction.choices import Mirror, Precision
-from lacunet.prediction.postprocess import Rule, apply_rules
+from lacunet.prediction.postprocess import Rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.progress import Progress, Silent
 from lacunet.reading import read_json
@@ -288,11 +288,11 @@ def go_through(predictor: Predictor, case: Case, settings: PassSettings) -> Pass
             raise ModelError(
                 f"{predictor.model.name}: its logits of {case.name} from {name} are not numbers; train it again"
             )
-        whole = masks_of(prediction, settings.rules, case.grid)
-        masks[prediction.subset] = {region: mask[box].copy() for region, mask in whole.items()}
+        processed = masks_of(prediction, settings.rules, case.grid)
+        masks[prediction.subset] = {region: mask[box].copy() for region, mask in processed.items()}
         kept[name] = np.where(_brain(case, prediction.subset).ravel()[chosen], logits, np.float32(nan))
-        labels = apply_rules(settings.rules, prediction.found(case.grid))
-        spacing, found = case.grid.spacing, region_masks(labels, task)
+        found = processed if settings.rules else region_masks(prediction.labels(), task)
+        spacing = case.grid.spacing
         rows[prediction.subset] = [
             Row(case.name, name, region, dice(found[region], mask), nan,
                 volume_ml(mask, spacing), volume_ml(found[region], spacing))

@@ -21,6 +21,8 @@ HASH = "description_sha256"
 AGAIN = "get the model again"
 JOINED = "joined"
 """In place of a method's name: several trained networks, each for some regions (`models/joined.py`)."""
+MOST_NETWORKS = 10
+"""In a joined model."""
 
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Word = Annotated[str, Field(max_length=200)]
@@ -88,7 +90,7 @@ class _Member(_Open):
 
 
 class _Members(_Open):
-    members: Annotated[list[_Member], Field(min_length=1, max_length=10)]
+    members: Annotated[list[_Member], Field(min_length=1, max_length=MOST_NETWORKS)]
 
 
 class Description(Strict):

@@ -45,7 +45,7 @@ def as_one(models: Sequence[Model]) -> Model:
     """What several models are called together: their names, a hash of their hashes, what they were trained on.
 
     One model is itself. Several have no calibration and no scores of their own; method and preparation are those of the
-    first, and post-processing is what all of them have.
+    first, and so is post-processing where all have the same; otherwise there is none.
 
     Raises:
         UsageError: no model, or models of different tasks.

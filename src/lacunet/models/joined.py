@@ -8,11 +8,10 @@ import torch
 from torch import nn
 
 from lacunet.errors import ModelError, RecipeError
+from lacunet.models.description import MOST_NETWORKS
 from lacunet.nn.batch import Images, Logits, Presence
 from lacunet.nn.method import Method, Stage, get_method, make_method
 from lacunet.task import Task
-
-_MOST = 10
 
 
 class Joined(Method[tuple[Any, ...]]):
@@ -32,8 +31,8 @@ class Joined(Method[tuple[Any, ...]]):
 
     def __init__(self, task: Task, *, members: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(task)
-        if len(members) > _MOST:
-            raise ModelError(f"{len(members)} networks in one model; at most {_MOST} are expected")
+        if len(members) > MOST_NETWORKS:
+            raise ModelError(f"{len(members)} networks in one model; at most {MOST_NETWORKS} are expected")
         self.owners = _owners([member["regions"] for member in members], task)
         made = [make_method(get_method(member["method"]), task, member["arguments"]) for member in members]
         self.members: Sequence[Method[Any]] = nn.ModuleList(made)  # type: ignore[assignment]

@@ -1,7 +1,7 @@
 """Rules that change a predicted mask, each by name: those asked for, or else the model's own. No torch here.
 
-A rule takes a mask with labels as they are inside lacunet and gives new labels. Papers count voxels of 1 mm; on any
-other grid the same volume in ml decides: 500 voxels are 0.5 ml.
+A rule takes a mask with labels as they are inside lacunet, and the logits of the whole tumour, and gives new labels.
+Papers count voxels of 1 mm; on any other grid the same volume in ml decides: 500 voxels are 0.5 ml.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from scipy import ndimage
 
 from lacunet.case import Grid
-from lacunet.errors import UsageError, nearest
+from lacunet.errors import ModelError, UsageError, nearest
 from lacunet.task import Task
 
 Labels = UInt8[np.ndarray, "x y z"]
@@ -194,8 +194,19 @@ def rules_named(names: Sequence[str] | None) -> tuple[Rule, ...] | None:
 
 
 def rules_of(asked: Sequence[Rule] | None, own: Sequence[str]) -> tuple[Rule, ...]:
-    """The rules that a mask goes through: those that are asked for; where None are, the model's own, given by name."""
-    return tuple(get_rule(name) for name in own) if asked is None else tuple(asked)
+    """The rules that a mask goes through: those that are asked for; where None are, the model's own, given by name.
+
+    Raises:
+        ModelError: the model has a rule that is unknown here.
+    """
+    if asked is not None:
+        return tuple(asked)
+    if unknown := [name for name in own if name not in rule_names()]:
+        raise ModelError(
+            f"the model's own post-processing rule '{unknown[0]}' is unknown here; known: {', '.join(rule_names())}; "
+            f"use the version of lacunet that wrote the model, or --postprocess {NONE}"
+        )
+    return tuple(get_rule(name) for name in own)
 
 
 def taken_out_words(found: Found, labels: Labels, rules: Sequence[str]) -> list[str]:

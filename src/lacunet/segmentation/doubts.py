@@ -24,7 +24,7 @@ Kind = Literal[
 
 USUAL_AGREEMENT: Mapping[int, float] = {2: 0.42, 3: 0.60, 4: 0.73}
 """By number of sequences: the whole tumour's mean Dice with the masks from parts of the sequences, in 19 of 20 cases of
-the default model. For models whose calibration does not say it."""
+the first model that was `default` (docs/results.md). For models whose calibration does not say it."""
 BOTH_SIDES = 0.35
 """A tumour seldom has so much of itself at the same places on both sides."""
 DISTANT_ML = 10.0
