@@ -3,6 +3,7 @@
     python scripts/release/join_models.py runs/one=wt runs/other=tc,et -o runs/joined
     lacunet evaluate runs/joined DATA --split DATA/split.json:val -o runs/joined/val
 
+It has the post-processing that all of them have, if they have the same; `ship_model.py --postprocess` gives it another.
 The new run keeps the cases that its networks were trained on, so that `lacunet calibrate` refuses them; its card names
 the networks. `scripts/release/ship_model.py` puts it into the package, as it does any run.
 """
@@ -65,7 +66,9 @@ def write_joined(sources: Sequence[str], regions: Sequence[Sequence[str]], run: 
             for source, own, model in zip(sources, regions, models, strict=True)
         ],
     }
-    save_model(run / "model", joined, models[0].preparation, card)
+    rules = {model.postprocessing for model in models}
+    own = rules.pop() if len(rules) == 1 else ()
+    save_model(run / "model", joined, models[0].preparation, card, postprocessing=own)
     write_json(run / RUN_SPLIT, {"train": sorted({case for cases in seen for case in cases or ()}), "val": []})
 
 

@@ -21,7 +21,7 @@ from lacunet.files import rounded, whole_folder
 from lacunet.models.calibration import CALIBRATION, put_beside, read_calibration_file
 from lacunet.models.description import Description, read_description
 from lacunet.models.model import load_model, save_model
-from lacunet.prediction.postprocess import rules_named
+from lacunet.prediction.postprocess import Rule, rules_named, rules_of
 
 MODELS = Path(__file__).resolve().parents[2] / "src" / "lacunet" / "models"
 LICENCE = "research only: trained on BraTS data, not for clinical use"
@@ -35,12 +35,14 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="what it was trained on, in words for its card")
     parser.add_argument("--evaluation", type=Path, help="folder that `lacunet evaluate` wrote")
     parser.add_argument("--calibration", type=Path, help="folder that `lacunet calibrate` wrote")
-    parser.add_argument("--postprocess", action="append", default=[], help="a rule for its masks; repeatable")
+    parser.add_argument(
+        "--postprocess", action="append", default=[], help="a rule for its masks; repeatable; else the run's own"
+    )
     options = parser.parse_args()
     if options.name == "default":
         parser.error("'default' stands for a model by its own name")
-    own = [rule.name for rule in rules_named(options.postprocess) or ()]
-    folder = ship(options.run, MODELS / options.name, options.data, options.evaluation, options.calibration, own)
+    rules = rules_named(options.postprocess)
+    folder = ship(options.run, MODELS / options.name, options.data, options.evaluation, options.calibration, rules)
     print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 2**20:.1f} MiB")
 
 
@@ -50,10 +52,11 @@ def ship(
     data: str,
     evaluation: Path | None,
     calibration: Path | None,
-    postprocessing: Sequence[str] = (),
+    rules: Sequence[Rule] | None = None,
 ) -> Path:
-    """Write the model folder whole, or leave what is there."""
+    """Write the model folder whole, or leave what is there. Without rules that are asked for, it has the run's own."""
     model = load_model(str(run))
+    postprocessing = [rule.name for rule in rules_of(rules, model.postprocessing)]
     card = {**model.card, "data": data, "licence": LICENCE, "trained_with": versions(run)}
     if evaluation is not None:
         card["results"] = results(evaluation)

@@ -84,6 +84,7 @@ def test_a_training_begins_from_its_first_network(joined, both, tmp_path):
     save_model(tmp_path / "two", joined, Preparation(2.0, 4.0), {})
     start = start_from(str(tmp_path / "two"), network("early_fusion", 9), None, partly=False)
     assert set(start.weights) == set(both[0].state_dict())
+    assert start.words().endswith(" tensors start from two, the first of its 2 networks")
     assert all(torch.equal(start.weights[name], value) for name, value in both[0].state_dict().items())
 
 
@@ -115,10 +116,12 @@ def test_it_is_not_trained(joined):
     ("members", "said"),
     [
         ([{"method": "ccsd", "regions": ["wt", "tc", "et"]}], "does not fit its method"),
+        ([], r"model.json: 'arguments.members'"),
+        ([3], r"model.json: 'arguments.members"),
         ([{"method": "os", "arguments": {}, "regions": ["wt", "tc", "et"]}], "no method 'os'"),
         (
             [{"method": "ccsd", "arguments": {}, "regions": []}] * 11,
-            "11 networks in one model; at most 10",
+            r"model.json: 'arguments.members'",
         ),
     ],
 )

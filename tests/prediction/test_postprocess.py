@@ -15,6 +15,7 @@ from lacunet.prediction.postprocess import (
     rule_names,
     rules_named,
     rules_of,
+    taken_out,
     taken_out_words,
 )
 from lacunet.task import GLIOMA
@@ -176,20 +177,24 @@ def test_no_rule_stands_beside_rules():
 
 
 @pytest.mark.parametrize(
-    ("spacing", "left", "said"),
-    [
-        (10.0, (3,), ["1 piece that the model outlined (8.0 ml) is left out of the mask by "
-                      "post-processing (largest); --postprocess none keeps it"]),
-        (10.0, (3, 2), ["2 pieces that the model outlined (133.0 ml) are left out of the mask by "
-                        "post-processing (largest); --postprocess none keeps them"]),
-        (10.0, (), []),
-        (1.0, (3,), []),
-    ],
-)  # fmt: skip
-def test_what_rules_took_out_is_said_from_a_tenth_of_a_millilitre_on(spacing, left, said):
+    ("spacing", "left", "pieces"), [(10.0, (3,), (8.0,)), (10.0, (3, 2), (125.0, 8.0)), (10.0, (), ()), (1.0, (3,), ())]
+)
+def test_pieces_that_rules_took_out_count_from_a_tenth_of_a_millilitre_on(spacing, left, pieces):
     labels = two_pieces()
     after = np.where(np.isin(labels, left), np.uint8(0), labels)
-    assert taken_out_words(found(labels, grid(spacing, spacing, spacing)), after, ["largest"]) == said
+    assert taken_out(found(labels, grid(spacing, spacing, spacing)), after) == pytest.approx(pieces)
+
+
+def test_what_rules_took_out_is_said():
+    assert taken_out_words((), ["largest"]) == []
+    assert taken_out_words((8.0,), ["largest"]) == [
+        "1 piece that the model outlined (8.0 ml) is left out of the mask by post-processing (largest); to see it, "
+        "segment with --postprocess none"
+    ]
+    assert taken_out_words((125.0, 8.0), ["largest", "et500"]) == [
+        "2 pieces that the model outlined (133.0 ml) are left out of the mask by post-processing (largest, et500); "
+        "to see them, segment with --postprocess none"
+    ]
 
 
 @pytest.mark.parametrize("name", rule_names())

@@ -319,7 +319,9 @@ def test_page_record_and_terminal_of_a_doubtful_mask(predictor, phantoms, tmp_pa
     assert record["warnings"][: len(answer.doubts)] == [doubt.sentence for doubt in answer.doubts]
     assert record["expected_dice"] == {}
     assert record["withheld"] == {region: [doubt.kind for doubt in answer.doubts] for region in GLIOMA.regions}
-    assert set(record["signs"]) == {"agreement", "fit", "both_sides", "distant_ml", "brain_ml", "voxel_mm", "shading"}
+    assert set(record["signs"]) == {
+        "agreement", "fit", "both_sides", "distant_ml", "brain_ml", "voxel_mm", "shading", "taken_out_ml",
+    }  # fmt: skip
     assert set(record["signs"]["agreement"]) == {"t1c", "t2f"}
     assert set(record["signs"]["agreement"]["t1c"]) == {"volumes_ml", "dice"}
     whole = record["measures"]["wt"]

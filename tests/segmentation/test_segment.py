@@ -24,6 +24,7 @@ from lacunet.prediction.postprocess import RULES, get_rule
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import ask
 from lacunet.segmentation.layout import places
+from lacunet.segmentation.page import case_page, view_of
 from lacunet.segmentation.segment import segment_case, segment_cases
 from lacunet.segmentation.write import Segmented, SegmentSettings, write
 from lacunet.task import GLIOMA
@@ -158,8 +159,16 @@ def test_a_model_brings_rules_of_its_own_and_what_they_took_out_is_said(predicto
     assert not own.labels.any()
     assert own.warnings == [
         f"1 piece that the model outlined ({plain.volumes['wt']:.1f} ml) is left out of the mask by post-processing "
-        "(nothing); --postprocess none keeps it"
+        "(nothing); to see it, segment with --postprocess none"
     ]
+    assert own.signs.taken_out_ml == (pytest.approx(plain.volumes["wt"]),)
+    assert [doubt.sentence for doubt in own.doubts if doubt.kind == "nothing found"] == [
+        "The model is sure of no tumour, and the model was measured on cases that have one"
+    ]
+    page = case_page(view_of(own, own.warnings, {}, viewer=False))
+    assert "No tumour that the model is sure of in T1, T1ce, T2 and FLAIR." in page
+    assert page.count("No tumour that the model is sure of") == 2  # the pictures' heading too
+    assert "No tumour found" not in page
     assert plain.warnings == none.warnings == []
 
 

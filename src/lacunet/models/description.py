@@ -128,8 +128,7 @@ class Description(Strict):
         """The method's name; of a joined model those of its networks, `ccsd + masm`."""
         if self.method != JOINED:
             return self.method
-        members = fitted(_Members, self.arguments, DESCRIPTION, ModelError, AGAIN, inside="arguments").members
-        return " + ".join(member.method for member in members)
+        return " + ".join(member.method for member in _Members.model_validate(self.arguments).members)
 
 
 def read_description(folder: Path) -> Description:
@@ -154,6 +153,8 @@ def description_of(content: Any, path: Path) -> Description:
     description = fitted(Description, content, str(path), ModelError, AGAIN)
     _require_small(description.arguments, "arguments", path)
     fitted(Card, content["card"], str(path), ModelError, AGAIN, inside="card")
+    if description.method == JOINED:
+        fitted(_Members, content["arguments"], str(path), ModelError, AGAIN, inside="arguments")
     own = description.description_sha256
     if own is not None and own != (hashed := description_hash(content)):
         raise ModelError(

@@ -164,8 +164,8 @@ def _method_with(weights: Mapping[str, Tensor], description: Description, method
     A method of the package is first made without memory for its tensors, so that arguments that ask for a larger
     network than the weights file holds allocate nothing. A method of one's own need not work without memory.
     """
-    joined = description.method == JOINED
-    method_class, task = Joined if joined else get_method(description.method, method_file), description.task
+    joined, task = description.method == JOINED and method_file is None, description.task
+    method_class = Joined if joined else get_method(description.method, method_file)
     if method_file is None:
         with torch.device("meta"):
             imagined = make_method(method_class, task, description.arguments).state_dict()

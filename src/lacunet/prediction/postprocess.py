@@ -209,23 +209,31 @@ def rules_of(asked: Sequence[Rule] | None, own: Sequence[str]) -> tuple[Rule, ..
     return tuple(get_rule(name) for name in own)
 
 
-def taken_out_words(found: Found, labels: Labels, rules: Sequence[str]) -> list[str]:
-    """A sentence on the pieces that rules left out of a mask; none where these have less than 0.1 ml.
+def taken_out(found: Found, labels: Labels) -> tuple[float, ...]:
+    """The pieces that rules left out of a mask, in ml, the largest first; none below 0.1 ml.
 
     Args:
         found: The mask as the network gives it.
         labels: The same mask after the rules.
-        rules: Their names.
     """
     _, sizes = _pieces(np.where(labels == BACKGROUND, found.labels, np.uint8(BACKGROUND)))
     volumes = [float(size) * found.grid.voxel_ml for size in sizes]
-    told = [volume for volume in volumes if volume >= _TOLD_ML]
-    if not told:
+    return tuple(sorted((volume for volume in volumes if volume >= _TOLD_ML), reverse=True))
+
+
+def taken_out_words(pieces_ml: Sequence[float], rules: Sequence[str]) -> list[str]:
+    """A sentence on the pieces that rules left out of a mask; none where there are none.
+
+    Args:
+        pieces_ml: See `taken_out`.
+        rules: Their names.
+    """
+    if not pieces_ml:
         return []
-    pieces, are, them = ("1 piece", "is", "it") if len(told) == 1 else (f"{len(told)} pieces", "are", "them")
+    pieces, are, them = ("1 piece", "is", "it") if len(pieces_ml) == 1 else (f"{len(pieces_ml)} pieces", "are", "them")
     return [
-        f"{pieces} that the model outlined ({sum(told):.1f} ml) {are} left out of the mask by post-processing "
-        f"({', '.join(rules)}); --postprocess {NONE} keeps {them}"
+        f"{pieces} that the model outlined ({sum(pieces_ml):.1f} ml) {are} left out of the mask by post-processing "
+        f"({', '.join(rules)}); to see {them}, segment with --postprocess {NONE}"
     ]
 
 

@@ -6,7 +6,7 @@ print(answer.volumes, answer.warnings)
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -36,7 +36,7 @@ from lacunet.intake.read.subject import cautions_beside
 from lacunet.intake.record import ImportRecord, record_of
 from lacunet.models.model import Model
 from lacunet.prediction.choices import N4
-from lacunet.prediction.postprocess import Rule, apply_rules, rules_of, taken_out_words
+from lacunet.prediction.postprocess import Rule, apply_rules, rules_of, taken_out, taken_out_words
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.segmentation.asked import Asked, ask_in_parts
 from lacunet.segmentation.bad_scan import BadScan, bad_scan_of, left_out_words, without
@@ -182,7 +182,8 @@ def ask(
     names = [rule.name for rule in rules]
     masks = region_masks(labels, model.task)
     pose = pose_of(_brain(seen, subset), case.grid)
-    signs = signs_of(seen, masks, prediction, asked, pose.midline)
+    gone = taken_out(found, labels)
+    signs = replace(signs_of(seen, masks, prediction, asked, pose.midline), taken_out_ml=gone)
     volumes = signs.volumes
     doubts = doubts_of(model.task, subset, signs, model.calibration)
     unreliable = unreliable_regions(model.task, subset, signs, model.calibration)
@@ -201,7 +202,7 @@ def ask(
         *contradictions(case.images, case.grid, model.task, known=judged),
         *([left_out_words(model.task, bad)] if bad else ()),
         *evened_warnings(model.task, changes),
-        *taken_out_words(found, labels, names),
+        *taken_out_words(gone, names),
         *inference_warnings(model.task, subset),
         *expected.warnings,
         *(doubt.sentence for one in unreliable.values() for doubt in one),

@@ -94,6 +94,7 @@ def _signs(signs: Signs) -> SignsRecord:
         brain_ml=round(signs.facts.brain_ml, 1),
         voxel_mm=round(signs.facts.voxel_mm, 3),
         shading={modality: round(factor, 2) for modality, factor in signs.facts.shading.items()},
+        taken_out_ml=tuple(round(volume, 2) for volume in signs.taken_out_ml),
     )
 
 

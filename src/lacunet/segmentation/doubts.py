@@ -4,7 +4,7 @@ Where there is a doubt, neither a Dice nor a range of a volume is stated: both a
 were measured: docs/results.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,6 +56,7 @@ class Signs:
         where: Where the largest region lies.
         facts: What the scans are like.
         fits: How well each modality fits the others; empty for fewer than three.
+        taken_out_ml: The pieces that post-processing left out of the mask, the largest first.
     """
 
     volumes: Mapping[str, float]
@@ -63,6 +64,7 @@ class Signs:
     where: Where
     facts: ScanFacts
     fits: Mapping[str, Fit] = field(default_factory=dict)
+    taken_out_ml: Sequence[float] = ()
 
 
 def doubts_of(task: Task, subset: Subset, signs: Signs, calibration: Calibration | None) -> list[Doubt]:
@@ -128,7 +130,8 @@ def _whole(task: Task) -> str:
 
 def _of_volume(task: Task, signs: Signs, seen: Seen | None) -> Iterator[Doubt]:
     if signs.volumes[_whole(task)] == 0:
-        yield Doubt("nothing found", "No tumour was found, and the model was measured on cases that have one")
+        said = "The model is sure of no tumour" if signs.taken_out_ml else "No tumour was found"
+        yield Doubt("nothing found", f"{said}, and the model was measured on cases that have one")
     else:
         yield from _of_size(task, _whole(task), signs, seen)
 

@@ -41,6 +41,7 @@ class CaseView:
         prediction: Labels inside lacunet.
         subset: The modalities that the model used, in the task's order.
         volumes: Predicted volume by region, in ml.
+        taken_out_ml: The pieces that post-processing left out of the mask.
         shapes: Diameters, foci and place by region; None of a region that is empty.
         vasari: Features of VASARI; without any they are not shown.
         reference: The annotator's labels, or None.
@@ -66,6 +67,7 @@ class CaseView:
     prediction: UInt8[np.ndarray, "x y z"]
     subset: Subset
     volumes: Mapping[str, float]
+    taken_out_ml: Sequence[float] = ()
     shapes: Mapping[str, Shape | None] = field(default_factory=dict)
     vasari: Sequence[Feature] = ()
     reference: UInt8[np.ndarray, "x y z"] | None = None
@@ -124,6 +126,7 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
         prediction=answer.labels,
         subset=answer.subset,
         volumes=answer.volumes,
+        taken_out_ml=answer.signs.taken_out_ml,
         shapes=answer.shapes,
         vasari=answer.vasari,
         reference=case.reference,
@@ -143,11 +146,16 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
     )
 
 
+def nothing_words(view: CaseView) -> str:
+    """What an empty mask means."""
+    return "No tumour that the model is sure of" if view.taken_out_ml else "No tumour found"
+
+
 def headline(view: CaseView) -> str:
     """The page in one line: volumes, and the sequences they come from."""
     used = join_words([view.task.titles[modality] for modality in view.subset])
     if view.empty:
-        return f"No tumour found in {used}"
+        return f"{nothing_words(view)} in {used}"
     evidence = view.task.evidence(view.subset)
     volumes = [
         f"{view.task.titles[region]} {millilitres(view.volumes[region])} ml{IN_BRACKETS[evidence[region]]}"
@@ -163,6 +171,7 @@ def case_page(view: CaseView) -> str:
     values = {
         "view": view,
         "headline": headline(view),
+        "nothing": nothing_words(view),
         "sequences": _sequences(view),
         "missing": [view.task.titles[modality] for modality in view.missing],
         "cuts": at,

@@ -147,6 +147,8 @@ class SignsRecord(Part):
     """The longest side of a voxel."""
     shading: Mapping[Modality, Amount]
     """How many times brighter a scan is in one place than in another."""
+    taken_out_ml: tuple[Amount, ...] = ()
+    """The pieces that post-processing left out of the mask, the largest first."""
 
 
 class EvenedRecord(Part):

@@ -16,10 +16,17 @@ from lacunet.nn.method import Method
 
 @dataclass(frozen=True)
 class Start:
-    """Weights by name for some or all tensors of a network, and the model that they are of."""
+    """Weights by name for some or all tensors of a network, and the model that they are of.
+
+    Attributes:
+        weights: By the tensor's name.
+        origin: The model.
+        network: Which of a joined model's networks; empty where the model is one network.
+    """
 
     weights: Mapping[str, Tensor]
     origin: Origin
+    network: str = ""
 
     def put_into(self, method: Method[Any]) -> None:
         """The weights into the network; its other tensors stay as they are."""
@@ -30,7 +37,7 @@ class Start:
         origin = self.origin
         new = f"; {len(origin.new)} are new ({_some(origin.new)})" if origin.new else ""
         left = f"; {len(origin.left)} of its own are left out ({_some(origin.left)})" if origin.left else ""
-        return f"{origin.taken} tensors start from {origin.model}{new}{left}"
+        return f"{origin.taken} tensors start from {origin.model}{self.network}{new}{left}"
 
 
 def start_from(source: str, method: Method[Any], method_file: Path | None, partly: bool) -> Start:
@@ -46,6 +53,7 @@ def start_from(source: str, method: Method[Any], method_file: Path | None, partl
         RecipeError: no tensor fits; or some of the model's do not, and `partly` is False.
     """
     begun = load_model(source, method_file).method
+    network = f", the first of its {len(begun.members)} networks" if isinstance(begun, Joined) else ""
     weights = (begun.members[0] if isinstance(begun, Joined) else begun).state_dict()
     wanted = method.state_dict()
     taken = {n: value for n, value in weights.items() if n in wanted and value.shape == wanted[n].shape}
@@ -59,7 +67,7 @@ def start_from(source: str, method: Method[Any], method_file: Path | None, partl
             "--init-partly"
         )
     new = tuple(name for name in wanted if name not in taken)
-    return Start(taken, origin_of(source, len(taken), new, left))
+    return Start(taken, origin_of(source, len(taken), new, left), network)
 
 
 def _some(names: tuple[str, ...]) -> str:
