@@ -226,7 +226,8 @@ def calm(masks: Sequence[Mask]) -> str:
             most[mask.case] = mask
     doubtful = {mask.case: mask for mask in most.values() if mask.doubts}
     named = ", ".join(f"{case} ({mask.doubts}; Dice {mask.dice:.2f})" for case, mask in doubtful.items())
-    return f"From all sequences, {len(most) - len(doubtful)} of {len(most)} cases have no doubt; the others: {named}."
+    others = f"; the others: {named}" if named else ""
+    return f"From all sequences, {len(most) - len(doubtful)} of {len(most)} cases have no doubt{others}."
 
 
 if __name__ == "__main__":
