@@ -31,7 +31,7 @@ from lacunet.data.labelled import labelled, named_part
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import prepare_reference
 from lacunet.errors import DataError
-from lacunet.evaluation.fit import FEWEST, Fit, fits_of
+from lacunet.evaluation.fit import Fit, fits_of
 from lacunet.evaluation.masks import masks_of
 from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.files import path_in, rounded, whole_file, write_json, write_text
@@ -271,7 +271,7 @@ def noticed(seen: Sequence[Seen], task: Task) -> list[str]:
 
 
 def _counts(fits: Mapping[str, Fit], bad: str) -> bool:
-    return len(fits) >= FEWEST and (not bad or bad in fits)
+    return bad in fits if bad else bool(fits)
 
 
 def _areas(bad: Sequence[Seen], good: Mapping[str, Seen]) -> list[float]:
@@ -280,7 +280,7 @@ def _areas(bad: Sequence[Seen], good: Mapping[str, Seen]) -> list[float]:
         (_scores(one, name), _scores(good[one.case], name, one.bad))
         for one in bad
         for name, fits in one.fits.items()
-        if _counts(fits, one.bad) and one.case in good
+        if _counts(fits, one.bad) and one.case in good and one.bad in good[one.case].fits[name]
     ]
     return [
         float(np.mean([(low < high) + 0.5 * (low == high) for low in worse for high in better])) if worse else nan
