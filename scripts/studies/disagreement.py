@@ -30,6 +30,7 @@ from lacunet.data.split import read_split
 from lacunet.description.midline import midline_of
 from lacunet.description.where import where_of
 from lacunet.evaluation.agreement import Masks, agreement_of, parts_of
+from lacunet.evaluation.fit import fits_of
 from lacunet.evaluation.masks import masks_of
 from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.files import whole_file
@@ -149,6 +150,7 @@ def signs_of(one: Prediction, regions: Mapping[Subset, Masks], brain: np.ndarray
         agreement=agreement_of(masks, parts, one.voxel_ml) if parts else None,
         where=where_of(masks[next(iter(masks))], midline_of(brain, grid), grid),
         facts=replace(facts, shading={modality: facts.shading[modality] for modality in one.subset}),
+        fits=fits_of(one.subset, {subset: own[next(iter(masks))] for subset, own in regions.items()}),
     )
 
 

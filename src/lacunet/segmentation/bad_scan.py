@@ -10,9 +10,9 @@ from lacunet.evaluation.fit import Fit
 from lacunet.report.page import dice_words
 from lacunet.task import Subset, Task
 
-LEAST_FIT: Mapping[str, float] = {"t1n": -0.45, "t1c": -0.45, "t2w": -0.35, "t2f": -0.25}
+LEAST_FIT: Mapping[str, float] = {"t1n": -0.70, "t1c": -0.65, "t2w": -0.70, "t2f": -0.70}
 """By sequence: the score of its fit below which a scan is taken to be bad."""
-LEAST_FIT_ELSE = -0.45
+LEAST_FIT_ELSE = -0.70
 """The same for other sequences than those that were measured."""
 
 
