@@ -99,7 +99,7 @@ def test_a_usual_mask_is_not_doubtful(calibration):
         (
             {"volumes": {"wt": 0.0, "tc": 0.0, "et": 0.0}},
             "nothing found",
-            "No tumour was found, and the model was measured on cases that have one",
+            "No tumour was found, and the model was measured on cases that have a tumour",
         ),
         (
             {"facts": replace(USUAL.facts, shading={"t1c": 2.6, "t2f": 1.9})},

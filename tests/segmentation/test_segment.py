@@ -163,11 +163,12 @@ def test_a_model_brings_rules_of_its_own_and_what_they_took_out_is_said(predicto
     ]
     assert own.signs.taken_out_ml == (pytest.approx(plain.volumes["wt"]),)
     assert [doubt.sentence for doubt in own.doubts if doubt.kind == "nothing found"] == [
-        "The model is sure of no tumour, and the model was measured on cases that have one"
+        "All that the model outlined is too doubtful for the mask, and the model was measured on cases that have a "
+        "tumour"
     ]
     page = case_page(view_of(own, own.warnings, {}, viewer=False))
-    assert "No tumour that the model is sure of in T1, T1ce, T2 and FLAIR." in page
-    assert page.count("No tumour that the model is sure of") == 2  # the pictures' heading too
+    assert "No tumour outlined with certainty in T1, T1ce, T2 and FLAIR." in page
+    assert page.count("No tumour outlined with certainty") == 2  # the pictures' heading too
     assert "No tumour found" not in page
     assert plain.warnings == none.warnings == []
 

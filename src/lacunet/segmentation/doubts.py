@@ -130,8 +130,10 @@ def _whole(task: Task) -> str:
 
 def _of_volume(task: Task, signs: Signs, seen: Seen | None) -> Iterator[Doubt]:
     if signs.volumes[_whole(task)] == 0:
-        said = "The model is sure of no tumour" if signs.taken_out_ml else "No tumour was found"
-        yield Doubt("nothing found", f"{said}, and the model was measured on cases that have one")
+        said = (
+            "All that the model outlined is too doubtful for the mask" if signs.taken_out_ml else "No tumour was found"
+        )
+        yield Doubt("nothing found", f"{said}, and the model was measured on cases that have a tumour")
     else:
         yield from _of_size(task, _whole(task), signs, seen)
 

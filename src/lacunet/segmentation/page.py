@@ -148,7 +148,7 @@ def view_of(answer: Answer, warnings: Sequence[str], provenance: Mapping[str, st
 
 def nothing_words(view: CaseView) -> str:
     """What an empty mask means."""
-    return "No tumour that the model is sure of" if view.taken_out_ml else "No tumour found"
+    return "No tumour outlined with certainty" if view.taken_out_ml else "No tumour found"
 
 
 def headline(view: CaseView) -> str:
