@@ -15,7 +15,7 @@ from pathlib import Path
 from lacunet.data.split import RUN_SPLIT
 from lacunet.errors import LacunetError, ModelError
 from lacunet.files import write_json
-from lacunet.models.description import read_description
+from lacunet.models.ensemble import shared_rules
 from lacunet.models.folder import model_folder, run_of
 from lacunet.models.joined import join
 from lacunet.models.model import load_model, save_model
@@ -57,8 +57,7 @@ def write_joined(sources: Sequence[str], regions: Sequence[Sequence[str]], run: 
             raise ModelError(f"{source}: its training cases are not known; name a run that keeps its split")
         if model.preparation != models[0].preparation:
             raise ModelError(f"{source}: is prepared in another way than {sources[0]}; train both on one grid")
-    names = [read_description(model_folder(source)).method for source in sources]
-    joined = join([model.method for model in models], names, regions)
+    joined = join([model.method for model in models], regions)
     card = {
         "data": "; ".join(dict.fromkeys(str(model.card.get("data", "not stated")) for model in models)),
         "members": [
@@ -66,9 +65,7 @@ def write_joined(sources: Sequence[str], regions: Sequence[Sequence[str]], run: 
             for source, own, model in zip(sources, regions, models, strict=True)
         ],
     }
-    rules = {model.postprocessing for model in models}
-    own = rules.pop() if len(rules) == 1 else ()
-    save_model(run / "model", joined, models[0].preparation, card, postprocessing=own)
+    save_model(run / "model", joined, models[0].preparation, card, postprocessing=shared_rules(models))
     write_json(run / RUN_SPLIT, {"train": sorted({case for cases in seen for case in cases or ()}), "val": []})
 
 

@@ -36,7 +36,6 @@ from lacunet.evaluation.masks import masks_of
 from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.files import path_in, rounded, whole_file, write_json, write_text
 from lacunet.models.model import load_model
-from lacunet.prediction.postprocess import rules_of
 from lacunet.prediction.predictor import Predictor
 from lacunet.reading import read_json
 from lacunet.segmentation.bad_scan import LEAST_FIT, bad_scan_of
@@ -153,8 +152,7 @@ def looked_at(predictor: Predictor, case: Case) -> dict[str, dict[str, dict[str,
     others = [subset for subset in task.subsets if set(subset) < set(acquired)]
     found = {one.subset: one for one in predictor.with_parts(case, acquired, others)}
     truth = region_masks(prepare_reference(case, task, found[acquired].answers[0].frame).numpy(), task)
-    rules = rules_of(None, predictor.model.postprocessing)
-    masks = {subset: masks_of(one, rules, None) for subset, one in found.items()}
+    masks = {subset: masks_of(one, predictor.own_rules, None) for subset, one in found.items()}
     whole = {subset: regions[next(iter(task.regions))] for subset, regions in masks.items()}
     name = task.subset_name
     return {

@@ -35,7 +35,6 @@ from lacunet.evaluation.masks import masks_of
 from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.files import whole_file
 from lacunet.models.model import load_model
-from lacunet.prediction.postprocess import rules_of
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.segmentation.doubts import Signs, doubts_of
 from lacunet.task import Subset
@@ -115,8 +114,7 @@ def looked_at(predictor: Predictor, case: Case, name: str, condition: str) -> li
     images = prepare_images(case, task, predictor.model.preparation, frame).numpy()
     brains = {modality: image != 0 for modality, image in zip(task.modalities, images, strict=True)}
     whole = next(iter(task.regions))
-    rules = rules_of(None, predictor.model.postprocessing)
-    regions = {subset: masks_of(one, rules, None) for subset, one in found.items()}
+    regions = {subset: masks_of(one, predictor.own_rules, None) for subset, one in found.items()}
     masks = []
     for subset, one in found.items():
         signs = signs_of(one, regions, np.logical_or.reduce([brains[modality] for modality in subset]), facts)

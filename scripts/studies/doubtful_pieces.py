@@ -18,24 +18,23 @@ from statistics import fmean, median
 
 import numpy as np
 from jaxtyping import Bool
-from scipy import ndimage
 
 from lacunet.case import Case
 from lacunet.data.labelled import labelled, named_part
 from lacunet.data.mirrored import mirrored_case
 from lacunet.data.nifti import load_case
 from lacunet.data.prepare import prepare_reference
+from lacunet.evaluation.agreement import Masks
 from lacunet.evaluation.metrics import dice, region_masks
 from lacunet.files import write_text
 from lacunet.models.model import load_model
-from lacunet.prediction.postprocess import Found, drop_doubtful_pieces
+from lacunet.prediction.postprocess import Found, certainty_of_pieces, drop_doubtful_pieces
 from lacunet.prediction.predictor import Prediction, Predictor
 from lacunet.report.page import millilitres
 from lacunet.task import Task
 from scan_changes import without_surroundings
 
 LIMITS = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
-Masks = Mapping[str, Bool[np.ndarray, "x y z"]]
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,9 @@ def scored_at_limits(prediction: Prediction, truth: Masks) -> list[Scored]:
 
 def smallest_true_piece(found: Found, truth: Bool[np.ndarray, "x y z"]) -> float:
     """The smallest product of volume and mean logit of the pieces of which at least half is tumour."""
-    pieces, count = ndimage.label(found.labels != 0, structure=np.ones((3, 3, 3)))
-    inside = [pieces == number for number in range(1, count + 1)]
-    true = [piece for piece in inside if truth[piece].mean() >= 0.5]
-    return min((float(found.logits[piece].sum()) * found.grid.voxel_ml for piece in true), default=inf)
+    pieces, certainty = certainty_of_pieces(found)
+    true = np.bincount(pieces.ravel(), weights=truth.ravel())[1:] / np.bincount(pieces.ravel())[1:]
+    return float(certainty[true >= 0.5].min(initial=inf))
 
 
 def markdown(scored: Sequence[Scored], healthy: Sequence[Scored], task: Task) -> str:

@@ -30,7 +30,6 @@ from lacunet.evaluation.monotony import monotony
 from lacunet.evaluation.scores import Row, read_rows, write_rows
 from lacunet.files import path_in, whole_file, write_text
 from lacunet.models.model import load_model
-from lacunet.prediction.postprocess import rules_of
 from lacunet.prediction.predictor import Predictor
 from lacunet.task import Subset, Task
 from scan_changes import CHANGES, Change, changed, without_surroundings
@@ -111,10 +110,9 @@ def rows_of(predictor: Predictor, case: Case, subsets: Sequence[Subset]) -> list
     asked = [subset for subset in subsets if set(subset) <= set(acquired)]
     whole, *others = predictor.with_parts(case, acquired, [subset for subset in asked if subset != acquired])
     reference = region_masks(prepare_reference(case, task, whole.answers[0].frame).numpy(), task)
-    rules = rules_of(None, predictor.model.postprocessing)
     rows = []
     for prediction in (whole, *others) if acquired in asked else others:
-        found, voxel = masks_of(prediction, rules, None), prediction.voxel_ml
+        found, voxel = masks_of(prediction, predictor.own_rules, None), prediction.voxel_ml
         rows += [
             Row(case.name, task.subset_name(prediction.subset), region, dice(found[region], mask), nan,
                 float(mask.sum()) * voxel, float(found[region].sum()) * voxel)

@@ -26,7 +26,6 @@ from lacunet.evaluation.summary import FalsePositives
 from lacunet.evaluation.tumour_free import tumour_free
 from lacunet.files import path_in, write_text
 from lacunet.models.model import load_model
-from lacunet.prediction.postprocess import rules_of
 from lacunet.prediction.predictor import Predictor
 from lacunet.report.page import millilitres
 from lacunet.task import Task
@@ -77,12 +76,11 @@ def volumes_of(predictor: Predictor, case: Case) -> list[Row]:
     task, case = predictor.model.task, without_surroundings(case)
     acquired = case.acquired(task)
     parts = [subset for subset in task.subsets if set(subset) < set(acquired)]
-    rules = rules_of(None, predictor.model.postprocessing)
     return [
         Row(case.name, task.subset_name(one.subset), region, float(not mask.any()), nan, 0.0,
             float(mask.sum()) * one.voxel_ml)
         for one in predictor.with_parts(case, acquired, parts)
-        for region, mask in masks_of(one, rules, None).items()
+        for region, mask in masks_of(one, predictor.own_rules, None).items()
     ]  # fmt: skip
 
 

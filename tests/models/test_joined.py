@@ -36,7 +36,7 @@ def both() -> list[Method[Any]]:
 
 @pytest.fixture(scope="module")
 def joined(both: list[Method[Any]]) -> Joined:
-    return join(both, list(TINY), PARTS).eval()
+    return join(both, PARTS).eval()
 
 
 IMAGES = torch.randn(2, 4, 8, 8, 8, generator=torch.Generator().manual_seed(3))
@@ -98,13 +98,13 @@ def test_a_training_begins_from_its_first_network(joined, both, tmp_path):
 )
 def test_every_region_has_one_network(both, regions, said):
     with pytest.raises(ModelError, match=said):
-        join(both, list(TINY), regions)
+        join(both, regions)
 
 
 def test_networks_of_two_tasks_are_refused(both):
     other = make_method(get_method("ccsd"), METS, TINY["ccsd"])
     with pytest.raises(ModelError, match="networks of the tasks 'glioma' and 'mets' cannot be joined"):
-        join([both[0], other], list(TINY), PARTS)
+        join([both[0], other], PARTS)
 
 
 def test_it_is_not_trained(joined):

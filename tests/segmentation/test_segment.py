@@ -192,6 +192,9 @@ def test_nothing_of_an_earlier_run_stays_beside_the_new_mask(predictor, cohort, 
     first = done.places
     mine = first.mask.parent / "mine.nii.gz"
     mine.write_bytes(b"a file of the user's")
+    beside = first.probability("wt").with_name(first.probability("wt").name.replace(".nii.gz", ".json"))
+    if layout == "plain":  # where lacunet writes no such file
+        beside.write_bytes(b"another one")
     before = {path.name for path in first.mask.parent.iterdir()}
     (done,) = segment_cases(predictor, [files], tmp_path, replace(settings, overwrite=True))
     again = done.places
@@ -200,6 +203,7 @@ def test_nothing_of_an_earlier_run_stays_beside_the_new_mask(predictor, cohort, 
     sidecars = [name.replace(".nii.gz", ".json") for name in maps] if layout == "bids" else []
     assert gone == {*maps, *sidecars}
     assert mine.is_file()
+    assert beside.is_file() == (layout == "plain")
     list(segment_cases(predictor, [files], tmp_path, replace(settings, overwrite=True, probabilities=True)))
     assert all(again.probability(region).is_file() for region in GLIOMA.regions)
 

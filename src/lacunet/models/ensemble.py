@@ -68,6 +68,11 @@ def as_one(models: Sequence[Model]) -> Model:
     }
     sha256 = hashlib.sha256("\n".join(model.sha256 for model in models).encode()).hexdigest()
     name = " + ".join(model.name for model in models)
-    alike = all(other.postprocessing == first.postprocessing for other in others)
-    rules = first.postprocessing if alike else ()
+    rules = shared_rules(models)
     return replace(first, name=name, card=card, sha256=sha256, calibration=None, postprocessing=rules)
+
+
+def shared_rules(models: Sequence[Model]) -> tuple[str, ...]:
+    """The post-processing of several models where all have the same; otherwise none."""
+    rules = {model.postprocessing for model in models}
+    return rules.pop() if len(rules) == 1 else ()

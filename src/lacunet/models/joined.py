@@ -10,7 +10,7 @@ from torch import nn
 from lacunet.errors import ModelError, RecipeError
 from lacunet.models.description import MOST_NETWORKS
 from lacunet.nn.batch import Images, Logits, Presence
-from lacunet.nn.method import Method, Stage, get_method, make_method
+from lacunet.nn.method import Method, Stage, get_method, make_method, name_of
 from lacunet.task import Task
 
 
@@ -61,12 +61,11 @@ class Joined(Method[tuple[Any, ...]]):
         raise RecipeError("a joined model is not trained; its networks are, each by itself")
 
 
-def join(methods: Sequence[Method[Any]], names: Sequence[str], regions: Sequence[Sequence[str]]) -> Joined:
+def join(methods: Sequence[Method[Any]], regions: Sequence[Sequence[str]]) -> Joined:
     """One model of trained networks.
 
     Args:
         methods: Of one task, prepared alike.
-        names: Of the methods.
         regions: That each of them answers for.
 
     Raises:
@@ -77,8 +76,8 @@ def join(methods: Sequence[Method[Any]], names: Sequence[str], regions: Sequence
         if other.task.to_json() != task.to_json():
             raise ModelError(f"networks of the tasks '{task.name}' and '{other.task.name}' cannot be joined")
     members = [
-        {"method": name, "arguments": dict(method.arguments), "regions": list(own)}
-        for method, name, own in zip(methods, names, regions, strict=True)
+        {"method": name_of(method), "arguments": dict(method.arguments), "regions": list(own)}
+        for method, own in zip(methods, regions, strict=True)
     ]
     joined = make_method(Joined, task, {"members": members})
     for member, method in zip(joined.members, methods, strict=True):

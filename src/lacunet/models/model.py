@@ -20,7 +20,7 @@ from lacunet.models.calibration import Calibration, read_calibration
 from lacunet.models.description import FORMAT, HASH, JOINED, Description, description_hash, read_description
 from lacunet.models.folder import DESCRIPTION, WEIGHTS, model_folder, model_name
 from lacunet.models.joined import Joined
-from lacunet.nn.method import Method, get_method, make_method
+from lacunet.nn.method import Method, get_method, make_method, name_of
 from lacunet.task import Subset, Task
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
@@ -99,7 +99,7 @@ def save_model(
         temporary.write_bytes(content)
     description: dict[str, Any] = {
         "format": FORMAT,
-        "method": _name_of(kept),
+        "method": name_of(kept),
         "arguments": dict(kept.arguments),
         "task": kept.task.to_json(),
         "preparation": asdict(preparation),
@@ -164,8 +164,8 @@ def _method_with(weights: Mapping[str, Tensor], description: Description, method
     A method of the package is first made without memory for its tensors, so that arguments that ask for a larger
     network than the weights file holds allocate nothing. A method of one's own need not work without memory.
     """
-    joined, task = description.method == JOINED and method_file is None, description.task
-    method_class = Joined if joined else get_method(description.method, method_file)
+    joined = description.method == JOINED and method_file is None
+    method_class, task = Joined if joined else get_method(description.method, method_file), description.task
     if method_file is None:
         with torch.device("meta"):
             imagined = make_method(method_class, task, description.arguments).state_dict()
@@ -204,7 +204,3 @@ def _read_weights(folder: Path, expected: str) -> bytes:
             "get the model again"
         )
     return content
-
-
-def _name_of(method: Method[Any]) -> str:
-    return type(method).__module__.rpartition(".")[2].removeprefix("lacunet_method_")

@@ -26,6 +26,10 @@ Critic = Callable[[Images, Presence], Logits]
 """A trained network, frozen: region logits from images and what of them is there. Gradients reach the images."""
 
 
+_OWN_FILE = "lacunet_method_"
+"""How the module of a method in a file of one's own is called, before the file's name."""
+
+
 def _unheard(name: str, value: Tensor | float) -> None:
     """The `note` of a clock whose notes are not logged."""
 
@@ -164,6 +168,11 @@ def get_method(name: str, file: Path | None = None) -> type[Method[Any]]:
     return _method_in(importlib.import_module(f"lacunet.methods.{name}"), f"lacunet/methods/{name}.py")
 
 
+def name_of(method: Method[Any]) -> str:
+    """The name by which `get_method` finds a method's class, here or in a file of one's own."""
+    return type(method).__module__.rpartition(".")[2].removeprefix(_OWN_FILE)
+
+
 def make_method(cls: type[SomeMethod], task: Task, arguments: Mapping[str, Any]) -> SomeMethod:
     """An untrained method from its arguments.
 
@@ -198,7 +207,7 @@ def _require_choices(cls: type[Method[Any]], arguments: Mapping[str, Any]) -> No
 
 
 def _import_file(file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"lacunet_method_{file.stem}", file)
+    spec = importlib.util.spec_from_file_location(f"{_OWN_FILE}{file.stem}", file)
     if spec is None or spec.loader is None or not file.is_file():
         raise ModelError(f"{file}: not a Python file; --method-file names the file of one method")
     module = importlib.util.module_from_spec(spec)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from scipy import ndimage
 
 from lacunet.case import Grid
@@ -105,9 +105,14 @@ def drop_doubtful_pieces(found: Found, *, least: float) -> Labels:
 
     So a small piece stays where the network is certain of it, and a large one goes where it is nearly as likely brain.
     """
-    pieces, sizes = _pieces(found.labels)
-    sums = np.bincount(pieces.ravel(), weights=found.logits.ravel(), minlength=sizes.size + 1)[1:]
-    return _only(found.labels, pieces, [float(total) * found.grid.voxel_ml >= least for total in sums])
+    pieces, certainty = certainty_of_pieces(found)
+    return _only(found.labels, pieces, [float(product) >= least for product in certainty])
+
+
+def certainty_of_pieces(found: Found) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray, " piece"]]:
+    """Connected pieces of tumour, numbered from 1, and for each its volume in ml times the mean logit in it."""
+    pieces, _ = _pieces(found.labels)
+    return pieces, np.bincount(pieces.ravel(), weights=found.logits.ravel())[1:] * found.grid.voxel_ml
 
 
 RULES = (
@@ -216,6 +221,8 @@ def taken_out(found: Found, labels: Labels) -> tuple[float, ...]:
         found: The mask as the network gives it.
         labels: The same mask after the rules.
     """
+    if labels is found.labels:  # no rule, so that no piece need be looked for
+        return ()
     _, sizes = _pieces(np.where(labels == BACKGROUND, found.labels, np.uint8(BACKGROUND)))
     volumes = [float(size) * found.grid.voxel_ml for size in sizes]
     return tuple(sorted((volume for volume in volumes if volume >= _TOLD_ML), reverse=True))

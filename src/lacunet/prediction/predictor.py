@@ -17,7 +17,7 @@ from lacunet.models.model import Model
 from lacunet.prediction.choices import Mirror, Precision
 from lacunet.prediction.device import choose_device, choose_precision
 from lacunet.prediction.network import Network
-from lacunet.prediction.postprocess import Found
+from lacunet.prediction.postprocess import Found, Rule, rules_of
 from lacunet.prediction.windows import Windows
 from lacunet.task import Subset, Task
 
@@ -130,6 +130,11 @@ class Predictor:
         self.dtype = choose_precision(self.device, precision)
         self.windows = windows or Windows()
         self.networks = [Network(one, self.device, self.dtype, self.windows, mirror) for one in models]
+
+    @property
+    def own_rules(self) -> tuple[Rule, ...]:
+        """The post-processing that the model has of its own."""
+        return rules_of(None, self.model.postprocessing)
 
     @property
     def grids(self) -> str:

@@ -17,7 +17,7 @@ from lacunet.data.source_table import SourceRow
 from lacunet.errors import DataError, OutputError
 from lacunet.files import write_json, write_text
 from lacunet.reading import is_file, read_json
-from lacunet.segmentation.layout import RESULTS_TABLE, Places
+from lacunet.segmentation.layout import RESULTS_TABLE, Places, sidecar_of
 from lacunet.task import Subset, Task
 
 BIDS_VERSION = "1.10.0"
@@ -175,7 +175,7 @@ def write_sidecar(image: Path, said: Mapping[str, Any]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_json(image.with_name(image.name.removesuffix(".nii.gz") + ".json"), dict(said))
+    write_json(sidecar_of(image), dict(said))
 
 
 def _about(reference: str, paths: Mapping[str, str]) -> dict[str, Any]:

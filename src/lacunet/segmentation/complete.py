@@ -13,7 +13,7 @@ from lacunet.errors import DataError, LacunetError, ModelError, Problem, problem
 from lacunet.files import path_in, write_json
 from lacunet.intake.found import pictures_allowed
 from lacunet.intake.record import record_of
-from lacunet.prediction.postprocess import apply_rules, rules_of
+from lacunet.prediction.postprocess import apply_rules
 from lacunet.prediction.predictor import Predictor
 from lacunet.segmentation.answer import cautions_of_case, provenance_of, scan_names, subset_in_use
 from lacunet.segmentation.completion_page import CompletionView, write_completion_page
@@ -129,7 +129,7 @@ def _complete(predictor: Predictor, files: CaseFiles, folder: Path, settings: Co
     cautions = cautions_of_case(files, record_of(files), model.task)
     said = [*(caution.sentence for caution in cautions), *all_without_names(case.notes, files)]
     warnings = [*NO_SCAN, *said]
-    tumour = apply_rules(rules_of(None, model.postprocessing), predictor(case, subset).found(case.grid))
+    tumour = apply_rules(predictor.own_rules, predictor(case, subset).found(case.grid))
     pictured = pictures_allowed(cautions)
     view = CompletionView(
         case.name, model.task, case.images, case.grid, subset, estimates, tumour, warnings, facts, pictured

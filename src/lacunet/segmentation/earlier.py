@@ -1,7 +1,6 @@
 """What an earlier run left among the results of a case that is segmented again."""
 
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 
 from lacunet.data.source_table import sha256_of
@@ -32,7 +31,7 @@ def of_earlier_run(at: Places, task: Task) -> list[Path]:
 
 
 def remove(files: Collection[Path]) -> None:
-    """Remove them, each with its sidecar in BIDS.
+    """Remove those that are there.
 
     Raises:
         OutputError: one cannot be removed.
@@ -42,5 +41,3 @@ def remove(files: Collection[Path]) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise cannot_write(path, error) from error
-        with suppress(OSError):
-            path.with_name(path.name.removesuffix(".nii.gz") + ".json").unlink(missing_ok=True)

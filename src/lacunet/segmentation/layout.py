@@ -70,6 +70,11 @@ class Places:
         return self.mask.parent / name
 
 
+def sidecar_of(image: Path) -> Path:
+    """Where BIDS wants what is said of an image."""
+    return image.with_name(image.name.removesuffix(".nii.gz") + ".json")
+
+
 def places(folder: Path, name: str, layout: Layout = "plain") -> Places:
     """Where the results of a case of this name go.
 

@@ -18,7 +18,7 @@ from lacunet.segmentation.answer_record import record_of_answer
 from lacunet.segmentation.bids import SourceDataset, about_mask, about_native, write_sidecar
 from lacunet.segmentation.doubts import SHADED
 from lacunet.segmentation.earlier import of_earlier_run, remove
-from lacunet.segmentation.layout import Layout, Places
+from lacunet.segmentation.layout import Layout, Places, sidecar_of
 from lacunet.segmentation.page import view_of, write_case_page
 from lacunet.segmentation.provenance import EVENED
 from lacunet.task import Evidence, Subset
@@ -133,7 +133,8 @@ def write(answer: Answer, at: Places, settings: SegmentSettings, rows: Sequence[
     seconds = answer.seconds + time.monotonic() - started
     about = _write_sidecars(answer, at, settings, rows) if at.layout == "bids" else {}
     maps = [at.probability(region) for region in answer.task.regions] if settings.probabilities else []
-    remove({*earlier} - {*maps, *moved})
+    gone = {*earlier} - {*maps, *moved}
+    remove([*gone, *(map(sidecar_of, gone) if at.layout == "bids" else ())])
     write_sources(at.table, rows)
     masks = {at.mask: answer.pose, **poses}
     record = record_of_answer(answer, settings.convention, masks, warnings, facts, seconds, inputs_of(rows))
